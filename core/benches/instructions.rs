@@ -1,23 +1,25 @@
-//! Fixed work of the hub, whose instructions `tests/instructions` counts.
+//! Fixed work of a namespace, given to [`App::apply`] as hosts do, whose instructions
+//! `tests/instructions` counts.
 //!
 //! ```text
 //! cargo bench -p roomcast-core --bench instructions -- SCENARIO COUNT
 //! ```
 //!
-//! Prepares a hub, then does `COUNT` units of a scenario's work. Nothing here is measured or timed:
-//! the script runs a scenario under callgrind with two counts, and the difference divided by the
-//! difference of the counts is one unit, without start-up and preparation. Preparation must
+//! Prepares a namespace, then does `COUNT` units of a scenario's work. Nothing here is measured or
+//! timed: the script runs a scenario under callgrind with two counts, and the difference divided by
+//! the difference of the counts is one unit, without start-up and preparation. Preparation must
 //! therefore not depend on the count. Without a scenario (`cargo bench`, `cargo test --benches`)
 //! each does some units, to see that they work; without any argument it names the scenarios.
 
 #![allow(clippy::print_stdout, reason = "a benchmark says what it did")]
 
-use std::{hint::black_box, process::ExitCode};
+use std::{borrow::Cow, hint::black_box, process::ExitCode};
 
 use roomcast_core::{
-    Audience, Command, Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Identity, Message,
-    Outbox, Payload, Timestamp, policy::GrantRules,
+    App, Applied, Audience, Command, Config, ConnId, Context, DisconnectReason, Frame, Gateway,
+    Handshake, Identity, Input, Message, Outbox, Outcome, Timestamp, policy::GrantRules,
 };
+use serde_json::value::RawValue;
 
 const ROOM: &str = "lobby";
 /// 128 bytes, a chat line with its members; the same as in the benchmark `broadcast`.
@@ -47,19 +49,9 @@ const GRANTS: &str = r#"[
 type Scenario = (&'static str, fn(usize));
 
 const SCENARIOS: &[Scenario] = &[
-    ("decode", |count| {
-        let stage = Stage::new(10);
-        let said = said(CHAT);
-        stage.repeat(count, |stage| {
-            black_box(stage.receive(&said));
-        });
-    }),
+    ("decode", |count| decode(CHAT, count)),
     ("decode_4k", |count| {
-        let stage = Stage::new(10);
-        let said = said(&format!("[{}]", [PIECE; PIECES].join(",")));
-        stage.repeat(count, |stage| {
-            black_box(stage.receive(&said));
-        });
+        decode(&format!("[{}]", [PIECE; PIECES].join(",")), count);
     }),
     ("publish", |count| Stage::new(10).publish(count)),
     ("publish_to_1000", |count| Stage::new(1_000).publish(count)),
@@ -69,11 +61,15 @@ const SCENARIOS: &[Scenario] = &[
     ("publish_granted", |count| Stage::granted(10).publish(count)),
     ("send", |count| {
         let audience = Audience::room(ROOM);
+        let send = Input::Send {
+            key: None,
+            audience: Cow::Borrowed(&audience),
+            event: "said".into(),
+            path: None,
+            data: Cow::Borrowed(serde_json::from_str::<&RawValue>(CHAT).expect("JSON")),
+        };
         Stage::new(10).repeat(count, |stage| {
-            let data = Payload::parse(black_box(CHAT)).expect("JSON");
-            let (now, out) = (stage.now, &mut stage.out);
-            let sent = stage.hub.send(now, &audience, "said", data, out);
-            black_box(sent).expect("sent");
+            assert!(matches!(stage.apply(&send), Applied::Sent(Ok(_))), "sent");
         });
     }),
     ("publish_kept", |count| {
@@ -89,9 +85,7 @@ const SCENARIOS: &[Scenario] = &[
             FULL - 100
         );
         stage.repeat(count, |stage| {
-            let (frame, guest) = (Frame::Text(black_box(&again)), stage.guests[0]);
-            let received = stage.hub.receive(stage.now, guest, frame, &mut stage.out);
-            assert!(matches!(received, Ok(None)), "answered by the hub");
+            stage.receive(stage.guests[0], &again);
             let sends = stage.out.iter();
             let sends = sends.filter(|command| matches!(command, Command::Send { .. }));
             assert_eq!(sends.count(), 101, "the answer and what was missed");
@@ -110,20 +104,18 @@ const SCENARIOS: &[Scenario] = &[
         stage.repeat(count, |stage| {
             // The youngest, whose leaving moves nobody.
             let conn = stage.guests.pop().expect("a guest is left");
-            let (now, out) = (stage.now, &mut stage.out);
-            let left = stage.hub.leave(now, conn, ROOM, out);
-            assert!(black_box(left).expect("alive"), "was a member");
+            let room = ROOM.into();
+            let left = stage.apply(&Input::Leave { conn, room });
+            assert_eq!(left, Applied::Left(true), "was a member");
         });
     }),
     ("connect_disconnect", |count| {
         Stage::new(10).repeat(count, |stage| {
-            let (now, out) = (stage.now, &mut stage.out);
             let handshake = Handshake::new().with_user("ann").with_welcome(true);
-            let conn = stage.hub.connect(now, handshake, out);
-            let conn = black_box(conn).expect("the hub is not full");
+            let conn = stage.connect(handshake);
             let reason = DisconnectReason::Client(None);
-            let forgotten = stage.hub.disconnect(now, conn, reason, out);
-            black_box(forgotten).expect("alive");
+            let ended = stage.apply(&Input::Disconnect { conn, reason });
+            assert_eq!(ended, Applied::Done, "alive");
         });
     }),
 ];
@@ -157,9 +149,31 @@ fn said(data: &str) -> String {
     format!(r#"{{"event":"said","room":"{ROOM}","data":{data}}}"#)
 }
 
-/// A hub with default limits and one room, of which a member in the middle speaks.
-struct Stage {
-    hub: Hub,
+/// An application that takes each message and does nothing about it.
+struct Silent;
+
+impl Gateway for Silent {
+    fn message(&mut self, _: &mut Context<'_>, message: &Message<'_>) -> Outcome {
+        black_box(message);
+        Outcome::Done
+    }
+
+    fn wants_membership(&self) -> bool {
+        false
+    }
+}
+
+/// Messages with this data that are read, and go no further than the application.
+fn decode(data: &str, count: usize) {
+    let said = said(data);
+    Stage::of(10, NO_POLICIES, Silent, Handshake::new).repeat(count, |stage| {
+        stage.receive(stage.speaker, &said);
+    });
+}
+
+/// A namespace with default limits and one room, of which a member in the middle speaks.
+struct Stage<G = ()> {
+    app: App<G>,
     out: Outbox,
     now: Timestamp,
     speaker: ConnId,
@@ -168,23 +182,24 @@ struct Stage {
 }
 
 impl Stage {
-    /// Leaked: tearing it down would cost more after more units, and be counted as theirs.
     fn new(members: usize) -> &'static mut Self {
         Self::with_policies(members, NO_POLICIES)
     }
 
     fn with_policies(members: usize, policies: &str) -> &'static mut Self {
-        Self::of(members, policies, Handshake::new)
+        Self::of(members, policies, (), Handshake::new)
     }
 
     /// A stage of connections with a user, who may do everything.
     fn of_users(members: usize) -> &'static mut Self {
-        Self::of(members, NO_POLICIES, || Handshake::new().with_user("ann"))
+        Self::of(members, NO_POLICIES, (), || {
+            Handshake::new().with_user("ann")
+        })
     }
 
     /// The same with rights that a token gives.
     fn granted(members: usize) -> &'static mut Self {
-        Self::of(members, NO_POLICIES, || {
+        Self::of(members, NO_POLICIES, (), || {
             let mut identity = Identity::new();
             identity.user = Some("ann".into());
             identity.grants = Some(
@@ -196,30 +211,66 @@ impl Stage {
             Handshake::new().with_identity(identity)
         })
     }
+}
 
-    fn of(members: usize, policies: &str, handshake: fn() -> Handshake) -> &'static mut Self {
+impl<G: Gateway> Stage<G> {
+    /// Leaked: tearing it down would cost more after more units, and be counted as theirs.
+    fn of(
+        members: usize,
+        policies: &str,
+        gateway: G,
+        handshake: fn() -> Handshake,
+    ) -> &'static mut Self {
         let policies = serde_json::from_str(policies).expect("policies");
-        let mut hub = Hub::new(Config::new("bench").with_policies(policies));
-        let mut out = Outbox::new();
-        let now = Timestamp::ZERO;
-        let mut connect = |joins: bool| {
-            let conn = hub.connect(now, handshake(), &mut out);
-            let conn = conn.expect("the hub is not full");
-            if joins {
-                hub.join(now, conn, ROOM, &mut out).expect("joined");
-            }
-            out.clear();
-            conn
-        };
-        let joined: Vec<_> = (0..members).map(|_| connect(true)).collect();
-        let guests = (0..GUESTS).map(|_| connect(false)).collect();
-        Box::leak(Box::new(Self {
-            hub,
-            out,
-            now,
-            speaker: joined[members / 2],
-            guests,
-        }))
+        let config = Config::new("bench").with_policies(policies);
+        let stage = Box::leak(Box::new(Self {
+            app: App::new(config, gateway),
+            out: Outbox::new(),
+            now: Timestamp::ZERO,
+            speaker: ConnId::from_u64(0).expect("an id"),
+            guests: Vec::new(),
+        }));
+        let members: Vec<_> = (0..members).map(|_| stage.member(handshake())).collect();
+        stage.speaker = members[members.len() / 2];
+        stage.guests = (0..GUESTS).map(|_| stage.guest(handshake())).collect();
+        stage
+    }
+
+    fn member(&mut self, handshake: Handshake) -> ConnId {
+        let conn = self.guest(handshake);
+        self.enter(conn);
+        self.out.clear();
+        conn
+    }
+
+    fn guest(&mut self, handshake: Handshake) -> ConnId {
+        let conn = self.connect(handshake);
+        self.out.clear();
+        conn
+    }
+
+    fn connect(&mut self, handshake: Handshake) -> ConnId {
+        match self.apply(&Input::Connect(handshake)) {
+            Applied::Connected(Ok(conn)) => conn,
+            refused => panic!("{refused:?}"),
+        }
+    }
+
+    fn enter(&mut self, conn: ConnId) {
+        let (room, meta) = (ROOM.into(), None);
+        let joined = self.apply(&Input::Join { conn, room, meta });
+        assert_eq!(joined, Applied::Joined(Ok(false)), "joined");
+    }
+
+    /// Puts an input in.
+    fn apply(&mut self, input: &Input<'_>) -> Applied {
+        self.app.apply(self.now, black_box(input), &mut self.out)
+    }
+
+    /// Receives a text message.
+    fn receive(&mut self, conn: ConnId, text: &str) {
+        let received = self.apply(&Input::message(conn, Frame::Text(text)));
+        assert_eq!(received, Applied::Done, "alive");
     }
 
     /// Does a unit of work again and again, in a turn of its own each time. A second passes before
@@ -235,21 +286,11 @@ impl Stage {
         }
     }
 
-    /// Receives a text message as a host does before it asks the application.
-    fn receive<'f>(&mut self, text: &'f str) -> Message<'f> {
-        let frame = Frame::Text(black_box(text));
-        let received = self
-            .hub
-            .receive(self.now, self.speaker, frame, &mut self.out);
-        received.expect("alive").expect("a publish")
-    }
-
     fn publish(&mut self, count: usize) {
         let said = said(CHAT);
         self.repeat(count, |stage| {
-            let message = stage.receive(&said);
-            let delivery = stage.hub.publish(stage.now, &message, &mut stage.out);
-            black_box(delivery).expect("alive");
+            stage.receive(stage.speaker, &said);
+            assert!(!stage.out.is_empty(), "published");
         });
     }
 
@@ -262,9 +303,7 @@ impl Stage {
         self.repeat(count, |stage| {
             let conn = stage.guests[next];
             next += 1;
-            let (now, out) = (stage.now, &mut stage.out);
-            let joined = stage.hub.join(now, conn, ROOM, out);
-            black_box(joined).expect("joined");
+            stage.enter(conn);
         });
     }
 
@@ -275,11 +314,9 @@ impl Stage {
         self.repeat(count, |stage| {
             let conn = stage.guests[next];
             next += 1;
-            let frame = Frame::Text(black_box(&join));
-            let received = stage.hub.receive(stage.now, conn, frame, &mut stage.out);
-            assert!(matches!(received, Ok(None)), "answered by the hub");
+            stage.receive(conn, &join);
         });
-        let members = self.hub.members(ROOM).len();
+        let members = self.app.hub().members(ROOM).len();
         assert_eq!(members, 1_050 + count, "all joined");
     }
 }

@@ -112,7 +112,9 @@ fn end(host: &mut Host, ann: ConnId) {
     host.expect(&[]);
     host.wait(Duration::from_millis(1));
     host.expect(&["0 ping", "1048577 ping"]);
-    host.hub.heard(host.now, ann).expect("ann is connected");
+    host.hub
+        .note_activity(host.now, ann)
+        .expect("ann is connected");
     host.sleep_and_wake();
     host.wait(Duration::from_secs(10));
     host.expect(&[

@@ -36,8 +36,8 @@ pub use self::{
     state::{ClientKeyState, ConnState, HubState, KeyState, RoomState},
 };
 use self::{
-    change::Changes, conns::Conns, idempotency::Keys, idempotency::client_keys::ClientKeys,
-    identity::withdrawn::Withdrawn,
+    change::Change, change::Changes, conns::Conns, idempotency::Keys,
+    idempotency::client_keys::ClientKeys, identity::withdrawn::Withdrawn,
 };
 pub use crate::room::{RoomInfo, RoomSummary};
 pub use crate::wire::conn_id::{ConnId, ParseConnIdError};
@@ -48,10 +48,11 @@ use crate::{
 
 /// A namespace: its connections, its rooms, and who receives what.
 ///
-/// The hub does no I/O and has no clock. Its methods are of five kinds:
+/// The hub does no I/O and has no clock. Hosts drive it by [`App::apply`](crate::App::apply); a hub
+/// alone is for tests and tools. Its methods are of five kinds:
 ///
-/// 1. **What happened**, told by the host: [`connect`](Self::connect),
-///    [`receive`](Self::receive), [`authenticate`](Self::authenticate), [`heard`](Self::heard),
+/// 1. **What happened**: [`connect`](Self::connect), [`receive`](Self::receive) (of a hub alone),
+///    [`authenticate`](Self::authenticate), [`note_activity`](Self::note_activity),
 ///    [`disconnect`](Self::disconnect), [`handle_timeout`](Self::handle_timeout).
 /// 2. **What the application wants**: [`publish`](Self::publish), [`send`](Self::send),
 ///    [`send_once`](Self::send_once), [`join`](Self::join), [`join_with`](Self::join_with),
@@ -103,7 +104,7 @@ pub struct Hub {
     client_keys: ClientKeys,
     /// Reused by sends with exceptions.
     scratch: Vec<ConnId>,
-    pub(crate) changes: Changes,
+    changes: Changes,
     rate_refusals: u64,
     recoveries: Recoveries,
 }
@@ -129,6 +130,22 @@ impl Hub {
     /// Records changes from now on, for somebody who wants to be told, or nothing.
     pub(crate) fn record_changes(&mut self, records: bool) {
         self.changes.record(records, self.config.notify_presence);
+    }
+
+    /// True when changes are recorded.
+    #[inline]
+    pub(crate) const fn records_changes(&self) -> bool {
+        self.changes.are_recorded()
+    }
+
+    /// Takes the changes since this was last called.
+    pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = Change> {
+        self.changes.take()
+    }
+
+    /// Forgets the changes that would not have happened without a connection that is gone.
+    pub(crate) fn retract_changes(&mut self, conn: ConnId) {
+        self.changes.retract(conn);
     }
 
     /// Gives memory back that more connections and rooms needed than there are now. Nothing else

@@ -9,13 +9,13 @@ use core::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hub::{Hub, RequestError, UnknownConn, receive::Received};
+use crate::hub::{Hub, RequestError, UnknownConn, receive::Received, receive::answer_ping};
 use crate::outbox::{Kind, Outbox};
 use crate::wire::{ConnId, Frame, Message, write_bool, write_head};
 use crate::{room::RoomNameError, time::Timestamp};
 
 impl Hub {
-    /// A whole message arrived.
+    /// A whole message arrived at a hub without an [`App`](crate::App).
     ///
     /// The hub answers protocol verbs and faults itself. What it returns, a room publish or an
     /// application event, is for the application to decide; [`publish`](Self::publish) is what
@@ -60,10 +60,7 @@ impl Hub {
             "$members" => self.verb_members(now, request, out),
             "$history" => self.verb_history(now, request, out),
             "$ping" => {
-                out.send_to(request.conn, |text| {
-                    write_head(text, "$pong", request.id.as_ref(), None);
-                    text.push('}');
-                });
+                answer_ping(request, out);
                 Ok(())
             }
             _ => Err(RequestError::UnknownVerb),

@@ -88,7 +88,7 @@ fn verbs_that_change_nothing_allocate_nothing() {
 fn hearing_of_a_connection_allocates_nothing() {
     let (mut hub, conns, mut out) = crowd(2);
     assert_free(|| {
-        hub.heard(NOW, conns[0]).expect("alive");
+        hub.note_activity(NOW, conns[0]).expect("alive");
         hub.handle_timeout(NOW, &mut out);
         assert!(out.is_empty());
     });

@@ -391,7 +391,8 @@ impl Connection {
         } = *held;
         let mut next = None::<Box<Held>>;
         let pushed = shard.out.while_corked(&socket, shard.now(), || {
-            if self.place.admit(&shard, home, verified.identity.as_deref()) {
+            let identity = verified.identity.as_deref();
+            if self.place.admit(&shard, home, conn, &rest, identity) {
                 auth::input(&shard, home, conn, rest, verified);
             }
             for frame in behind {

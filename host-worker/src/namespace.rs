@@ -359,7 +359,7 @@ impl<P: Platform> Namespace<P> {
             if let Some(conn) = self.conn(slot)? {
                 let Awake { app, out, .. } = self.awake()?;
                 let info = app.hub().connection(conn);
-                if info.is_some_and(|info| info.heard < at) {
+                if info.is_some_and(|info| info.last_activity < at) {
                     app.apply(at, &Input::Activity(conn), out);
                 }
             }

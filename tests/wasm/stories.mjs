@@ -50,7 +50,7 @@ function give(namespace, input, line) {
   const conn = Number(value.conn);
   if (kind === "text") return namespace.receive(conn, value.text);
   if (kind === "binary") return namespace.receive(conn, Uint8Array.from(value.bytes));
-  if (kind === "heard") return namespace.heard(Number(value));
+  if (kind === "heard") return namespace.noteActivity(Number(value));
   if (kind === "disconnect" && value.reason === "lost") return namespace.disconnect(conn);
   if (kind === "disconnect" && "client" in value.reason) return namespace.disconnect(conn, value.reason.client ?? 1005);
   return namespace.apply(line.slice(line.indexOf('"input":') + '"input":'.length, -1));

@@ -3,11 +3,7 @@
 mod reason;
 mod told;
 
-use alloc::{
-    string::{String, ToString},
-    vec,
-    vec::Vec,
-};
+use alloc::{string::String, vec, vec::Vec};
 
 use roomcast_core::{
     ErrorCode, JoinError, Rejection, RoomNameError,
@@ -18,7 +14,6 @@ use roomcast_core::{
     room::PageError,
     wire::{Coded, Counted, Details},
 };
-
 use roomcast_hooks::Verdict;
 
 pub use self::reason::Reason;
@@ -286,7 +281,8 @@ pub enum Problem {
     ConnectionsPerAddress(usize),
     /// The user has as many connections as it may have: so many.
     #[error(
-        "too many connections of this user: raise --connections-per-user-max, or close others first"
+        "{}, or raise --connections-per-user-max", // the core does not know the setting
+        RequestError::UserConnections { limit: *.0 }
     )]
     ConnectionsPerUser(usize),
     /// The namespace takes no more connections; the limit, if that is why.
@@ -491,9 +487,9 @@ impl From<ConnectError> for Problem {
             ConnectError::Hub(Refusal::Full { limit }) => {
                 Self::ConnectionsPerNamespace(Some(limit))
             }
-            ConnectError::Hub(
-                refusal @ (Refusal::Unidentified | Refusal::Expired | Refusal::Withdrawn),
-            ) => Self::Rejected(Rejection::unauthorized(refusal.to_string())),
+            ConnectError::Hub(Refusal::Unidentified) => Self::Token(TokenRefusal::Missing),
+            ConnectError::Hub(Refusal::Expired) => Self::Token(TokenRefusal::Expired),
+            ConnectError::Hub(Refusal::Withdrawn) => Self::Token(TokenRefusal::Withdrawn),
             ConnectError::Hub(_) | _ => Self::ConnectionsPerNamespace(None),
         }
     }

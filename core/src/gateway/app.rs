@@ -276,6 +276,9 @@ impl<G: Gateway> App<G> {
     }
 
     pub(super) fn verb(&mut self, now: Timestamp, request: &Message<'_>, out: &mut Outbox) {
+        if !self.decides && !self.hub.asks_joins() {
+            return self.hub.verb(now, request, out);
+        }
         let conn = request.conn;
         let room = request.room.as_deref();
         let action = match &*request.event {
@@ -457,7 +460,7 @@ impl<G: Gateway> App<G> {
         let reason = DisconnectReason::Violation(CloseCode::FORBIDDEN);
         let _ = self.hub.disconnect(now, conn, reason, out);
         out.retract(mark, conn);
-        self.hub.changes.retract(conn);
+        self.hub.retract_changes(conn);
         self.replies.cancel(conn);
     }
 }

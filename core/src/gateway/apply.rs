@@ -26,7 +26,7 @@ impl<G: Gateway> App<G> {
         let (conn, frame) = match input {
             Input::Text { conn, text } => (*conn, Frame::Text(text)),
             Input::Binary { conn, bytes } => (*conn, Frame::Binary(bytes)),
-            Input::Activity(conn) => return self.hub.heard(now, *conn).into(),
+            Input::Activity(conn) => return self.hub.note_activity(now, *conn).into(),
             input => return self.apply_other(now, input, out),
         };
         if self.replies.waiting.holds(conn) {
@@ -218,7 +218,7 @@ impl<G: Gateway> App<G> {
         let (code, reason) = (rejection.close_code(), rejection.reason());
         // Gone already when the gateway closed it.
         let _ = self.hub.close(now, conn, code, reason, out);
-        self.hub.changes.retract(conn);
+        self.hub.retract_changes(conn);
         self.replies.cancel(conn);
     }
 
@@ -265,7 +265,7 @@ impl<G: Gateway> App<G> {
 
     /// Tells the gateway of changes, and of the changes that its hooks caused.
     pub(super) fn call_hooks(&mut self, now: Timestamp, out: &mut Outbox) {
-        if self.hub.changes.are_recorded() {
+        if self.hub.records_changes() {
             self.collect(0);
             // Each change may cause others, but all together no more than if each caused a chain,
             // and each connection one.
@@ -323,17 +323,13 @@ impl<G: Gateway> App<G> {
             Change::Joined { conn, room } => {
                 gateway.joined(&mut Context::new(namespace, *conn), room);
             }
-            Change::Left {
-                conn,
-                room,
-                departed,
-            } => {
+            Change::Left { conn, room, ended } => {
                 let cx = Context::new(namespace, *conn);
-                gateway.left(&mut cx.with_departed(departed.as_deref()), room);
+                gateway.left(&mut cx.with_ended(ended.as_deref()), room);
             }
-            Change::Ended(departed) => {
-                let cx = Context::new(namespace, departed.id);
-                gateway.disconnect(&mut cx.with_departed(Some(departed)), departed.reason);
+            Change::Ended(ended) => {
+                let cx = Context::new(namespace, ended.id);
+                gateway.disconnect(&mut cx.with_ended(Some(ended)), ended.reason);
             }
             Change::Present { room, user, .. } => gateway.present(&mut namespace, room, user),
             Change::Absent { room, user, .. } => gateway.absent(&mut namespace, room, user),
@@ -342,15 +338,15 @@ impl<G: Gateway> App<G> {
 
     /// Appends the changes that the hub recorded to those that are still to be told.
     fn collect(&mut self, deep: u32) {
-        for change in self.hub.changes.take() {
-            if let Change::Ended(departed) = &change {
-                self.replies.cancel(departed.id);
+        for change in self.hub.take_changes() {
+            if let Change::Ended(ended) = &change {
+                self.replies.cancel(ended.id);
                 // One by one, so that a hook that panics keeps none of the others from running.
-                for room in &departed.rooms {
+                for room in &ended.rooms {
                     let left = Change::Left {
-                        conn: departed.id,
+                        conn: ended.id,
                         room: room.clone(),
-                        departed: Some(departed.clone()),
+                        ended: Some(ended.clone()),
                     };
                     self.changes.push_back((deep, left));
                 }

@@ -7,7 +7,7 @@ use alloc::{boxed::Box, vec::Vec};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{namespace_context::NamespaceContext, outcome::IntoOutcome, outcome::Token};
-use crate::hub::change::Departed;
+use crate::hub::change::EndedConnection;
 use crate::hub::{Audience, Delivery, JoinError, SessionError};
 use crate::policy::Right;
 use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame};
@@ -37,7 +37,7 @@ pub struct Context<'a> {
     /// The room of the message at hand.
     here: Option<&'a str>,
     /// The connection as it was at its end; `None` while it is alive.
-    departed: Option<&'a Departed>,
+    ended: Option<&'a EndedConnection>,
 }
 
 impl<'a> Context<'a> {
@@ -46,7 +46,7 @@ impl<'a> Context<'a> {
             namespace,
             conn,
             here: None,
-            departed: None,
+            ended: None,
         }
     }
 
@@ -55,8 +55,8 @@ impl<'a> Context<'a> {
         self
     }
 
-    pub(super) const fn with_departed(mut self, departed: Option<&'a Departed>) -> Self {
-        self.departed = departed;
+    pub(super) const fn with_ended(mut self, ended: Option<&'a EndedConnection>) -> Self {
+        self.ended = ended;
         self
     }
 
@@ -240,8 +240,8 @@ impl<'a> Context<'a> {
     ///
     /// When the stored value is of another type.
     pub fn session<T: DeserializeOwned>(&self) -> Result<Option<T>, SessionError> {
-        let json = match self.departed {
-            Some(departed) => departed.session.as_deref(),
+        let json = match self.ended {
+            Some(ended) => ended.session.as_deref(),
             None => self.namespace.hub.session(self.conn),
         };
         let value = json.map(serde_json::from_str).transpose();
@@ -264,8 +264,8 @@ impl<'a> Context<'a> {
 
     /// Returns the user of the connection; `None` is anonymous.
     pub fn user(&self) -> Option<&str> {
-        match self.departed {
-            Some(departed) => departed.user.as_deref(),
+        match self.ended {
+            Some(ended) => ended.user.as_deref(),
             None => self.namespace.hub.connection(self.conn)?.user,
         }
     }
@@ -280,16 +280,16 @@ impl<'a> Context<'a> {
     /// The rooms of this connection, sorted. In [`Gateway::disconnect`](crate::Gateway::disconnect)
     /// those that it was in.
     pub fn rooms(&self) -> Vec<&str> {
-        match self.departed {
-            Some(departed) => departed.rooms.iter().map(|room| &**room).collect(),
+        match self.ended {
+            Some(ended) => ended.rooms.iter().map(|room| &**room).collect(),
             None => self.namespace.hub.rooms_of(self.conn).unwrap_or_default(),
         }
     }
 
     /// True when this connection is in a room, or was when it ended.
     pub fn is_in(&self, room: &str) -> bool {
-        match self.departed {
-            Some(departed) => departed.rooms.iter().any(|name| **name == *room),
+        match self.ended {
+            Some(ended) => ended.rooms.iter().any(|name| **name == *room),
             None => self
                 .namespace
                 .members(room)

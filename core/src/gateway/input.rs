@@ -41,7 +41,7 @@ pub enum Input<'a> {
         #[serde(default, skip_serializing_if = "core::ops::Not::not")]
         unavailable: bool,
     },
-    /// A text message arrived: [`Hub::receive`](crate::Hub::receive), then the gateway, then
+    /// A text message arrived: the hub checks and reads it, then the gateway decides, then
     /// [`Hub::publish`](crate::Hub::publish) of what it left.
     Text {
         /// The sender.
@@ -56,7 +56,7 @@ pub enum Input<'a> {
         /// The message.
         bytes: Cow<'a, [u8]>,
     },
-    /// [`Hub::heard`](crate::Hub::heard).
+    /// [`Hub::note_activity`](crate::Hub::note_activity).
     #[serde(rename = "heard")]
     Activity(ConnId),
     /// [`Hub::disconnect`](crate::Hub::disconnect).

@@ -38,29 +38,29 @@ impl<E: Error> From<E> for Rejection {
 impl Rejection {
     /// 401, or 4401: no or no good credentials.
     pub fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorCode::Unauthorized, CloseCode::UNAUTHORIZED, reason)
+        Self::new(ErrorCode::Unauthorized, reason)
     }
 
     /// 403, or 4403: not allowed; the client should not come back.
     pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorCode::Forbidden, CloseCode::FORBIDDEN, reason)
+        Self::new(ErrorCode::Forbidden, reason)
     }
 
     /// 503, or 1013: no place for it; the client should come back later.
     pub fn overloaded(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(ErrorCode::Overloaded, CloseCode::OVERLOADED, reason)
+        Self::new(ErrorCode::Overloaded, reason)
     }
 
     /// 500, or 1011: a fault of the server, of which the client learns nothing else.
     pub fn internal() -> Self {
-        Self::new(ErrorCode::Internal, CloseCode::INTERNAL, INTERNAL)
+        Self::new(ErrorCode::Internal, INTERNAL)
     }
 
-    fn new(code: ErrorCode, close: CloseCode, reason: impl Into<Cow<'static, str>>) -> Self {
+    fn new(code: ErrorCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status: code.status(),
             code,
-            close,
+            close: code.close_code(),
             reason: reason.into(),
             cause: None,
         }

@@ -16,9 +16,9 @@ pub(crate) enum Change {
         conn: ConnId,
         room: Box<str>,
         /// The connection as it was at its end, when it left by ending.
-        departed: Option<Arc<Departed>>,
+        ended: Option<Arc<EndedConnection>>,
     },
-    Ended(Arc<Departed>),
+    Ended(Arc<EndedConnection>),
     /// A user is in a room, by this first connection.
     Present {
         conn: ConnId,
@@ -44,7 +44,7 @@ impl Change {
             Self::Joined { conn, .. } | Self::Left { conn, .. } | Self::Present { conn, .. } => {
                 Some(*conn)
             }
-            Self::Ended(departed) => Some(departed.id),
+            Self::Ended(ended) => Some(ended.id),
             Self::Absent { conn, .. } => *conn,
         }
     }
@@ -69,7 +69,7 @@ impl Change {
     pub(crate) const fn is_of_the_end(&self) -> bool {
         match self {
             Self::Joined { .. } | Self::Present { .. } => false,
-            Self::Left { departed, .. } => departed.is_some(),
+            Self::Left { ended, .. } => ended.is_some(),
             Self::Ended(_) => true,
             Self::Absent { ended, .. } => *ended,
         }
@@ -78,7 +78,7 @@ impl Change {
 
 /// A connection that the hub has forgotten, as it was at its end.
 #[derive(Debug, Clone)]
-pub(crate) struct Departed {
+pub(crate) struct EndedConnection {
     pub(crate) id: ConnId,
     pub(crate) user: Option<Box<str>>,
     /// Sorted.
@@ -89,7 +89,7 @@ pub(crate) struct Departed {
 
 /// A connection that is out of a room.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Departing {
+pub(super) struct Leaving {
     pub(super) conn: ConnId,
     /// True when it may come back; `None` when it did not leave by ending.
     pub(super) ended: Option<bool>,
@@ -97,7 +97,7 @@ pub(super) struct Departing {
 
 /// Changes since they were last taken, where anybody wants them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Changes {
+pub(super) struct Changes {
     /// `None` when nobody wants them.
     recorded: Option<Vec<Change>>,
     /// True when users who come and go are wanted too.
@@ -113,18 +113,18 @@ impl Changes {
 
     /// True when changes are recorded.
     #[inline]
-    pub(crate) const fn are_recorded(&self) -> bool {
+    pub(super) const fn are_recorded(&self) -> bool {
         self.recorded.is_some()
     }
 
     /// Takes the changes since this was last called.
-    pub(crate) fn take(&mut self) -> impl Iterator<Item = Change> {
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Change> {
         let recorded = self.recorded.iter_mut();
         recorded.flat_map(|changes| changes.drain(..))
     }
 
     /// Forgets the changes that would not have happened without a connection that is gone.
-    pub(crate) fn retract(&mut self, conn: ConnId) {
+    pub(super) fn retract(&mut self, conn: ConnId) {
         if let Some(changes) = &mut self.recorded {
             let came = changes.iter().filter_map(|change| change.brought_by(conn));
             let came: Vec<_> = came.map(Box::<str>::from).collect();
@@ -149,13 +149,13 @@ impl Changes {
     }
 
     /// Records that a user is gone from a room.
-    pub(super) fn push_absent(&mut self, room: &str, who: Who<'_>, departing: Option<Departing>) {
+    pub(super) fn push_absent(&mut self, room: &str, who: Who<'_>, leaving: Option<Leaving>) {
         if let (true, Who::User(user)) = (self.presence, who) {
             self.push(|| Change::Absent {
-                conn: departing.map(|departing| departing.conn),
+                conn: leaving.map(|leaving| leaving.conn),
                 room: room.into(),
                 user: user.into(),
-                ended: departing.is_some_and(|departing| departing.ended.is_some()),
+                ended: leaving.is_some_and(|leaving| leaving.ended.is_some()),
             });
         }
     }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::conns::{Connection, Handshake, Heartbeat, Metas};
 use super::error::{Refusal, SessionError, UnknownConn};
 use super::{
-    Hub, change::Change, change::Departed, identity::write_expiry, receive::rate::Buckets,
+    Hub, change::Change, change::EndedConnection, identity::write_expiry, receive::rate::Buckets,
 };
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
@@ -56,7 +56,7 @@ impl Hub {
             session: session.filter(|json| json.len() <= self.limits().session_bytes),
             buckets: Buckets::full(self.limits(), now),
             heartbeat: Heartbeat {
-                heard: now,
+                last_activity: now,
                 pinged: false,
                 deadline,
             },
@@ -109,7 +109,7 @@ impl Hub {
             return;
         };
         let rooms = conn.rooms.iter();
-        let mut departed = Departed {
+        let mut ended = EndedConnection {
             id,
             user: conn.user.clone(),
             rooms: rooms
@@ -118,8 +118,8 @@ impl Hub {
             session: conn.session.clone(),
             reason,
         };
-        departed.rooms.sort_unstable();
-        self.changes.push(|| Change::Ended(Arc::new(departed)));
+        ended.rooms.sort_unstable();
+        self.changes.push(|| Change::Ended(Arc::new(ended)));
     }
 
     /// Closes a connection: `$bye`, then the close frame. It leaves all its rooms in one step, and
@@ -236,19 +236,17 @@ impl Hub {
 
 /// Liveness: silence, a ping, silence, the end.
 ///
-/// A connection has one timer. Hearing of it only writes the time down; the timer, when it fires,
-/// finds that out and is set again, so that a busy connection costs nothing.
+/// A connection has one timer. Activity only sets a time; the timer, when it fires, looks at that
+/// and is set again, so that a busy connection costs nothing.
 impl Hub {
     /// Something came from the connection that is no message: a pong, a ping, a part of a message.
     ///
     /// # Errors
     ///
     /// When the connection is not alive; nothing changed.
-    pub fn heard(&mut self, now: Timestamp, conn: ConnId) -> Result<(), UnknownConn> {
-        let heartbeat = &mut self.conns.get_mut(conn).ok_or(UnknownConn(conn))?.heartbeat;
-        heartbeat.heard = now;
-        heartbeat.pinged = false;
-        Ok(())
+    pub fn note_activity(&mut self, now: Timestamp, conn: ConnId) -> Result<(), UnknownConn> {
+        let active = self.conns.note_activity(now, conn);
+        active.map(|_| ()).ok_or(UnknownConn(conn))
     }
 
     /// The time to call [`handle_timeout`](Self::handle_timeout) next; `None` when nothing is
@@ -282,7 +280,7 @@ impl Hub {
             debug_assert!(closed.is_ok());
             return;
         }
-        let due = heartbeat.heard + silence;
+        let due = heartbeat.last_activity + silence;
         let next = if due <= now {
             heartbeat.pinged = true;
             out.ping(id);

@@ -137,8 +137,9 @@ impl Metas {
 /// The liveness of a connection: see `heartbeat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Heartbeat {
-    /// The time at which it was last heard of.
-    pub(super) heard: Timestamp,
+    /// The time at which anything last came from it.
+    #[serde(rename = "heard")]
+    pub(super) last_activity: Timestamp,
     /// True when a ping was sent and nothing was received since.
     pub(super) pinged: bool,
     /// The time to look again; the key of its one timer.
@@ -155,8 +156,8 @@ pub struct ConnectionInfo<'a> {
     pub user: Option<&'a str>,
     /// The time at which it opened.
     pub since: Timestamp,
-    /// The time at which it was last heard of.
-    pub heard: Timestamp,
+    /// The time at which anything last came from it.
+    pub last_activity: Timestamp,
 }
 
 impl<'a> From<&'a Connection> for ConnectionInfo<'a> {
@@ -165,7 +166,7 @@ impl<'a> From<&'a Connection> for ConnectionInfo<'a> {
             id: conn.id,
             user: conn.user.as_deref(),
             since: conn.since,
-            heard: conn.heartbeat.heard,
+            last_activity: conn.heartbeat.last_activity,
         }
     }
 }
@@ -299,6 +300,15 @@ impl Conns {
     pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
         let slot = self.slots.get(id.slot())?;
         slot.as_ref().filter(|conn| conn.id == id)
+    }
+
+    /// Notes that something came from a connection, and gives the connection.
+    #[inline]
+    pub(super) fn note_activity(&mut self, now: Timestamp, id: ConnId) -> Option<&mut Connection> {
+        let conn = self.get_mut(id)?;
+        conn.heartbeat.last_activity = now;
+        conn.heartbeat.pinged = false;
+        Some(conn)
     }
 
     /// The connection, to be changed in all but its id, its user and its deadlines.

@@ -132,6 +132,12 @@ pub enum RequestError {
         /// Milliseconds to wait; `None` if the message never passes.
         after_ms: Option<u64>,
     },
+    /// The user, whom the token of an `$auth` names, has as many connections as it may have.
+    #[error("too many connections of this user, who may have {limit}: close others first")]
+    UserConnections {
+        /// The limit.
+        limit: usize,
+    },
     /// Too many messages wait for the answer to an earlier one.
     #[error(
         "at most {} may wait for the answer to an earlier message: wait for that answer; this message \
@@ -351,9 +357,10 @@ impl Coded for RequestError {
                 after_ms,
                 ..
             } => (Code::RateLimited, Some(Details::rate(per_second, after_ms))),
-            Self::Queued { limit, .. } | Self::Pending { limit } | Self::Reads { limit } => {
-                (Code::Overloaded, Some(Details::limit(limit)))
-            }
+            Self::UserConnections { limit }
+            | Self::Queued { limit, .. }
+            | Self::Pending { limit }
+            | Self::Reads { limit } => (Code::Overloaded, Some(Details::limit(limit))),
             Self::TokenUnavailable | Self::Unsaved => (Code::Unavailable, None),
             Self::Internal => (Code::Internal, None),
         }

@@ -54,6 +54,11 @@ impl Hub {
         }
     }
 
+    /// True when a backend is asked for joins that are refused.
+    pub(crate) const fn asks_joins(&self) -> bool {
+        self.config.asks_join
+    }
+
     /// True when a backend is to be asked for a join that was refused so.
     pub(crate) fn asks_join(&self, room: &str, error: &RequestError) -> bool {
         self.config.asks_join

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use super::{
-    Hub, change::Change, change::Departing, conns::Connection, conns::Metas, error::JoinError,
+    Hub, change::Change, change::Leaving, conns::Connection, conns::Metas, error::JoinError,
     error::UnknownConn,
 };
 use crate::policy::EventKind;
@@ -240,7 +240,7 @@ impl Hub {
         self.changes.push(|| Change::Left {
             conn,
             room: room.into(),
-            departed: None,
+            ended: None,
         });
         if extra {
             self.leave_by_policy(now, conn, slot, out);
@@ -263,8 +263,8 @@ impl Hub {
         };
         connection.metas.remove(slot);
         let user = connection.user.clone();
-        let departing = Departing { conn, ended: None };
-        self.show_left(now, slot, Who::new(conn, user.as_deref()), departing, out);
+        let leaving = Leaving { conn, ended: None };
+        self.show_left(now, slot, Who::new(conn, user.as_deref()), leaving, out);
     }
 
     /// Removes a connection from the rooms that it was in, of which some may have ended. It gets no
@@ -279,13 +279,13 @@ impl Hub {
         out: &mut Outbox,
     ) {
         let who = Who::new(conn.id, conn.user.as_deref());
-        let departing = Departing {
+        let leaving = Leaving {
             conn: conn.id,
             ended: Some(waits),
         };
         for &slot in &conn.rooms {
             if self.rooms.has_extra(slot) {
-                self.show_left(now, slot, who, departing, out);
+                self.show_left(now, slot, who, leaving, out);
             }
         }
     }
@@ -296,7 +296,7 @@ impl Hub {
         now: Timestamp,
         slot: u32,
         who: Who<'_>,
-        departing: Departing,
+        leaving: Leaving,
         out: &mut Outbox,
     ) {
         let list_max = self.config.limits.presence_list;
@@ -304,15 +304,15 @@ impl Hub {
             return;
         };
         let age = policy.history.map(|history| history.age);
-        let kind = match departing.ended {
+        let kind = match leaving.ended {
             Some(_) => ChangeKind::Ended,
             None => ChangeKind::Left,
         };
         let grace = policy.presence_grace;
-        let waits = departing.ended == Some(true)
+        let waits = leaving.ended == Some(true)
             && policy.presence == PresencePolicy::Members
             && !grace.is_zero();
-        self.rooms.log(now, slot, departing.conn, kind);
+        self.rooms.log(now, slot, leaving.conn, kind);
         if let Some(presence) = self.rooms.presence_mut(slot) {
             // Also when nobody is left to be told: all may be back within the grace.
             let before = presence.users();
@@ -325,7 +325,7 @@ impl Hub {
                 }
                 Departure::Gone => {
                     self.announce(slot, before, "$left", who, None, out);
-                    self.note_absent(slot, who, Some(departing), out);
+                    self.note_absent(slot, who, Some(leaving), out);
                 }
             }
         }

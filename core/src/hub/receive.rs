@@ -6,7 +6,7 @@ pub(super) mod resting;
 
 use self::rate::Verdict;
 use super::{Hub, error::RequestError, error::UnknownConn};
-use crate::wire::{Address, CloseCode, ConnId, Frame, Message, RequestId};
+use crate::wire::{Address, CloseCode, ConnId, Frame, Message, RequestId, write_head};
 use crate::{outbox::Outbox, room::RoomName, time::Timestamp};
 
 /// An inbound message, once it passed the limits and was decoded.
@@ -14,7 +14,7 @@ use crate::{outbox::Outbox, room::RoomName, time::Timestamp};
 pub(crate) enum Received<'f> {
     /// The message was refused, and its sender told: nothing is left to do.
     Answered,
-    /// A protocol verb, for [`Hub::verb`].
+    /// A protocol verb.
     Verb(Message<'f>),
     /// A message for the application.
     Message(Message<'f>),
@@ -34,9 +34,8 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<bool, UnknownConn> {
         let limits = &self.config.limits;
-        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
-        connection.heartbeat.heard = now;
-        connection.heartbeat.pinged = false;
+        let active = self.conns.note_activity(now, conn);
+        let connection = active.ok_or(UnknownConn(conn))?;
         if frame.len() > limits.message_bytes {
             let reason = CloseCode::too_big_reason(limits.message_bytes);
             self.close(now, conn, CloseCode::TOO_BIG, &reason, out)?;
@@ -44,7 +43,7 @@ impl Hub {
         }
         match connection.buckets.inbound(limits, now, frame.len()) {
             Verdict::Pass if !connection.is_unidentified() => Ok(true),
-            Verdict::Pass => Ok(self.ask_identity(now, conn, frame, out)),
+            Verdict::Pass => Ok(self.ask_identity(conn, frame, out)),
             verdict @ (Verdict::Refuse | Verdict::Close) => {
                 self.refuse_rate(now, conn, frame, verdict, out)
             }
@@ -65,10 +64,9 @@ impl Hub {
         frame: Frame<'_>,
         out: &mut Outbox,
     ) -> Result<bool, UnknownConn> {
-        let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
-        connection.heartbeat.heard = now;
-        connection.heartbeat.pinged = false;
         let limits = &self.config.limits;
+        let active = self.conns.note_activity(now, conn);
+        let connection = active.ok_or(UnknownConn(conn))?;
         match connection.buckets.inbound(limits, now, frame.len()) {
             Verdict::Pass => Ok(true),
             verdict @ (Verdict::Refuse | Verdict::Close) => {
@@ -90,18 +88,12 @@ impl Hub {
     /// false: the message goes no further.
     #[cold]
     #[inline(never)]
-    fn ask_identity(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        frame: Frame<'_>,
-        out: &mut Outbox,
-    ) -> bool {
+    fn ask_identity(&self, conn: ConnId, frame: Frame<'_>, out: &mut Outbox) -> bool {
         if let Frame::Text(text) = frame
             && let Ok(message) = Message::decode(conn, text)
             && message.event == "$ping"
         {
-            self.verb(now, &message, out);
+            answer_ping(&message, out);
             return false;
         }
         // It is alive.
@@ -214,6 +206,14 @@ impl Hub {
         let room = room.filter(|room| RoomName::check(room, bytes_max).is_ok());
         out.error(conn, Address { event, id, room }, &error);
     }
+}
+
+/// Answers the verb `$ping`, which needs no identity.
+pub(crate) fn answer_ping(request: &Message<'_>, out: &mut Outbox) {
+    out.send_to(request.conn, |text| {
+        write_head(text, "$pong", request.id.as_ref(), None);
+        text.push('}');
+    });
 }
 
 const BINARY: &str = "messages are text";

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::{Hub, change::Departing};
+use super::{Hub, change::Leaving};
 use crate::policy::{EventKind, Subscriptions};
 use crate::room::presence::Who;
 use crate::wire::{
@@ -78,7 +78,7 @@ impl Hub {
         &mut self,
         slot: u32,
         who: Who<'_>,
-        departing: Option<Departing>,
+        leaving: Option<Leaving>,
         out: &mut Outbox,
     ) {
         let room = &self.rooms.get(slot).name;
@@ -87,7 +87,7 @@ impl Hub {
         {
             self.tell_user(EventKind::UserLeft, room, user, out);
         }
-        self.changes.push_absent(room, who, departing);
+        self.changes.push_absent(room, who, leaving);
     }
 
     #[cold]

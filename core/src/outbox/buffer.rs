@@ -190,8 +190,8 @@ impl Outbox {
         &self.text[draft.text..]
     }
 
-    /// Ends a frame that a host has to keep, whether or not anybody gets it. The room was written
-    /// down before the frame.
+    /// Ends a frame that a host has to keep, whether or not anybody gets it. The text of the
+    /// room comes before that of the frame.
     pub(crate) fn send_and_append(
         &mut self,
         draft: Draft,

@@ -32,7 +32,8 @@ pub enum Command<'a> {
         /// The reason in the close frame; at most 123 bytes.
         reason: &'a str,
     },
-    /// Send a WebSocket ping, and report what comes back with [`Hub::heard`](crate::Hub::heard).
+    /// Send a WebSocket ping, and report what comes back with
+    /// [`Input::Activity`](crate::Input::Activity).
     Ping {
         /// The connection.
         conn: ConnId,

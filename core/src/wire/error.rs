@@ -6,15 +6,16 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    wire::head::Address, wire::head::EVENT_BYTES_MAX, wire::head::ID_BYTES_MAX,
-    wire::head::KEY_BYTES_MAX, wire::head::PATH_BYTES_MAX, wire::head::PREVIOUS_CONNS_MAX,
-    wire::head::write_head, wire::head::write_string, wire::payload::Payload,
-    wire::payload::PayloadError, wire::room_name::RoomNameError,
+    wire::close::CloseCode, wire::head::Address, wire::head::EVENT_BYTES_MAX,
+    wire::head::ID_BYTES_MAX, wire::head::KEY_BYTES_MAX, wire::head::PATH_BYTES_MAX,
+    wire::head::PREVIOUS_CONNS_MAX, wire::head::write_head, wire::head::write_string,
+    wire::payload::Payload, wire::payload::PayloadError, wire::room_name::RoomNameError,
 };
 
-/// Error codes, each with its name on the wire and the HTTP status of a problem with it.
+/// Error codes, each with its name on the wire, the HTTP status of a problem with it, and the close
+/// code of a connection that is refused with it.
 macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident = $name:literal, $status:literal;)*) => {
+    ($($(#[$doc:meta])* $code:ident = $name:literal, $status:literal, $close:ident;)*) => {
         /// The `code` of an error, in an error frame or in a problem over HTTP.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -39,57 +40,64 @@ macro_rules! codes {
                     $(Self::$code => $status,)*
                 }
             }
+
+            /// The close code of an open socket whose connection is refused with this code.
+            pub const fn close_code(self) -> CloseCode {
+                match self {
+                    $(Self::$code => CloseCode::$close,)*
+                }
+            }
         }
     };
 }
 
 codes! {
     /// Not an envelope.
-    BadEnvelope = "bad_envelope", 400;
+    BadEnvelope = "bad_envelope", 400, FORBIDDEN;
     /// An envelope, but its `data` does not fit.
-    BadPayload = "bad_payload", 400;
+    BadPayload = "bad_payload", 400, FORBIDDEN;
     /// No room name, or not a valid one.
-    BadRoom = "bad_room", 400;
+    BadRoom = "bad_room", 400, FORBIDDEN;
     /// No handler for this event.
-    UnknownEvent = "unknown_event", 400;
+    UnknownEvent = "unknown_event", 400, FORBIDDEN;
     /// No such `$verb`.
-    UnknownVerb = "unknown_verb", 400;
+    UnknownVerb = "unknown_verb", 400, FORBIDDEN;
     /// Credentials missing or bad.
-    Unauthorized = "unauthorized", 401;
+    Unauthorized = "unauthorized", 401, UNAUTHORIZED;
     /// Not allowed.
-    Forbidden = "forbidden", 403;
+    Forbidden = "forbidden", 403, FORBIDDEN;
     /// Credentials expired.
-    Expired = "expired", 401;
+    Expired = "expired", 401, UNAUTHORIZED;
     /// The connection is in as many rooms as it may be.
-    RoomLimit = "room_limit", 409;
+    RoomLimit = "room_limit", 409, FORBIDDEN;
     /// The room is full.
-    MemberLimit = "member_limit", 409;
+    MemberLimit = "member_limit", 409, FORBIDDEN;
     /// Over a size limit.
-    TooLarge = "too_large", 413;
+    TooLarge = "too_large", 413, FORBIDDEN;
     /// Too fast.
-    RateLimited = "rate_limited", 429;
+    RateLimited = "rate_limited", 429, RATE_LIMITED;
     /// The server is full.
-    Overloaded = "overloaded", 503;
+    Overloaded = "overloaded", 503, OVERLOADED;
     /// Something behind the server is down.
-    Unavailable = "unavailable", 503;
+    Unavailable = "unavailable", 503, OVERLOADED;
     /// An error of the server.
-    Internal = "internal", 500;
+    Internal = "internal", 500, INTERNAL;
     /// HTTP only: the path, a parameter, a header or the body is malformed.
-    BadRequest = "bad_request", 400;
+    BadRequest = "bad_request", 400, FORBIDDEN;
     /// HTTP only: no such path, namespace, room or connection.
-    NotFound = "not_found", 404;
+    NotFound = "not_found", 404, FORBIDDEN;
     /// HTTP only: the header `Allow` names the methods of the path.
-    MethodNotAllowed = "method_not_allowed", 405;
+    MethodNotAllowed = "method_not_allowed", 405, FORBIDDEN;
     /// HTTP only: the body did not arrive in time.
-    Timeout = "timeout", 408;
+    Timeout = "timeout", 408, FORBIDDEN;
     /// HTTP only: the body is encoded in a way that the API does not read.
-    UnsupportedMediaType = "unsupported_media_type", 415;
+    UnsupportedMediaType = "unsupported_media_type", 415, FORBIDDEN;
     /// The idempotency key was used for another message.
-    KeyReused = "key_reused", 422;
+    KeyReused = "key_reused", 422, FORBIDDEN;
     /// HTTP only: the head of the request is over a limit.
-    HeadTooLarge = "head_too_large", 431;
+    HeadTooLarge = "head_too_large", 431, FORBIDDEN;
     /// HTTP only: a WebSocket, and no upgrade to one.
-    UpgradeRequired = "upgrade_required", 426;
+    UpgradeRequired = "upgrade_required", 426, FORBIDDEN;
 }
 
 impl fmt::Display for ErrorCode {

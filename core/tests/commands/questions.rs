@@ -43,7 +43,7 @@ fn questions() {
     assert_eq!(hub.rooms_of_user("x"), [""; 0]);
     let info = hub.connection(a).expect("alive");
     assert_eq!((info.id, info.user), (a, Some("ann")));
-    assert_eq!((info.since, info.heard), (harness.now, harness.now));
+    assert_eq!((info.since, info.last_activity), (harness.now, harness.now));
     assert!(hub.connection(stranger()).is_none());
     assert_eq!(
         hub.connections().map(|info| info.id).collect::<Vec<_>>(),

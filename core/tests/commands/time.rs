@@ -11,7 +11,7 @@ fn heartbeat() {
     assert_eq!(harness.hub.next_timeout(), Some(at(25_000)));
     harness.wait(24_999);
     harness.assert_commands([]);
-    harness.hub.heard(harness.now, b).expect("alive");
+    harness.hub.note_activity(harness.now, b).expect("alive");
     harness.wait(1);
     harness.assert_commands(["ping a"]);
     assert_eq!(harness.hub.next_timeout(), Some(at(35_000)));
@@ -23,11 +23,14 @@ fn heartbeat() {
     assert_eq!(harness.hub.next_timeout(), Some(at(49_999)));
     harness.wait(14_999);
     harness.assert_commands(["ping b"]);
-    harness.hub.heard(harness.now, b).expect("alive");
+    harness.hub.note_activity(harness.now, b).expect("alive");
     harness.wait(10_000);
     harness.assert_commands([]);
     assert_eq!(harness.hub.next_timeout(), Some(at(74_999)));
-    assert_eq!(harness.hub.heard(harness.now, a), Err(UnknownConn(a)));
+    assert_eq!(
+        harness.hub.note_activity(harness.now, a),
+        Err(UnknownConn(a))
+    );
 }
 
 #[test]
@@ -39,7 +42,10 @@ fn a_late_timeout_acts_late_and_a_clock_that_steps_back_harms_nobody() {
         .hub
         .handle_timeout(Timestamp::ZERO, &mut harness.out);
     harness.assert_commands([]);
-    harness.hub.heard(Timestamp::ZERO, a).expect("alive");
+    harness
+        .hub
+        .note_activity(Timestamp::ZERO, a)
+        .expect("alive");
     harness.wait(10_000);
     // Heard of long ago, by the clock: asked again, not closed.
     harness.assert_commands(["ping a"]);

@@ -71,7 +71,7 @@ http.on("upgrade", (request, stream, head) => {
         const live = () => sockets[slot(conn)] === socket; // not closed by the namespace
         sockets[slot(conn)] = socket;
         socket.on("message", (message, isBinary) => live() && namespace.receive(conn, message, isBinary));
-        socket.on("pong", () => live() && namespace.heard(conn));
+        socket.on("pong", () => live() && namespace.noteActivity(conn));
         socket.on("error", () => {}); // the close follows
         socket.on("close", (code) => {
           if (!live()) return;

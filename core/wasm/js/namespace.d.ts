@@ -20,6 +20,8 @@ export class RoomcastError extends Error {
   readonly code: string;
   /** The HTTP status that says the same. */
   readonly status?: number;
+  /** The limit that was passed; of a rate also how long to wait, if waiting helps. */
+  readonly details?: { readonly limit: number; readonly after_ms?: number };
 }
 
 /** The carrying out of commands: functions that the namespace calls before an input returns. */
@@ -33,7 +35,7 @@ export interface Host {
   send(to: Float64Array, frame: string | Uint8Array, about: "control" | "message" | "droppable", isBinary: boolean): void;
   /** Send a close frame, and end the socket. The namespace has forgotten the connection. */
   close(conn: Conn, code: number, reason: string): void;
-  /** Send a WebSocket ping, and give `heard` when its pong comes. Without it, set `heartbeat_ms` to `off`. */
+  /** Send a WebSocket ping, and call `noteActivity` when its pong comes. Without it, set `heartbeat_ms` to `off`. */
   ping?(conn: Conn): void;
   /** `timeout()` is to be called at this time of the clock, and at no other; `undefined`: not at all. */
   wake?(at: number | undefined): void;
@@ -115,7 +117,7 @@ export class Namespace {
   /** A message arrived: a text, or the bytes of one with `isBinary` false. */
   receive(conn: Conn, message: string | Uint8Array | ArrayBuffer, isBinary?: boolean): unknown;
   /** A pong, or another sign of life. */
-  heard(conn: Conn): void;
+  noteActivity(conn: Conn): void;
   /** The socket ended, with the code of the client's close frame; 1006 when there was none. */
   disconnect(conn: Conn, code?: number): void;
   /** The time of `nextTimeout` has come. */

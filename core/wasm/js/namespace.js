@@ -20,11 +20,12 @@ let instance;
 let isStale = false;
 
 export class RoomcastError extends Error {
-  constructor({ code, message, status }, options) {
+  constructor({ code, message, status, details }, options) {
     super(message, options);
     this.name = "RoomcastError";
     this.code = code;
     this.status = status;
+    this.details = details;
   }
 }
 
@@ -117,9 +118,9 @@ export class Namespace {
     this.#rare("authenticate", { conn: String(conn), text, identity });
   }
 
-  heard(conn) {
+  noteActivity(conn) {
     const now = this.#begin();
-    this.#finish(this.#run("heard", conn, now), conn);
+    this.#finish(this.#run("noteActivity", conn, now), conn);
   }
 
   disconnect(conn, code = 1006) {

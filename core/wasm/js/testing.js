@@ -60,7 +60,7 @@ export class World {
       ping: (conn) => pinged.push(conn),
     });
     this.#pongs = () => {
-      for (const conn of pinged.splice(0)) if (answersPings && this.#clients.has(conn)) this.namespace.heard(conn);
+      for (const conn of pinged.splice(0)) if (answersPings && this.#clients.has(conn)) this.namespace.noteActivity(conn);
     };
   }
 

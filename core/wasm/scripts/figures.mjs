@@ -33,7 +33,7 @@ function roomcast() {
   const bytes = Buffer.from(TEXT);
   const ping = Buffer.from(PING);
   return {
-    crossing: () => namespace.heard(conns[0]),
+    crossing: () => namespace.noteActivity(conns[0]),
     answer: () => namespace.receive(conns[0], ping, false),
     broadcast: () => namespace.receive(conns[0], bytes, false),
   };

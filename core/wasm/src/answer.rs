@@ -1,8 +1,12 @@
-//! Answers as JSON: `{"ok":...}`, or `{"error":{"code":"...","status":N,"message":"..."}}`.
+//! Answers as JSON: `{"ok":...}`, or `{"error":{"code":"...","status":N,"message":"..."}}`,
+//! with the `details` that an error frame has.
 
 use std::fmt::Write as _;
 
-use roomcast_core::{Applied, ConnId, ErrorCode, wire::Coded};
+use roomcast_core::{
+    Applied, ConnId, ErrorCode,
+    wire::{Coded, Details},
+};
 use roomcast_http::Problem;
 use serde::Serialize;
 
@@ -14,22 +18,35 @@ pub(crate) fn ok(text: &mut String, value: &impl Serialize) {
 
 /// Writes the fault of an input that JavaScript formed wrongly.
 pub(crate) fn bad_input(text: &mut String, message: &str) {
-    error(text, ErrorCode::BadRequest, message);
+    error(text, (ErrorCode::BadRequest, None), message);
 }
 
-fn error(text: &mut String, code: ErrorCode, message: &str) {
-    let (message, status) = (serde_json::Value::from(message), code.status());
-    let _ = write!(
-        text,
-        "{{\"error\":{{\"code\":\"{code}\",\"status\":{status},\"message\":{message}}}}}"
-    );
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'a str,
+    status: u16,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+fn error(text: &mut String, (code, details): (ErrorCode, Option<Details>), message: &str) {
+    let body = Body {
+        code: code.as_str(),
+        status: code.status(),
+        message,
+        details,
+    };
+    // Texts and numbers always have a JSON form.
+    let json = serde_json::to_string(&body).unwrap_or_default();
+    let _ = write!(text, "{{\"error\":{json}}}");
 }
 
 /// Writes a value, or why there is none.
 pub(crate) fn result<T: Serialize>(text: &mut String, result: Result<T, impl Coded>) {
     match result {
         Ok(value) => ok(text, &value),
-        Err(fault) => error(text, fault.code(), &fault.to_string()),
+        Err(fault) => error(text, fault.row(), &fault.to_string()),
     }
 }
 

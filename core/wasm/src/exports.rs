@@ -42,9 +42,10 @@ impl Exported {
         self.0.receive(conn, bytes, is_binary, tokens, now) as u32
     }
 
-    /// [`Namespace::heard`].
-    pub fn heard(&mut self, conn: f64, now: f64) -> u32 {
-        self.0.heard(conn, now) as u32
+    /// [`Namespace::note_activity`].
+    #[wasm_bindgen(js_name = noteActivity)]
+    pub fn note_activity(&mut self, conn: f64, now: f64) -> u32 {
+        self.0.note_activity(conn, now) as u32
     }
 
     /// [`Namespace::disconnect`].

@@ -135,7 +135,7 @@ impl Namespace {
     }
 
     /// A sign of life of a connection, such as a pong.
-    pub fn heard(&mut self, conn: f64, now: f64) -> Status {
+    pub fn note_activity(&mut self, conn: f64, now: f64) -> Status {
         let input = id(conn).map(Input::Activity);
         self.give(input, now)
     }

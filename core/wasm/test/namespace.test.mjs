@@ -48,6 +48,13 @@ test("members get what is published, once", async () => {
   assert.match(refused(() => bob.send("{}")), /^not_found: no connection/);
 });
 
+test("an error has the limit that was passed", async () => {
+  const world = await World.start();
+  const ann = world.connect();
+  assert.throws(() => world.namespace.join(ann.conn, "x".repeat(201)), { code: "bad_room", status: 400, details: { limit: 200 } });
+  assert.throws(() => world.namespace.join(9, "lobby"), { code: "not_found", status: 404, details: undefined });
+});
+
 test("presence, history and heartbeat follow the clock of the world", async () => {
   const rooms = [{ match: "*", presence: "members", history: { messages: 2 } }];
   const world = await World.start({ policies: { rooms }, answersPings: false });
@@ -110,13 +117,13 @@ test("the HTTP API and questions are answered", async () => {
 test("a trap ends all namespaces of the instance, and says so; the next one lives", async () => {
   const [world, other] = [await World.start(), await World.start()];
   const conn = world.connect().conn;
-  const { heard } = Exported.prototype;
-  Exported.prototype.heard = () => {
+  const { noteActivity } = Exported.prototype;
+  Exported.prototype.noteActivity = () => {
     throw new WebAssembly.RuntimeError("unreachable");
   };
-  assert.match(refused(() => world.namespace.heard(conn)), /^dead: this namespace is dead/);
-  Exported.prototype.heard = heard;
-  assert.match(refused(() => world.namespace.heard(conn)), /^dead: this namespace is dead/);
+  assert.match(refused(() => world.namespace.noteActivity(conn)), /^dead: this namespace is dead/);
+  Exported.prototype.noteActivity = noteActivity;
+  assert.match(refused(() => world.namespace.noteActivity(conn)), /^dead: this namespace is dead/);
   assert.match(refused(() => other.connect()), /^dead/);
   const next = await World.start();
   assert.equal(next.connect().closed, undefined);

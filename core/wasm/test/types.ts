@@ -22,6 +22,7 @@ try {
   namespace.receive(conn, new Uint8Array(), false);
 } catch (fault) {
   if (fault instanceof RoomcastError && fault.code === "dead") sockets.forEach((socket) => socket.close());
+  if (fault instanceof RoomcastError && fault.details) console.log(fault.details.limit + 1, fault.details.after_ms);
 }
 const delivery: Delivery = namespace.publish({ rooms: ["lobby"], except_conns: [conn] }, "news", { a: [1] }, { key: "k" });
 const world = await World.start({ settings: {}, now: delivery.queued });

@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 use super::{
     client::{
-        api::{self, Doubts},
-        endpoint::{self, Endpoint},
+        api::{Doubts, Server},
         failure::Failure,
     },
     say,
@@ -54,20 +53,8 @@ pub(crate) struct ExplainArgs {
     /// Print the answer as it came, in JSON
     #[arg(long)]
     json: bool,
-    /// Address of the server
-    #[arg(long, env = "ROOMCAST_URL", default_value = "http://127.0.0.1:3000")]
-    url: Endpoint,
-    /// Namespace; `default` unless the URL names one
-    #[arg(long, env = "ROOMCAST_NAMESPACE", value_parser = endpoint::namespace)]
-    namespace: Option<String>,
-    /// Key of the server's HTTP API; not needed on the same machine while the server has none
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "ROOMCAST_API_KEY",
-        hide_env_values = true
-    )]
-    api_key: Option<String>,
+    #[command(flatten)]
+    server: Server,
 }
 
 /// The part of the answer that is printed.
@@ -85,16 +72,15 @@ struct Answer {
 ///
 /// A [`Failure`] that the user or the server can do something about, or a fault of this machine.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
-    let path = args.url.api(args.namespace.as_deref(), "explain");
+    let path = args.server.path("explain");
     let query = query(&args);
     let request = Request::get(format!("{path}?{query}"));
-    let key = args.api_key.as_deref();
-    let body = api::call(&args.url, key, request, String::new(), DOUBTS).await?;
+    let body = args.server.call(request, String::new(), DOUBTS).await?;
     // Whatever else listens there may say 200 to anything.
     let answer: Answer = serde_json::from_str(&body).map_err(|_| {
         Failure::failed(format_args!(
             "{} is no Roomcast server: its answer is not an explanation\n  Check --url",
-            args.url
+            args.server.url
         ))
     })?;
     let printed = if args.json {

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use super::{
     client::{
-        api::{self, Doubts},
-        endpoint::{self, Endpoint},
+        api::{Doubts, Server},
+        endpoint,
         failure::Failure,
     },
     say,
@@ -52,20 +52,8 @@ pub(crate) struct SendArgs {
     /// Send once, however often this is repeated within 5 minutes: 1 to 128 bytes
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     idempotency_key: Option<String>,
-    /// Address of the server
-    #[arg(long, env = "ROOMCAST_URL", default_value = "http://127.0.0.1:3000")]
-    url: Endpoint,
-    /// Namespace; `default` unless the URL names one
-    #[arg(long, env = "ROOMCAST_NAMESPACE", value_parser = endpoint::namespace)]
-    namespace: Option<String>,
-    /// Key of the server's HTTP API; not needed on the same machine while the server has none
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "ROOMCAST_API_KEY",
-        hide_env_values = true
-    )]
-    api_key: Option<String>,
+    #[command(flatten)]
+    server: Server,
     // Last: a heading holds for all that follows.
     #[command(flatten)]
     to: To,
@@ -180,18 +168,18 @@ async fn send(args: &SendArgs, data: &str) -> Result<String, Failure> {
         data: serde_json::from_str(data).map_err(Failure::failed)?,
     };
     let body = serde_json::to_string(&body).map_err(Failure::failed)?;
-    let mut request = Request::post(args.url.api(args.namespace.as_deref(), "send"))
-        .header(CONTENT_TYPE, "application/json");
+    let mut request =
+        Request::post(args.server.path("send")).header(CONTENT_TYPE, "application/json");
     if let Some(key) = &args.idempotency_key {
         request = request.header("idempotency-key", key);
     }
-    let body = api::call(&args.url, args.api_key.as_deref(), request, body, DOUBTS).await?;
+    let body = args.server.call(request, body, DOUBTS).await?;
     // Whatever else listens there may say 200 to anything.
     match serde_json::from_str::<Delivery>(&body) {
         Ok(_) => Ok(body),
         Err(_) => Err(Failure::failed(format_args!(
             "{} is no Roomcast server: its answer is not a delivery\n  Check --url",
-            args.url
+            args.server.url
         ))),
     }
 }

@@ -118,7 +118,7 @@ fn authenticate(
         && let Some(checked) = gate.check(&token)
     {
         let verified = taken(shard, checked);
-        if place.admit(shard, home, verified.identity.as_deref()) {
+        if place.admit(shard, home, conn, &rest, verified.identity.as_deref()) {
             input(shard, home, conn, rest, verified);
         }
         return None;

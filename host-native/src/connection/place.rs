@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use roomcast_core::{CloseCode, ConnId, Frame, Identity, Input, Timestamp, hub::Excess};
+use roomcast_core::{
+    CloseCode, ConnId, Frame, Identity, Input, Timestamp, hub::Excess, hub::RequestError,
+};
 use roomcast_http::Reason;
 
 use crate::{
@@ -57,19 +59,23 @@ impl Place {
         }
     }
 
-    /// Counts the connection as one of the user's whom its token names; false where it may not have
-    /// another one: the message is then left without an answer, for the close comes behind it.
+    /// Counts the connection as one of the user's whom its token names. Returns false where the
+    /// user may not have another one: the message, without its token, is answered with the limit,
+    /// and the close comes behind that.
     pub(super) fn admit(
         &mut self,
         shard: &Shard,
         home: &Home,
+        conn: ConnId,
+        rest: &str,
         identity: Option<&Identity>,
     ) -> bool {
         self.unidentified &= identity.is_none();
         if let Some(user) = identity.and_then(|it| it.user.as_deref())
-            && self.permit.name_user(home.namespace(), user).is_err()
+            && let Err(limit) = self.permit.name_user(home.namespace(), user)
         {
             shard.metrics().count_refusal(Reason::ConnectionsPerUser);
+            home.decline(shard, conn, rest, RequestError::UserConnections { limit });
             self.over = Some(Over::Connections);
         }
         self.over.is_none()

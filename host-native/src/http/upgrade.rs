@@ -150,7 +150,8 @@ async fn admit(
     let (admission, raw) = asked.unwrap_or(Err(Problem::DrainingSocket))?;
     let user = admission.user.as_deref();
     if let Some(user) = user.or(handshake.identity.user.as_deref()) {
-        permit.name_user(namespace, user)?;
+        let named = permit.name_user(namespace, user);
+        named.map_err(Problem::ConnectionsPerUser)?;
     }
     Ok(Admitted {
         permit,

@@ -3,10 +3,7 @@
 use std::borrow::Cow;
 
 use roomcast_core::{
-    CloseCode, Rejection,
-    gateway::ConnectError,
-    hub::{self, RestoreError},
-    outbox::CLOSE_REASON_BYTES_MAX,
+    CloseCode, Rejection, gateway::ConnectError, hub::RestoreError, outbox::CLOSE_REASON_BYTES_MAX,
 };
 use roomcast_http::{Problem, Reason};
 
@@ -27,41 +24,19 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Full since the upgrade was granted.
-    pub(crate) const FULL: Self = Self {
-        frame: None,
-        code: CloseCode::OVERLOADED,
-        reason: Cow::Borrowed("the server is full: try again later"),
-        counted: Some(Reason::Connections),
-    };
-
     /// The refusal of one that a namespace did not take. Where messages have no envelopes, clients
     /// understand nothing but the close.
     pub(crate) fn new(fault: ConnectError, raw: bool) -> Self {
-        match fault {
-            ConnectError::Rejected(rejection) => {
-                let told = Self::from(Problem::from(rejection));
-                Self {
-                    frame: told.frame.filter(|_| !raw),
-                    ..told
-                }
-            }
-            ConnectError::Hub(refusal) => {
-                let counted = match refusal {
-                    hub::Refusal::Unidentified => Reason::TokenMissing,
-                    hub::Refusal::Expired => Reason::TokenExpired,
-                    hub::Refusal::Withdrawn => Reason::TokenWithdrawn,
-                    hub::Refusal::Full { .. } | hub::Refusal::Exhausted | _ => return Self::FULL,
-                };
-                let told = Self::from(Problem::from(fault));
-                Self {
-                    frame: told.frame.filter(|_| !raw),
-                    counted: Some(counted),
-                    ..told
-                }
-            }
-            _ => Self::FULL,
+        let told = Self::from(Problem::from(fault));
+        Self {
+            frame: told.frame.filter(|_| !raw),
+            ..told
         }
+    }
+
+    /// The refusal where the namespace gave no answer: its shard has ended.
+    pub(crate) fn unanswered() -> Self {
+        Problem::DrainingSocket.into()
     }
 
     /// The reason in the close frame, cut to what it can hold.
@@ -89,13 +64,7 @@ impl From<Problem> for Refusal {
 
 impl From<OpenError> for Refusal {
     fn from(fault: OpenError) -> Self {
-        if !matches!(fault, OpenError::Full { .. }) {
-            return Problem::from(fault).into();
-        }
-        Self {
-            counted: Some(Reason::Namespaces),
-            ..Self::FULL
-        }
+        Problem::from(fault).into()
     }
 }
 

@@ -123,7 +123,7 @@ impl Shard {
             home.connect(&namespace, handshake, link)
         };
         let connected = self.on_shard(shard, connect).await;
-        let conn = connected.unwrap_or(Err(Refusal::FULL))?;
+        let conn = connected.unwrap_or(Err(Refusal::unanswered()))?;
         Ok((Home::Remote { shard, namespace }, conn))
     }
 }

@@ -140,7 +140,7 @@ impl Hosted {
         let inner = &mut *self.inner.borrow_mut();
         let input = Input::Connect(handshake);
         let Applied::Connected(connected) = inner.namespace.apply(now, &input) else {
-            return (Err(Refusal::FULL), Left::default()); // no other answer to this input
+            return (Err(Refusal::unanswered()), Left::default()); // no other answer to this input
         };
         if let Ok(conn) = connected {
             inner.fan_out.members.insert(conn, link);

@@ -101,10 +101,10 @@ impl Shard {
 
     /// Gives memory back when a crowd has gone.
     fn trim(&self) {
-        if !self.high_water.has_ebbed(self.out.sockets.borrow().len()) {
+        if !self.high_water.must_trim(self.out.sockets.borrow().len()) {
             return;
         }
-        self.high_water.ebbed.set(true);
+        self.high_water.trimmed.set(true);
         self.out.sockets.borrow_mut().shrink_to_fit();
         self.out.dirty.borrow_mut().shrink_to_fit();
         self.runs.borrow_mut().shrink_to_fit();

@@ -20,7 +20,7 @@ pub(crate) struct HighWater {
     /// True when some sockets may have gone since memory was last given back.
     stragglers: Cell<bool>,
     /// True when memory was given back since the turn last looked: it has something to give too.
-    pub(super) ebbed: Cell<bool>,
+    pub(super) trimmed: Cell<bool>,
 }
 
 /// A crowd that is not worth the trouble.
@@ -33,7 +33,7 @@ impl HighWater {
     /// Notes how many there are; true when it is time to give memory back. That is when a sixteenth
     /// of them has gone for a while, and more than a few: a share, so that the work, which grows
     /// with the peak, is paid for by those who went. And once more when no more are going.
-    pub(super) fn has_ebbed(&self, now: usize) -> bool {
+    pub(super) fn must_trim(&self, now: usize) -> bool {
         let first = self.looks.get() == 0;
         let (most, fewest) = if first {
             (now, now)
@@ -47,12 +47,12 @@ impl HighWater {
             return false;
         }
         let peak = self.peak.get().max(most);
-        let ebbed = peak - most > (peak / 16).max(FEW);
+        let fell = peak - most > (peak / 16).max(FEW);
         let settled = self.stragglers.get() && most == fewest;
-        self.peak.set(if ebbed || settled { most } else { peak });
+        self.peak.set(if fell || settled { most } else { peak });
         self.stragglers
-            .set(ebbed || self.stragglers.get() && !settled);
-        ebbed || settled
+            .set(fell || self.stragglers.get() && !settled);
+        fell || settled
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
             let looks = looks.iter().cycle().take(LOOKS.into());
             looks.fold(false, |before, &now| {
                 assert!(!before, "in between");
-                high.has_ebbed(now)
+                high.must_trim(now)
             })
         })
     }

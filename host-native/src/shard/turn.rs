@@ -75,7 +75,7 @@ impl Shard {
             }
             line.written += self.flush_slice(&mut line.sockets);
             if line.sockets.is_empty() {
-                if self.high_water.ebbed.take() {
+                if self.high_water.trimmed.take() {
                     line.sockets.shrink_to_fit();
                 }
                 self.shared.flush_record();

@@ -217,16 +217,15 @@ impl Permit {
     ///
     /// # Errors
     ///
-    /// When the user has as many as it may have.
-    pub(crate) fn name_user(&mut self, namespace: &Arc<str>, user: &str) -> Result<(), Problem> {
+    /// The limit, when the user has as many as it may have.
+    pub(crate) fn name_user(&mut self, namespace: &Arc<str>, user: &str) -> Result<(), usize> {
         let users = &self.connections.users;
         let meters = &self.connections.meters;
         if users.max.is_none() && !meters.are_on() || self.user.is_some() {
             return Ok(());
         }
         let key: UserKey = (namespace.clone(), user.into());
-        let added = users.add(key.clone());
-        added.map_err(Problem::ConnectionsPerUser)?;
+        users.add(key.clone())?;
         let now = self.connections.clock.now();
         let meter = meters.are_on().then(|| meters.enter(now, &key));
         self.user = Some(Box::new(Named { key, meter }));
@@ -280,7 +279,7 @@ mod tests {
         let second = enter(&red, "ann").expect("the second");
         assert_eq!(first.name_user(&red, "ann"), Ok(()), "a renewal");
         let refused = enter(&red, "ann").expect_err("one too many");
-        assert_eq!(refused, Problem::ConnectionsPerUser(2));
+        assert_eq!(refused, 2);
         assert_eq!(connections.taken(), 2, "a refused one leaves nothing");
         enter(&blue, "ann").expect("another namespace");
         enter(&red, "ben").expect("another user");

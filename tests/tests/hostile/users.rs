@@ -44,7 +44,6 @@ fn a_user_who_says_so_later_is_counted_too() {
     let secret = "0123456789abcdef0123456789abcdef";
     let key = format!("hs256:{secret}");
     let flag = format!("--token-key={key}");
-    let process = Process::start(&["--connections-per-user-max=1", &flag]);
     let made = crate::process::child::roomcast()
         .args(["token", "--user", "ann", "--key", &key])
         .output()
@@ -56,10 +55,18 @@ fn a_user_who_says_so_later_is_counted_too() {
     );
     let said = String::from_utf8_lossy(&made.stderr);
     assert!(made.status.success(), "{said}");
+    // With three the connection and its namespace may be on two.
+    for threads in ["--threads=1", "--threads=3"] {
+        let process = Process::start(&["--connections-per-user-max=1", &flag, threads]);
+        second_is_refused(&process, &auth);
+    }
+}
+
+fn second_is_refused(process: &Process, auth: &str) {
     let mut first = Peer::connect(&process.authority, "");
     // The second time it renews, and stays the one connection.
     for _ in 0..2 {
-        first.say(&auth);
+        first.say(auth);
         let answer = first.next();
         let Said::Text(text) = &answer else {
             panic!("{answer:?}")
@@ -67,9 +74,18 @@ fn a_user_who_says_so_later_is_counted_too() {
         assert!(text.contains("$auth") && !text.contains("error"), "{text}");
     }
     let mut second = Peer::connect(&process.authority, "");
-    second.say(&auth);
+    second.say(auth);
     let rest = second.rest();
-    assert_eq!(rest.last(), Some(&Said::Close(1013)), "{rest:?}");
+    let [.., Said::Text(error), Said::Text(bye), Said::Close(1013)] = &rest[..] else {
+        panic!("{rest:?}")
+    };
+    let told = concat!(
+        r#"{"event":"$auth","id":1,"error":{"code":"overloaded","#,
+        r#""message":"too many connections of this user, who may have 1: close others first","#,
+        r#""details":{"limit":1}}}"#
+    );
+    assert_eq!(error, told);
+    assert!(bye.contains("$bye"), "{bye}");
     assert_eq!(metric(&process.authority, REFUSED), Some(1));
 }
 

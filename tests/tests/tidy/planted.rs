@@ -56,6 +56,7 @@ fn planted() -> Vec<Planted> {
         source("words", "enum Fault {}\n"),
         source("words", "enum JsonFault {}\n"),
         source("words", "/// Frames that were noted down.\n"),
+        source("words", "/// Frames that were noted\n/// down.\n"),
         source("comment_width", &format!("// {}\n", "word ".repeat(25))),
         ("folder_size", folder.collect()),
         plant("import_layer", &upward),
@@ -83,6 +84,28 @@ fn planted() -> Vec<Planted> {
     ]
 }
 
+/// A way of a publish that enters a file twice.
+fn planted_walk() -> Planted {
+    plant(
+        "publish_walk",
+        &[
+            (
+                "ARCHITECTURE.md",
+                "## The way of one publish, hop by hop\n\n1. `Hub::a`, `Room::b`, `Hub::c`: \
+                 `hub/send.rs`, `room/rooms.rs`\n",
+            ),
+            (
+                "core/src/hub/send.rs",
+                "impl Hub {\n    fn a(&self) {\n    }\n\n    fn c(&self) {\n    }\n}\n",
+            ),
+            (
+                "core/src/room/rooms.rs",
+                "impl Room {\n    fn b(&self) {\n    }\n}\n",
+            ),
+        ],
+    )
+}
+
 /// Violations in comments of each kind that scripts have.
 fn planted_scripts() -> Vec<Planted> {
     let opening = |file, text| plant("script_doc_opening", &[(file, text)]);
@@ -101,6 +124,7 @@ fn planted_scripts() -> Vec<Planted> {
         words("client/src/a.tsx", "/** A row of the ledger. */\n"),
         words("client/src/a.ts", "/**\n * Rows.\n * A ledger.\n */\n"),
         words("tests/a.mjs", "x(); // on the shelf\n"),
+        words("tests/a.mjs", "// Rows that were noted\n// down.\n"),
         words(
             "tests/a.py",
             "def f():\n    \"\"\"Rows.\n\n    Of a ledger.\n    \"\"\"\n",
@@ -141,7 +165,13 @@ fn planted_circles() -> Vec<Planted> {
 
 #[test]
 fn each_rule_finds_a_planted_violation() {
-    let planted = [planted(), planted_scripts(), planted_circles()].concat();
+    let planted = [
+        planted(),
+        planted_scripts(),
+        planted_circles(),
+        vec![planted_walk()],
+    ]
+    .concat();
     let names: BTreeSet<_> = planted.iter().map(|(rule, _)| *rule).collect();
     assert_eq!(names, RULES.iter().map(|(rule, _)| *rule).collect());
     for (name, files) in planted {

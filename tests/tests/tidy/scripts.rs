@@ -1,5 +1,7 @@
 //! Rules about comments in TypeScript, JavaScript and Python.
 
+use std::collections::BTreeSet;
+
 use super::{
     source,
     tree::{Source, Violation},
@@ -24,9 +26,17 @@ pub(crate) fn doc_opening(source: &Source) -> Vec<Violation> {
 /// Odd words in comments. Names are left to their language.
 pub(crate) fn words(source: &Source) -> Vec<Violation> {
     let mut violations = Vec::new();
+    let mut above = (0, "");
     for line in comments(source) {
-        let found = words::in_sentence(line.text).into_iter();
+        let text_above = if above.0 + 1 == line.number {
+            above.1
+        } else {
+            ""
+        };
+        let found: BTreeSet<_> = words::in_lines(text_above, line.text).into_iter().collect();
+        let found = found.into_iter();
         violations.extend(found.map(|word| words::fix(source, line.number, word)));
+        above = (line.number, line.text.trim_start_matches(['*', ' ']));
     }
     violations
 }

@@ -10,6 +10,9 @@ use super::tree::{Source, Tree, Violation};
 
 const HEADING: &str = "## The way of one publish, hop by hop";
 
+/// The line behind which files are entered once more.
+const TURN_ENDS: &str = "The turn ends, in a task of its own:";
+
 /// Functions that a publish enters at most: a longer way is to be shortened, not listed.
 const FUNCTIONS_MAX: usize = 35;
 
@@ -17,10 +20,11 @@ const FUNCTIONS_MAX: usize = 35;
 const FOLDERS: [&str; 2] = ["host-native/src", "core/src"];
 
 /// Files beside those of the section, which its functions call too.
-const BESIDE: [&str; 8] = [
+const BESIDE: [&str; 9] = [
     "core/src/hub/conns.rs",
     "core/src/hub/connection.rs",
     "core/src/hub/identity.rs",
+    "core/src/wire/head.rs",
     "host-native/src/connection/place.rs",
     "host-native/src/shard/fan_out/members.rs",
     "host-native/src/shard/egress/flow.rs",
@@ -57,7 +61,7 @@ const OFF: [(&str, &[&str]); 6] = [
             "Decoder::take_slow_path",
             "FanOut::send_one",
             "Hub::check_right_of",
-            "Hub::heard",
+            "Hub::note_activity",
             "Hub::publish_by_policy",
             "Place::let_through",
             "Place::take_loose",
@@ -82,7 +86,8 @@ const OFF: [(&str, &[&str]); 6] = [
         &[
             "Head::read",
             "decode::unmask",
-            "head::write_escaped",
+            "head::write_from",
+            "head::write_head",
             "payload::scan",
             "queue::slices",
         ],
@@ -90,7 +95,7 @@ const OFF: [(&str, &[&str]); 6] = [
     (
         "counts, or keeps time",
         &[
-            "Buckets::verdict",
+            "Conns::note_activity",
             "Shard::begin",
             "SendQueue::advance",
             "TurnWatch::enter",
@@ -108,8 +113,21 @@ const OFF: [(&str, &[&str]); 6] = [
     ),
 ];
 
-/// Functions of the section that are in none of its files, files that are not there, and functions
-/// that those of the section call and that are neither there nor [off](OFF) the way.
+/// Files that the way enters twice before the turn ends, by the reason.
+const TWICE: [(&str, &str); 2] = [
+    (
+        "host-native/src/shard/hosted.rs",
+        "carries out the commands of the namespace that it gave the input to",
+    ),
+    (
+        "core/src/hub/receive.rs",
+        "takes the message from the rates of its sender before it reads it",
+    ),
+];
+
+/// Functions of the section that are in none of its files, files that are not there or that the way
+/// [enters twice](TWICE) without a reason, and functions that those of the section call and that
+/// are neither there nor [off](OFF) the way.
 pub(crate) fn publish_walk(tree: &Tree) -> Vec<Violation> {
     let page = |document: &&Source| document.path == "ARCHITECTURE.md";
     let Some(page) = tree.documents.iter().find(page) else {
@@ -145,6 +163,18 @@ pub(crate) fn publish_walk(tree: &Tree) -> Vec<Violation> {
             violations.push(page.violation(line, fix));
         }
     }
+    let end = page.text.lines().position(|line| line == TURN_ENDS);
+    let before_end = |line: usize| end.is_none_or(|end| line < end);
+    let entered = functions.iter().filter(|(line, _)| before_end(*line));
+    let entered = entered.filter_map(|&(line, name)| {
+        let mut sources = sources.iter();
+        let source = sources.find(|source| has_function(source, name))?;
+        Some((line, &*source.path))
+    });
+    violations.extend(twice(entered).map(|(line, path)| {
+        let fix = format!("the way enters {path} twice: shorten it, or give the reason in `TWICE`");
+        page.violation(line, fix)
+    }));
     let names: Vec<&str> = functions.iter().map(|(_, name)| *name).collect();
     let is_off = |called: &Function<'_>| off().any(|name| called.is(name));
     for called in called(tree, &sources, &names) {
@@ -157,6 +187,18 @@ pub(crate) fn publish_walk(tree: &Tree) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// The files that are entered again, without those for which there is a reason.
+fn twice<'a>(
+    entered: impl Iterator<Item = (usize, &'a str)>,
+) -> impl Iterator<Item = (usize, &'a str)> {
+    let (mut last, mut all) = ("", BTreeSet::new());
+    let again = entered.filter(move |&(_, path)| {
+        let is_stay = std::mem::replace(&mut last, path) == path;
+        !all.insert(path) && !is_stay
+    });
+    again.filter(|(_, path)| TWICE.iter().all(|(file, _)| file != path))
 }
 
 fn off() -> impl Iterator<Item = &'static str> {

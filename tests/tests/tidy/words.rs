@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use super::tree::{Source, Violation};
 
 /// Words of names and of documentation, and the field's words for them.
-const ANYWHERE: [(&str, &str); 22] = [
+const ANYWHERE: [(&str, &str); 24] = [
     ("abroad", "remote"),
     ("attendance", "presence notices"),
     ("denial", "rejection or refusal"),
+    ("departed", "ended"),
     ("desk", "NamespaceContext, ApiHost or Harness"),
     ("ebb", "trim"),
+    ("ebbed", "trimmed"),
     ("farewell", "rejection or refusal"),
     ("formerly", "previous connections"),
     ("give_back", "load history"),
@@ -79,7 +81,7 @@ pub(crate) fn words(source: &Source) -> Vec<Violation> {
         words.map(|word| (format!("_{}_", word.0), word)).collect()
     };
     let (anywhere, in_names) = (padded(&ANYWHERE), padded(&NAMES));
-    let mut violations = Vec::new();
+    let (mut violations, mut above) = (Vec::new(), "");
     for (number, line) in source.text.lines().enumerate() {
         let (code, comment) = line.split_once("//").unwrap_or((line, ""));
         // Texts are the contract with clients.
@@ -89,7 +91,9 @@ pub(crate) fn words(source: &Source) -> Vec<Violation> {
         let snakes: String = snakes
             .filter(|name| name.matches('_').count() <= NAME_WORDS_MAX + 1)
             .collect();
-        let told = comment.strip_prefix(['/', '!']).map(in_sentence);
+        let sentence = comment.strip_prefix(['/', '!']);
+        let told = sentence.map(|sentence| in_lines(above, sentence));
+        above = sentence.unwrap_or_default();
         let is_fault =
             |word: &str| word == "Fault" && names.iter().any(|name| name.ends_with(word));
         let types = TYPES.iter();
@@ -106,7 +110,7 @@ pub(crate) fn words(source: &Source) -> Vec<Violation> {
 }
 
 /// The odd words of a sentence.
-pub(super) fn in_sentence(sentence: &str) -> Vec<&'static (&'static str, &'static str)> {
+fn in_sentence(sentence: &str) -> Vec<&'static (&'static str, &'static str)> {
     let sentence = format!(
         "_{}_",
         sentence.to_lowercase().replace(|c| !is_name(c), "_")
@@ -115,6 +119,14 @@ pub(super) fn in_sentence(sentence: &str) -> Vec<&'static (&'static str, &'stati
         sentence.contains(word) && sentence.contains(&format!("_{word}_"))
     };
     ANYWHERE.iter().filter(is_in).collect()
+}
+
+/// The odd words of a line of a comment, with phrases that begin in the line above.
+pub(super) fn in_lines(above: &str, line: &str) -> Vec<&'static (&'static str, &'static str)> {
+    let (before, mut found) = (in_sentence(above), in_sentence(line));
+    let across = in_sentence(&format!("{} {}", above.trim(), line.trim())).into_iter();
+    found.extend(across.filter(|word| !before.contains(word)));
+    found
 }
 
 pub(super) fn fix(source: &Source, number: usize, (word, field): &(&str, &str)) -> Violation {

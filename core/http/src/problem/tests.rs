@@ -1,5 +1,7 @@
 //! The table of problems: each with its reason, and each limit where programs find it.
 
+use alloc::string::ToString;
+
 use super::*;
 
 #[test]

@@ -34,12 +34,8 @@ impl Problem {
     pub fn close_code(&self) -> CloseCode {
         if let Self::Rejected(rejection) = self {
             rejection.close_code()
-        } else if self.code().status() == 503 {
-            CloseCode::OVERLOADED
-        } else if self.code() == ErrorCode::Unauthorized {
-            CloseCode::UNAUTHORIZED
         } else {
-            CloseCode::FORBIDDEN
+            self.code().close_code()
         }
     }
 
@@ -194,6 +190,7 @@ mod tests {
                 CloseCode::OVERLOADED,
                 "unavailable",
             ),
+            (Problem::Internal, 500, CloseCode::INTERNAL, "internal"),
             (
                 Rejection::unauthorized("who?").into(),
                 401,

@@ -87,6 +87,7 @@ fn messages_of_clients() {
             RateLimited, r#"{"limit":50,"after_ms":20}"#;
         E::UserRate { .. } => E::UserRate { per_second: 50, noun: "message", after_ms: Some(20) },
             RateLimited, r#"{"limit":50,"after_ms":20}"#;
+        E::UserConnections { .. } => E::UserConnections { limit: 3 }, Overloaded, r#"{"limit":3}"#;
         E::Queued { .. } => E::Queued { limit: 64, noun: "message" }, Overloaded, r#"{"limit":64}"#;
         E::Pending { .. } => E::Pending { limit: 256 }, Overloaded, r#"{"limit":256}"#;
         E::Reads { .. } => E::Reads { limit: 1024 }, Overloaded, r#"{"limit":1024}"#;

@@ -141,7 +141,7 @@ impl Hub {
         let mut heartbeat = conn.heartbeat;
         // The heartbeat may have been switched on or off since.
         heartbeat.deadline = match (self.config.limits.heartbeat, heartbeat.deadline) {
-            (Some(silence), None) => Some(heartbeat.heard + silence),
+            (Some(silence), None) => Some(heartbeat.last_activity + silence),
             (Some(_), deadline) => deadline,
             (None, _) => None,
         };

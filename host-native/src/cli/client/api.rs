@@ -14,7 +14,11 @@ use hyper_util::rt::TokioIo;
 use roomcast::ApiKey;
 use tokio::time::timeout;
 
-use super::{endpoint::Endpoint, failure::Failure, wire::Wire};
+use super::{
+    endpoint::{Endpoint, namespace},
+    failure::Failure,
+    wire::Wire,
+};
 
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
@@ -27,43 +31,69 @@ pub(crate) struct Doubts {
     pub(crate) unusable: &'static str,
 }
 
-/// Makes a call; gives the body of an answer 200.
-///
-/// # Errors
-///
-/// A [`Failure`]: there is no server, it refuses, or its answer is none.
-pub(crate) async fn call(
-    url: &Endpoint,
-    api_key: Option<&str>,
-    request: Builder,
-    body: String,
-    doubts: Doubts,
-) -> Result<String, Failure> {
-    let mut request = request.header(HOST, &url.authority);
-    if let Some(key) = api_key.map(own_key).transpose()? {
-        let value = HeaderValue::try_from(format!("Bearer {key}"));
-        let value = value.map_err(|_| {
-            Failure::usage("the API key (--api-key, ROOMCAST_API_KEY) holds control characters")
-        })?;
-        request = request.header(AUTHORIZATION, value);
+/// The server whose HTTP API is called.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Server {
+    /// Address of the server
+    #[arg(long, env = "ROOMCAST_URL", default_value = "http://127.0.0.1:3000")]
+    pub(crate) url: Endpoint,
+    /// Namespace; `default` unless the URL names one
+    #[arg(long, env = "ROOMCAST_NAMESPACE", value_parser = namespace)]
+    namespace: Option<String>,
+    /// Key of the server's HTTP API; not needed on the same machine while the server has none
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "ROOMCAST_API_KEY",
+        hide_env_values = true
+    )]
+    api_key: Option<String>,
+}
+
+impl Server {
+    /// The path of a call in the namespace.
+    pub(crate) fn path(&self, call: &str) -> String {
+        self.url.api(self.namespace.as_deref(), call)
     }
-    let request = request
-        .body(Full::new(Bytes::from(body)))
-        .map_err(Failure::failed)?;
-    let stream = url.connect().await?;
-    let (status, body) = timeout(ANSWER_TIME, exchange(stream, request))
-        .await
-        .map_err(|_| Failure::failed(doubts.late))?
-        .map_err(|fault| {
-            let hint = doubts.unusable;
-            Failure::failed(format_args!(
-                "no usable answer from {url}: {fault:#}\n  {hint}"
-            ))
-        })?;
-    if status == StatusCode::OK {
-        Ok(body)
-    } else {
-        Err(Failure::refused(url, status, &body))
+
+    /// Makes a call; gives the body of an answer 200.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`]: there is no server, it refuses, or its answer is none.
+    pub(crate) async fn call(
+        &self,
+        request: Builder,
+        body: String,
+        doubts: Doubts,
+    ) -> Result<String, Failure> {
+        let mut request = request.header(HOST, &self.url.authority);
+        if let Some(key) = self.api_key.as_deref().map(own_key).transpose()? {
+            let value = HeaderValue::try_from(format!("Bearer {key}"));
+            let value = value.map_err(|_| {
+                Failure::usage("the API key (--api-key, ROOMCAST_API_KEY) holds control characters")
+            })?;
+            request = request.header(AUTHORIZATION, value);
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(Failure::failed)?;
+        let stream = self.url.connect().await?;
+        let (status, body) = timeout(ANSWER_TIME, exchange(stream, request))
+            .await
+            .map_err(|_| Failure::failed(doubts.late))?
+            .map_err(|fault| {
+                let hint = doubts.unusable;
+                Failure::failed(format_args!(
+                    "no usable answer from {}: {fault:#}\n  {hint}",
+                    self.url
+                ))
+            })?;
+        if status == StatusCode::OK {
+            Ok(body)
+        } else {
+            Err(Failure::refused(&self.url, status, &body))
+        }
     }
 }
 

@@ -85,8 +85,8 @@ impl<S> Egress<S> {
         pushed
     }
 
-    /// Has so many more bytes written at the end of the turn. One that the kernel takes no more of
-    /// writes by itself when it does.
+    /// Has so many more bytes of a socket written at the end of the turn. A socket whose send
+    /// buffer in the kernel is full writes by itself, as soon as that has room.
     fn mark_dirty(&self, socket: &Rc<Socket>, bytes: usize) {
         if socket.blocked_since().is_some() {
             return;

@@ -32,6 +32,9 @@ pub enum TokenRefusal {
          `jwks`, and whether this machine reaches its URL"
     )]
     Unavailable,
+    /// The identity was over before the namespace took the connection.
+    #[error("the token expired while the client connected: renew it earlier")]
+    Expired,
     /// The user's tokens from before were withdrawn.
     #[error(
         "the user's tokens from before a time were withdrawn (`not_before`): have a new one signed, \
@@ -50,6 +53,7 @@ impl TokenRefusal {
                  bearer.TOKEN"
             }
             Self::Several => "the request has two different tokens: send one",
+            Self::Expired => "the token expired",
             Self::Withdrawn => "the token was withdrawn",
             Self::Unavailable => "the server has no keys to verify tokens with yet: try again",
         }
@@ -61,6 +65,7 @@ impl TokenRefusal {
             Self::Missing => Reason::TokenMissing,
             Self::Several => Reason::TokenSeveral,
             Self::Unavailable => Reason::TokenUnavailable,
+            Self::Expired => Reason::TokenExpired,
             Self::Withdrawn => Reason::TokenWithdrawn,
             Self::Invalid(error) => match error.label() {
                 "header" => Reason::TokenHeader,
@@ -99,9 +104,8 @@ impl TokenRefusal {
 impl Coded for TokenRefusal {
     fn row(&self) -> (ErrorCode, Option<Details>) {
         let code = match self {
-            Self::Invalid(_) | Self::Missing | Self::Several | Self::Withdrawn => {
-                ErrorCode::Unauthorized
-            }
+            Self::Invalid(_) | Self::Missing | Self::Several => ErrorCode::Unauthorized,
+            Self::Expired | Self::Withdrawn => ErrorCode::Unauthorized,
             Self::Unavailable => ErrorCode::Unavailable,
         };
         (code, None)
