@@ -80,21 +80,6 @@ impl Shard {
         self.take_left(namespace, left);
     }
 
-    /// Ends the batch of a namespace with the turn, unless it has more recipients than that. Says
-    /// whether it did.
-    pub(super) fn end_run(&self, namespace: &Rc<Hosted>, recipients_max: usize) -> bool {
-        let now = self.now();
-        self.turn_watch
-            .enter(now, self.metrics().turn.numbers(), namespace);
-        match namespace.end_run(&self.out, now, recipients_max) {
-            Some(left) => {
-                self.take_left(namespace, left);
-                true
-            }
-            None => false,
-        }
-    }
-
     /// Tells the application, once, that all connections will be closed.
     pub(crate) fn drain(&self, namespace: &Rc<Hosted>) {
         if namespace.begins_drain() {
@@ -119,8 +104,9 @@ impl Shard {
         self.take_left(namespace, left);
     }
 
+    /// Does what an input has left to the shard.
     #[inline]
-    fn take_left(&self, namespace: &Rc<Hosted>, left: Left) {
+    pub(super) fn take_left(&self, namespace: &Rc<Hosted>, left: Left) {
         if left.batch {
             self.runs.borrow_mut().push(namespace.clone());
             self.out.ring();

@@ -23,7 +23,7 @@ use tokio::task;
 
 use self::watch::Share;
 use super::{egress::SLICE_SOCKETS, hosted::Hosted, state::Shard};
-use crate::{metrics::turn::EndedTurn, socket::Socket};
+use crate::metrics::turn::EndedTurn;
 
 /// The least time between two warnings of slow turns, of each shard.
 const WARNINGS: Duration = Duration::from_secs(10);
@@ -50,7 +50,13 @@ impl Shard {
             let all = line.is_past_mark();
             let recipients_max = if all { usize::MAX } else { SLICE_SOCKETS };
             let mut runs = mem::take(&mut *self.runs.borrow_mut());
-            runs.retain(|namespace| !self.end_run(namespace, recipients_max));
+            runs.retain(|namespace| {
+                let now = self.now();
+                let turn = self.metrics().turn.numbers();
+                self.turn_watch.enter(now, turn, namespace);
+                let ended = namespace.end_run(&self.out, now, recipients_max);
+                ended.map(|left| self.take_left(namespace, left)).is_none()
+            });
             // Ending a run may close slow connections, which an application may want to tell the
             // others: then a run has begun.
             self.runs.borrow_mut().append(&mut runs);
@@ -66,14 +72,19 @@ impl Shard {
             let mut dirty = VecDeque::from(mem::take(&mut *self.out.dirty.borrow_mut()));
             if dirty.len() <= SLICE_SOCKETS {
                 // Few: they need not wait for the many.
-                self.flush_slice(&mut dirty);
+                let now = self.now();
+                self.turn_watch.leave(now);
+                self.out.flush_slice(now, &mut dirty);
             }
             line.join(&mut dirty, all);
             if self.out.dirty.borrow().capacity() == 0 {
                 // The buffer for the next turn's list.
                 self.out.dirty.replace(dirty.into());
             }
-            line.written += self.flush_slice(&mut line.sockets);
+            let now = self.now();
+            // Writing is the work of no namespace.
+            self.turn_watch.leave(now);
+            line.written += self.out.flush_slice(now, &mut line.sockets);
             if line.sockets.is_empty() {
                 if self.high_water.trimmed.take() {
                     line.sockets.shrink_to_fit();
@@ -88,13 +99,6 @@ impl Shard {
                 self.tell_slow(&ended, Some(wrote), longest);
             }
         }
-    }
-
-    /// Writes the first sockets, which is the work of no namespace; says how many.
-    fn flush_slice(&self, sockets: &mut VecDeque<Rc<Socket>>) -> usize {
-        let now = self.now();
-        self.turn_watch.leave(now);
-        self.out.flush_slice(now, sockets)
     }
 
     /// Names a slow turn that ended without a write, and rotates what is told of the last minute.

@@ -39,6 +39,7 @@ const OFF: [(&str, &[&str]); 6] = [
         &[
             "Connection::part",
             "Connection::time_message",
+            "Egress::part",
             "FanOut::part",
             "Members::remove",
             "Hub::refuse",
@@ -58,6 +59,7 @@ const OFF: [(&str, &[&str]); 6] = [
         &[
             "App::apply_other",
             "App::verb",
+            "Buckets::refuse",
             "Decoder::take_slow_path",
             "FanOut::send_one",
             "Hub::check_right_of",
@@ -88,6 +90,7 @@ const OFF: [(&str, &[&str]); 6] = [
             "decode::unmask",
             "head::write_from",
             "head::write_head",
+            "Outbox::frame",
             "payload::scan",
             "queue::slices",
         ],
@@ -96,6 +99,7 @@ const OFF: [(&str, &[&str]); 6] = [
         "counts, or keeps time",
         &[
             "Conns::note_activity",
+            "Egress::watch",
             "Shard::begin",
             "SendQueue::advance",
             "TurnWatch::enter",
@@ -105,6 +109,7 @@ const OFF: [(&str, &[&str]); 6] = [
     (
         "looks something up",
         &[
+            "Home::shard",
             "Line::new",
             "Message::address",
             "SendQueue::only",

@@ -107,7 +107,10 @@ impl Buckets {
         let pass = limits
             .inbound_bytes
             .is_none_or(|rate| self.bytes.take(rate, now, bytes as u64));
-        self.verdict(limits, now, pass)
+        match pass {
+            true => Verdict::Pass,
+            false => self.refuse(limits, now),
+        }
     }
 
     /// The time from which on all of them are full, if nothing more is taken; `None` if they never
@@ -131,14 +134,15 @@ impl Buckets {
         if let Some(rate) = limits.inbound_bytes {
             pass &= self.bytes.take(rate, now, bytes as u64);
         }
-        self.verdict(limits, now, pass)
+        match pass {
+            true => Verdict::Pass,
+            false => self.refuse(limits, now),
+        }
     }
 
-    #[inline]
-    fn verdict(&mut self, limits: &Limits, now: Timestamp, pass: bool) -> Verdict {
-        if pass {
-            Verdict::Pass
-        } else if self.refusals.take(limits.inbound_refusals, now, 1) {
+    /// Takes a refusal of one that does not pass.
+    fn refuse(&mut self, limits: &Limits, now: Timestamp) -> Verdict {
+        if self.refusals.take(limits.inbound_refusals, now, 1) {
             Verdict::Refuse
         } else {
             Verdict::Close
