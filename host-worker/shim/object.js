@@ -153,7 +153,7 @@ export class NamespaceObject extends DurableObject {
     const told = asks ? await ask(url, headers, body, askMs) : await post(url, headers, body);
     const done = this.#also((current) => {
       if (current !== namespace) return;
-      if (asks) current.asked(number, told.status, told.body, told.fault);
+      if (asks) current.asked(number, told.status, told.body, told.fault, Boolean(told.isLate));
       else current.posted(number, told.status, told.retryAfter, told.fault);
     });
     if (!done && (this.#sockets.works || this.#asking.size > 0)) this.#also(() => {});

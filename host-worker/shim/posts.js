@@ -29,7 +29,7 @@ export async function ask(url, headers, body, timeMs) {
     response.body?.cancel().catch(() => {});
     return { status, body: nothing };
   } catch (fault) {
-    return { status: 0, body: nothing, fault: told(fault, timeMs) };
+    return { status: 0, body: nothing, fault: told(fault, timeMs), isLate: isLate(fault) };
   }
 }
 
@@ -40,4 +40,5 @@ function send(url, headers, body, timeMs) {
   return fetch(url, { method: "POST", redirect: "manual", signal, headers: fields, body });
 }
 
-const told = (fault, timeMs) => (fault?.name === "TimeoutError" ? `no answer within ${timeMs} ms` : String(fault));
+const isLate = (fault) => fault?.name === "TimeoutError";
+const told = (fault, timeMs) => (isLate(fault) ? `no answer within ${timeMs} ms` : String(fault));

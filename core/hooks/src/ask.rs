@@ -2,6 +2,7 @@
 
 mod breaker;
 mod cache;
+mod faults;
 mod question;
 mod refusal;
 mod report;
@@ -11,13 +12,14 @@ mod verdict;
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
     vec::Vec,
 };
 use core::time::Duration;
 
 use roomcast_core::Timestamp;
 
-use self::{breaker::Breaker, cache::Cache, question::Key};
+use self::{breaker::Breaker, cache::Cache, faults::Faults, question::Key, verdict::Fault};
 pub use self::{
     question::Question,
     refusal::AskRefusal,
@@ -42,7 +44,8 @@ pub struct AskLimits {
     pub cached_max: usize,
     /// Bytes of the answers that are kept; default 16 MiB. Passed: the same.
     pub cached_bytes_max: usize,
-    /// Failures in a row after which the backend is left alone; default 5.
+    /// Failures in a row after which the backend is left alone; default 5. A failure is that it is
+    /// not reached or does not answer in time, by its word or by a gateway's.
     pub failures_max: u32,
     /// The time for which it is, and up to half as much again; default 5 s.
     pub pause: Duration,
@@ -85,6 +88,7 @@ pub struct Ask {
     answers: Vec<(u64, Verdict)>,
     cache: Cache,
     breaker: Breaker,
+    faults: Faults,
     counts: AskCounts,
 }
 
@@ -139,7 +143,10 @@ pub enum AskOutcome<'a> {
         /// The body.
         body: &'a [u8],
     },
-    /// No whole answer came in time, or it was too long.
+    /// The backend was reached, and gave no whole answer, or too long a one. Its question alone is
+    /// refused.
+    Broken,
+    /// The backend was not reached, or did not answer in time.
     Failed,
 }
 
@@ -185,6 +192,7 @@ impl Ask {
             answers: Vec::new(),
             cache: Cache::default(),
             breaker: Breaker::default(),
+            faults: Faults::default(),
             counts: AskCounts::default(),
         }
     }
@@ -260,42 +268,81 @@ impl Ask {
         if !self.in_flight.remove(&number) {
             return AskReport::Nothing;
         }
-        let (read, bytes) = match outcome {
-            AskOutcome::Answered { status, body } => {
-                let read = verdict::read(now, unix_s, status, body);
-                (read.map_err(Some), body.len())
-            }
-            AskOutcome::Failed => (Err(None), 0),
+        let AskOutcome::Answered { status, body } = outcome else {
+            return self.unanswered(now, number, outcome == AskOutcome::Failed, random);
         };
-        match read {
+        match verdict::read(now, unix_s, status, body) {
             Ok(verdict::Read { verdict, ttl }) => {
                 if !ttl.is_zero()
                     && let Some(group) = self.groups.get(&number)
                 {
                     let limits = (self.limits.cached_max, self.limits.cached_bytes_max);
-                    let kept = (verdict.clone(), bytes);
+                    let kept = (verdict.clone(), body.len());
                     self.cache.keep(now, group.key, kept, now + ttl, limits);
                 }
                 self.answer(number, &verdict);
-                let recovered = self.breaker.succeeded();
+                let recovered = self.breaker.answered();
                 AskReport::Answered { recovered }
             }
-            Err(fault) => {
-                let pause = self.pause(random);
-                let failures_max = self.limits.failures_max;
-                let opens = self.breaker.failed(now, number, failures_max, pause);
+            Err(Fault::Absent(fault)) => self.failed(now, number, Some(fault), random),
+            Err(Fault::Unusable(fault)) => {
                 self.answer(number, &Verdict::Unavailable);
-                if opens {
-                    while let Some(number) = self.line.pop_front() {
-                        self.answer(number, &Verdict::Unavailable);
-                    }
-                }
-                AskReport::Failed {
-                    fault,
-                    failures: self.breaker.failures(),
-                    pause: opens.then_some(pause),
+                AskReport::Unusable {
+                    fault: Some(fault),
+                    count: self.faults.count(now),
+                    recovered: self.breaker.answered(),
+                    pause: None,
                 }
             }
+        }
+    }
+
+    /// A request ended without an answer.
+    fn unanswered(
+        &mut self,
+        now: Timestamp,
+        number: u64,
+        is_failure: bool,
+        random: u64,
+    ) -> AskReport {
+        if is_failure {
+            return self.failed(now, number, None, random);
+        }
+        let pause = self.pause(random);
+        let pause = self.breaker.ended(now, number, pause);
+        self.refuse(number, pause.is_some());
+        AskReport::Unusable {
+            fault: None,
+            count: self.faults.count(now),
+            recovered: false,
+            pause,
+        }
+    }
+
+    /// The backend is not there, or too slow.
+    fn failed(
+        &mut self,
+        now: Timestamp,
+        number: u64,
+        fault: Option<String>,
+        random: u64,
+    ) -> AskReport {
+        let (pause, failures_max) = (self.pause(random), self.limits.failures_max);
+        let pause = self.breaker.failed(now, number, failures_max, pause);
+        self.refuse(number, pause.is_some());
+        AskReport::Failed {
+            fault,
+            failures: self.breaker.failures(),
+            pause,
+        }
+    }
+
+    /// Answers the questions of a request without the backend's word, and all that wait to be sent
+    /// when it is left alone.
+    fn refuse(&mut self, number: u64, is_left_alone: bool) {
+        self.answer(number, &Verdict::Unavailable);
+        while is_left_alone && let Some(number) = self.line.pop_front() {
+            self.answer(number, &Verdict::Unavailable);
         }
     }
 

@@ -36,6 +36,9 @@ pub const ASK_EXPIRY_S_MAX: u64 = 10 * 365 * 24 * 3600;
 pub const ASK_MESSAGE_BYTES_MAX: usize = 200;
 /// Header fields of the client's request that travel to a backend, at most.
 pub const ASK_HEADERS_MAX: usize = 16;
+/// Requests that find out at one time whether a backend is there again, at most: a question that it
+/// does not answer must not stand in the way of the others.
+pub const ASK_PROBES_MAX: usize = 4;
 /// The shortest time for an answer that can be set.
 pub const ASK_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// The longest time for an answer that can be set: a client that connects waits for it.

@@ -20,21 +20,27 @@ enum Kind {
     Down,
     /// Is there for two seconds, and then is not for as long.
     Flapping,
+    /// A gateway answers for it.
+    Behind,
     Garbage,
     /// Answers 10 MB.
     Huge,
     Redirecting,
+    /// Goes away without an answer.
+    Broken,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 10] = [
     Kind::Good,
     Kind::Strict,
     Kind::Slow,
     Kind::Down,
     Kind::Flapping,
+    Kind::Behind,
     Kind::Garbage,
     Kind::Huge,
     Kind::Redirecting,
+    Kind::Broken,
 ];
 
 const GOOD: &[u8] = br#"{"grants":[{"rooms":"a","can":["join"]}],"ttl_s":2}"#;
@@ -51,11 +57,12 @@ impl Kind {
                 let late = Duration::from_millis(800 + random % 400);
                 (late, Some((200, GOOD)))
             }
-            Self::Down => (soon, None),
+            Self::Down | Self::Broken => (soon, None),
             Self::Flapping if (now.as_millis() / 2000).is_multiple_of(2) => {
                 (soon, Some((200, GOOD)))
             }
             Self::Flapping => (soon, Some((502, b""))),
+            Self::Behind => (soon, Some((503, b""))),
             Self::Garbage => (soon, Some((200, b"<html>"))),
             Self::Huge => (soon, Some((200, &HUGE))),
             Self::Redirecting => (soon, Some((302, b""))),
@@ -164,9 +171,11 @@ impl World {
             if end.is_some_and(|end| end <= self.now)
                 && let Some(((_, number), answer)) = self.under_way.pop_first()
             {
-                let outcome = answer.map_or(AskOutcome::Failed, |(status, body)| {
-                    AskOutcome::Answered { status, body }
-                });
+                let outcome = match answer {
+                    Some((status, body)) => AskOutcome::Answered { status, body },
+                    None if self.kind == Kind::Broken => AskOutcome::Broken,
+                    None => AskOutcome::Failed,
+                };
                 let report = self.ask.done(self.now, 7, number, outcome, self.random);
                 assert_ne!(report, AskReport::Nothing);
             }
@@ -225,19 +234,41 @@ fn minute(kind: Kind) -> World {
 }
 
 #[test]
-fn a_backend_that_fails_is_left_alone() {
-    for kind in [Kind::Down, Kind::Garbage, Kind::Huge, Kind::Redirecting] {
+fn a_backend_that_is_not_there_is_left_alone() {
+    for kind in [Kind::Down, Kind::Behind] {
         let world = minute(kind);
         let refused = world.count(|verdict| *verdict == Verdict::Unavailable);
         assert_eq!(refused, 6000, "{kind:?}");
-        // The failures that open the breaker, and a probe every 5 to 7.5 s.
+        // The failures that open the breaker, and up to four probes every 5 to 7.5 s.
         assert!(
-            (10..40).contains(&world.requests),
+            (10..70).contains(&world.requests),
             "{kind:?}: {}",
             world.requests
         );
     }
+}
+
+#[test]
+fn a_backend_that_answers_is_asked_whatever_it_answers() {
+    for kind in [Kind::Garbage, Kind::Huge, Kind::Redirecting, Kind::Broken] {
+        let world = minute(kind);
+        let refused = world.count(|verdict| *verdict == Verdict::Unavailable);
+        assert_eq!((refused, world.requests), (6000, 6000), "{kind:?}");
+    }
     const { assert!(ASK_ANSWER_BYTES_MAX < 10_000_000) };
+}
+
+#[test]
+fn a_backend_that_is_too_slow_is_left_alone() {
+    let mut world = World::new(Kind::Slow, AskLimits::default());
+    world.limits.timeout = Duration::from_millis(500);
+    world.ask = Ask::new("4f2a", world.limits);
+    for at in 0..1000_u64 {
+        world.run_until(Timestamp::from_millis(at * 10));
+        world.ask(u8::try_from(at % 101).expect("small"), at);
+    }
+    assert!(world.ask.counts().is_open);
+    assert!(world.requests < 100, "{}", world.requests);
 }
 
 #[test]

@@ -234,16 +234,19 @@ fn an_answer_that_cannot_be_read_lets_nobody_in_and_its_values_are_not_told() {
         (200, r#"{"expires_in_s":-1}"#, "another form"),
         (302, "", "redirects are not followed"),
         (404, "", "status 404: 200, 401 and 403 are answers"),
+        (429, "", "status 429"),
         (500, "hush", "status 500"),
+        (520, "", "status 520"),
     ] {
         let (verdict, report) = ask_once("ann", body(status, json));
         assert_eq!(
             (verdict.code(), &verdict),
             (ErrorCode::Unavailable, &Verdict::Unavailable)
         );
-        let AskReport::Failed {
+        let AskReport::Unusable {
             fault: Some(fault),
-            failures: 1,
+            count: 1,
+            recovered: false,
             pause: None,
         } = report
         else {
@@ -251,8 +254,32 @@ fn an_answer_that_cannot_be_read_lets_nobody_in_and_its_values_are_not_told() {
         };
         assert!(fault.contains(told) && !fault.contains("hush"), "{fault}");
     }
-    let (verdict, _) = ask_once("ann", AskOutcome::Failed);
-    assert_eq!(verdict, Verdict::Unavailable);
+    for (outcome, is_failure) in [
+        (AskOutcome::Failed, true),
+        (AskOutcome::Broken, false),
+        (body(502, ""), true),
+        (body(504, "{}"), true),
+        (body(522, ""), true),
+    ] {
+        let (verdict, report) = ask_once("ann", outcome);
+        assert_eq!(verdict, Verdict::Unavailable);
+        let failed = matches!(report, AskReport::Failed { failures: 1, .. });
+        assert_eq!(failed, is_failure, "{outcome:?}: {report:?}");
+    }
+}
+
+#[test]
+fn of_unusable_answers_ever_fewer_are_told_in_a_minute() {
+    let mut ask = Ask::new("4f2a", AskLimits::default());
+    let mut told = |now: Timestamp| {
+        waits(ask.ask(now, &join("ann")));
+        let request = sent(&mut ask, now);
+        let report = ask.done(now, 0, request.number, AskOutcome::Broken, 0);
+        report.notice(Some("it went away")).is_some()
+    };
+    let of_a_minute = (0..1000).filter(|_| told(ms(1))).count();
+    assert_eq!(of_a_minute, 10, "1, 2, 4 … 512");
+    assert!(told(ms(60_000)));
 }
 
 #[test]
@@ -345,7 +372,7 @@ fn questions_past_the_limits_are_told_that_there_are_too_many() {
 }
 
 #[test]
-fn a_breaker_opens_lets_one_through_and_closes() {
+fn a_breaker_opens_lets_some_through_and_closes() {
     let mut ask = Ask::new("4f2a", AskLimits::default());
     let fail = |ask: &mut Ask, now: Timestamp, user: &str| {
         waits(ask.ask(now, &join(user)));
@@ -389,22 +416,118 @@ fn a_breaker_opens_lets_one_through_and_closes() {
         Verdict::Unavailable
     );
     assert!(ask.counts().is_open);
-    // The probe fails: all over again. Who asks meanwhile waits for it.
-    waits(ask.ask(ms(6000), &join("ann")));
-    let probe = sent(&mut ask, ms(6000));
-    waits(ask.ask(ms(6000), &join("bob")));
-    assert!(matches!(ask.poll(ms(6000)), AskPoll::WaitUntil(_)));
-    ask.done(ms(6010), 0, probe.number, AskOutcome::Failed, 0);
-    assert_eq!(ask.take_answers().len(), 2);
+    // Some find out; when all of them failed, all over again. Who asks meanwhile waits for it.
+    let users = ["ann", "bob", "cid", "dan", "eve"];
+    let mut probes = Vec::new();
+    for user in users {
+        waits(ask.ask(ms(6000), &join(user)));
+        if let AskPoll::Send(probe) = ask.poll(ms(6000)) {
+            probes.push(probe.number);
+        }
+    }
+    assert_eq!(probes.len(), 4);
+    for (probe, pause) in probes.into_iter().zip([None, None, None, Some(5)]) {
+        let report = ask.done(ms(6010), 0, probe, AskOutcome::Failed, 0);
+        let AskReport::Failed { pause: told, .. } = report else {
+            panic!("{report:?}");
+        };
+        assert_eq!(told, pause.map(Duration::from_secs));
+        assert!(pause.is_some() || matches!(ask.poll(ms(6010)), AskPoll::WaitUntil(_)));
+    }
+    assert_eq!(ask.take_answers().len(), 5);
     assert_eq!(
         answered(ask.ask(ms(11_009), &join("ann"))),
         Verdict::Unavailable
     );
-    waits(ask.ask(ms(11_010), &join("ann")));
-    waits(ask.ask(ms(11_010), &join("bob")));
-    let probe = sent(&mut ask, ms(11_010));
-    let report = ask.done(ms(11_020), 0, probe.number, body(200, "{}"), 0);
-    assert_eq!(report, AskReport::Answered { recovered: true });
-    sent(&mut ask, ms(11_020));
+    // One that is broken lets another one through, and any answer closes it.
+    for user in users {
+        waits(ask.ask(ms(11_010), &join(user)));
+    }
+    let probes = [(); 4].map(|()| sent(&mut ask, ms(11_010)).number);
+    ask.done(ms(11_020), 0, probes[0], AskOutcome::Broken, 0);
+    let last = sent(&mut ask, ms(11_020)).number;
+    ask.done(ms(11_020), 0, probes[1], AskOutcome::Failed, 0);
+    assert!(ask.counts().is_open);
+    let report = ask.done(ms(11_020), 0, last, body(500, ""), 0);
+    let recovered = matches!(
+        report,
+        AskReport::Unusable {
+            recovered: true,
+            ..
+        }
+    );
+    assert!(recovered, "{report:?}");
+    assert_eq!(
+        report.notice(None).as_deref(),
+        Some("the backend answers again")
+    );
     assert!(!ask.counts().is_open);
+}
+
+#[test]
+fn a_request_that_the_backend_took_is_between_failures() {
+    for between in [AskOutcome::Broken, body(500, ""), body(403, "")] {
+        let mut ask = Ask::new("4f2a", AskLimits::default());
+        for number in 0..30 {
+            waits(ask.ask(T0, &join("ann")));
+            let request = sent(&mut ask, T0).number;
+            let is_between = number % 5 == 4;
+            let outcome = if is_between {
+                between
+            } else {
+                AskOutcome::Failed
+            };
+            ask.done(T0, 0, request, outcome, 0);
+        }
+        assert!(!ask.counts().is_open, "{between:?}");
+    }
+}
+
+/// The client chooses what its question says, and so what the backend does with it.
+#[test]
+fn questions_that_a_backend_cannot_answer_keep_nobody_out() {
+    let poisons = [
+        AskOutcome::Broken,
+        body(200, "<html>"),
+        body(302, ""),
+        body(400, ""),
+        body(404, ""),
+        body(429, ""),
+        body(500, ""),
+        body(501, ""),
+        body(520, ""),
+    ];
+    for poison in poisons {
+        for is_open in [false, true] {
+            let mut ask = Ask::new("4f2a", AskLimits::default());
+            let mut now = T0;
+            for failures in 1..=if is_open { 5 } else { 0 } {
+                waits(ask.ask(now, &join("ann")));
+                let request = sent(&mut ask, now).number;
+                let report = ask.done(now, 0, request, AskOutcome::Failed, 0);
+                assert!(matches!(report, AskReport::Failed { failures: it, .. } if it == failures));
+            }
+            ask.take_answers();
+            now = now + Duration::from_secs(5);
+            for round in 0..100 {
+                // A stranger has as many under way as may be.
+                for stranger in 0..40 {
+                    ask.ask(now, &join(&format!("stranger {round} {stranger}")));
+                }
+                let user = waits(ask.ask(now, &join("ann")));
+                let mut is_in = false;
+                while let AskPoll::Send(request) = ask.poll(now) {
+                    let is_poison = request.request.body().contains("stranger");
+                    let outcome = if is_poison { poison } else { body(200, "{}") };
+                    ask.done(now, 0, request.number, outcome, 0);
+                    let answers = ask.take_answers();
+                    is_in |= answers.iter().any(|(number, verdict)| {
+                        *number == user && matches!(verdict, Verdict::Allowed(_))
+                    });
+                }
+                assert!(is_in, "{poison:?}, round {round}");
+                now = now + Duration::from_millis(10);
+            }
+        }
+    }
 }

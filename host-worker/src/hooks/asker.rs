@@ -115,11 +115,10 @@ impl Asker {
         &mut self,
         now: Timestamp,
         number: u64,
-        outcome: Result<AskOutcome<'_>, &str>,
+        (outcome, fault): (AskOutcome<'_>, Option<&str>),
         random: u64,
     ) -> Option<String> {
-        let (unix_s, fault) = (now.as_millis() / 1000, outcome.err());
-        let outcome = outcome.unwrap_or(AskOutcome::Failed);
+        let unix_s = now.as_millis() / 1000;
         let report = self.ask.done(now, unix_s, number, outcome, random);
         self.collect();
         report.notice(fault).map(|notice| self.told(&notice))

@@ -96,13 +96,13 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// A question to the backend has ended: its answer, or the reason for which it has none.
-    pub(crate) fn asked(&mut self, number: u64, outcome: Result<AskOutcome<'_>, &str>) {
+    /// A question to the backend has ended: its answer, or why it has none, with the reason.
+    pub(crate) fn asked(&mut self, number: u64, outcome: AskOutcome<'_>, fault: Option<&str>) {
         let (now, random) = (self.platform.now(), self.platform.random());
         let Some(asker) = &mut self.asker else {
             return;
         };
-        if let Some(text) = asker.done(now, number, outcome, random) {
+        if let Some(text) = asker.done(now, number, (outcome, fault), random) {
             self.platform.log(&text);
         }
         self.send_questions();

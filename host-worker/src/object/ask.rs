@@ -33,11 +33,23 @@ impl Object {
         self.namespace.ask_client(user, fields)
     }
 
-    /// A question to the backend was answered, or not, for this reason.
-    pub fn asked(&mut self, number: u64, status: u16, body: &[u8], fault: Option<String>) {
-        let answered = AskOutcome::Answered { status, body };
-        let outcome = fault.as_deref().map_or(Ok(answered), Err);
-        self.namespace.asked(number, outcome);
+    /// A question to the backend was answered, or not, for this reason, late or at once. The
+    /// platform has one fault for a backend that is not reached and for one that goes away without
+    /// an answer, which a client may bring about.
+    pub fn asked(
+        &mut self,
+        number: u64,
+        status: u16,
+        body: &[u8],
+        fault: Option<String>,
+        is_late: bool,
+    ) {
+        let outcome = match &fault {
+            None => AskOutcome::Answered { status, body },
+            Some(_) if is_late => AskOutcome::Failed,
+            Some(_) => AskOutcome::Broken,
+        };
+        self.namespace.asked(number, outcome, fault.as_deref());
     }
 }
 

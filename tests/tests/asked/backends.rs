@@ -1,6 +1,9 @@
 //! Answers about connections, good and bad.
 
-use std::thread;
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
 
 use super::{Asked, KEY, asked, backend, client, config, connect, is_quiet, join, serve};
 use crate::{
@@ -75,38 +78,94 @@ fn whatever_a_backend_does_nobody_comes_in_without_its_word() {
     };
     let huge = |asked: Asked| asked.answer(200, &" ".repeat(10_000_000));
     type Backend = Box<dyn FnOnce(Asked) + Send>;
-    let faults: [(&str, Backend); 5] = [
+    let faults: [(&str, Backend); 9] = [
         ("redirects are not followed", Box::new(redirect)),
         (
             "the answer is no object in JSON",
             Box::new(|asked| asked.answer(200, "<html>hush")),
         ),
         ("length limit exceeded", Box::new(huge)),
+        // The connection ends without an answer.
+        ("connection closed before", Box::new(drop)),
+        ("status 503", Box::new(|asked| asked.answer(503, "hush"))),
         ("no answer within 300ms", Box::new(slow)),
+        ("no answer", Box::new(slow)),
+        ("status 502", Box::new(|asked| asked.answer(502, "hush"))),
         (
             "the backend is asked again in",
-            Box::new(|asked| asked.answer(500, "hush")),
+            Box::new(|asked| asked.answer(504, "hush")),
         ),
     ];
+    // The others are not logged: ever fewer are, of answers and of failures.
+    let logged = [0, 1, 3, 4, 5, 7, 8];
     for (number, (told, answer)) in faults.into_iter().enumerate() {
         let answer = || answer(asked(&questions));
         let (status, body) = refused(&server, &number.to_string(), answer);
         assert_eq!(status, 503, "{told}: {body}");
         assert!(body.contains(r#""code":"unavailable""#), "{told}: {body}");
-        if number != 2 {
-            // The third is not logged: ever fewer are.
+        if logged.contains(&number) {
             let line = server.logged(told);
             assert!(!line.contains("hush") && !line.contains("secret"), "{line}");
         }
     }
-    // That were five in a row: it is left alone.
-    let (status, _) = connect(&server, &["Cookie: session=9"]);
+    // The last five in a row are no answers: it is left alone.
+    let (status, _) = connect(&server, &["Cookie: session=late"]);
     assert_eq!(status, 503);
     assert!(is_quiet(&questions), "asked in spite of its failures");
     assert_eq!(
         metric(&server.authority, "roomcast_ask_circuit_open"),
         Some(1)
     );
+}
+
+/// The client chooses what its question says, and so what the backend does with it.
+#[test]
+fn a_stranger_whose_questions_the_backend_cannot_answer_keeps_nobody_out() {
+    let (url, questions) = backend();
+    let folder = config(&url, "timeout_ms = 10000\n");
+    let server = serve(&folder, &[]);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in (0..).take_while(|_| !is_over.load(Relaxed)) {
+                let asked = asked(&questions);
+                if asked.question.to_string().contains("good") {
+                    asked.answer(200, r#"{"user":"ann"}"#);
+                    continue;
+                }
+                match number % 4 {
+                    0 => drop(asked),
+                    1 => asked.answer(200, "<html>"),
+                    2 => asked.answer(404, ""),
+                    _ => asked.answer(500, ""),
+                }
+            }
+        });
+        for stranger in 0..3 {
+            let (server, is_over) = (&server, &is_over);
+            scope.spawn(move || {
+                for number in (0..).take_while(|_| !is_over.load(Relaxed)) {
+                    let cookie = format!("Cookie: bad={stranger}-{number}");
+                    assert_eq!(connect(server, &[&cookie]).0, 503);
+                }
+            });
+        }
+        let refused = r#"roomcast_ask_questions_total{outcome="unavailable"}"#;
+        for number in 0..20 {
+            // Between any two of the client are some of the strangers.
+            let before = metric(&server.authority, refused);
+            while metric(&server.authority, refused) < before.map(|it| it + 10) {
+                thread::yield_now();
+            }
+            let cookie = format!("Cookie: session=good{number}");
+            assert_eq!(connect(&server, &[&cookie]).0, 101);
+        }
+        is_over.store(true, Relaxed);
+        // A question for the backend that waits for one.
+        connect(&server, &["Cookie: session=good"]);
+    });
+    let open = metric(&server.authority, "roomcast_ask_circuit_open");
+    assert_eq!(open, Some(0));
 }
 
 #[test]

@@ -18,6 +18,9 @@ fn check(program: PathBuf, language: &str, name: &str) {
     assert_eq!(status, 401, "{body}");
     assert!(body.contains(r#""detail":"log in first""#), "{body}");
     assert!(body.contains(r#""code":"unauthorized""#), "{body}");
+    // Names of cookies that are none.
+    let (status, body) = connect(&server, &["Cookie: a/b=1"]);
+    assert_eq!(status, 401, "{body}");
     let mut ann = client(&server, "s3cret");
     let joined = join(&mut ann, "lobby");
     assert!(joined.contains(r#""data":{"epoch""#), "{joined}");

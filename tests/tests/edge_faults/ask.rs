@@ -60,10 +60,12 @@ fn nobody_comes_in_without_the_word_of_the_backend() {
     let slow = |asked: Asked| std::mem::forget(asked.answer);
     let allow = |asked: Asked| {
         let question = asked.question.to_string();
-        assert_eq!(
-            question,
-            r#"{"headers":{"cookie":"session=good"},"namespace":"default","type":"connect"}"#
-        );
+        let known = ["good", "better"].map(|it| {
+            format!(
+                r#"{{"headers":{{"cookie":"session={it}"}},"namespace":"default","type":"connect"}}"#
+            )
+        });
+        assert!(known.contains(&question), "{question}");
         let signed = asked.head.contains("webhook-signature: v1,");
         assert!(signed && !asked.head.contains("hush"), "{}", asked.head);
         asked.answer(200, r#"{"user":"ann","ttl_s":600}"#);
@@ -79,12 +81,20 @@ fn nobody_comes_in_without_the_word_of_the_backend() {
     assert!(welcome.contains(r#""user":"ann""#), "{welcome}");
     assert!(is_quiet(&questions), "asked again");
     let huge = |asked: Asked| asked.answer(200, &" ".repeat(100_000));
-    for number in 0..3 {
+    // A stranger whose questions it cannot answer keeps nobody out.
+    for number in 0..7 {
         let fails = |asked: Asked| asked.answer(500, "hush");
         assert_eq!(status(&format!("no{number}"), &fails), "503");
+        assert_eq!(status(&format!("gone{number}"), &drop), "503");
     }
     assert_eq!(status("huge", &huge), "503");
     assert_eq!(status("garbage", &|asked| asked.answer(200, "[]")), "503");
+    assert_eq!(status("better", &allow), "101");
+    for number in 0..4 {
+        let busy = |asked: Asked| asked.answer(503, "hush");
+        assert_eq!(status(&format!("busy{number}"), &busy), "503");
+    }
+    assert_eq!(status("slower", &slow), "503");
     // That were five in a row: it is left alone.
     let (_, head) = connect(&edge, "late", || ());
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");

@@ -12,7 +12,18 @@ pub enum AskReport {
         /// True when it had failed, and is asked again from here on.
         recovered: bool,
     },
-    /// The backend gave no answer that can be used.
+    /// The backend is there, and gave no answer to this question that can be used.
+    Unusable {
+        /// The fault of the answer; `None` when none came.
+        fault: Option<String>,
+        /// The number of such answers in a minute, this one included.
+        count: u32,
+        /// True when it had failed, and is asked again from here on.
+        recovered: bool,
+        /// The time for which it is left alone from here on: other probes failed.
+        pause: Option<Duration>,
+    },
+    /// The backend is not there, or is too slow.
     Failed {
         /// The fault of the answer; `None` when none came.
         fault: Option<String>,
@@ -26,26 +37,35 @@ pub enum AskReport {
 }
 
 impl AskReport {
-    /// The text for an operator; of failures in a row the first has one, then ever fewer have.
-    /// `failure` says why no answer came.
+    /// The text for an operator; of failures in a row, and of unusable answers in a minute, the
+    /// first has one, then ever fewer have. `failure` says why no answer came.
     pub fn notice(&self, failure: Option<&str>) -> Option<String> {
-        match self {
+        let (fault, count, pause) = match self {
+            Self::Unusable {
+                recovered: true, ..
+            }
+            | Self::Answered { recovered: true } => {
+                return Some("the backend answers again".to_owned());
+            }
+            Self::Unusable {
+                fault,
+                count,
+                pause,
+                ..
+            } => (fault, count, pause),
             Self::Failed {
                 fault,
                 failures,
                 pause,
-            } => {
-                let fault = fault.as_deref().or(failure).unwrap_or("no answer");
-                match pause {
-                    Some(pause) => Some(format!(
-                        "{fault}; the backend is asked again in {pause:?}, and nobody comes in by \
-                         it before"
-                    )),
-                    None => failures.is_power_of_two().then(|| fault.to_owned()),
-                }
-            }
-            Self::Answered { recovered: true } => Some("the backend answers again".to_owned()),
-            Self::Answered { recovered: false } | Self::Nothing => None,
+            } => (fault, failures, pause),
+            Self::Answered { recovered: false } | Self::Nothing => return None,
+        };
+        let fault = fault.as_deref().or(failure).unwrap_or("no answer");
+        match pause {
+            Some(pause) => Some(format!(
+                "{fault}; the backend is asked again in {pause:?}, and nobody comes in by it before"
+            )),
+            None => count.is_power_of_two().then(|| fault.to_owned()),
         }
     }
 }

@@ -27,6 +27,7 @@ use tokio::{
 use crate::{
     clock::Clock,
     shared::{
+        call_failure::is_broken_answer,
         keys,
         post::Client,
         spans::{Spans, TraceContext},
@@ -284,8 +285,14 @@ impl Asker {
         );
         let answered = match timeout(left, ask).await {
             Ok(Ok(answered)) => Ok(answered),
-            Ok(Err(fault)) => Err(fault.to_string()),
-            Err(_) => Err(format!("no answer within {:?}", self.settings.timeout)),
+            Ok(Err(fault)) if is_broken_answer(&fault) => {
+                Err((AskOutcome::Broken, fault.to_string()))
+            }
+            Ok(Err(fault)) => Err((AskOutcome::Failed, fault.to_string())),
+            Err(_) => {
+                let fault = format!("no answer within {:?}", self.settings.timeout);
+                Err((AskOutcome::Failed, fault))
+            }
         };
         let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.requests.fetch_add(1, Relaxed);
@@ -295,7 +302,7 @@ impl Asker {
                 status: *status,
                 body,
             },
-            Err(_) => AskOutcome::Failed,
+            Err((outcome, _)) => *outcome,
         };
         // Without randomness there is no jitter.
         let random = getrandom::u64().unwrap_or_default();
@@ -307,7 +314,7 @@ impl Asker {
             state.deliver();
             report
         };
-        self.note(&report, answered.err());
+        self.note(&report, answered.err().map(|(_, fault)| fault));
         self.more.notify_one();
     }
 
@@ -326,7 +333,12 @@ impl Asker {
             AskReport::Failed { failures, .. } => {
                 tracing::warn!(backend, failures, "[ask]: {text}");
             }
-            AskReport::Answered { .. } | AskReport::Nothing | _ => {
+            AskReport::Unusable {
+                count,
+                recovered: false,
+                ..
+            } => tracing::warn!(backend, count, "[ask]: {text}"),
+            AskReport::Answered { .. } | AskReport::Unusable { .. } | AskReport::Nothing | _ => {
                 tracing::info!(backend, "[ask]: {text}");
             }
         }

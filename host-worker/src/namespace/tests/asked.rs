@@ -54,13 +54,12 @@ impl Bench {
     /// The backend answers; gives what is seen of it. A status of 0 is no answer.
     fn answer(&mut self, number: u64, status: u16, body: &str) -> Vec<String> {
         let body = body.as_bytes();
-        let answered = AskOutcome::Answered { status, body };
-        let outcome = if status == 0 {
-            Err("no answer")
+        let (outcome, fault) = if status == 0 {
+            (AskOutcome::Failed, Some("no answer"))
         } else {
-            Ok(answered)
+            (AskOutcome::Answered { status, body }, None)
         };
-        self.namespace.asked(number, outcome);
+        self.namespace.asked(number, outcome, fault);
         self.turns()
     }
 
@@ -153,6 +152,11 @@ fn without_the_word_of_the_backend_nobody_comes_in() {
         (200, "[]", UNAVAILABLE),
         (403, r#"{"message":"pay first"}"#, refused),
         (500, RIGHTS, UNAVAILABLE),
+        (404, RIGHTS, UNAVAILABLE),
+        (500, "", UNAVAILABLE),
+        (500, "", UNAVAILABLE),
+        (500, "", UNAVAILABLE),
+        (500, "", UNAVAILABLE),
     ]
     .into_iter()
     .enumerate()
@@ -167,12 +171,12 @@ fn without_the_word_of_the_backend_nobody_comes_in() {
             "{status} {body}"
         );
     }
-    // Five failures in a row.
-    for number in 5..10 {
+    // A backend that answers is asked on, whatever it answers; one that does not, five times.
+    for number in 10..16 {
         let client = bench.client(&number.to_string());
-        if number < 9 {
+        if number < 15 {
             let (question, _) = bench.question();
-            bench.answer(question, 500, "");
+            bench.answer(question, if number % 2 == 0 { 503 } else { 0 }, "");
         } else {
             assert_eq!((bench.posts(), bench.turns()), (vec![], vec![]));
         }
@@ -290,7 +294,7 @@ fn an_answer_that_cannot_be_saved_is_told() {
         bench.fake.0.borrow_mut().writes_left = Some(writes);
         let body = RIGHTS.as_bytes();
         let answered = AskOutcome::Answered { status: 200, body };
-        bench.namespace.asked(number, Ok(answered));
+        bench.namespace.asked(number, answered, None);
         if bench.namespace.turn().is_ok() {
             assert!(writes > 0, "nothing is written");
             continue;
