@@ -136,6 +136,33 @@ def no_host_is_400(server):
 
 
 @fault()
+def a_field_twice_is_400(server):
+    for name, value in (
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ):
+        refused(server, 400, extra=[(name, value)])
+    refused(server, 400, extra=[("Authorization", "Bearer a"), ("Authorization", "Bearer b")])
+
+
+@fault()
+def upgrade_with_a_body_is_400(server):
+    for name, value in (("Content-Length", "10"), ("Transfer-Encoding", "chunked")):
+        response = refused(server, 400, extra=[(name, value)])
+        equal(response.headers.get("connection"), "close", "Connection")
+    accepted(server, extra=[("Content-Length", "0")])
+
+
+@fault()
+def authority_of_the_target_counts(server):
+    here = f"127.0.0.1:{server.port}"
+    accepted(server, path=f"http://{here}/ws")
+    refused(server, 403, path="http://evil.example/ws")
+    refused(server, 403, path="http://evil.example/ws", Origin=f"http://{here}")
+    refused(server, 403, path=f"http://{here}/ws", Host="evil.example", Origin="http://evil.example")
+
+
+@fault()
 def http_1_0_needs_no_host(server):
     """HAProxy checks health by such requests."""
     for path in ("/healthz", "/readyz", "/metrics", "/"):

@@ -48,6 +48,9 @@ impl Access {
     /// through a proxy. The latter two are not looked at for health and `OPTIONS`, which tell
     /// nothing, and the name is left to [`admit`](Self::admit) for WebSockets.
     pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
+        if request.headers.values("authorization").nth(1).is_some() {
+            return Err(Problem::RepeatedField("Authorization"));
+        }
         let route = Route::of(request, self);
         let is_open = matches!(
             route,

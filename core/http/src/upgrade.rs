@@ -10,6 +10,12 @@ use crate::{
 /// [`Upgrade::welcome`].
 pub const SUBPROTOCOL: &str = "roomcast.v1";
 
+/// Fields of an upgrade that stand in it once, as they are read and shown.
+const ONCE: [(&str, &str); 2] = [
+    ("sec-websocket-version", "Sec-WebSocket-Version"),
+    ("sec-websocket-key", "Sec-WebSocket-Key"),
+];
+
 /// Wishes of a client that it states in its upgrade request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -38,6 +44,19 @@ impl Upgrade {
         }
         if !request.lists("upgrade", |item| item.eq_ignore_ascii_case("websocket")) {
             return Err(Problem::BadUpgrade);
+        }
+        for (name, shown) in ONCE {
+            let mut values = request.headers.values(name);
+            // Several may come as one, joined by commas.
+            let is_joined = values.next().is_some_and(|first| first.contains(','));
+            if is_joined || values.next().is_some() {
+                return Err(Problem::RepeatedField(shown));
+            }
+        }
+        let length = request.first("content-length");
+        let has_body = length.is_some_and(|length| length != "0");
+        if has_body || request.first("transfer-encoding").is_some() {
+            return Err(Problem::UpgradeBody);
         }
         Ok(Self {
             welcome: request.lists("sec-websocket-protocol", |item| item == SUBPROTOCOL),
@@ -79,5 +98,29 @@ mod tests {
         assert_eq!(check("HEAD", "", &[]), Err(426));
         assert_eq!(check("HEAD", "", &[("upgrade", "websocket")]), Err(426));
         assert_eq!(check("GET", "", &[("upgrade", "h2c")]), Err(400));
+    }
+
+    #[test]
+    fn an_upgrade_has_no_body_and_no_field_twice() {
+        let upgrade = ("upgrade", "websocket");
+        let checked = |fields: &[(&'static str, &'static str)]| {
+            let fields = [&[upgrade], fields].concat();
+            check("GET", "", &fields).map(|_| ())
+        };
+        let (version, key) = (
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "a=="),
+        );
+        assert_eq!(checked(&[version, key, ("content-length", "0")]), Ok(()));
+        for fields in [
+            &[("content-length", "10")][..],
+            &[("transfer-encoding", "chunked")],
+            &[version, version],
+            &[("sec-websocket-version", "13, 13")],
+            &[key, key],
+            &[("sec-websocket-key", "a==, b==")],
+        ] {
+            assert_eq!(checked(fields), Err(400), "{fields:?}");
+        }
     }
 }

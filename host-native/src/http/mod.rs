@@ -163,6 +163,7 @@ async fn answer(
 ) -> Reply {
     let (parts, mut body) = request.into_parts();
     let mut request = Head::from_parts(parts, ());
+    take_authority(&mut request);
     if !peer.admin_elsewhere {
         refusals::look_for_proxy(shard, &head(&request, peer));
     }
@@ -223,6 +224,22 @@ fn take(shard: &Shard, request: &Head, mut body: Incoming, in_work: InWork) {
         }
     };
     tokio::task::spawn_local(patience::within(time, rest));
+}
+
+/// Puts the authority of a target in absolute form in the place of `Host` (RFC 9112, section
+/// 3.2.2), so that all rules are about the same one.
+fn take_authority(request: &mut Head) {
+    let host = request.uri().authority().map(|authority| {
+        let port = authority.port().map(|port| format!(":{port}"));
+        let host = format!("{}{}", authority.host(), port.unwrap_or_default());
+        HeaderValue::from_str(&host)
+    });
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if let Some(Ok(host)) = host
+        && hosts == 1
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
 }
 
 fn route<'a>(request: &'a Head, peer: Peer, access: &Access) -> Result<Route<'a>, Problem> {

@@ -42,7 +42,16 @@ pub(super) async fn answer(
     let checked = Upgrade::check(&head).and_then(|asked| Ok((asked, check(&head)?)));
     let (asked, key) = match checked {
         Ok(checked) => checked,
-        Err(problem) => return reply(problem.into()),
+        Err(problem) => {
+            let is_body = problem == Problem::UpgradeBody;
+            let mut reply = reply(problem.into());
+            if is_body {
+                // Behind it may be frames of a client that has not waited.
+                let close = HeaderValue::from_static("close");
+                reply.headers_mut().insert(header::CONNECTION, close);
+            }
+            return reply;
+        }
     };
     let admitted = admit(shard, peer, request, &namespace).await;
     if let Err(problem) = &admitted {
