@@ -3,6 +3,7 @@
 mod accept;
 mod announce;
 mod drain;
+pub(crate) mod places;
 pub(crate) mod reload;
 pub(crate) mod run;
 

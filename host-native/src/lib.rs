@@ -139,6 +139,7 @@ mod ws;
 
 pub use host::{
     Host,
+    places::{PlaceFault, PlaceOf, check_places},
     reload::{Reload, ReloadError, Reloaded, Reloader},
     run,
     run::{RunError, listen},

@@ -3,7 +3,7 @@
 pub(crate) mod ask;
 pub(crate) mod call_failure;
 pub(crate) mod hooks;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod meters;
 pub(crate) mod permits;
 mod post;

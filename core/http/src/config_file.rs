@@ -109,7 +109,8 @@ impl ConfigFile {
         names: &[&str],
     ) -> Result<(Self, Vec<FileSetting>), PolicyFileError> {
         let (rest, settings) = settings::take(text, names)?;
-        Ok((Self::from_toml(&rest)?, settings))
+        let read = Self::from_toml(&rest).map_err(|fault| fault.with_key(text, names))?;
+        Ok((read, settings))
     }
 }
 
@@ -199,7 +200,7 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
     }
     if message.contains("duplicate key") {
         let twice = at.map(|at| key_at(text, at)).filter(|key| is_known(key));
-        let key = twice.map_or_else(|| "a key".to_string(), |key| format!("`{key}`"));
+        let key = twice.map_or_else(|| error::A_KEY.to_string(), |key| format!("`{key}`"));
         return format!("{key} is there twice: say it once");
     }
     if message.starts_with("string values must be quoted") {

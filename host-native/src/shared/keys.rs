@@ -15,7 +15,7 @@ const FILE_BYTES_MAX: u64 = 4096;
 /// # Errors
 ///
 /// A text that says which key it is and what to change, and nothing of the key.
-pub(super) fn read(sources: &[KeySource]) -> Result<Keys, String> {
+pub(crate) fn read(sources: &[KeySource]) -> Result<Keys, String> {
     let keys: Result<Vec<Key>, String> = sources.iter().map(read_one).collect();
     Keys::new(keys?).map_err(|fault| fault.to_string())
 }

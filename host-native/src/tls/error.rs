@@ -9,6 +9,13 @@ pub struct TlsError {
     fault: String,
 }
 
+impl TlsError {
+    /// The name of the setting: `tls-cert` or `tls-key`.
+    pub(crate) const fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
+
 #[cfg(feature = "tls")]
 impl TlsError {
     pub(super) fn new(setting: &'static str, path: &std::path::Path, fault: impl ToString) -> Self {

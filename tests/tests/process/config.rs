@@ -60,6 +60,10 @@ fn a_wrong_file_ends_the_server_with_the_line() {
             "heartbeat_ms = 1_000\nheartbeat-ms = 2\n",
             ":2: `heartbeat-ms` is no setting: `heartbeat_ms` may be meant",
         ),
+        (
+            "threads = 1\nlisten = \"127.0.0.1:0\"\nlisten = \"127.0.0.1:1\"\n",
+            ":3: `listen` is there twice",
+        ),
         ("threads = 1_000_000\n", ":1: `threads` must be 1 to 1024"),
         (
             "listen = \"0.0.0.0:0\"\n",
@@ -92,6 +96,45 @@ fn a_check_names_each_line_that_must_change() {
         .filter_map(|(_, rest)| rest.split(':').next())
         .collect();
     assert_eq!(lines, ["1", "2", "5", "9"], "{said}");
+}
+
+/// What a server refuses at its start is an error of its check.
+#[test]
+fn a_check_reads_the_files_that_a_file_names() {
+    let hook = |key: &str| {
+        format!(
+            "\n[[hooks]]\ntell = \"http://127.0.0.1:1/\"\nevents = [\"room.vacated\"]\nkeys = [\"{key}\"]\n"
+        )
+    };
+    let ask = |key: &str| {
+        format!("\n[ask]\nurl = \"http://127.0.0.1:1/\"\non = [\"join\"]\nkeys = [\"{key}\"]\n")
+    };
+    let tls = "threads = 1\ntls_cert = \"/nope.pem\"\ntls_key = \"/nope.key\"\n";
+    for (text, says) in [
+        (tls.to_owned(), ":2: --tls-cert /nope.pem: "),
+        (
+            "token_key = [\"/nope.pem\"]\n".to_owned(),
+            ":1: --token-key has a key 1 that is no file",
+        ),
+        (ask("file:/nope"), ":2: the file /nope of `keys` cannot be"),
+        (hook("file:/nope"), ":2: the file /nope of `keys` cannot be"),
+    ] {
+        let (_folder, path) = file(&text);
+        let path = path.to_str().expect("text");
+        let output = run(&["config", "check", path]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(&format!("{path}{says}")), "{said}");
+        let output = run(&["serve", "--config", path]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+    // It may be set where the server runs.
+    let (_folder, path) = file(&hook("env:NOPE_KEY"));
+    let output = run(&["config", "check", path.to_str().expect("text")]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let warning = ":2: the variable NOPE_KEY of `keys` is not set here";
+    assert!(said.contains(warning), "{said}");
 }
 
 #[test]

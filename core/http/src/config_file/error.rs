@@ -5,6 +5,9 @@ use alloc::{
     string::{String, ToString},
 };
 
+/// The beginning of a fault of a key that is not told.
+pub(super) const A_KEY: &str = "a key";
+
 /// A file of policies that cannot be used. Prints the line, the key and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{fault}", .line.map(|line| format!("line {line}: ")).unwrap_or_default())]
@@ -20,6 +23,19 @@ impl PolicyFileError {
             line: before.map(|before| before.matches('\n').count() + 1),
             fault: fault.to_string(),
         }
+    }
+
+    /// Names the key of a fault of one that is not known, when it is one of these settings.
+    pub(super) fn with_key(mut self, text: &str, names: &[&str]) -> Self {
+        let line = self.line.and_then(|line| text.lines().nth(line - 1));
+        let key = line.and_then(|line| line.split_once('='));
+        let key = key.map(|(key, _)| key.trim().trim_matches('"'));
+        if let Some(key) = key.filter(|key| names.contains(&&*key.replace('_', "-")))
+            && let Some(rest) = self.fault.strip_prefix(A_KEY)
+        {
+            self.fault = format!("`{key}`{rest}");
+        }
+        self
     }
 
     /// The line, from 1; `None` when the fault is in no single one.

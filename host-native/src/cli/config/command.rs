@@ -2,11 +2,11 @@
 
 use std::{path::Path, path::PathBuf, process::ExitCode};
 
-use roomcast::{Access, Tokens};
+use roomcast::{Access, PlaceFault, PlaceOf, Tokens, check_places};
 
 use super::{
     ConfigPath, Contents,
-    check::{FileError, read_all},
+    check::{FileError, line_of_table, read_all},
     explain, template,
 };
 use crate::cli::{
@@ -49,7 +49,10 @@ impl ConfigArgs {
         match self {
             Self::Check { file } => {
                 let Checked {
-                    contents, tokens, ..
+                    contents,
+                    tokens,
+                    warnings,
+                    ..
                 } = read(&file)?;
                 let policies = &contents.reload.policies;
                 let (rooms, grants) = (policies.iter().count(), policies.grants().iter().count());
@@ -64,8 +67,12 @@ impl ConfigArgs {
                         ""
                     }
                 ))?;
+                let name = file.display().to_string();
+                for warning in warnings {
+                    say!("{}", warning.of(&name));
+                }
                 for warning in tokens.grant_warnings(policies.grants()) {
-                    say!("{}: {warning}", file.display());
+                    say!("{name}: {warning}");
                 }
             }
             Self::Default => say::result(format_args!("{}", template::all().trim_end()))?,
@@ -86,22 +93,50 @@ struct Checked {
     text: String,
     /// The settings of tokens, by the file alone.
     tokens: Tokens,
+    /// Variables that are not set here.
+    warnings: Vec<FileError>,
 }
 
-/// Reads a file as a server does, without flags and variables.
+/// The error of a file or a variable that a file of settings names, with its line.
+fn place_error(text: &str, contents: &Contents, fault: PlaceFault) -> FileError {
+    let PlaceFault { of, text: told, .. } = fault;
+    let line = match of {
+        PlaceOf::Setting(name) => {
+            let mut settings = contents.settings.iter();
+            settings.find(|it| it.name == name).map(|it| it.line)
+        }
+        PlaceOf::Hook(number) => line_of_table(text, "hooks", number),
+        PlaceOf::Ask => {
+            let mut lines = text.lines();
+            let line = lines.position(|line| line.trim_start().starts_with("[ask]"));
+            line.map(|line| line + 1)
+        }
+        _ => None,
+    };
+    FileError { line, text: told }
+}
+
+/// Reads a file as a server does, without flags and variables, and the files that it names.
 fn read(file: &Path) -> anyhow::Result<Checked> {
     let path = ConfigPath::new(file.into(), setting_names());
     let text = path.text().map_err(Failure::usage)?;
     let name = path.name();
     let (contents, mut errors) = read_all(&text, |text| path.contents(text, &Access::default()));
     let mut args = ServeArgs::default();
-    let mut tokens = Tokens::default();
+    let (mut tokens, mut warnings) = (Tokens::default(), Vec::new());
     for setting in contents.iter().flat_map(|contents| &contents.settings) {
         errors.extend(args.take_setting(setting).err());
     }
     if let Some(contents) = contents.as_ref().filter(|_| errors.is_empty()) {
-        let settings = args.settings_with(&contents.reload);
+        let mut settings = args.settings_with(&contents.reload);
+        settings.hooks.clone_from(&contents.reload.hooks);
+        settings.ask.clone_from(&contents.reload.ask);
         let checked = settings.check();
+        for fault in check_places(&settings) {
+            let is_unset = fault.is_unset;
+            let error = place_error(&text, contents, fault);
+            if is_unset { &mut warnings } else { &mut errors }.push(error);
+        }
         tokens = settings.access.tokens;
         errors.extend(checked.err().map(|fault| FileError {
             line: None,
@@ -114,6 +149,7 @@ fn read(file: &Path) -> anyhow::Result<Checked> {
             contents,
             text,
             tokens,
+            warnings,
         }),
         None => {
             let errors = errors.iter().map(|error| error.of(&name).to_string());
