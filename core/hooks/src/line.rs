@@ -272,6 +272,11 @@ impl Line {
         }
     }
 
+    /// Bytes of the events that wait, without those of the request under way.
+    pub const fn bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
     /// Events that wait, those under way included.
     pub fn len(&self) -> usize {
         self.waiting.len() + self.batch.as_ref().map_or(0, |batch| batch.events)

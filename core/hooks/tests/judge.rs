@@ -172,6 +172,7 @@ fn run(kind: Kind, seed: u64, limits: LineLimits) -> (Receiver, Line, u64) {
             line.len() <= limits.events_max + BATCH_EVENTS_MAX,
             "it is bounded"
         );
+        assert!(line.bytes() <= limits.bytes_max, "its bytes are bounded");
         if let Some((at, outcome)) = under_way.take_if(|(at, _)| *at <= now) {
             let report = line.done(at, outcome, random.next());
             if let Report::Retry { at: next, .. } = report {
