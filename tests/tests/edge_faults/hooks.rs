@@ -1,5 +1,7 @@
 //! Webhooks at the edge.
 
+use std::path::Path;
+
 use roomcast_tests::{Edge, Sockets};
 
 use crate::{
@@ -20,6 +22,15 @@ fn telling(url: &str) -> Edge {
 #[test]
 fn the_receiver_in_node_takes_what_standardwebhooks_of_npm_verifies() {
     let mut receiver = Receiver::start("node".into(), "js", "receiver.mjs");
+    let edge = telling(&format!("http://127.0.0.1:{}/", receiver.port));
+    chat(&edge.authority(0));
+    receiver.check_chat();
+}
+
+#[test]
+fn the_receiver_in_python_takes_what_standardwebhooks_of_pypi_verifies() {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
+    let mut receiver = Receiver::start(python, "python", "receiver.py");
     let edge = telling(&format!("http://127.0.0.1:{}/", receiver.port));
     chat(&edge.authority(0));
     receiver.check_chat();
