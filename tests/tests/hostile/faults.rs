@@ -9,7 +9,8 @@ use std::{
 const PAGE: &str = include_str!("../../../docs/faults.md");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Folders with tests.
-const FOLDERS: [&str; 5] = [
+const FOLDERS: [&str; 6] = [
+    "core/hooks/tests",
     "core/tests",
     "core/token/tests",
     "host-native/tests",
