@@ -7,9 +7,9 @@ use roomcast_hooks::{
     Answer, Ask, AskLimits, AskOutcome, AskPoll, AskReport, AskRequest, Asked, Question, Verdict,
 };
 
-const T0: Timestamp = Timestamp::ZERO;
+pub(crate) const T0: Timestamp = Timestamp::ZERO;
 
-fn join(user: &str) -> Question<'_> {
+pub(crate) fn join(user: &str) -> Question<'_> {
     Question::Join {
         namespace: "default".into(),
         user: Some(user.into()),
@@ -17,7 +17,7 @@ fn join(user: &str) -> Question<'_> {
     }
 }
 
-fn waits(asked: Asked) -> u64 {
+pub(crate) fn waits(asked: Asked) -> u64 {
     match asked {
         Asked::Waits(number) => number,
         Asked::Answered(verdict) => panic!("answered {verdict:?}"),
@@ -31,7 +31,7 @@ fn answered(asked: Asked) -> Verdict {
     }
 }
 
-fn sent(ask: &mut Ask, now: Timestamp) -> AskRequest {
+pub(crate) fn sent(ask: &mut Ask, now: Timestamp) -> AskRequest {
     match ask.poll(now) {
         AskPoll::Send(request) => request,
         other @ (AskPoll::Idle | AskPoll::WaitUntil(_)) => panic!("{other:?}"),
@@ -42,7 +42,7 @@ fn ms(ms: u64) -> Timestamp {
     Timestamp::from_millis(ms)
 }
 
-fn body(status: u16, body: &str) -> AskOutcome<'_> {
+pub(crate) fn body(status: u16, body: &str) -> AskOutcome<'_> {
     let body = body.as_bytes();
     AskOutcome::Answered { status, body }
 }
@@ -462,72 +462,4 @@ fn a_breaker_opens_lets_some_through_and_closes() {
         Some("the backend answers again")
     );
     assert!(!ask.counts().is_open);
-}
-
-#[test]
-fn a_request_that_the_backend_took_is_between_failures() {
-    for between in [AskOutcome::Broken, body(500, ""), body(403, "")] {
-        let mut ask = Ask::new("4f2a", AskLimits::default());
-        for number in 0..30 {
-            waits(ask.ask(T0, &join("ann")));
-            let request = sent(&mut ask, T0).number;
-            let is_between = number % 5 == 4;
-            let outcome = if is_between {
-                between
-            } else {
-                AskOutcome::Failed
-            };
-            ask.done(T0, 0, request, outcome, 0);
-        }
-        assert!(!ask.counts().is_open, "{between:?}");
-    }
-}
-
-/// The client chooses what its question says, and so what the backend does with it.
-#[test]
-fn questions_that_a_backend_cannot_answer_keep_nobody_out() {
-    let poisons = [
-        AskOutcome::Broken,
-        body(200, "<html>"),
-        body(302, ""),
-        body(400, ""),
-        body(404, ""),
-        body(429, ""),
-        body(500, ""),
-        body(501, ""),
-        body(520, ""),
-    ];
-    for poison in poisons {
-        for is_open in [false, true] {
-            let mut ask = Ask::new("4f2a", AskLimits::default());
-            let mut now = T0;
-            for failures in 1..=if is_open { 5 } else { 0 } {
-                waits(ask.ask(now, &join("ann")));
-                let request = sent(&mut ask, now).number;
-                let report = ask.done(now, 0, request, AskOutcome::Failed, 0);
-                assert!(matches!(report, AskReport::Failed { failures: it, .. } if it == failures));
-            }
-            ask.take_answers();
-            now = now + Duration::from_secs(5);
-            for round in 0..100 {
-                // A stranger has as many under way as may be.
-                for stranger in 0..40 {
-                    ask.ask(now, &join(&format!("stranger {round} {stranger}")));
-                }
-                let user = waits(ask.ask(now, &join("ann")));
-                let mut is_in = false;
-                while let AskPoll::Send(request) = ask.poll(now) {
-                    let is_poison = request.request.body().contains("stranger");
-                    let outcome = if is_poison { poison } else { body(200, "{}") };
-                    ask.done(now, 0, request.number, outcome, 0);
-                    let answers = ask.take_answers();
-                    is_in |= answers.iter().any(|(number, verdict)| {
-                        *number == user && matches!(verdict, Verdict::Allowed(_))
-                    });
-                }
-                assert!(is_in, "{poison:?}, round {round}");
-                now = now + Duration::from_millis(10);
-            }
-        }
-    }
 }

@@ -236,14 +236,10 @@ pub enum Problem {
     #[error("this is a WebSocket: send Connection: Upgrade and Upgrade: websocket")]
     NoUpgrade,
     /// The form of an upgrade is wrong.
-    #[error("the upgrade must say Connection: Upgrade and Upgrade: websocket, in HTTP/1.1")]
+    #[error(
+        "the upgrade must say Connection: Upgrade and Upgrade: websocket, in HTTP/1.1, no body"
+    )]
     BadUpgrade,
-    /// The upgrade has a body, which would be read as frames.
-    #[error("an upgrade has no body: leave Content-Length and Transfer-Encoding out")]
-    UpgradeBody,
-    /// The header field of this name is there several times.
-    #[error("{0} is there more than once: nobody could say which one counts")]
-    RepeatedField(&'static str),
     /// The upgrade is to another version of the protocol.
     #[error("the WebSocket version must be 13")]
     SocketVersion,
@@ -354,7 +350,6 @@ impl Coded for Problem {
             Self::OneHost | Self::PathEncoding | Self::QueryEncoding | Self::QueryText => {
                 Code::BadRequest
             }
-            Self::UpgradeBody | Self::RepeatedField(_) => Code::BadRequest,
             Self::Repeated(_) | Self::Unknown(..) | Self::RoomMissing | Self::UserMissing => {
                 Code::BadRequest
             }

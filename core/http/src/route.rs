@@ -49,7 +49,7 @@ impl Access {
     /// nothing, and the name is left to [`admit`](Self::admit) for WebSockets.
     pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
         if request.headers.values("authorization").nth(1).is_some() {
-            return Err(Problem::RepeatedField("Authorization"));
+            return Err(Problem::Repeated("Authorization".into()));
         }
         let route = Route::of(request, self);
         let is_open = matches!(

@@ -50,13 +50,13 @@ impl Upgrade {
             // Several may come as one, joined by commas.
             let is_joined = values.next().is_some_and(|first| first.contains(','));
             if is_joined || values.next().is_some() {
-                return Err(Problem::RepeatedField(shown));
+                return Err(Problem::Repeated(shown.into()));
             }
         }
         let length = request.first("content-length");
         let has_body = length.is_some_and(|length| length != "0");
         if has_body || request.first("transfer-encoding").is_some() {
-            return Err(Problem::UpgradeBody);
+            return Err(Problem::BadUpgrade);
         }
         Ok(Self {
             welcome: request.lists("sec-websocket-protocol", |item| item == SUBPROTOCOL),

@@ -43,10 +43,10 @@ pub(super) async fn answer(
     let (asked, key) = match checked {
         Ok(checked) => checked,
         Err(problem) => {
-            let is_body = problem == Problem::UpgradeBody;
+            let is_bad = problem == Problem::BadUpgrade;
             let mut reply = reply(problem.into());
-            if is_body {
-                // Behind it may be frames of a client that has not waited.
+            if is_bad {
+                // Behind it may be a body, or frames of a client that has not waited.
                 let close = HeaderValue::from_static("close");
                 reply.headers_mut().insert(header::CONNECTION, close);
             }
