@@ -236,9 +236,7 @@ pub enum Problem {
     #[error("this is a WebSocket: send Connection: Upgrade and Upgrade: websocket")]
     NoUpgrade,
     /// The form of an upgrade is wrong.
-    #[error(
-        "the upgrade must say Connection: Upgrade and Upgrade: websocket, in HTTP/1.1, no body"
-    )]
+    #[error("an upgrade says Connection: Upgrade, Upgrade: websocket, HTTP/1.1, no body")]
     BadUpgrade,
     /// The upgrade is to another version of the protocol.
     #[error("the WebSocket version must be 13")]
