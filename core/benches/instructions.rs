@@ -250,6 +250,7 @@ impl<G: Gateway> Stage<G> {
     }
 
     fn connect(&mut self, handshake: Handshake) -> ConnId {
+        #[allow(clippy::wildcard_enum_match_arm)] // the others are no answers to it
         match self.apply(&Input::Connect(handshake)) {
             Applied::Connected(Ok(conn)) => conn,
             refused => panic!("{refused:?}"),
