@@ -1,17 +1,22 @@
+import { useRef } from "react";
 import { createRoot } from "react-dom/client";
 import { Roomcast } from "roomcast";
 import { RoomcastProvider, useConnection, useMembers, useMessages, useRoom } from "roomcast/react";
 
 function Chat() {
   const room = useRoom("lobby", { presence: true });
+  const messages = useMessages(room, { history: 100 });
+  const input = useRef<HTMLInputElement>(null);
   const say = (form: FormData) => {
-    room.publish("said", { text: form.get("text") }, { echo: true });
+    const text = form.get("text");
+    // What could not be sent is to be seen again.
+    room.publish("said", { text }, { echo: true }).catch(() => (input.current!.value += text));
   };
   return (
     <>
       <p>{useConnection().name}, here: {useMembers(room)?.length ?? "?"}</p>
-      <ol>{useMessages(room).map(({ own, data }, i) => <li key={i}>{own && "me: "}{data.text}</li>)}</ol>
-      <form action={say}><input name="text" aria-label="Message" required /> <button>Send</button></form>
+      <ol>{messages.map(({ own, data }, i) => <li key={i}>{own && "me: "}{data.text}</li>)}</ol>
+      <form action={say}><input name="text" ref={input} aria-label="Message" required /> <button>Send</button></form>
     </>
   );
 }

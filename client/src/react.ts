@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { createContext, createElement, type ReactNode, useContext, useEffect, useReducer, useRef, useSyncExternalStore } from "react";
+import { createContext, createElement, type ReactNode, useCallback, useContext, useEffect, useReducer, useRef, useSyncExternalStore } from "react";
 import type { Events, Member, Message, Room, Roomcast, RoomOptions, State } from "./index.js";
 
 const Context = createContext<Roomcast<any, any> | null>(null);
@@ -56,18 +56,69 @@ export function useMembers(room: Room<any>): readonly Member[] | null {
 
 const NONE: readonly never[] = [];
 
-/** The newest messages of a room, at most `limit` (100), since the component was mounted. */
-export function useMessages<E extends Events = Events>(room: Room<E>, { limit = 100 }: { limit?: number } = {}): readonly Message<E>[] {
+/** Options of {@link useMessages}. */
+export interface UseMessagesOptions {
+  /** The most messages that are kept. Default: 100, or `history` when that is more. */
+  limit?: number;
+  /**
+   * Begins with so many of the newest messages of the room's history; again after messages were lost, and in the
+   * place of what was there. In a room without a history it changes nothing. Default: 0.
+   */
+  history?: number;
+}
+
+/**
+ * The newest messages of a room since the component was mounted, and before it with `history`: each once, in order,
+ * oldest first.
+ */
+export function useMessages<E extends Events = Events>(room: Room<E>, options: UseMessagesOptions = {}): readonly Message<E>[] {
+  const { history = 0, limit = Math.max(100, history) } = options;
   const kept = useRef<{ room: Room<E>; messages: readonly Message<E>[] }>({ room, messages: NONE });
   if (kept.current.room !== room) kept.current = { room, messages: NONE };
   const messages = () => kept.current.messages;
-  return useSyncExternalStore(
-    (f) =>
-      room.onMessage((message) => {
-        kept.current = { room, messages: [...messages(), message].slice(-limit) };
+  const subscribe = useCallback(
+    (f: () => void) => {
+      const show = (messages: readonly Message<E>[]) => {
+        kept.current = { room, messages: messages.slice(-limit) };
         f();
-      }),
-    messages,
-    messages,
+      };
+      let isDue = history > 0;
+      // What has come since the history was asked for, until it is there. Another array: it was asked for again.
+      let since: Message<E>[] | undefined;
+      const load = async () => {
+        if (!isDue || room.state !== "joined") return;
+        isDue = false;
+        const later: Message<E>[] = (since = []);
+        const found: Message<E>[] = [];
+        try {
+          for await (const message of room.history({ limit: history })) found.unshift(message);
+        } catch {
+          // Tried again after the next join.
+          isDue ||= since === later;
+          return;
+        }
+        const top = found.at(-1)?.offset ?? 0;
+        if (since !== later) return;
+        since = undefined;
+        show([...found, ...later.filter(({ offset }) => !(offset! <= top))]);
+      };
+      const listening = new AbortController();
+      room.onState(load, listening);
+      room.onLost(() => {
+        isDue = history > 0;
+        load();
+      }, listening);
+      room.onMessage((message) => {
+        if (since && since.push(message) > limit) since.shift();
+        show([...messages(), message]);
+      }, listening);
+      load();
+      return () => {
+        since = undefined;
+        listening.abort();
+      };
+    },
+    [room, history, limit],
   );
+  return useSyncExternalStore(subscribe, messages, messages);
 }

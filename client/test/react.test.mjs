@@ -52,13 +52,21 @@ for (const version of [18, 19]) {
     assert.match(React.version, new RegExp(`^${version}\\.`));
     const { createElement: h, StrictMode, act } = React;
     const world = new World({ client: { connect: false, token: "ann" } });
-    const pass = () => act(() => world.pass());
+    const pass = (ms) =>
+      act(async () => {
+        await world.pass(ms);
+        await new Promise(setImmediate);
+      });
     const show = async (f) => {
       await act(async () => f());
       await pass();
       await pass();
     };
     let renders = 0;
+    const Past = ({ name }) => {
+      const said = hooks.useMessages(hooks.useRoom(name), { history: 3 });
+      return `[${said.map(({ data, own }) => (own ? `own ${data}` : data))}]`;
+    };
     const View = ({ name }) => {
       renders += 1;
       const room = hooks.useRoom(name, { presence: true });
@@ -89,6 +97,42 @@ for (const version of [18, 19]) {
     await show(() => root.render(app(null)));
     assert.equal(world.client.rooms.size, 0);
     assert.equal(world.received("$leave").length, 2);
+
+    // The newest of the history, and what comes while it is read, each once.
+    const past = h(StrictMode, null, h(hooks.RoomcastProvider, { client: world.client }, h(Past, { name: "lobby" })));
+    await act(async () => root.render(past));
+    const until = async (text) => {
+      for (let turn = 0; turn < 100 && main.textContent !== text; turn += 1) await pass(1);
+      assert.equal(main.textContent, text);
+    };
+    const joins = world.received("$join").length;
+    const heard = async (event, number) => {
+      for (let turn = 0; turn < 100 && world.received(event).length === number; turn += 1) await pass(1);
+      assert.equal(world.received(event).length, number + 1);
+    };
+    await heard("$join", joins);
+    await pass(1);
+    world.server.publish("lobby", "said", 5); // Is in the history as well.
+    await heard("$history", 0);
+    world.server.publish("lobby", "said", 6); // Is not.
+    await until("[3,4,5,6]");
+    const asked = world.received("$history").length;
+    world.server.publish("lobby", "said", 7);
+    await pass();
+    assert.equal(main.textContent, "[3,4,5,6,7]");
+    assert.equal(world.received("$history").length, asked, "it is read once");
+    // Where messages are lost, with those of the new history alone.
+    world.server.isUp = false;
+    await act(async () => world.server.drop());
+    world.server.forget();
+    for (const number of [8, 9, 10, 11]) world.server.publish("lobby", "said", number);
+    world.server.isUp = true;
+    for (let turn = 0; turn < 100 && !main.textContent.includes("11"); turn += 1) await pass();
+    assert.equal(main.textContent, "[9,10,11]");
+    await show(() => void world.client.room("lobby", { join: false }).publish("said", 12, { echo: true }));
+    assert.equal(main.textContent, "[9,10,11,own 12]");
+    await show(() => root.render(app(null)));
+    assert.equal(world.client.rooms.size, 0);
     await show(() => root.unmount());
     world.client.close();
     await pass();
