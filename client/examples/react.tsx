@@ -1,4 +1,4 @@
-import { useRef } from "react";
+import { useState } from "react";
 import { createRoot } from "react-dom/client";
 import { Roomcast } from "roomcast";
 import { RoomcastProvider, useConnection, useMembers, useMessages, useRoom } from "roomcast/react";
@@ -6,17 +6,19 @@ import { RoomcastProvider, useConnection, useMembers, useMessages, useRoom } fro
 function Chat() {
   const room = useRoom("lobby", { presence: true });
   const messages = useMessages(room, { history: 100 });
-  const input = useRef<HTMLInputElement>(null);
-  const say = (form: FormData) => {
-    const text = form.get("text");
+  const [text, setText] = useState("");
+  const say = () => {
+    setText("");
     // What could not be sent is to be seen again.
-    room.publish("said", { text }, { echo: true }).catch(() => (input.current!.value += text));
+    room.publish("said", { text }, { echo: true }).catch(() => setText((typed) => typed + text));
   };
   return (
     <>
       <p>{useConnection().name}, here: {useMembers(room)?.length ?? "?"}</p>
       <ol>{messages.map(({ own, data }, i) => <li key={i}>{own && "me: "}{data.text}</li>)}</ol>
-      <form action={say}><input name="text" ref={input} aria-label="Message" required /> <button>Send</button></form>
+      <form action={say}>
+        <input aria-label="Message" value={text} onChange={({ target }) => setText(target.value)} required /> <button>Send</button>
+      </form>
     </>
   );
 }

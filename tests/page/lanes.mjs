@@ -43,6 +43,14 @@ async function said(from, event, data, options) {
   await from.row(`[data-dir="in"][data-event="${event}"]`).filter({ hasText: '"reached"' }).last().waitFor();
 }
 
+/** What of the heads of the lanes is not to be seen as a whole. */
+const cutOff = () =>
+  [...document.querySelectorAll(".pane-head")].flatMap((head) => {
+    const { right } = head.getBoundingClientRect();
+    const isCut = (node) => node.getBoundingClientRect().right > right || node.scrollWidth > node.clientWidth + 1;
+    return [...head.querySelectorAll("button, .state")].filter(isCut).map(({ className }) => className);
+  });
+
 const steps = {
   async "a room shows who is there"({ page, a, b }) {
     await joined(page, "lobby", a, b);
@@ -147,6 +155,7 @@ const steps = {
         await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
         await page.setViewportSize(size);
         await page.screenshot({ path: `${folder}/page-${colorScheme}-${size.width}.png`, fullPage: size.width < 1000 });
+        assert.deepEqual(await page.evaluate(cutOff), [], `cut off at ${size.width} px`);
         await page.evaluate(axe);
         const { violations, passes } = await page.evaluate(() => window.axe.run());
         const found = violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));

@@ -54,7 +54,17 @@ try {
   await b.part("state").getByText("Disconnected").waitFor();
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByTestId("save").click()]);
   assert.equal(download.suggestedFilename(), "session.trace");
+  await page.getByTestId("saved").getByText("Saved. It replays if its rooms were new.").waitFor();
   await download.saveAs(file);
+  // Another page comes to a room that was in use.
+  const other = await openPage(browser, url);
+  await other.page.goto(url);
+  const late = pane(other.page, "a");
+  await late.connected();
+  await late.join("lobby");
+  await other.page.getByTestId("save").click();
+  await other.page.getByTestId("saved").getByText("It does not replay: there were messages before in lobby.").waitFor();
+  faults.push(...other.faults);
   assert.deepEqual(faults, [], "the browser reported a fault");
   console.log("ok   a session is saved");
 } catch (error) {

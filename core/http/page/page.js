@@ -3,7 +3,7 @@
 import { deliveries, moveInTable } from "./deliveries.js";
 import { Lane } from "./lane.js";
 import { liveRooms } from "./live-rooms.js";
-import { trace } from "./session/trace.js";
+import { trace, usedRooms } from "./session/trace.js";
 import { byId, copy, element, page, stored } from "./shared.js";
 import { showCommands } from "./steps.js";
 
@@ -55,6 +55,11 @@ byId("save").addEventListener("click", () => {
   const href = URL.createObjectURL(new Blob([trace()], { type: "text/plain" }));
   element("a", { href, download: "session.trace" }).click();
   setTimeout(() => URL.revokeObjectURL(href));
+  const used = usedRooms();
+  const names = used.join(", ");
+  byId("saved").textContent = used.length > 0
+    ? `Saved. It does not replay: there were messages before in ${names}.`
+    : "Saved. It replays if its rooms were new.";
 });
 
 byId("namespace").value = page.namespace;

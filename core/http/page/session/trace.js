@@ -114,6 +114,17 @@ class Backend {
   }
 }
 
+/** Rooms that had messages before a client of the page joined them: their session does not replay. */
+export function usedRooms() {
+  const offsets = new Map();
+  for (const { kind, text } of session.entries) {
+    const frame = kind === "get" ? parseFrame(text) : null;
+    if (frame?.event !== "$join" || !frame.data || offsets.has(frame.room)) continue;
+    offsets.set(frame.room, frame.data.offset);
+  }
+  return [...offsets.keys()].filter((room) => offsets.get(room) > 0);
+}
+
 /** The session so far. */
 export function trace() {
   const names = new Names();
