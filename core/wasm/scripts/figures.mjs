@@ -1,5 +1,6 @@
 // Prints what an input costs: on the module, on the native core, and in plain JavaScript. All in
-// one run, interleaved, the best of several rounds. Needs `npm run build`, and cargo.
+// one run, interleaved, the best of several rounds. Needs `npm run build`, and cargo. `sockets.mjs` measures over
+// real sockets.
 //
 //     node scripts/figures.mjs
 
