@@ -3,7 +3,7 @@
 //     node lanes.mjs http://127.0.0.1:3000 FOLDER [PICTURE]
 //
 // In all rooms but `loose` the server keeps a history and lists the members; its API key, if it has one, is in
-// ROOMCAST_API_KEY. FOLDER gets the page in both themes and two widths, PICTURE that of the README. Then the
+// ROOMCAST_API_KEY. FOLDER gets the page in both themes and two widths, PICTURE that of the README: `screens.mjs` takes both. Then the
 // keyboard alone does it.
 
 import assert from "node:assert/strict";
@@ -273,6 +273,13 @@ async function takePicture(browser) {
   await page.mouse.move(0, 0);
   await page.evaluate(() => document.activeElement.blur());
   await page.screenshot({ path: picture });
+  for (const colorScheme of THEMES) {
+    for (const size of SIZES) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.setViewportSize(size);
+      await page.screenshot({ path: `${folder}/page-${colorScheme}-${size.width}.png` });
+    }
+  }
   await context.close();
   assert.deepEqual(faults, []);
 }

@@ -2,7 +2,7 @@
 //! Chromium.
 
 use std::{
-    env, fs,
+    fs,
     io::{BufRead, BufReader},
     net::TcpListener,
     path::Path,
@@ -28,9 +28,7 @@ const LANES: &str = "[[rooms]]\nmatch = \"loose\"\npresence = \"members\"\n\
                      [[rooms]]\nmatch = \"*\"\nhistory.messages = 300\npresence = \"members\"\n\
                      presence_grace_s = 0\n";
 
-/// The page in both themes and two widths is in the folder for temporary files of the tests. Also
-/// takes the picture of the README: `ROOMCAST_SCREENSHOT=docs/page.png`, relative to the
-/// repository.
+/// The page in both themes and two widths is in the folder for temporary files of the tests.
 #[test]
 fn lines_of_the_page_are_cut_and_mended_in_chromium() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -38,10 +36,7 @@ fn lines_of_the_page_are_cut_and_mended_in_chromium() {
     fs::write(&config, LANES).expect("a file");
     let server = Server::start(&["--config", &config.to_string_lossy()]);
     let url = format!("http://{}", server.address);
-    let picture = env::var_os("ROOMCAST_SCREENSHOT").map_or_else(
-        || folder.join("page.png"),
-        |path| Path::new(HERE).join("..").join(path),
-    );
+    let picture = folder.join("page.png");
     let (folder, picture) = (folder.to_string_lossy(), picture.to_string_lossy());
     check("page", "node", &["lanes.mjs", &url, &folder, &picture]);
 }
@@ -75,11 +70,10 @@ fn a_journal_is_stepped_through_in_chromium() {
         format!("http://{}", server.address),
         env!("CARGO_TARGET_TMPDIR"),
     );
-    check(
-        "page",
-        "node",
-        &["inspect.mjs", &url, "--screenshots", folder],
-    );
+    let args = ["inspect.mjs", &url, "--screenshots", folder];
+    let (status, text) = run("page", "node", &args, &[]);
+    assert!(status.success(), "{status}\n{text}");
+    println!("{text}");
 }
 
 /// The same page of the worker.
