@@ -9,7 +9,7 @@ function Chat() {
   const [text, setText] = useState("");
   const say = () => {
     setText("");
-    // What could not be sent is to be seen again.
+    // Not sent: back in its field.
     room.publish("said", { text }, { echo: true }).catch(() => setText((typed) => typed + text));
   };
   return (
