@@ -43,7 +43,7 @@ async function said(from, event, data, options) {
   await from.row(`[data-dir="in"][data-event="${event}"]`).filter({ hasText: '"reached"' }).last().waitFor();
 }
 
-/** What of the heads of the lanes is not to be seen as a whole. */
+/** Parts of the heads of the lanes that are not to be seen as a whole. */
 const cutOff = () =>
   [...document.querySelectorAll(".pane-head")].flatMap((head) => {
     const { right } = head.getBoundingClientRect();

@@ -13,7 +13,7 @@ import { launch, openPage } from "./browser.mjs";
 
 const [server] = process.argv.slice(2);
 const CLIENT = new URL("../../client/", import.meta.url);
-/** What is longer than a message may be. */
+/** A text that is longer than a message may be. */
 const TOO_LONG = "x".repeat(70_000);
 /** The server of the examples. */
 const THERE = "http://127.0.0.1:3000";
@@ -45,6 +45,13 @@ const shows = (of, text) => of.page.locator("li").getByText(text, { exact: true 
 const counts = (of, number) => of.page.locator("p").filter({ hasText: `here: ${number}` }).waitFor();
 const lines = (of) => of.page.locator("li").allTextContents();
 
+/** Each text is there once, and these are the last. */
+async function endsWith(of, texts) {
+  const all = await lines(of);
+  assert.deepEqual(all.slice(-texts.length), texts);
+  assert.equal(new Set(all).size, all.length, `one is there twice: ${all}`);
+}
+
 async function say(of, text) {
   await of.page.getByLabel("Message").fill(text);
   await of.page.keyboard.press("Enter");
@@ -65,7 +72,7 @@ async function tryChat(browser, document, greeting) {
   await bob.context.setOffline(false);
   await shows(bob, `${greeting}, are you there?`);
   const all = [greeting, `${greeting}, are you there?`];
-  assert.deepEqual((await lines(bob)).slice(-all.length), all);
+  await endsWith(bob, all);
 
   // What could not be sent is in its field again.
   const input = ann.page.getByLabel("Message");
@@ -75,7 +82,7 @@ async function tryChat(browser, document, greeting) {
   // A new page begins with the history.
   const eve = await open(browser, document);
   await shows(eve, all.at(-1));
-  assert.deepEqual((await lines(eve)).slice(-all.length), all);
+  await endsWith(eve, all);
   await counts(ann, 3);
   assert.ok((await input.inputValue()) === TOO_LONG, "the text is lost");
   for (const { context } of [ann, bob, eve]) await context.close();
