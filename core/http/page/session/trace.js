@@ -114,13 +114,14 @@ class Backend {
   }
 }
 
-/** Rooms that had messages before a client of the page joined them: their session does not replay. */
+/** Rooms that had messages before a client of the page came: their session does not replay. */
 export function usedRooms() {
   const offsets = new Map();
   for (const { kind, text } of session.entries) {
     const frame = kind === "get" ? parseFrame(text) : null;
-    if (frame?.event !== "$join" || !frame.data || offsets.has(frame.room)) continue;
-    offsets.set(frame.room, frame.data.offset);
+    // The first answer that tells a position; that to a publish counts its own message.
+    if (frame?.id === undefined || !(frame.data?.offset >= 0) || offsets.has(frame.room)) continue;
+    offsets.set(frame.room, frame.data.offset - (frame.event === "$join" ? 0 : 1));
   }
   return [...offsets.keys()].filter((room) => offsets.get(room) > 0);
 }
