@@ -79,7 +79,7 @@ export interface Place {
 
 /** All that a client knows between two inputs. The functions of `connection`, `rooms` and `requests` change it. */
 export interface Machine extends Readonly<MachineOptions> {
-  /** Those of the client. */
+  /** The listeners of the client. */
   readonly listeners: Listeners;
   /** Outputs that the driver has yet to carry out, the oldest first. The driver removes them. */
   readonly out: Output[];

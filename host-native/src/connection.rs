@@ -271,10 +271,8 @@ impl Connection {
             self.unheard_bytes = self.unheard_bytes.saturating_add(count);
             return;
         }
-        let (shard, socket) = (&self.shard, &self.socket);
-        let (home, conn) = (&self.home, self.conn);
-        let now = shard.now();
-        let guards = guards(&shard.shared.settings);
+        let (shard, socket, home, conn) = (&self.shard, &self.socket, &self.home, self.conn);
+        let (now, guards) = (shard.now(), guards(&shard.shared.settings));
         let place = &mut self.place;
         let is_metered = place.permit.meter().is_some();
         if is_metered {

@@ -3,9 +3,9 @@
 mod accept;
 mod announce;
 mod drain;
-pub(crate) mod places;
 pub(crate) mod reload;
 pub(crate) mod run;
+pub(crate) mod sources;
 
 use std::{fmt, net, sync::Arc};
 

@@ -139,10 +139,10 @@ mod ws;
 
 pub use host::{
     Host,
-    places::{PlaceFault, PlaceOf, check_places},
     reload::{Reload, ReloadError, Reloaded, Reloader},
     run,
     run::{RunError, listen},
+    sources::{SourceError, SourceOf, check_sources},
 };
 pub use namespace::handle::{Namespace, Shards};
 #[cfg(feature = "garde")]

@@ -19,7 +19,7 @@ use core::time::Duration;
 
 use roomcast_core::Timestamp;
 
-use self::{breaker::Breaker, cache::Cache, faults::Faults, question::Key, verdict::Fault};
+use self::{breaker::Breaker, cache::Cache, faults::Faults, question::Key, verdict::AnswerError};
 pub use self::{
     question::Question,
     refusal::AskRefusal,
@@ -284,8 +284,8 @@ impl Ask {
                 let recovered = self.breaker.answered();
                 AskReport::Answered { recovered }
             }
-            Err(Fault::Absent(fault)) => self.failed(now, number, Some(fault), random),
-            Err(Fault::Unusable(fault)) => {
+            Err(AnswerError::Absent(fault)) => self.failed(now, number, Some(fault), random),
+            Err(AnswerError::Unusable(fault)) => {
                 self.answer(number, &Verdict::Unavailable);
                 AskReport::Unusable {
                     fault: Some(fault),

@@ -180,8 +180,8 @@ impl Access {
         self.api_keys.is_empty() && self.keyless_api && self.is_for_this_machine()
     }
 
-    /// True when it matters as which user a program of this machine runs that asks for a path: where
-    /// the API has no key, for it and for the page, which is to use it.
+    /// True when it matters as which user a program of this machine runs that asks for a path:
+    /// where the API has no key, for it and for the page, which is to use it.
     pub fn asks_for_user(&self, path: &str) -> bool {
         self.has_keyless_api()
             && (path.starts_with("/api/") || path == "/inspect" || PageFile::at(path).is_some())

@@ -11,10 +11,10 @@ impl Access {
     /// Checks that a request may use the API. `is_proxied` says that an earlier request had a
     /// [`proxy_sign`](Request::proxy_sign).
     ///
-    /// With keys, whoever has one whose scope allows the call. Without, programs of this machine that
-    /// run as the same user, and this server's own page: not other pages in a browser of this machine, whatever name they
-    /// resolve to it, and nobody once a proxy stands before the server, whose visitors look like
-    /// programs of this machine.
+    /// With keys, whoever has one whose scope allows the call. Without, programs of this machine
+    /// that run as the same user, and this server's own page: not other pages in a browser of this
+    /// machine, whatever name they resolve to it, and nobody once a proxy stands before the server,
+    /// whose visitors look like programs of this machine.
     ///
     /// A request that is no call of the API needs no scope: [`ApiRequest::read`] refuses it.
     ///

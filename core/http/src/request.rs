@@ -15,8 +15,8 @@ pub struct Request<'a, H> {
     pub headers: H,
     /// True when the peer is a program on the host's own machine. At the edge no peer is.
     pub local: bool,
-    /// True when that program is known to run as another user than the host, as a proxy does. A host
-    /// looks where [`Access::asks_for_user`](crate::Access::asks_for_user) says so.
+    /// True when that program is known to run as another user than the host, as a proxy does. A
+    /// host looks where [`Access::asks_for_user`](crate::Access::asks_for_user) says so.
     pub other_user: bool,
     /// True when only programs on the host's own machine reach the address that the host listens
     /// on.

@@ -128,6 +128,12 @@ pub fn listen(settings: &Settings) -> io::Result<Vec<net::TcpListener>> {
     Ok(listeners)
 }
 
+/// The listener for administration, with its address.
+fn bind_admin(address: net::SocketAddr) -> Result<(net::SocketAddr, net::TcpListener), RunError> {
+    let bound = bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    bound.map_err(|fault| RunError::AdminListen { address, fault })
+}
+
 fn bind(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
@@ -178,13 +184,7 @@ async fn run_shards(
         let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
         return Err(fault.into());
     }
-    let mut admin = match settings.admin_listen {
-        Some(address) => {
-            let bound = bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-            Some(bound.map_err(|fault| RunError::AdminListen { address, fault })?)
-        }
-        None => None,
-    };
+    let mut admin = settings.admin_listen.map(bind_admin).transpose()?;
     let admin_address = admin.as_ref().map(|(address, _)| *address);
     let shared = Arc::new(share(settings, gateways, shards.len())?);
     if shared.hooks.is_on() {

@@ -338,8 +338,8 @@ impl Hosted {
         self.inner.borrow_mut().fan_out.largest.tell(&self.name);
     }
 
-    /// Sends the batch that is open, if any, at the end of a turn; unless it has more recipients than
-    /// that: then there is `None`.
+    /// Sends the batch that is open, if any, at the end of a turn; unless it has more recipients
+    /// than that: then there is `None`.
     pub(super) fn end_run<S>(
         &self,
         out: &Egress<S>,

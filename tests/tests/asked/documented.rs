@@ -45,9 +45,9 @@ fn check(program: PathBuf, language: &str, name: &str) {
     server.logged("[ask]: ");
     for (name, least) in [
         (r#"roomcast_ask_questions_total{outcome="allowed"}"#, 2),
-        (r#"roomcast_ask_questions_total{outcome="refused"}"#, 2),
+        (r#"roomcast_ask_questions_total{outcome="refused"}"#, 3),
         (r#"roomcast_ask_questions_total{outcome="unavailable"}"#, 2),
-        (r#"roomcast_refused_total{reason="backend"}"#, 2),
+        (r#"roomcast_refused_total{reason="backend"}"#, 3),
         (r#"roomcast_refused_total{reason="backend_unavailable"}"#, 2),
     ] {
         assert_eq!(metric(&server.authority, name), Some(least), "{name}");

@@ -98,7 +98,7 @@ fn a_check_names_each_line_that_must_change() {
     assert_eq!(lines, ["1", "2", "5", "9"], "{said}");
 }
 
-/// What a server refuses at its start is an error of its check.
+/// A file that a server refuses at its start is an error of its check.
 #[test]
 fn a_check_reads_the_files_that_a_file_names() {
     let hook = |key: &str| {

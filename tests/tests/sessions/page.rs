@@ -1,5 +1,6 @@
 //! The page at `/`, the inspector, recipes of the client and the template of the worker, in
 //! Chromium.
+#![allow(clippy::print_stdout)] // the figures
 
 use std::{
     fs,
@@ -41,7 +42,7 @@ fn lines_of_the_page_are_cut_and_mended_in_chromium() {
     check("page", "node", &["lanes.mjs", &url, &folder, &picture]);
 }
 
-/// What the page saves is a trace like those of the project: it passes on the core.
+/// A session that was saved is a trace like those of the project: it passes on the core.
 #[test]
 fn a_session_that_the_page_has_saved_in_chromium_is_a_trace() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));

@@ -119,7 +119,11 @@ const OFF: [(&str, &[&str]); 6] = [
 ];
 
 /// Files that the way enters twice before the turn ends, by the reason.
-const TWICE: [(&str, &str); 2] = [
+const TWICE: [(&str, &str); 3] = [
+    (
+        "host-native/src/shard/input.rs",
+        "notes the batch that an input has begun",
+    ),
     (
         "host-native/src/shard/hosted.rs",
         "carries out the commands of the namespace that it gave the input to",

@@ -9,8 +9,8 @@ use crate::limits::ASK_PROBES_MAX;
 
 /// Keeps requests away from a backend that is not there: it opens after failures in a row, lets a
 /// few requests through after a pause, and closes with the first answer. Only the backend's absence
-/// is a failure. What a client can bring about by its question is none: else it could keep everybody
-/// out.
+/// is a failure. What a client can bring about by its question is none: else it could keep
+/// everybody out.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Breaker {
     /// Failures in a row.
@@ -48,7 +48,8 @@ impl Breaker {
     }
 
     /// A request was taken and ended without an answer, which says little about the next one; gives
-    /// the time for which the breaker opens again, when no other probe is under way and some failed.
+    /// the time for which the breaker opens again, when no other probe is under way and some
+    /// failed.
     pub(super) fn ended(
         &mut self,
         now: Timestamp,

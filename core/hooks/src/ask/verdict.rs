@@ -147,7 +147,7 @@ pub(super) struct Read {
 
 /// The fault of an answer, for the log. It says nothing of values in the answer.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum AnswerError {
     /// The backend is there, and its answer cannot be used.
     Unusable(String),
     /// A gateway answered: the backend is not there, or is too slow.
@@ -159,23 +159,28 @@ pub(super) enum Fault {
 /// # Errors
 ///
 /// When it is none that can be used.
-pub(super) fn read(now: Timestamp, unix_s: u64, status: u16, body: &[u8]) -> Result<Read, Fault> {
+pub(super) fn read(
+    now: Timestamp,
+    unix_s: u64,
+    status: u16,
+    body: &[u8],
+) -> Result<Read, AnswerError> {
     let unusable = match status {
         200 | 401 | 403 if body.len() > ASK_ANSWER_BYTES_MAX => {
             format!("the answer has over {ASK_ANSWER_BYTES_MAX} bytes")
         }
-        200 => return allowed(now, unix_s, body).map_err(Fault::Unusable),
+        200 => return allowed(now, unix_s, body).map_err(AnswerError::Unusable),
         401 | 403 => return Ok(refused(status, body)),
         300..=399 => format!("status {status}: redirects are not followed"),
         // Cloudflare's have the numbers from 521 on; 520 is an answer that it could not read.
         502..=504 | 521..=530 => {
-            return Err(Fault::Absent(format!(
+            return Err(AnswerError::Absent(format!(
                 "status {status}: the backend is not there or too slow"
             )));
         }
         _ => format!("status {status}: 200, 401 and 403 are answers"),
     };
-    Err(Fault::Unusable(unusable))
+    Err(AnswerError::Unusable(unusable))
 }
 
 fn allowed(now: Timestamp, unix_s: u64, body: &[u8]) -> Result<Read, String> {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, path::PathBuf, process::ExitCode};
 
-use roomcast::{Access, PlaceFault, PlaceOf, Tokens, check_places};
+use roomcast::{Access, SourceError, SourceOf, Tokens, check_sources};
 
 use super::{
     ConfigPath, Contents,
@@ -98,15 +98,15 @@ struct Checked {
 }
 
 /// The error of a file or a variable that a file of settings names, with its line.
-fn place_error(text: &str, contents: &Contents, fault: PlaceFault) -> FileError {
-    let PlaceFault { of, text: told, .. } = fault;
+fn source_error(text: &str, contents: &Contents, fault: SourceError) -> FileError {
+    let SourceError { of, text: told, .. } = fault;
     let line = match of {
-        PlaceOf::Setting(name) => {
+        SourceOf::Setting(name) => {
             let mut settings = contents.settings.iter();
             settings.find(|it| it.name == name).map(|it| it.line)
         }
-        PlaceOf::Hook(number) => line_of_table(text, "hooks", number),
-        PlaceOf::Ask => {
+        SourceOf::Hook(number) => line_of_table(text, "hooks", number),
+        SourceOf::Ask => {
             let mut lines = text.lines();
             let line = lines.position(|line| line.trim_start().starts_with("[ask]"));
             line.map(|line| line + 1)
@@ -132,9 +132,9 @@ fn read(file: &Path) -> anyhow::Result<Checked> {
         settings.hooks.clone_from(&contents.reload.hooks);
         settings.ask.clone_from(&contents.reload.ask);
         let checked = settings.check();
-        for fault in check_places(&settings) {
+        for fault in check_sources(&settings) {
             let is_unset = fault.is_unset;
-            let error = place_error(&text, contents, fault);
+            let error = source_error(&text, contents, fault);
             if is_unset { &mut warnings } else { &mut errors }.push(error);
         }
         tokens = settings.access.tokens;

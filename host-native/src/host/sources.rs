@@ -10,9 +10,9 @@ use crate::{settings::Settings, shared::keys, tls::TlsGate};
 /// A file or a variable that settings name, and that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct PlaceFault {
+pub struct SourceError {
     /// The part of the settings that names it.
-    pub of: PlaceOf,
+    pub of: SourceOf,
     /// The fault, and what to change. It says nothing of secrets.
     pub text: String,
     /// True for a variable that this process does not have: another one may.
@@ -22,7 +22,7 @@ pub struct PlaceFault {
 /// A part of settings that names a file or a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum PlaceOf {
+pub enum SourceOf {
     /// The setting of this name, such as `tls-cert`.
     Setting(&'static str),
     /// The endpoint of [`Settings::hooks`] with this number, from 1.
@@ -31,51 +31,51 @@ pub enum PlaceOf {
     Ask,
 }
 
-impl PlaceFault {
-    fn new(of: PlaceOf, text: String) -> Self {
+impl SourceError {
+    fn new(of: SourceOf, text: String) -> Self {
         let is_unset = false;
         Self { of, text, is_unset }
     }
 
     fn of_setting(fault: &SettingError) -> Self {
-        let of = PlaceOf::Setting(fault.name());
+        let of = SourceOf::Setting(fault.name());
         Self::new(of, format!("--{} {}", fault.name(), fault.fault()))
     }
 }
 
 /// Reads what settings name, as the start of a server does: certificates, keys of tokens, and keys
 /// of endpoints and of the backend that is asked. Work: all those files are read.
-pub fn check_places(settings: &Settings) -> Vec<PlaceFault> {
+pub fn check_sources(settings: &Settings) -> Vec<SourceError> {
     let mut faults = Vec::new();
     if let Err(fault) = TlsGate::open(settings) {
-        let of = PlaceOf::Setting(fault.setting());
-        faults.push(PlaceFault::new(of, fault.to_string()));
+        let of = SourceOf::Setting(fault.setting());
+        faults.push(SourceError::new(of, fault.to_string()));
     }
     let mut tokens = settings.access.tokens.clone();
     let read = tokens.read_files(|file| std::fs::read_to_string(file));
     let verifier = read.and_then(|()| tokens.verifier());
-    faults.extend(verifier.err().as_ref().map(PlaceFault::of_setting));
+    faults.extend(verifier.err().as_ref().map(SourceError::of_setting));
     for (index, hook) in settings.hooks.iter().enumerate() {
-        check_keys(PlaceOf::Hook(index + 1), &hook.keys, &mut faults);
+        check_keys(SourceOf::Hook(index + 1), &hook.keys, &mut faults);
     }
     if let Some(ask) = &settings.ask {
-        check_keys(PlaceOf::Ask, &ask.keys, &mut faults);
+        check_keys(SourceOf::Ask, &ask.keys, &mut faults);
     }
     faults
 }
 
-fn check_keys(of: PlaceOf, sources: &[KeySource], faults: &mut Vec<PlaceFault>) {
+fn check_keys(of: SourceOf, sources: &[KeySource], faults: &mut Vec<SourceError>) {
     for source in sources {
         if let KeySource::Env(name) = source
             && env::var_os(&**name).is_none()
         {
-            faults.push(PlaceFault {
+            faults.push(SourceError {
                 of,
                 text: format!("the variable {name} of `keys` is not set here"),
                 is_unset: true,
             });
         } else if let Err(fault) = keys::read(std::slice::from_ref(source)) {
-            faults.push(PlaceFault::new(of, fault));
+            faults.push(SourceError::new(of, fault));
         }
     }
 }
