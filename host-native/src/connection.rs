@@ -43,9 +43,9 @@ const READS_MAX: usize = 4;
 /// A read this large is one of a client that has much to say: the next one waits for what this one
 /// causes.
 const BULK_BYTES: usize = 16 * 1024;
-/// Bytes of a peer that are read and dropped once nothing that it sends has a meaning. Those that
-/// were on their way have to be read, or it may lose the close frame; a flood then waits in its own
-/// buffers until it is cut off.
+/// Bytes of a peer that are read once its connection is being closed. Those that were on their way
+/// have to be read, or it may lose the close frame; a flood then waits in its own buffers until it
+/// is cut off.
 const UNHEARD_BYTES_MAX: u32 = 1024 * 1024;
 
 /// A connection whose upgrade is granted.
@@ -183,7 +183,7 @@ struct Connection {
     held: Option<Box<Held>>,
     /// After a fault in the framing nothing that follows has a meaning.
     deaf: bool,
-    /// Bytes that were dropped since.
+    /// Bytes that were read since then, or since our close.
     unheard_bytes: u32,
     /// True when the last read was a large one.
     bulk: bool,
@@ -266,9 +266,11 @@ impl Connection {
     }
 
     fn process(&mut self, bytes: &mut [u8]) {
-        if self.deaf {
+        if self.deaf || self.socket.stage() != Stage::Open {
             let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             self.unheard_bytes = self.unheard_bytes.saturating_add(count);
+        }
+        if self.deaf {
             return;
         }
         let (shard, socket, home, conn) = (&self.shard, &self.socket, &self.home, self.conn);

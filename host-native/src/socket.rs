@@ -92,7 +92,7 @@ impl Socket {
         }
     }
 
-    /// Says where its hub is and what it is called there; once, before anything else.
+    /// Says where its hub is, and what it is called there; once.
     pub(crate) fn set_address(&self, address: Address) {
         let set = self.address.set(address);
         debug_assert!(set.is_ok());

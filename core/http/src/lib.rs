@@ -58,10 +58,12 @@
 //!     })
 //! }
 //!
-//! let (access, method, query, local) = (Access::default(), "GET", "", false);
-//! let (loopback_listener, http_1_0, admin_elsewhere) = (false, false, false);
+//! let (access, method, query) = (Access::default(), "GET", "");
+//! let (local, other_user, loopback_listener) = (false, false, false);
+//! let (http_1_0, admin_elsewhere) = (false, false);
 //! let request = |path| Request {
-//!     method, path, query, headers: NoFields, local, loopback_listener, http_1_0, admin_elsewhere,
+//!     method, path, query, headers: NoFields, local, other_user, loopback_listener, http_1_0,
+//!     admin_elsewhere,
 //! };
 //! assert_eq!(answer(&access, &request("/healthz")), Ok(Response::health()));
 //! let refused = answer(&access, &request("/api/v1/default/rooms"));

@@ -61,6 +61,10 @@ pub(super) fn give(
     frame: Frame<'_>,
     place: &mut Place,
 ) -> Option<Box<Held>> {
+    if place.is_over() {
+        // What comes behind the refusal that ends it is not heard.
+        return None;
+    }
     if place.permit.meter().is_some() && !place.let_through(shard, home, conn, frame) {
         return None;
     }

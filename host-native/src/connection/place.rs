@@ -108,10 +108,6 @@ impl Place {
     ) -> bool {
         let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         self.loose = self.loose.saturating_sub(bytes);
-        if self.over.is_some() {
-            // What comes behind the refusal that ends it is not heard.
-            return false;
-        }
         let Some(meter) = self.permit.meter() else {
             return true;
         };

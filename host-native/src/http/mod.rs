@@ -249,7 +249,12 @@ fn route<'a>(request: &'a Head, peer: Peer, access: &Access) -> Result<Route<'a>
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
         return Err(Problem::OneHost);
     }
-    access.route(&head_for(access, request, peer))
+    let is_call = request.uri().path().starts_with("/api/");
+    access.route(&match is_call {
+        // Who calls is asked where the call is authorized.
+        true => head(request, peer),
+        false => head_for(access, request, peer),
+    })
 }
 
 /// The head of a request, with the user of its program where that matters.

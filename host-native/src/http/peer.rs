@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpStream;
 
+use self::owner::Owner;
+
 /// A listener, as far as the rules need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entrance {
@@ -41,11 +43,15 @@ impl Peer {
         it
     }
 
-    /// True when it is known to be a program that runs as another user than this one. Work: a
-    /// question to the kernel.
+    /// True when it is a program that runs as another user than this one, or has hung up, so that
+    /// nobody can say. Work: a question to the kernel.
     pub(super) fn is_of_another_user(&self) -> bool {
-        let owner = self.ends.and_then(|(peer, here)| owner::owner(peer, here));
-        owner.is_some_and(|owner| owner != rustix::process::geteuid().as_raw())
+        self.ends
+            .is_some_and(|(peer, here)| match owner::owner(peer, here) {
+                Owner::User(user) => user != rustix::process::geteuid().as_raw(),
+                Owner::Nobody => true,
+                Owner::Unknown => false,
+            })
     }
 
     fn new(peer: SocketAddr, entrance: Entrance) -> Self {

@@ -148,8 +148,8 @@ impl Hosted {
                 header.next_serial = header.next_serial.max(conn.serial() + 1);
             }
         }
-        let left = inner.finish(out, now);
         let raw = inner.namespace.app().gateway().is_raw();
+        let left = inner.finish(out, now);
         (connected.map_err(|fault| Refusal::new(fault, raw)), left)
     }
 

@@ -2,13 +2,36 @@
 
 use std::net::SocketAddr;
 
-/// The id of the user that the socket `peer` belongs to, which is connected to `here`; `None` when
-/// it is not known: on systems other than Linux, where the kernel answers no such questions, or
-/// when the socket is closed.
-///
-/// Work: one socket of the kernel's own, a message there and one back.
+/// The owner of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The user with this id.
+    User(u32),
+    /// No process has the socket any more, or nobody on this machine ever had it.
+    Nobody,
+    /// The kernel answers no such questions: it is not Linux, or a sandbox forbids them.
+    Unknown,
+}
+
+/// The owner of the socket `peer`, which is connected to `here`. Work: a socket of the kernel's
+/// own, a message there and one back.
+pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
+    ask(peer, here).unwrap_or(Owner::Unknown)
+}
+
+/// A socket that is bound to a device is not found by its addresses. So where the peer's is not
+/// found, our own end shows whether the kernel answers at all.
+fn ask(peer: SocketAddr, here: SocketAddr) -> Option<Owner> {
+    match find(peer, here)? {
+        Some(owner) => Some(owner),
+        None => find(here, peer)?.map(|_| Owner::Nobody),
+    }
+}
+
+/// The owner of the socket `peer`, if there is one that is connected to `here`; `None` when the
+/// kernel cannot be asked.
 #[cfg(target_os = "linux")]
-pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
+fn find(peer: SocketAddr, here: SocketAddr) -> Option<Option<Owner>> {
     use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
     use netlink_packet_sock_diag::{
         SockDiagMessage,
@@ -54,14 +77,16 @@ pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Option<u32> {
     let (read, _) = recv(&kernel, &mut answer[..], RecvFlags::empty()).ok()?;
     let answer = NetlinkMessage::deserialize(answer.get(..read)?).ok()?;
     let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) = answer.payload else {
-        return None;
+        return Some(None);
     };
-    // One that no process has any more belongs to nobody.
-    (found.header.inode != 0).then_some(found.header.uid)
+    Some(Some(match found.header.inode {
+        0 => Owner::Nobody,
+        _ => Owner::User(found.header.uid),
+    }))
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn owner(_peer: SocketAddr, _here: SocketAddr) -> Option<u32> {
+const fn find(_peer: SocketAddr, _here: SocketAddr) -> Option<Option<Owner>> {
     None
 }
 
@@ -73,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_socket_of_this_process_belongs_to_its_user() {
-        let us = Some(rustix::process::geteuid().as_raw());
+        let us = Owner::User(rustix::process::geteuid().as_raw());
         for (listen, dial) in [
             ("127.0.0.1:0", "127.0.0.1"),
             ("0.0.0.0:0", "127.0.0.2"),
@@ -90,9 +115,10 @@ mod tests {
             let (theirs, peer) = listener.accept().expect("a connection");
             let here = theirs.local_addr().expect("an address");
             assert_eq!(owner(peer, here), us, "{listen} {dial}");
-            drop(ours);
             let nobody = SocketAddr::new(peer.ip(), 1);
-            assert_eq!(owner(nobody, here), None, "{listen}");
+            assert_eq!(owner(nobody, here), Owner::Unknown, "{listen}");
+            drop(ours);
+            assert_eq!(owner(peer, here), Owner::Nobody, "{listen}: it has hung up");
         }
     }
 }

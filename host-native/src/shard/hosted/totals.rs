@@ -8,7 +8,7 @@ use super::{Hosted, Inner};
 use crate::{shard::egress::Egress, shared::Shared};
 
 impl Hosted {
-    /// Leaves those who are counted together.
+    /// Gives back its share of the limits on all namespaces together.
     pub(in crate::shard) fn leave_totals(&self, shared: &Shared) {
         count(&shared.history_bytes, self.history_bytes(), 0);
         count(&shared.client_keys, self.client_keys(), 0);

@@ -15,8 +15,8 @@ use std::{
 use tokio::{sync::Notify, task::yield_now};
 
 /// Connections that go on before all others get their turn. A handshake of TLS takes a quarter of a
-/// millisecond, and a turn without one some microseconds.
-const TURNS: usize = 1;
+/// millisecond; with fewer, calls of the API would be slow beside long turns.
+const TURNS: usize = 2;
 
 /// The connections of a shard that are ready to go on, and wait for their turn.
 ///

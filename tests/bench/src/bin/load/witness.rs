@@ -1,8 +1,9 @@
 //! Well-behaved members beside something else that happens to the server: each publishes now and
 //! then, and what they wait for is told for each phase. A line on standard input ends a phase.
 //!
-//! A phase is cut into windows, and told is the quartile of their p99: what the server does to its
-//! members is in every window, and a pause of the machine is in few.
+//! A phase is cut into windows, and told is the median of their p99: what the server does to its
+//! members is in every window, and a pause of the machine is in few. Of a phase with few windows
+//! the p99 of the whole is told.
 
 use std::io::stdin;
 use std::sync::mpsc::{Receiver, channel};
@@ -19,6 +20,8 @@ const ROOM: u32 = 0;
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Some ten thousand deliveries.
 const WINDOW: Duration = Duration::from_millis(500);
+/// Windows of which there is a median.
+const WINDOWS_MIN: usize = 8;
 /// A message that has not reached everybody by then is lost.
 const LATE_MAX: Duration = Duration::from_secs(30);
 
@@ -55,19 +58,16 @@ fn lines() -> Receiver<()> {
     receiver
 }
 
-struct Figures {
-    p50_us: u64,
-    p99_us: u64,
-    max_us: u64,
-}
-
 struct Witness<'a> {
     clients: &'a mut Clients,
     members: usize,
     bytes: usize,
     room: InFlight,
     published: usize,
+    /// Of the window.
     latencies: Latencies,
+    /// Of the phase.
+    whole: Latencies,
 }
 
 impl<'a> Witness<'a> {
@@ -82,12 +82,14 @@ impl<'a> Witness<'a> {
             room,
             published: 0,
             latencies: Latencies::default(),
+            whole: Latencies::default(),
         }
     }
 
     /// Publishes `rate` messages a second until the phase is over and all have arrived.
     fn phase(&mut self, rate: u32, mut is_over: impl FnMut(Instant) -> bool) -> Value {
         self.latencies.clear();
+        self.whole.clear();
         let (begun, begun_ns) = (Instant::now(), self.clients.now_ns());
         let (mut published, mut window, mut windows) = (0, begun, Vec::new());
         while !is_over(begun) {
@@ -108,34 +110,29 @@ impl<'a> Witness<'a> {
             assert!(last.elapsed() < LATE_MAX, "messages are lost");
             self.turn();
         }
-        if windows.is_empty() {
-            windows.push(self.window());
-        }
-        let count = windows.len();
-        let quartile = |figure: fn(&Figures) -> u64| {
-            let mut figures: Vec<u64> = windows.iter().map(figure).collect();
-            figures.sort_unstable();
-            figures[count / 4]
+        // What came late is in the last one.
+        windows.push(self.window());
+        windows.sort_unstable();
+        let quantile = |of| self.whole.quantile_us(of).unwrap_or(u64::MAX);
+        let p99_us = match windows.len() {
+            count if count > WINDOWS_MIN => windows[count / 2],
+            _ => quantile(0.99),
         };
         json!({
             "messages": published,
             "seconds": seconds,
-            "windows": count,
-            "p50_us": quartile(|it| it.p50_us),
-            "p99_us": quartile(|it| it.p99_us),
-            "max_us": windows.iter().map(|it| it.max_us).max(),
+            "windows": windows.len(),
+            "p50_us": quantile(0.50),
+            "p99_us": p99_us,
+            "max_us": self.whole.max_us(),
         })
     }
 
-    /// The figures since the last window.
-    fn window(&mut self) -> Figures {
-        let figures = Figures {
-            p50_us: self.latencies.quantile_us(0.50).unwrap_or_default(),
-            p99_us: self.latencies.quantile_us(0.99).unwrap_or_default(),
-            max_us: self.latencies.max_us().unwrap_or_default(),
-        };
+    /// The p99 since the last window. Where nothing arrived, everybody waited.
+    fn window(&mut self) -> u64 {
+        let p99_us = self.latencies.quantile_us(0.99).unwrap_or(u64::MAX);
         self.latencies.clear();
-        figures
+        p99_us
     }
 
     fn publish(&mut self, due_ns: u64) {
@@ -159,6 +156,7 @@ impl<'a> Witness<'a> {
                     };
                     let took_ns = event.at_ns.saturating_sub(due_ns);
                     self.latencies.record_ns(took_ns);
+                    self.whole.record_ns(took_ns);
                 }
                 What::Bye(_) | What::Ended(_) | What::Refusal(_) | What::Stray => {
                     refuse(&event.what)
