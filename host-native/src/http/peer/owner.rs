@@ -35,7 +35,7 @@ fn find(peer: SocketAddr, here: SocketAddr) -> Option<Option<Owner>> {
     use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
     use netlink_packet_sock_diag::{
         SockDiagMessage,
-        constants::{AF_INET, AF_INET6, IPPROTO_TCP},
+        constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_LISTEN},
         inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
     };
     use rustix::net::{
@@ -79,9 +79,11 @@ fn find(peer: SocketAddr, here: SocketAddr) -> Option<Option<Owner>> {
     let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) = answer.payload else {
         return Some(None);
     };
-    Some(Some(match found.header.inode {
-        0 => Owner::Nobody,
-        _ => Owner::User(found.header.uid),
+    let found = found.header;
+    // A listener is found where there is no such connection.
+    Some(Some(match found.inode == 0 || found.state == TCP_LISTEN {
+        true => Owner::Nobody,
+        false => Owner::User(found.uid),
     }))
 }
 
@@ -116,7 +118,7 @@ mod tests {
             let here = theirs.local_addr().expect("an address");
             assert_eq!(owner(peer, here), us, "{listen} {dial}");
             let nobody = SocketAddr::new(peer.ip(), 1);
-            assert_eq!(owner(nobody, here), Owner::Unknown, "{listen}");
+            assert_eq!(owner(nobody, here), Owner::Nobody, "{listen}: nobody");
             drop(ours);
             assert_eq!(owner(peer, here), Owner::Nobody, "{listen}: it has hung up");
         }
