@@ -165,7 +165,7 @@ def authority_of_the_target_counts(server):
 @fault()
 def http_1_0_needs_no_host(server):
     """HAProxy checks health by such requests."""
-    for path in ("/healthz", "/readyz", "/metrics", "/"):
+    for path in ("/healthz", "/readyz", "/client.js"):
         for method in ("GET", "HEAD"):
             peer = server.tcp()
             peer.write(f"{method} {path} HTTP/1.0\r\n\r\n".encode())
