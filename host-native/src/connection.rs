@@ -267,8 +267,7 @@ impl Connection {
 
     fn process(&mut self, bytes: &mut [u8]) {
         if self.deaf || self.socket.stage() != Stage::Open {
-            let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            self.unheard_bytes = self.unheard_bytes.saturating_add(count);
+            self.note_unheard(bytes.len());
         }
         if self.deaf {
             return;
@@ -349,6 +348,11 @@ impl Connection {
 }
 
 impl Connection {
+    fn note_unheard(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.unheard_bytes = self.unheard_bytes.saturating_add(bytes);
+    }
+
     /// Keeps the time since when a message is under way.
     fn time_message(&self, now: Timestamp, is_another: bool) {
         let socket = &self.socket;

@@ -45,8 +45,9 @@ impl Access {
     ///
     /// When there is nothing at the path, or not with this method; or when the host is asked under
     /// a name that is not one of its own, or, while its API has no key, for the page or the metrics
-    /// through a proxy, or for the page by another user. The latter two are not looked at for health and `OPTIONS`, which tell
-    /// nothing, and the name is left to [`admit`](Self::admit) for WebSockets.
+    /// through a proxy, or for the page by another user. The latter are not looked at for health
+    /// and `OPTIONS`, which tell nothing, and the name is left to [`admit`](Self::admit) for
+    /// WebSockets.
     pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
         if request.headers.values("authorization").nth(1).is_some() {
             return Err(Problem::Repeated("Authorization".into()));

@@ -64,9 +64,9 @@ struct Witness<'a> {
     bytes: usize,
     room: InFlight,
     published: usize,
-    /// Of the window.
+    /// The latencies of the window.
     latencies: Latencies,
-    /// Of the phase.
+    /// The latencies of the phase.
     whole: Latencies,
 }
 
