@@ -37,6 +37,7 @@ const OFF: [(&str, &[&str]); 6] = [
     (
         "the beginning or end of a connection, or an error",
         &[
+            "Connection::note_unheard",
             "Connection::part",
             "Connection::time_message",
             "Egress::part",
