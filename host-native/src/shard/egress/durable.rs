@@ -1,9 +1,8 @@
 //! Writing to the store: once a turn, before anything that depends on it leaves the shard.
 //!
-//! What a turn changes in histories is gathered in a batch. It is committed when the turn ends, and
-//! before any write that does not wait for that. Answers of the API wait for it too. So a turn
-//! costs one commit, whatever its number of messages, and nobody has seen what a crash can take
-//! back.
+//! Changes of histories are gathered in a batch. It is committed when the turn ends, and before any
+//! write that does not wait for that. Answers of the API wait for it too. So a turn costs one
+//! commit, whatever its number of messages, and nobody has seen what a crash can take back.
 //!
 //! The thread waits for the commit, as Redis does for its append-only file: without a sync that is
 //! some tens of microseconds, and with one everything that comes meanwhile shares the next.
