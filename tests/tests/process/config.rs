@@ -127,6 +127,9 @@ fn a_check_reads_the_files_that_a_file_names() {
         assert!(said.contains(&format!("{path}{says}")), "{said}");
         let output = run(&["serve", "--config", path]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
+        // It tells of rooms alone.
+        let output = run(&["config", "explain", "lobby", "--config", path]);
+        assert!(output.status.success(), "{output:?}");
     }
     // It may be set where the server runs.
     let (_folder, path) = file(&hook("env:NOPE_KEY"));
