@@ -2,6 +2,7 @@
 
 mod accept;
 mod announce;
+mod descriptors;
 mod drain;
 pub(crate) mod reload;
 pub(crate) mod run;

@@ -27,4 +27,5 @@ pub(crate) use self::{
     mail::Switchboard,
     state::{Mail, MailBatch, Posts, Shard},
     sweep::SWEEP,
+    turn::newcomers::Cost,
 };

@@ -1,6 +1,7 @@
 //! Accepting TCP connections.
 
 use std::{
+    cell::Cell,
     fmt::Display,
     io,
     net::IpAddr,
@@ -18,7 +19,7 @@ use tokio::{
 
 use crate::{
     http::{self, Entrance, Peer},
-    shard::{Mail, Shard},
+    shard::{Cost, Mail, Shard},
     shared::permits::Visit,
 };
 
@@ -26,7 +27,7 @@ use crate::{
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// Accepts in a row before all others get their turn.
-const ACCEPTS: usize = 16;
+const ACCEPTS: usize = 4;
 
 /// The least time between two warnings.
 const WARNINGS: Duration = Duration::from_secs(10);
@@ -153,9 +154,15 @@ fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visiting) {
     let shard = shard.clone();
     // Boxed: most of it is HTTP, and is freed after the upgrade.
     spawn_local(async move {
-        let accepted = Box::pin(http::accept(shard.clone(), stream, peer));
+        let shakes_hands = peer.tls && shard.shared.tls.is_some();
+        let cost = Cell::new(if shakes_hands {
+            Cost::Handshake
+        } else {
+            Cost::Http
+        });
+        let accepted = Box::pin(http::accept(shard.clone(), stream, peer, &cost));
         match visit {
-            Visiting::Public(_) => shard.newcomers.in_turn(accepted).await,
+            Visiting::Public(_) => shard.newcomers.in_turn(&cost, accepted).await,
             // An operator waits for no crowd.
             Visiting::Admin(_) => accepted.await,
         }

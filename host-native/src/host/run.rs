@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     accept,
     announce::{Mounted, announce},
-    drain,
+    descriptors, drain,
 };
 use crate::{
     clock::{Clock, patience},
@@ -187,6 +187,7 @@ async fn run_shards(
     let mut admin = settings.admin_listen.map(bind_admin).transpose()?;
     let admin_address = admin.as_ref().map(|(address, _)| *address);
     let shared = Arc::new(share(settings, gateways, shards.len())?);
+    descriptors::reserve(&shards[0].0, shared.connections.max());
     if shared.hooks.is_on() {
         shared.start_hooks()?;
     }
@@ -260,6 +261,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
     let tls = TlsGate::open(&settings)?.map(Arc::new);
     // The listener, and its connections.
     let admin = settings.admin_listen.map_or(0, |_| 1 + accept::ADMIN_MAX);
+    let own = descriptors::of_its_own(threads) + admin;
     // What is stored has times that a later life must understand.
     let clock = Clock::start(store.is_some());
     let records = settings.record.is_some();
@@ -283,10 +285,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
             .collect(),
         recorder: record(&settings, clock)?,
         connections: Connections::new(
-            connections_max(
-                settings.connections_max,
-                descriptors_of_its_own(threads) + admin,
-            ),
+            descriptors::connections_max(settings.connections_max, own),
             (
                 settings.connections_per_address_max,
                 settings.connections_per_user_max,
@@ -299,7 +298,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
                 ),
                 settings.users_resting_max,
             ),
-            descriptors_max(descriptors_of_its_own(threads) + admin),
+            descriptors::all_max(own),
             clock,
         ),
         namespaces: Permits::new(settings.namespaces_max),
@@ -449,34 +448,4 @@ async fn sweeps(shard: Rc<Shard>) {
         patience::turn().await;
         shard.sweep();
     }
-}
-
-/// Connections that there may be: no more than the descriptors allow.
-fn connections_max(wanted: usize, of_its_own: usize) -> usize {
-    let kept = VISITS + of_its_own;
-    let allowed = descriptors_max(kept);
-    if allowed < wanted {
-        tracing::warn!(
-            "connections-max is {allowed} and not {wanted}: the system lets this process open no more files \
-             (RLIMIT_NOFILE, `ulimit -n`), and {kept} are left for everything else"
-        );
-    }
-    wanted.min(allowed)
-}
-
-/// Connections that speak HTTP while there are as many WebSockets as there may be.
-const VISITS: usize = 32;
-
-/// Descriptors for what is no connection: listeners, polls, the store, the journal and the log.
-const fn descriptors_of_its_own(threads: usize) -> usize {
-    27 + 5 * threads
-}
-
-/// Connections that the descriptors of this process allow, with so many left for everything else.
-fn descriptors_max(kept: usize) -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let limit = limit.current.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
-    limit.saturating_sub(kept).max(1)
 }

@@ -1,6 +1,6 @@
 //! From a TCP connection to HTTP, by TLS where the listener speaks it.
 
-use std::{io, rc::Rc};
+use std::{cell::Cell, io, rc::Rc};
 
 use tokio::net::TcpStream;
 
@@ -8,7 +8,7 @@ use super::{Peer, part, serve};
 use crate::{
     clock::patience,
     metrics::TlsFailure,
-    shard::Shard,
+    shard::{Cost, Shard},
     tls::{TlsGate, Transport},
 };
 
@@ -27,13 +27,14 @@ enum Opened {
     Failed(io::Error, TcpStream),
 }
 
-/// Serves one TCP connection until it ends or becomes a WebSocket.
-pub(crate) async fn accept(shard: Rc<Shard>, stream: TcpStream, peer: Peer) {
+/// Serves one TCP connection until it ends or becomes a WebSocket; says what its next step costs.
+pub(crate) async fn accept(shard: Rc<Shard>, stream: TcpStream, peer: Peer, cost: &Cell<Cost>) {
     let Some(tls) = shard.shared.tls.clone().filter(|_| peer.tls) else {
         return serve(shard, Transport::Plain(stream), peer).await;
     };
     let settings = &shard.shared.settings;
     let opened = patience::within(settings.handshake_time, open(&tls, stream)).await;
+    cost.set(Cost::Http);
     let (last, stream) = match opened {
         Some(Opened::Secured(stream)) => return serve(shard, stream, peer).await,
         Some(Opened::Gone) => return,
