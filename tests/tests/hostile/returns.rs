@@ -18,10 +18,10 @@ fn closed(authority: &str, code: u16) -> u64 {
     metric(authority, &name).unwrap_or_default()
 }
 
-/// A number of `/proc/PID/status`, in KiB.
-fn kib(process: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
+/// A number of `/proc/PID/status`; sizes are in KiB.
+fn status(process: u32, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
     let number = number.and_then(|number| number.parse().ok());
     number.expect("a number")
@@ -49,6 +49,14 @@ fn next(peer: &mut Peer) -> Value {
 fn since(joined: &Value, offset: u64, conn: &str) -> String {
     let epoch = &joined["data"]["epoch"];
     format!(r#""data":{{"since":{{"epoch":{epoch},"offset":{offset},"conn":"{conn}"}}}}"#)
+}
+
+/// A table that grows when a crowd is there already stops a thread for some 10 ms, each time.
+#[test]
+fn the_table_of_descriptors_has_room_for_all_connections_from_the_start() {
+    let process = Process::start(&["--connections-max=600"]);
+    let room = status(process.id(), "FDSize:");
+    assert!(room > 600, "{room}");
 }
 
 /// Readers that all stop at the same time, and bytes of each message meanwhile.
@@ -83,7 +91,7 @@ fn readers_that_all_stop_are_closed_and_lose_nothing() {
         r#"{{"event":"n","id":1,"room":"log","data":"{}"}}"#,
         "x".repeat(BYTES)
     );
-    let before = kib(process.id(), "VmRSS:");
+    let before = status(process.id(), "VmRSS:");
     let mut sent = 0;
     process.until("all of them are closed as too slow", |process| {
         let slow = metric(&authority, "roomcast_slow_readers").unwrap_or_default();
@@ -94,11 +102,11 @@ fn readers_that_all_stop_are_closed_and_lose_nothing() {
             assert!(answer["error"].is_null(), "{answer}");
             sent += 1;
         }
-        let growth = kib(process.id(), "VmRSS:").saturating_sub(before);
+        let growth = status(process.id(), "VmRSS:").saturating_sub(before);
         assert!(growth < 64 * 1024, "{growth} KiB for {sent} messages");
         gone == READERS
     });
-    let growth = kib(process.id(), "VmRSS:").saturating_sub(before);
+    let growth = status(process.id(), "VmRSS:").saturating_sub(before);
     println!("{READERS} readers closed after {sent} messages; {growth} KiB more");
     for (mut old, joined) in readers {
         let mut seen = 0;
@@ -246,11 +254,11 @@ fn five_thousand_clients_are_back_in_ten_rooms_each_after_a_restart() {
     let mut command = roomcast();
     command.args(["--listen", &authority]).args(flags);
     let process = Process::run(command);
-    let (fresh, begun) = (kib(process.id(), "VmRSS:"), Instant::now());
+    let (fresh, begun) = (status(process.id(), "VmRSS:"), Instant::now());
     let after = two_storms(&authority, &before.seen);
     let took = begun.elapsed();
-    let peak = kib(process.id(), "VmHWM:") - fresh;
-    let kept = kib(process.id(), "VmRSS:").saturating_sub(fresh);
+    let peak = status(process.id(), "VmHWM:") - fresh;
+    let kept = status(process.id(), "VmRSS:").saturating_sub(fresh);
     println!(
         "{} clients back with {} joins and {} messages in {took:.1?}: {peak} KiB at most, \
          {kept} KiB then",
