@@ -21,6 +21,9 @@ const STATUSES = {
 /** JSON by which two copies of a message are found equal. */
 const plain = (data) => JSON.stringify(JSON.parse(JSON.stringify(data) ?? "null"));
 
+/** A note below the letter of a client that has no line. */
+const absence = (lane) => (lane.state.name === "open" ? [] : [element("small", {}, " away")]);
+
 /** The newest messages of all rooms, with what became of each for each client of this page. */
 class Deliveries {
   #messages = [];
@@ -30,7 +33,7 @@ class Deliveries {
   /** A client publishes a message. Gives what `answered` and `failed` want. */
   sent(lane, room, event, data) {
     const isWaiting = lane.state.name !== "open";
-    return this.#add({ room, event, text: plain(data), sender: lane, isWaiting });
+    return this.#add({ room, event, text: plain(data), sender: lane, isWaiting, sentAt: isWaiting ? null : performance.now() });
   }
 
   /** The server took a message. */
@@ -47,7 +50,10 @@ class Deliveries {
     this.#changed();
   }
 
-  /** A client got a message of a room; `isLate` when it came with what was missed. */
+  /**
+   * A client got a message of a room; `isLate` when it came with what was missed. Gives the time that it took, when
+   * a client of this page has sent it.
+   */
   got(lane, { room, event, data, from, offset }, isLate) {
     const text = plain(data);
     const sender = laneOf(from?.conn);
@@ -60,8 +66,10 @@ class Deliveries {
     const message = known ?? this.#add({ room, event, text, sender });
     message.offset ??= offset;
     const status = lane === sender ? "echo" : isLate ? "recovered" : "got";
-    message.cells.set(lane, { status, conn: lane.conn, isThere: true });
+    const took = message.sentAt && !isLate ? `${(performance.now() - message.sentAt).toFixed(1)} ms` : null;
+    message.cells.set(lane, { status, conn: lane.conn, isThere: true, took });
     this.#changed();
+    return took;
   }
 
   /** A client gets no more of what it missed in a room. Gives the number of messages. */
@@ -84,6 +92,18 @@ class Deliveries {
       if (cells.get(lane)?.status === "away") waiting.set(room, (waiting.get(room) ?? 0) + 1);
     }
     return waiting;
+  }
+
+  /** Goes to the next message, or the one before, and says why a client got it. */
+  choose(lane, step) {
+    const rows = [...byId("deliveries").tBodies[0].rows];
+    const at = rows.findIndex((row) => row.contains(document.activeElement));
+    const row = rows[at < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, at + step))];
+    const button = row?.querySelector(`[data-lane="${lane.letter}"]`);
+    if (!button) return;
+    for (const other of byId("deliveries").querySelectorAll("button")) other.tabIndex = other === button ? 0 : -1;
+    button.focus();
+    button.click();
   }
 
   /** The clients are others, or their rooms. */
@@ -121,7 +141,7 @@ class Deliveries {
     table.hidden = this.#messages.length === 0;
     byId("deliveries-none").hidden = !table.hidden;
     const { message: chosen, lane: chosenLane } = document.activeElement?.dataset ?? {};
-    const heads = lanes.map((lane) => element("th", { scope: "col", ariaLabel: lane.name, title: lane.name }, lane.letter));
+    const heads = lanes.map((lane) => element("th", { scope: "col", ariaLabel: lane.name, title: lane.name }, lane.letter, ...absence(lane)));
     table.tHead.rows[0].replaceChildren(element("th", { scope: "col" }, "Message"), ...heads);
     table.tBodies[0].replaceChildren(...this.#messages.toReversed().map((message) => this.#row(message, lanes)));
     const buttons = [...table.querySelectorAll("button")];
@@ -130,13 +150,13 @@ class Deliveries {
     if (focused) focused.focus();
     const stop = focused ?? buttons[0];
     if (stop) stop.tabIndex = 0;
-    for (const lane of lanes) lane.showRecovery();
+    for (const lane of lanes) lane.showWaiting();
   }
 
   #row(message, lanes) {
     const { room, event, at, isWaiting } = message;
     const text = message.text.slice(0, TEXT_CHARS_SHOWN_MAX);
-    const name = element("th", { scope: "row", title: `${at.toTimeString().slice(0, 8)} ${text}` },
+    const name = element("th", { scope: "row", title: `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")} ${text}` },
       element("bdi", {}, event), " ", element("small", {}, isWaiting ? "waits for the line: " : "", element("bdi", {}, room), " ", element("bdi", {}, text)));
     return element("tr", {}, name, ...lanes.map((lane) => {
       const cell = message.cells.get(lane);
@@ -150,10 +170,10 @@ class Deliveries {
   }
 
   /** Says why: what this page knows, and for a room with a history the server's own word. */
-  async #explain({ room, offset, event }, lane, { status, conn }) {
+  async #explain({ room, offset, event }, lane, { status, conn, took }) {
     const why = byId("why");
     const [, reason] = STATUSES[status];
-    const own = `${event}: ${reason(lane.name, room)}`;
+    const own = `${event}: ${reason(lane.name, room)}${took ? ` It took ${took}.` : ""}`;
     why.textContent = own;
     if (offset === undefined || !conn) return;
     try {

@@ -6,14 +6,48 @@ import { element } from "./shared.js";
 const ROWS_MAX = 400;
 const FRAME_CHARS_SHOWN_MAX = 2000;
 
+/** A time as nodes: hours, which a narrow list leaves out, and the rest with its milliseconds. */
+export const clockOf = (at) => [
+  element("span", { className: "hours" }, at.toTimeString().slice(0, 3)),
+  `${at.toTimeString().slice(3, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`,
+];
+
+/**
+ * A frame as a row of a log: `dir` in, out or info; `text`; `kind` push, warn or error; `event`; `code`; `notes`;
+ * `at`, a time.
+ */
+export function frameRow({ dir, text, at, kind = "", event = "", code = "", notes = [] }) {
+  const frame = element("div", { className: "log-frame" });
+  const shown = text.slice(0, FRAME_CHARS_SHOWN_MAX);
+  if (dir === "info" || !/^\s*[{[]/.test(shown)) frame.append(shown);
+  else frame.append(colourJson(shown));
+  if (shown.length < text.length) notes = [`and ${text.length - shown.length} more characters`, ...notes];
+  for (const note of notes) frame.append(" ", element("span", { className: "note" }, note));
+  const arrow = { in: "↓", out: "↑", info: "·" }[dir];
+  const spoken = { in: "received", out: "sent", info: "note" }[dir];
+  const row = element("div", { className: "row" },
+    element("span", { className: "arrow", ariaLabel: spoken, role: "img" }, arrow),
+    element("time", { dateTime: at.toISOString() }, ...clockOf(at)),
+    frame);
+  Object.assign(row.dataset, { dir, kind, event, code });
+  return row;
+}
+
 /** The rows of one client. Rows are added once per animation frame, so that a flood stays cheap. */
 export class FrameLog {
-  constructor(root, unread) {
+  /** The newest rows, drawn or not. */
+  rows = [];
+  #isPaused = false;
+  #sought = "";
+
+  /** Behind the root comes the button that tells of unseen rows. */
+  constructor(root) {
     this.root = root;
-    this.unread = unread;
+    this.unread = root.nextElementSibling;
     this.pending = [];
     this.unseen = 0;
     this.follows = true;
+    const { unread } = this;
     unread.addEventListener("click", () => this.toEnd());
     let height = root.clientHeight;
     root.addEventListener("scroll", () => {
@@ -29,18 +63,34 @@ export class FrameLog {
     }).observe(root);
   }
 
-  /**
-   * Adds a row: `dir` in, out or info; `text`; `kind` push, warn or error; `event`; `code`; `notes`.
-   * It is drawn later: what the caller adds to it in the same turn is shown as well.
-   */
+  /** Adds a row. It is drawn later: what the caller adds to it in the same turn is shown as well. */
   add(row) {
     row.at = new Date();
+    if (this.rows.push(row) > ROWS_MAX) this.rows.shift();
     if (this.pending.push(row) > ROWS_MAX) this.pending.shift();
     if (this.pending.length === 1) requestAnimationFrame(() => this.flush());
     return row;
   }
 
+  /** Holds the list as it is, or lets it go on with what came meanwhile. */
+  pause(isPaused) {
+    this.#isPaused = isPaused;
+    this.flush();
+  }
+
+  /** Shows only rows that have a text in them. */
+  seek(text) {
+    this.#sought = text.toLowerCase();
+    for (const row of this.root.children) this.sift(row);
+    if (this.follows) this.toEnd();
+  }
+
+  sift(node) {
+    node.hidden = this.#sought !== "" && !node.textContent.toLowerCase().includes(this.#sought);
+  }
+
   flush() {
+    if (this.#isPaused) return;
     const rows = this.pending.splice(0);
     this.root.append(...rows.map((row) => this.render(row)));
     while (this.root.childElementCount > ROWS_MAX) this.root.firstElementChild.remove();
@@ -53,22 +103,10 @@ export class FrameLog {
     }
   }
 
-  render({ dir, text, at, kind = "", event = "", code = "", notes = [] }) {
-    const frame = element("div", { className: "log-frame" });
-    const shown = text.slice(0, FRAME_CHARS_SHOWN_MAX);
-    if (dir === "info" || !/^\s*[{[]/.test(shown)) frame.append(shown);
-    else frame.append(colourJson(shown));
-    if (shown.length < text.length) notes = [`and ${text.length - shown.length} more characters`, ...notes];
-    for (const note of notes) frame.append(" ", element("span", { className: "note" }, note));
-    const arrow = { in: "↓", out: "↑", info: "·" }[dir];
-    const spoken = { in: "received", out: "sent", info: "note" }[dir];
-    const clock = at.toTimeString().slice(0, 8);
-    const row = element("div", { className: "row" },
-      element("span", { className: "arrow", ariaLabel: spoken, role: "img" }, arrow),
-      element("time", { dateTime: at.toISOString(), title: `${clock}.${String(at.getMilliseconds()).padStart(3, "0")}` }, clock),
-      frame);
-    Object.assign(row.dataset, { dir, kind, event, code });
-    return row;
+  render(row) {
+    const node = frameRow(row);
+    this.sift(node);
+    return node;
   }
 
   toEnd() {
@@ -83,7 +121,7 @@ export class FrameLog {
   }
 
   clear() {
-    this.pending.length = 0;
+    this.pending.length = this.rows.length = 0;
     this.root.replaceChildren();
     this.toEnd();
   }

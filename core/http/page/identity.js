@@ -13,19 +13,25 @@ function clockOf(ms) {
 /** The identity of one client, and its part of the pane. */
 export class Identity {
   user = "";
-  #token = page.token;
+  #token;
   /** The end of the identity, by the clock of `performance`; 0 for never. */
   #expires = 0;
   /** Gives the client a token for which it waits. */
   #renew = null;
 
-  constructor(lane) {
+  constructor(lane, token = page.token) {
     this.lane = lane;
+    this.#token = token;
     this.root = lane.find(".identity");
     this.root.querySelector("form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#use(this.root.querySelector("input"));
     });
+  }
+
+  /** The token that another tab of the same person begins with. */
+  get tokenOfTab() {
+    return this.#token;
   }
 
   /** The source of tokens that the client asks. */

@@ -8,13 +8,18 @@ import { parseFrame, typedValue } from "./json.js";
 import { Line } from "./line.js";
 import { liveRooms } from "./live-rooms.js";
 import { Membership } from "./membership.js";
-import { byId, copy, counted, element, page, socketAddress } from "./shared.js";
+import { keepClients } from "./session/clients.js";
+import { byId, copy, counted, element, page, save, socketAddress } from "./shared.js";
 import { showCommands, stepDone } from "./steps.js";
+import { showTabs } from "./view/tabs.js";
 
 const SLEEP_MS = 10_000;
+const SLOW_FRAME_MS = 1000;
 const CLOSE_UNAUTHORIZED = 4401;
 // Failures of a request of which no frame tells.
 const LOCAL_FAILURES = new Set(["closed", "timeout", "buffer_full"]);
+/** Refusals that another token may end. */
+const FOR_RIGHTS = new Set(["forbidden", "unauthorized"]);
 const STATES = { idle: "Disconnected", open: "Connected", connecting: "Connecting…", closed: "Disconnected" };
 
 /** A client with its rooms, its line and its pane. */
@@ -28,19 +33,39 @@ export class Lane {
   /** Rooms that a raw frame has asked for. */
   joinsByHand = new Set();
   client = null;
+  /** The data of the last welcome. */
+  welcome = null;
   showsMembers = false;
   /** Outcomes by room, after the last time away. */
   recovered = new Map();
+  /** Rooms that it joins when it is its turn. */
+  wishes = [];
+  /** Errors of rooms that did not let it in. */
+  refused = new Map();
+  /** True when it shows frames, and not messages. */
+  isRaw = false;
+  /** True when the server wants another token. */
+  needsToken = false;
+  /** Resolves with the first welcome, or when there will be none. */
+  #ready;
+  #isReady;
 
-  constructor(letter, hue) {
+  /** `letter` is a person's, with a number for a further tab: `A`, `A2`. That one has the first one's token. */
+  constructor(letter, hue, token) {
     this.letter = letter;
+    this.hue = hue;
+    this.#ready = new Promise((resolve) => (this.#isReady = resolve));
+    this.person = letter.replace(/(?<=\D)\d+$/, "");
     this.name = `Client ${letter}`;
     this.root = byId("pane").content.firstElementChild.cloneNode(true);
     this.root.dataset.testid = `pane-${letter.toLowerCase()}`;
     this.root.dataset.hue = hue;
+    this.root.id = `pane-${letter}`;
     this.root.ariaLabel = this.name;
     this.find(".letter").textContent = letter;
     this.find(".log").ariaLabel = `Frames of ${this.name}`;
+    this.find(".messages").ariaLabel = `Messages of ${this.name}`;
+    this.find(".seek").ariaLabel = `Filter of ${this.name}`;
     this.find(".remove").ariaLabel = `Close ${this.name}`;
     this.find(".data").value = `{"text": "Hello from ${letter}"}`;
     const problemId = `problem-${letter}`;
@@ -48,7 +73,7 @@ export class Lane {
     this.find(".data").setAttribute("aria-describedby", problemId);
     this.frames = new Frames(this);
     this.line = new Line(this.frames);
-    this.identity = new Identity(this);
+    this.identity = new Identity(this, token);
     this.listen();
     this.show();
   }
@@ -72,7 +97,7 @@ export class Lane {
 
   /** True when it comes back to the room. */
   isAway(room) {
-    return this.kept.has(room) || (this.rooms.get(room)?.isAway ?? false);
+    return this.kept.get(room) !== undefined || (this.rooms.get(room)?.isAway ?? false);
   }
 
   listen() {
@@ -84,13 +109,27 @@ export class Lane {
     this.root.addEventListener("focusin", () => {
       page.active = this;
       showCommands();
+      showTabs();
     });
     on(".toggle", "click", () => (this.isStopped ? this.connect() : this.disconnect()));
     on(".cut", "click", () => (this.line.isCut ? this.mend() : this.cut()));
     on(".sleep", "click", () => this.sleep());
+    on(".slow", "click", () => this.slow());
+    on(".another", "click", () => this.root.dispatchEvent(new CustomEvent("another-tab", { bubbles: true, detail: this })));
     on(".remove", "click", () => this.remove());
     on(".conn", "click", () => copy(this.find(".conn"), this.find(".conn")));
-    on(".clear", "click", () => this.frames.log.clear());
+    on(".clear", "click", () => this.frames.lists.forEach((list) => list.clear()));
+    on(".raw-switch", "click", () => this.showRaw(!this.isRaw));
+    on(".seek", "input", ({ target }) => this.frames.lists.forEach((list) => list.seek(target.value)));
+    on(".pause", "click", ({ target }) => {
+      const isPaused = target.ariaPressed !== "true";
+      target.ariaPressed = String(isPaused);
+      for (const list of this.frames.lists) list.pause(isPaused);
+    });
+    on(".export", "click", () => {
+      const lines = this.frames.log.rows.map(({ at, dir, text, notes }) => JSON.stringify({ at, dir, text, notes }));
+      save(`client-${this.letter.toLowerCase()}.jsonl`, lines.join("\n"));
+    });
     submit(".joining", () => this.join());
     submit(".publish", () => this.publish());
     submit(".raw", () => this.sendRaw());
@@ -116,8 +155,7 @@ export class Lane {
 
   connect() {
     this.client ??= this.#makeClient();
-    for (const [room, position] of this.kept) this.take(room, position);
-    this.kept.clear();
+    this.needsToken = false;
     this.client.connect();
   }
 
@@ -141,6 +179,7 @@ export class Lane {
       this.identity.ended();
       this.frames.closeFollows(name === "closed" || isRefused);
       if (isRefused) {
+        this.needsToken = true;
         this.identity.ask();
         // With the same token it would be refused again.
         if (name === "waiting") return this.#stop();
@@ -160,8 +199,9 @@ export class Lane {
 
   #stop() {
     this.line.wake();
-    for (const [name, { room }] of this.rooms) if (room.position) this.kept.set(name, room.position);
+    for (const [name, { room }] of this.rooms) this.kept.set(name, room.position);
     this.client?.close();
+    this.#isReady();
     this.show();
     this.showRooms();
   }
@@ -170,6 +210,7 @@ export class Lane {
   forget() {
     this.disconnect();
     this.kept.clear();
+    this.refused.clear();
     this.recovered.clear();
     this.client = null;
   }
@@ -180,8 +221,7 @@ export class Lane {
     if (page.active === this) page.active = null;
     this.root.remove();
     byId("add").focus();
-    roomsChanged();
-    deliveries.draw();
+    this.showRooms();
     showStatus();
   }
 
@@ -190,7 +230,7 @@ export class Lane {
     this.frames.note("the line is cut");
     this.line.cut();
     this.show();
-    this.showRecovery();
+    this.showWaiting();
   }
 
   /** Handles nothing for a while. */
@@ -202,6 +242,21 @@ export class Lane {
     setTimeout(() => this.show(), SLEEP_MS + 1);
   }
 
+  /** Handles one frame in a second, or as they come. */
+  slow() {
+    this.line.slow(this.line.isSlow ? 0 : SLOW_FRAME_MS);
+    this.frames.note(this.line.isSlow ? "reads slowly: one frame in a second; the browser keeps the others" : "reads as fast as it can");
+    this.show();
+  }
+
+  /** Shows frames, or messages. */
+  showRaw(isRaw) {
+    this.isRaw = isRaw;
+    this.root.dataset.view = isRaw ? "raw" : "messages";
+    this.find(".raw-switch").ariaPressed = String(isRaw);
+    if (page.lanes.has(this)) keepClients();
+  }
+
   mend() {
     this.frames.note("the line is mended");
     this.line.mend();
@@ -211,14 +266,42 @@ export class Lane {
   /** The first frame of a connection. */
   welcomed(data) {
     this.conns.push(data.conn);
+    this.welcome = data;
     // Without it there are no policies, and no room says who is there.
     this.showsMembers = data.limits?.page_entries !== undefined;
-    this.identity.identified(data);
+    this.identified(data);
+    this.#isReady();
     if (data.auth_in_ms !== undefined) this.identity.ask();
+  }
+
+  /** True when the server takes nothing but a token. */
+  get mustIdentify() {
+    return !this.isStopped && this.welcome?.auth_in_ms !== undefined && this.identity.user === "";
+  }
+
+  /** It comes back to its rooms, and asks again those that refused it: it may have other rights. */
+  identified(data) {
+    this.identity.identified(data);
+    if (data?.auth_in_ms !== undefined) return;
+    const names = new Map([...[...this.refused.keys()].map((name) => [name]), ...this.kept]);
+    this.refused.clear();
+    this.kept.clear();
+    for (const [name, position] of names) if (!this.rooms.has(name)) this.take(name, position);
+    this.show();
+  }
+
+  /** Joins the rooms that it should begin with, and resolves when it is in each, or will not be. */
+  async enter() {
+    await this.#ready;
+    const names = this.wishes.splice(0).filter((name) => !this.rooms.has(name));
+    if (this.isStopped || this.mustIdentify) for (const name of names) this.kept.set(name, undefined);
+    else for (const name of names) this.take(name);
+    await Promise.all([...this.rooms.values()].map(({ settled }) => settled));
   }
 
   join() {
     const name = this.find(".join-room").value;
+    this.refused.clear();
     this.find(".to-room").value = name;
     if (this.rooms.has(name)) this.frames.note(`already in ${name}`);
     else this.take(name);
@@ -277,9 +360,10 @@ export class Lane {
   show() {
     const { state } = this;
     const isOpen = state.name === "open";
+    this.root.dataset.state = state.name;
     this.find(".pane-head").dataset.state = state.name;
     const left = ((state.retryAt - Date.now()) / 1000).toFixed(1);
-    this.find(".state").textContent = this.line.isAsleep ? "Asleep" : STATES[state.name] ?? (this.line.isCut ? "No line" : `Reconnecting in ${left} s`);
+    this.find(".state").textContent = this.line.isAsleep ? "Asleep" : this.needsToken ? "Disconnected: needs a token" : isOpen && this.mustIdentify ? "Needs a token" : STATES[state.name] ?? (this.line.isCut ? "No line" : `Reconnecting in ${left} s`);
     const conn = this.find(".conn");
     conn.hidden = !isOpen;
     conn.textContent = this.conn ?? "";
@@ -287,6 +371,7 @@ export class Lane {
     conn.ariaLabel = `Copy connection id ${this.conn ?? ""}`;
     this.find(".toggle").textContent = this.isStopped ? "Connect" : isOpen ? "Disconnect" : "Stop";
     this.find(".sleep").disabled = !isOpen || this.line.isAsleep;
+    this.find(".slow").ariaPressed = String(this.line.isSlow);
     this.find(".cut").textContent = this.line.isCut ? "Mend line" : "Cut line";
     for (const button of this.root.querySelectorAll(".needs-open")) button.disabled = !isOpen;
     // What is published meanwhile waits.
@@ -295,24 +380,42 @@ export class Lane {
   }
 
   showRooms() {
-    const shown = [...this.rooms.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-    this.find(".chips").replaceChildren(...shown.map((membership) => membership.chip()));
     roomsChanged();
     deliveries.draw();
+    keepClients();
+  }
+
+  #showChips() {
+    const shown = [...this.rooms.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const chips = this.find(".chips");
+    const { ariaLabel, title } = chips.contains(document.activeElement) ? document.activeElement : {};
+    chips.replaceChildren(...shown.map((membership) => membership.chip()));
+    // They are others, but the focus stays.
+    if (title) [...chips.querySelectorAll("button")].find((button) => button.title === title && button.ariaLabel === ariaLabel)?.focus();
+  }
+
+  /** Says what waits for whom. */
+  showWaiting() {
+    this.#showChips();
+    this.#showRecovery();
   }
 
   /** Says what waits for it while it is away, and what became of that. */
-  showRecovery() {
-    const isAway = this.state.name !== "open" && (this.kept.size > 0 || [...this.rooms.values()].some((room) => room.isAway));
+  #showRecovery() {
+    const isAway = this.state.name !== "open" && [...this.kept.keys(), ...this.rooms.keys()].some((room) => this.isAway(room));
     const lines = [...this.recovered].map(([room, outcome]) => `Back in ${room}: ${outcome}.`);
     if (isAway) {
       const waiting = [...deliveries.waiting(this)].map(([room, count]) => `${counted(count, "message")} in ${room}`);
       lines.splice(0, Infinity, `${this.line.isCut ? "The line is cut" : "Away"}: missed ${waiting.join(", ") || "nothing"} so far.`);
     }
+    for (const [room, { code, message }] of this.refused) {
+      const advice = FOR_RIGHTS.has(code) ? " Join another room, or use a token with the right to it." : "";
+      lines.push(`${room} does not let it in: ${message} (${code}).${advice}`);
+    }
     const text = lines.join("\n");
     const note = this.find(".recovery");
     note.hidden = text === "";
-    note.dataset.kind = [...this.recovered.values()].some((outcome) => outcome.includes("lost")) ? "warn" : "";
+    note.dataset.kind = this.refused.size > 0 || [...this.recovered.values()].some((outcome) => outcome.includes("lost")) ? "warn" : "";
     if (note.textContent !== text) note.textContent = text;
   }
 
@@ -339,6 +442,7 @@ function roomsChanged() {
 function showStatus() {
   const { size } = page.lanes;
   const open = [...page.lanes].filter(({ state }) => state.name === "open").length;
+  showTabs();
   byId("status").dataset.state = size > 0 && open === size ? "open" : open > 0 ? "connecting" : "closed";
   byId("status-text").textContent = `${open} of ${size} connected`;
 }

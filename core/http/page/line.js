@@ -30,6 +30,10 @@ export class Line {
   #alarm;
   #socket = null;
   #awake = () => {};
+  /** The time between two frames for a slow reader, or 0; those that wait, and the timer of the next. */
+  #slowMs = 0;
+  #unread = [];
+  #reading;
 
   constructor(watcher) {
     this.watcher = watcher;
@@ -51,6 +55,10 @@ export class Line {
           if (line.isAsleep) {
             event.stopImmediatePropagation();
             line.#whenAwake(() => this.isOver || (act(event), this[`on${type}`]?.(event)));
+          } else if (line.isSlow || line.#unread.length > 0) {
+            event.stopImmediatePropagation();
+            line.#unread.push(() => this.isOver || (act(event), this[`on${type}`]?.(event)));
+            line.#read();
           } else if (!this.isOver) act(event);
         });
         on("open", () => watcher.opened(this.url));
@@ -108,6 +116,28 @@ export class Line {
     else act();
   }
 
+  get isSlow() {
+    return this.#slowMs > 0;
+  }
+
+  /** Handles a frame in so many milliseconds; with 0 all that wait, and the others as they come. */
+  slow(ms) {
+    this.#slowMs = ms;
+    clearTimeout(this.#reading);
+    this.#reading = undefined;
+    if (ms > 0) this.#read();
+    else for (const act of this.#unread.splice(0)) this.#whenAwake(act);
+  }
+
+  #read() {
+    this.#reading ??= setTimeout(() => {
+      this.#reading = undefined;
+      const act = this.#unread.shift();
+      if (act) this.#whenAwake(act);
+      if (this.#unread.length > 0) this.#read();
+    }, this.#slowMs);
+  }
+
   /** For so long the client handles nothing that comes, and sends nothing. Its socket stays. */
   sleep(ms, woken) {
     this.#asleep = [];
@@ -147,6 +177,7 @@ export class Line {
   /** Cuts the line: the connection is lost, and no other can be made. */
   cut() {
     this.wake();
+    this.#unread.length = 0;
     this.isCut = true;
     if (this.#socket && this.#socket.readyState <= WebSocket.OPEN) this.#socket.lose();
     this.#socket = null;

@@ -3,22 +3,43 @@
 import { deliveries, moveInTable } from "./deliveries.js";
 import { Lane } from "./lane.js";
 import { liveRooms } from "./live-rooms.js";
+import { firstClients } from "./session/clients.js";
 import { trace, usedRooms } from "./session/trace.js";
-import { byId, copy, element, page, stored } from "./shared.js";
+import { byId, copy, page, save, stored } from "./shared.js";
 import { showCommands } from "./steps.js";
+import { server } from "./view/server.js";
+import { moveByKeys } from "./view/tabs.js";
 
 const HUES = 6;
 
-function addLane() {
-  const used = new Set([...page.lanes].map(({ letter }) => letter));
-  let number = 0;
-  const letter = (n) => (n < 26 ? String.fromCharCode(65 + n) : String(n + 1));
-  while (used.has(letter(number))) number += 1;
-  const lane = new Lane(letter(number), number % HUES);
+function addLane({ letter, hue, isRaw = page.isRaw, rooms = [] }, token) {
+  const lane = new Lane(letter, hue, token);
+  lane.wishes.push(...rooms);
+  lane.showRaw(isRaw);
   page.lanes.add(lane);
   byId("panes").append(lane.root);
   lane.connect();
   return lane;
+}
+
+function nextLane() {
+  const used = new Set([...page.lanes].map(({ person }) => person));
+  const letter = (n) => (n < 26 ? String.fromCharCode(65 + n) : String(n + 1));
+  let number = 0;
+  while (used.has(letter(number))) number += 1;
+  return { letter: letter(number), hue: number % HUES };
+}
+
+let entries = 0;
+
+/** One client after the other joins its rooms: then their order is the same each time. */
+async function enterRooms() {
+  entries += 1;
+  const own = entries;
+  for (const lane of [...page.lanes]) {
+    await lane.enter();
+    if (own !== entries) return;
+  }
 }
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
@@ -46,21 +67,41 @@ prefersDark.addEventListener("change", () => theme.show());
 byId("theme").addEventListener("click", () => theme.toggle());
 
 byId("add").addEventListener("click", () => {
-  const lane = addLane();
+  const lane = addLane(nextLane());
+  page.active = lane;
+  lane.show();
   lane.root.scrollIntoView({ block: "nearest" });
   lane.find(".join-room").focus({ preventScroll: true });
 });
 
 byId("save").addEventListener("click", () => {
-  const href = URL.createObjectURL(new Blob([trace()], { type: "text/plain" }));
-  element("a", { href, download: "session.trace" }).click();
-  setTimeout(() => URL.revokeObjectURL(href));
+  save("session.trace", trace());
   const used = usedRooms();
   const names = used.join(", ");
   byId("saved").textContent = used.length > 0
     ? `Saved. It does not replay: there were messages before in ${names}.`
     : "Saved. It replays if its rooms were new.";
 });
+
+/** A further connection of the same person, in the same rooms. */
+byId("panes").addEventListener("another-tab", ({ detail: lane }) => {
+  const used = new Set([...page.lanes].map(({ letter }) => letter));
+  let number = 2;
+  while (used.has(lane.person + number)) number += 1;
+  const tab = addLane({ letter: lane.person + number, hue: lane.hue, rooms: [...lane.rooms.keys()] }, lane.identity.tokenOfTab);
+  page.active = tab;
+  tab.enter();
+  tab.show();
+  tab.root.scrollIntoView({ block: "nearest" });
+});
+
+byId("raw").addEventListener("click", () => {
+  page.isRaw = !page.isRaw;
+  stored.write("localStorage", "roomcast-raw", page.isRaw ? "on" : "off");
+  byId("raw").ariaPressed = String(page.isRaw);
+  for (const lane of page.lanes) lane.showRaw(page.isRaw);
+});
+byId("raw").ariaPressed = String(page.isRaw);
 
 byId("namespace").value = page.namespace;
 byId("namespace").addEventListener("change", ({ target }) => {
@@ -69,7 +110,11 @@ byId("namespace").addEventListener("change", ({ target }) => {
   history.replaceState(null, "", `#ns=${page.namespace}`);
   for (const lane of page.lanes) lane.forget();
   deliveries.clear();
-  for (const lane of page.lanes) lane.connect();
+  for (const lane of page.lanes) {
+    lane.wishes = ["lobby"];
+    lane.connect();
+  }
+  enterRooms();
   liveRooms.restart();
   showCommands();
 });
@@ -79,13 +124,15 @@ byId("key-form").addEventListener("submit", (event) => {
   liveRooms.useKey(byId("key").value);
 });
 byId("deliveries").addEventListener("keydown", moveInTable);
+document.addEventListener("keydown", moveByKeys);
 document.addEventListener("visibilitychange", () => liveRooms.soon());
+byId("server").addEventListener("toggle", () => server.show());
 setInterval(() => page.lanes.forEach(({ identity }) => identity.user && identity.show()), 1000);
 for (const button of document.querySelectorAll("[data-copies]")) {
   button.addEventListener("click", () => copy(byId(button.dataset.copies), button));
 }
 
-addLane();
-addLane();
+for (const client of firstClients()) addLane(client);
+enterRooms();
 showCommands();
 liveRooms.soon();

@@ -49,6 +49,8 @@ export const page = {
   lanes: new Set(),
   /** The client whose controls had the focus last. */
   active: null,
+  /** True when new clients show frames, and not messages. */
+  isRaw: stored.read("localStorage", "roomcast-raw") === "on",
   apiKey: stored.read("sessionStorage", "roomcast-api-key"),
 };
 
@@ -76,6 +78,13 @@ export function callApi(path, options = {}) {
 
 /** A number of things. */
 export const counted = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
+
+/** Has the browser save a text as a file. */
+export function save(download, text) {
+  const href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  element("a", { href, download }).click();
+  setTimeout(() => URL.revokeObjectURL(href));
+}
 
 /** Copies the text of an element. */
 export async function copy(source, button) {

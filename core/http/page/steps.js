@@ -2,9 +2,13 @@
 
 import { activeLane, at, byId, page, socketAddress } from "./shared.js";
 
-/** Ticks a step off. */
+/** Ticks a step off, and opens the next. */
 export function stepDone(name) {
-  document.querySelector(`[data-step="${name}"]`).classList.add("done");
+  const { classList } = document.querySelector(`[data-step="${name}"]`);
+  if (classList.contains("done")) return;
+  classList.add("done");
+  const next = document.querySelector(".step:not(.done) details");
+  if (next) next.open = true;
 }
 
 const shellQuote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);

@@ -41,8 +41,12 @@ const FILES: &[PageFile] = files! {
     "/page/deliveries.js" SCRIPT "deliveries.js",
     "/page/live-rooms.js" SCRIPT "live-rooms.js",
     "/page/steps.js" SCRIPT "steps.js",
+    "/page/session/clients.js" SCRIPT "session/clients.js",
     "/page/session/record.js" SCRIPT "session/record.js",
     "/page/session/trace.js" SCRIPT "session/trace.js",
+    "/page/view/messages.js" SCRIPT "view/messages.js",
+    "/page/view/server.js" SCRIPT "view/server.js",
+    "/page/view/tabs.js" SCRIPT "view/tabs.js",
 };
 
 impl PageFile {

@@ -1,0 +1,42 @@
+// The server as it describes itself: by its metrics, and by its welcome to a client.
+
+import { activeLane, at, byId, element } from "../shared.js";
+
+/** The value of a metric without labels. */
+const metric = (text, name) => Number(text.match(new RegExp(`^${name} (\\S+)$`, "m"))?.[1]);
+
+const duration = (s) => (s < 120 ? `${Math.round(s)} s` : s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`);
+
+/** The card in the margin. It asks when somebody opens it: not every server has metrics. */
+export const server = {
+  async show() {
+    if (!byId("server").open) return;
+    const welcome = activeLane()?.welcome;
+    const limits = Object.entries(welcome?.limits ?? {});
+    const facts = await this.metrics();
+    if (welcome) {
+      facts.push(["Room policies", welcome.limits?.page_entries === undefined ? "none: rooms keep nothing" : "yes: see --config"]);
+      facts.push(["Heartbeat", welcome.heartbeat_ms > 0 ? `${welcome.heartbeat_ms} ms` : "off"]);
+    }
+    facts.push(...limits.map(([name, value]) => [name, Number(value).toLocaleString("en")]));
+    byId("server-facts").replaceChildren(...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  },
+
+  async metrics() {
+    try {
+      const response = await fetch(at("metrics"), { cache: "no-store", credentials: "omit" });
+      if (!response.ok) return [["Metrics", "none"]];
+      const text = await response.text();
+      const commits = metric(text, "roomcast_store_commit_seconds_count");
+      return [
+        ["Version", text.match(/^roomcast_build_info\{version="([^"]*)"/m)?.[1] ?? "?"],
+        ["Runs for", duration(Date.now() / 1000 - metric(text, "process_start_time_seconds"))],
+        ["Connections", `${metric(text, "roomcast_connections")} of ${metric(text, "roomcast_connections_max")}`],
+        ["Histories", `${metric(text, "roomcast_history_bytes").toLocaleString("en")} bytes in memory`],
+        ...(commits > 0 ? [["Store", `${commits.toLocaleString("en")} commits`]] : []),
+      ];
+    } catch {
+      return [["Server", "does not answer"]];
+    }
+  },
+};
