@@ -17,9 +17,10 @@ const BROWSER_ARGS = [
 /** A browser, to be closed. */
 export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: BROWSER_ARGS });
 
-/** A page that keeps a list of everything that must not happen. */
-export async function openPage(browser, url, options = {}) {
+/** A page that keeps a list of everything that must not happen. It shows frames; messages without `raw`. */
+export async function openPage(browser, url, { raw = true, ...options } = {}) {
   const context = await browser.newContext({ colorScheme: "light", viewport: { width: 1280, height: 800 }, ...options });
+  if (raw) await context.addInitScript(() => localStorage.setItem("roomcast-raw", "on"));
   const page = await context.newPage();
   page.setDefaultTimeout(WAIT_MS_MAX);
   const faults = [];
@@ -49,7 +50,11 @@ export function pane(page, letter) {
     row: (filter) => part("log").locator(`.row${filter}`),
     async connected() {
       await root.getByTestId("state").getByText("Connected", { exact: true }).waitFor();
-      await part("conn").waitFor();
+      // Where there is little room it is not to be seen.
+      await part("conn").and(page.locator(":not([hidden])")).waitFor({ state: "attached" });
+    },
+    async isIn(room) {
+      await part("chips").locator('[data-state="joined"] bdi').getByText(room, { exact: true }).waitFor();
     },
     async join(room) {
       await part("room-input").fill(room);

@@ -58,9 +58,32 @@ async function talk(browser) {
   for (const { context } of tabs) await context.close();
 }
 
+/** Without a token both clients stay away, and say so; with one that has no right to the room, that too. */
+async function turnAway(browser) {
+  const { page, faults, context } = await openPage(browser, server);
+  await context.addInitScript((key) => sessionStorage.setItem("roomcast-api-key", key), key);
+  await page.goto(server);
+  const [a, b] = [pane(page, "a"), pane(page, "b")];
+  for (const client of [a, b]) {
+    await shows(client.part("state"), /^Needs a token$/);
+    await shows(client.part("state"), /^Disconnected: needs a token$/);
+    assert.equal(await client.row('[data-event="$join"]').count(), 0, "it would be refused");
+    assert.equal(await client.row('[data-event="close"]').count(), 1, "it tries again with the same");
+  }
+  await a.part("token-input").fill(await tokenOf("eve"));
+  await a.part("token-use").click();
+  await a.connected();
+  await shows(a.part("recovery"), /^lobby does not let it in: .*\(forbidden\)/);
+  await a.settle();
+  assert.equal(await a.row('[data-kind="error"][data-event="$join"]').count(), 1, "one refusal");
+  assert.deepEqual(faults, []);
+  await context.close();
+}
+
 const browser = await launch();
 try {
   await talk(browser);
+  await turnAway(browser);
   const ann = await tab(browser, "ann");
   const again = await tab(browser, "ann");
   const bob = await tab(browser, "bob");

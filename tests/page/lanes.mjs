@@ -57,6 +57,17 @@ const steps = {
     for (const lane of [a, b]) await lane.root.getByRole("img", { name: "here: Client A, Client B" }).waitFor();
   },
 
+  async "one person with two tabs is one in the list of members"({ page, a, b }) {
+    await a.part("another-tab").click();
+    const tab = pane(page, "a2");
+    await tab.isIn("lobby");
+    for (const lane of [a, b, tab]) await lane.root.getByRole("img", { name: "here: Client A (2 tabs), Client B" }).waitFor();
+    await said(b, "both", "1", { room: "lobby" });
+    for (const name of ["Client A", "Client A2"]) await cells(page, `${name}: got. Why?`).waitFor();
+    await tab.part("close-pane").click();
+    await b.root.getByRole("img", { name: "here: Client A, Client B" }).waitFor();
+  },
+
   async "a message shows who got it, and why"({ page, a, b }) {
     await said(a, "hello", "1");
     await cells(page, "Client A: own. Why?").waitFor();
@@ -74,6 +85,7 @@ const steps = {
     await said(a, "missed", "2");
     await shows(b.part("recovery"), "The line is cut: missed 2 messages in lobby so far.");
     assert.equal(await cells(page, "Client B: away. Why?").count(), 2);
+    await shows(a.part("absent"), "B away, 2 waiting");
     // What is published meanwhile waits.
     await b.publish("waited", "3", { room: "lobby" });
     await shows(page.getByTestId("deliveries"), "waits for the line");
@@ -104,6 +116,37 @@ const steps = {
     await b.settle();
     assert.equal(await b.row('[data-event="dreamt"]').count(), 1);
     assert.equal(await b.row('[data-event="close"]').count(), before, "the socket stays");
+  },
+
+  async "a slow reader gets one frame in a second"({ a, b }) {
+    const times = async () => (await b.row('[data-kind="push"][data-event="slow"] time').evaluateAll((all) => all.map(({ dateTime }) => Date.parse(dateTime))));
+    await b.part("slow").click();
+    for (const data of ["1", "2", "3"]) await a.publish("slow", data, { room: "lobby" });
+    await b.row('[data-kind="push"][data-event="slow"]').nth(2).waitFor();
+    const [first, , last] = await times();
+    assert.ok(last - first >= 1900, `three in ${last - first} ms`);
+    await b.part("slow").click();
+    await b.connected();
+    await b.settle();
+  },
+
+  async "messages unfold as frames, and Raw is remembered"({ page, a, b }) {
+    await page.getByTestId("raw").click();
+    await a.publish("unfolded", "12345678901234567890", { room: "lobby" });
+    const card = (lane, status) => lane.part("messages").locator(`[data-status="${status}"][data-event="unfolded"]`);
+    await card(b, "got").filter({ hasText: /12345678901234567890.*from Client A.*ms/ }).waitFor();
+    await card(a, "own").filter({ hasText: /reached 1.*ms/ }).locator("summary").click();
+    await card(a, "own").locator('.row[data-dir="out"]').waitFor();
+    await card(a, "own").locator('.row[data-dir="in"]').filter({ hasText: '"reached"' }).waitFor();
+    assert.ok(!(await a.part("log").isVisible()));
+    await b.part("raw-switch").click();
+    await b.row('[data-event="unfolded"]').waitFor();
+    assert.ok(await a.part("messages").isVisible(), "the switch of one client is its own");
+    await page.reload();
+    for (const lane of [a, b]) await lane.isIn("lobby");
+    assert.ok(await b.part("log").isVisible());
+    assert.ok(await a.part("messages").isVisible());
+    await a.part("raw-switch").click();
   },
 
   async "what a room without a history cannot replay is lost"({ page, a, b }) {
@@ -145,26 +188,58 @@ const steps = {
     await a.part("chips").locator("bdi").getByText("lobby", { exact: true }).waitFor({ state: "detached" });
   },
 
-  async "nothing is found by axe, in both themes and two widths"({ page, a }) {
+  async "a phone shows one client at a time, and the form to publish"({ page, a, b }) {
+    await page.setViewportSize(SIZES[1]);
+    const tab = (name) => page.getByRole("tab", { name });
+    await tab("Client A").click();
+    assert.ok(!(await b.root.isVisible()), "one at a time");
+    await tab("Client A").press("ArrowRight");
+    await b.root.waitFor();
+    assert.ok(!(await a.root.isVisible()), "an arrow goes to the next");
+    assert.equal(await tab("Client B").getAttribute("aria-selected"), "true");
+    await b.join("lobby");
+    await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+    const { y, height } = await b.part("publish").boundingBox();
+    assert.ok(y + height <= SIZES[1].height, "the form is not at hand");
+    await b.publish("small", "1", { room: "lobby" });
+    await cells(page, "Client B: own. Why?").first().waitFor();
+    await page.setViewportSize(SIZES[0]);
+    await a.root.waitFor();
+  },
+
+  async "nothing is found by axe, in both themes and two widths, with two clients and three"({ page, a }) {
     await a.sendRaw("oops");
     await a.row('[data-kind="error"]').first().waitFor();
     await a.part("identity").click();
     await a.publish("typo", "{oops");
-    for (const colorScheme of THEMES) {
-      for (const size of SIZES) {
-        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-        await page.setViewportSize(size);
-        await page.screenshot({ path: `${folder}/page-${colorScheme}-${size.width}.png`, fullPage: size.width < 1000 });
-        assert.deepEqual(await page.evaluate(cutOff), [], `cut off at ${size.width} px`);
-        await page.evaluate(axe);
-        const { violations, passes } = await page.evaluate(() => window.axe.run());
-        const found = violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));
-        assert.deepEqual(found, [], `${colorScheme}, ${size.width} px`);
-        assert.ok(passes.length > 20, "axe has looked");
-      }
-    }
+    await a.part("messages").locator("summary").first().evaluate((node) => node.click());
+    await looksWell(page, "page");
+    await page.getByTestId("raw").click();
+    await looksWell(page, "messages");
+    await a.part("another-tab").click();
+    await pane(page, "a2").root.waitFor();
+    await looksWell(page, "three");
   },
 };
+
+/** Takes pictures, and has axe look for faults. */
+async function looksWell(page, name) {
+  for (const colorScheme of THEMES) {
+    for (const size of SIZES) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.setViewportSize(size);
+      await page.screenshot({ path: `${folder}/${name}-${colorScheme}-${size.width}.png` });
+      assert.deepEqual(await page.evaluate(cutOff), [], `cut off at ${size.width} px`);
+      const [content, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.ok(content <= window, `${content} px wide`);
+      await page.evaluate(axe);
+      const { violations, passes } = await page.evaluate(() => window.axe.run());
+      const found = violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));
+      assert.deepEqual(found, [], `${name}, ${colorScheme}, ${size.width} px`);
+      assert.ok(passes.length > 20, "axe has looked");
+    }
+  }
+}
 
 /** A hand on the keyboard, and none on the mouse. */
 class Keyboard {
@@ -231,11 +306,23 @@ async function tryKeyboard(browser) {
   await hand.press("ArrowDown");
   await hand.press("Enter");
   await shows(page.getByTestId("why"), "Client B was in lobby-2");
+  // From client to client, and from message to message.
+  await hand.to(b.part("cut"));
+  await hand.press("ArrowLeft");
+  assert.ok(await a.root.evaluate((node) => node === document.activeElement), "the arrow goes to the client on the left");
+  await hand.press("[");
+  await shows(page.getByTestId("why"), "Client A published it.");
+  await hand.press("ArrowUp");
+  await hand.enter(a.part("raw-switch"));
+  await a.part("messages").waitFor();
+  await hand.enter(a.part("messages").locator("summary").last());
+  await a.part("messages").locator("details[open] .row").first().waitFor();
+  await hand.enter(a.part("raw-switch"));
   await hand.enter(a.part("raw-toggle"));
   await hand.enter(a.part("raw-send"));
   await a.row('[data-event="$pong"]').first().waitFor();
   await hand.enter(a.part("chips").getByRole("button", { name: "Leave lobby-2", exact: true }));
-  await a.part("chips").locator("bdi").first().waitFor({ state: "detached" });
+  await a.part("chips").locator("bdi").getByText("lobby-2", { exact: true }).waitFor({ state: "detached" });
   await hand.enter(page.getByTestId("add-pane"));
   const c = pane(page, "c");
   await c.connected();
@@ -254,6 +341,7 @@ async function takePicture(browser) {
   const [a, b] = [pane(page, "a"), pane(page, "b")];
   await joined(page, "game-7", a, b);
   for (const lane of [a, b]) {
+    await lane.leave("lobby");
     await lane.settle();
     await lane.part("raw-toggle").click();
     await lane.part("clear").click();
@@ -270,6 +358,8 @@ async function takePicture(browser) {
   await a.row('[data-kind="push"][data-event="moved"]').waitFor();
   await cells(page, "Client B: recovered. Why?").first().click();
   await shows(page.getByTestId("why"), "The server says");
+  await page.getByTestId("raw").click();
+  await a.part("messages").waitFor();
   await page.mouse.move(0, 0);
   await page.evaluate(() => document.activeElement.blur());
   await page.screenshot({ path: picture });

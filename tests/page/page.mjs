@@ -10,6 +10,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { WAIT_MS_MAX, launch, openPage, pane } from "./browser.mjs";
 
@@ -32,13 +33,12 @@ const steps = {
     assert.notEqual(await a.part("conn").textContent(), await b.part("conn").textContent());
   },
 
-  async "two clients join a room with one click each"({ page, a, b }) {
-    for (const client of [a, b]) {
-      await client.part("join").click();
-      await client.part("chips").locator("bdi").getByText("lobby", { exact: true }).waitFor();
-    }
+  async "both clients are in a room from the start, and publishing is next"({ page, a, b }) {
+    for (const client of [a, b]) await client.isIn("lobby");
     await memberCount(page, "lobby", 2);
     await page.locator('[data-step="join"].done').waitFor();
+    await page.locator('[data-step="publish"]:not(.done) details[open]').waitFor();
+    assert.equal(await page.locator(".step details[open]").count(), 1, "one action at a time");
   },
 
   async "one click on publish crosses over, and not back"({ a, b }) {
@@ -120,6 +120,12 @@ const steps = {
     await page.locator('[data-step="push"].done').waitFor();
   },
 
+  async "the server says what it is"({ page }) {
+    await page.getByTestId("server").locator("summary").click();
+    await page.getByTestId("server-facts").getByText("Version", { exact: true }).waitFor();
+    assert.match(await page.getByTestId("server-facts").textContent(), /Version\d+\.\d+\.\d+.*Room policiesyes/);
+  },
+
   async "a click on a live room fills the room field"({ page, b }) {
     await b.part("room-input").fill("elsewhere");
     await page.getByTestId("rooms").getByRole("button", { name: /^lobby / }).click();
@@ -142,6 +148,24 @@ const steps = {
     await c.part("close-pane").click();
     await c.root.waitFor({ state: "detached" });
     await memberCount(page, "trio", 0);
+  },
+
+  async "the log is filtered, held, and saved with its milliseconds"({ page, a }) {
+    await a.settle();
+    await a.part("seek").fill("$PONG");
+    await a.row('[data-event="said"]').first().waitFor({ state: "hidden" });
+    assert.ok(await a.row('[data-event="$pong"]').last().isVisible());
+    await a.part("seek").fill("");
+    await a.part("pause").click();
+    await a.publish("held", "1", { room: "nobody" });
+    await page.getByTestId("deliveries").getByText("held").waitFor();
+    assert.equal(await a.row('[data-event="held"]').count(), 0);
+    await a.part("pause").click();
+    await a.row('[data-dir="in"][data-event="held"]').filter({ hasText: /\d+\.\d ms/ }).waitFor();
+    const [download] = await Promise.all([page.waitForEvent("download"), a.part("export").click()]);
+    assert.equal(download.suggestedFilename(), "client-a.jsonl");
+    const lines = (await readFile(await download.path(), "utf8")).split("\n").map((line) => JSON.parse(line));
+    assert.ok(lines.some(({ at, dir, text }) => /\.\d{3}Z$/.test(at) && dir === "out" && text.includes('"held"')));
   },
 
   async "disconnect and connect give a new connection"({ a }) {
@@ -230,7 +254,7 @@ const steps = {
     assert.equal(response.status(), 200);
     await b.row('[data-event="$bye"]').waitFor();
     await b.row('[data-event="close"][data-code="1001"]').waitFor();
-    await b.row('[data-dir="in"][data-event="$join"]').waitFor();
+    await b.row('[data-dir="in"][data-event="$join"]').first().waitFor();
     await b.connected();
     await b.part("chips").locator("bdi").getByText("keys", { exact: true }).waitFor();
     assert.notEqual(await b.part("conn").textContent(), before);
@@ -243,6 +267,21 @@ const steps = {
     await b.root.getByTestId("state").getByText("Disconnected").waitFor();
     await b.part("connect").click();
     await b.connected();
+  },
+
+  async "a reload keeps clients and rooms"({ page, a, b }) {
+    await a.join("stays");
+    await page.getByTestId("add-pane").click();
+    const c = pane(page, "c");
+    await c.connected();
+    await page.reload();
+    for (const client of [a, b, c]) await client.connected();
+    await a.isIn("stays");
+    await a.isIn("keys");
+    await c.settle();
+    assert.equal(await c.part("chips").locator("bdi").count(), 0, "it was in no room");
+    await c.part("close-pane").click();
+    await c.root.waitFor({ state: "detached" });
   },
 
   async "dark and light theme"({ page }) {

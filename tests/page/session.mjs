@@ -23,7 +23,7 @@ try {
   const [a, b] = [pane(page, "a"), pane(page, "b")];
   for (const lane of [a, b]) {
     await lane.connected();
-    await lane.join("lobby");
+    await lane.isIn("lobby");
     await lane.root.getByRole("img", { name: /here: Client A/ }).waitFor();
   }
   await a.root.getByRole("img", { name: "here: Client A, Client B" }).waitFor();
@@ -61,7 +61,7 @@ try {
   await other.page.goto(url);
   const late = pane(other.page, "a");
   await late.connected();
-  await late.join("lobby");
+  await late.isIn("lobby");
   await other.page.getByTestId("save").click();
   await other.page.getByTestId("saved").getByText("It does not replay: there were messages before in lobby.").waitFor();
   faults.push(...other.faults);
