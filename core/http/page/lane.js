@@ -294,6 +294,7 @@ export class Lane {
   async enter() {
     await this.#ready;
     const names = this.wishes.splice(0).filter((name) => !this.rooms.has(name));
+    if (names.length > 0) this.find(".to-room").value = this.find(".join-room").value = names[0];
     if (this.isStopped || this.mustIdentify) for (const name of names) this.kept.set(name, undefined);
     else for (const name of names) this.take(name);
     await Promise.all([...this.rooms.values()].map(({ settled }) => settled));
