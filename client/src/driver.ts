@@ -13,7 +13,7 @@ import type { Room } from "./room.js";
 export class Driver implements Steps {
   readonly machine: Machine;
   /** The rooms of the application, by name. */
-  readonly rooms = new Map<string, Room<any>>();
+  readonly rooms: Map<string, Room<any>> = new Map();
   readonly #address: string;
   readonly #options: Options;
   readonly #clock;
