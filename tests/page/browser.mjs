@@ -4,7 +4,7 @@ import process from "node:process";
 import { chromium } from "playwright-core";
 
 export const WAIT_MS_MAX = 10_000;
-const BROWSER_ARGS = [
+export const BROWSER_ARGS = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-quic",

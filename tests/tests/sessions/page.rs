@@ -91,6 +91,37 @@ fn lines_of_the_page_of_the_worker_are_cut_and_mended_in_chromium() {
     assert_eq!(edge.log(), [""; 0]);
 }
 
+/// A page with the client is put aside for the way back, frozen, hidden, and without a network.
+#[test]
+fn a_page_that_nobody_looks_at_loses_nothing_in_chromium() {
+    let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lifecycle.toml");
+    fs::write(&config, LANES).expect("a file");
+    let server = Server::start(&["--config", &config.to_string_lossy()]);
+    let url = format!("http://{}", server.address);
+    let (status, text) = run("page", "node", &["lifecycle.mjs", &url], &[]);
+    assert!(status.success(), "{status}\n{text}");
+    println!("{text}");
+}
+
+/// The same with the worker.
+#[test]
+fn a_page_of_the_worker_that_nobody_looks_at_loses_nothing_in_chromium() {
+    let port = free_port();
+    let origin = format!("http://127.0.0.1:{port}");
+    let vars = [
+        ("ROOMCAST_CONFIG", LANES),
+        ("ROOMCAST_ALLOW_ORIGIN", &origin),
+    ];
+    let edge = Edge::start_with_vars(&vars);
+    let url = format!("http://{}", edge.authority(0));
+    let key = [("ROOMCAST_API_KEY", Edge::API_KEY)];
+    let args = ["lifecycle.mjs", &url, &port.to_string()];
+    let (status, text) = run("page", "node", &args, &key);
+    assert!(status.success(), "{status}\n{text}");
+    println!("{text}");
+    assert_eq!(edge.log(), [""; 0]);
+}
+
 /// The chats of the README, in one file and in React, in several tabs.
 #[test]
 fn the_chats_of_the_readme_talk_in_chromium() {
@@ -115,10 +146,8 @@ fn users_with_tokens_talk_in_three_tabs_in_chromium() {
                   presence_grace_s = 0\n";
     fs::write(&config, policy).expect("a file");
     let (config, token_key) = (config.to_string_lossy(), format!("hs256:{SECRET}"));
-    // Each of the two has to know the other's address: this port was free a moment ago.
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = free.local_addr().expect("an address").port();
-    drop(free);
+    // Each of the two has to know the other's address.
+    let port = free_port();
     let origin = format!("http://127.0.0.1:{port}");
     let server = Server::start(&[
         "--allow-origin",
@@ -145,6 +174,12 @@ fn users_with_tokens_talk_in_three_tabs_in_chromium() {
     let url = format!("http://{}", server.address);
     let key = "key-of-the-session";
     check("page", "node", &["identity.mjs", &url, address.trim(), key]);
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("an address").port()
 }
 
 /// A process that ends with the test.
