@@ -110,7 +110,7 @@ fn a_page_of_the_worker_that_nobody_looks_at_loses_nothing_in_chromium() {
     let origin = format!("http://127.0.0.1:{port}");
     let vars = [
         ("ROOMCAST_CONFIG", LANES),
-        ("ROOMCAST_ALLOW_ORIGIN", &origin),
+        ("ROOMCAST_ALLOW_ORIGIN", &*origin),
     ];
     let edge = Edge::start_with_vars(&vars);
     let url = format!("http://{}", edge.authority(0));
