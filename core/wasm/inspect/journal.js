@@ -26,6 +26,7 @@ export class Journal {
     journal.step(journal.rows.length - 1);
     await journal.skip(2, always, ignore);
     await journal.missed("0", always, ignore);
+    await journal.check(always, ignore);
     journal.close();
   }
 
@@ -77,36 +78,53 @@ export class Journal {
     }
   }
 
-  /** The commands of a line, and the state behind it. */
+  /** The commands of a line, the state behind it, and the lines that were played again for it. */
   step(line) {
-    return { outputs: JSON.parse(this.#stepper.step(line)), state: JSON.parse(this.#stepper.state(line)) };
+    const outputs = JSON.parse(this.#stepper.step(line));
+    return { outputs, replayed: this.#stepper.replayed(), state: JSON.parse(this.#stepper.state(line)) };
   }
 
-  /** The differences without a line, or `undefined` when they are not wanted any more. */
+  /**
+   * The differences without a line, with the lines that were played again to where they begin; `undefined` when
+   * they are not wanted any more.
+   */
   async skip(line, isWanted, after) {
     const comparison = this.#stepper.skip(line);
-    try {
-      const still = () => this.#isOpen && isWanted();
-      const ended = await inSlices(comparison, still, () => after(comparison.at()));
-      return ended ? JSON.parse(comparison.differences()) : undefined;
-    } finally {
-      comparison.free();
-    }
+    const replayed = this.#stepper.replayed();
+    const differences = await this.#answer(comparison, isWanted, after, () => JSON.parse(comparison.differences()));
+    return differences && { ...differences, replayed };
   }
 
   /** The lines whose messages a connection did not get, as a set; `undefined` as of `skip`. */
   async missed(conn, isWanted, after) {
     if (!this.#missed.has(conn)) {
       const search = this.#stepper.missed(conn);
-      try {
-        const still = () => this.#isOpen && isWanted();
-        const ended = await inSlices(search, still, () => after(search.at()));
-        if (!ended) return undefined;
-        this.#missed.set(conn, new Set(search.take()));
-      } finally {
-        search.free();
-      }
+      const lines = await this.#answer(search, isWanted, after, () => new Set(search.take()));
+      if (!lines) return undefined;
+      this.#missed.set(conn, lines);
     }
     return this.#missed.get(conn);
+  }
+
+  /** The invariants that do not hold, and the rows that they are broken in; `undefined` as of `skip`. */
+  async check(isWanted, after) {
+    const invariants = this.#stepper.invariants();
+    const found = await this.#answer(invariants, isWanted, after, () => JSON.parse(invariants.violations()));
+    for (const { line, invariant } of found?.violations ?? []) {
+      const { broken } = this.rows[line - 1];
+      if (!broken.includes(invariant)) broken.push(invariant);
+    }
+    return found;
+  }
+
+  // What a search in slices says at its end.
+  async #answer(search, isWanted, after, take) {
+    try {
+      const still = () => this.#isOpen && isWanted();
+      const ended = await inSlices(search, still, () => after(search.at()));
+      return ended ? take() : undefined;
+    } finally {
+      search.free();
+    }
   }
 }

@@ -44,6 +44,16 @@ export class List {
     return low;
   }
 
+  /** The next line, or with `by` -1 the one before, whose row fits; `undefined` when there is none. */
+  next(by, fits) {
+    const at = this.place(this.current);
+    const exact = this.rows[at]?.number === this.current;
+    for (let place = by > 0 && !exact ? at : at + by; this.rows[place]; place += by) {
+      if (fits(this.rows[place])) return this.rows[place].number;
+    }
+    return undefined;
+  }
+
   // The line so many rows further.
   beside(by) {
     const at = this.place(this.current);
@@ -83,7 +93,8 @@ export class List {
       class: "row", role: "option", id: `line-${row.number}`, "data-line": row.number,
       "aria-selected": row.number === this.current, "aria-setsize": this.rows.length, "aria-posinset": place + 1,
     }, make("span", { class: "line" }, String(row.number)), make("span", { class: "at" }, `+${((at - this.begin) / 1000).toFixed(3)}`), what,
-      make("span", { class: "dim" }, row.deliveries ? `→ ${row.deliveries}` : ""));
+      make("span", {}, ...row.broken.map((name) => make("em", { title: "An invariant that does not hold" }, name)),
+        make("span", { class: "dim" }, row.deliveries ? `→ ${row.deliveries}` : "")));
     element.style.top = `${place * ROW_PX}px`;
     return element;
   }

@@ -1,10 +1,11 @@
 // The inspector: opens a journal, and steps through it.
 
 import { $, count } from "./dom.js";
+import { Filter } from "./filter.js";
 import { Journal } from "./journal.js";
 import { List } from "./list.js";
 import { Panels } from "./panels.js";
-import { askedAbout, matcher } from "./row.js";
+import { Play } from "./play.js";
 import { initSync } from "./stepper.js";
 
 // The module, compressed, behind a mark: the build writes it here.
@@ -26,9 +27,17 @@ let journal;
 // The line to show when it is read, and since when that is wanted.
 let wanted;
 // Counts what is asked: work for an earlier question ends.
-const asked = { skip: 0, filter: 0 };
+const asked = { skip: 0, filter: 0, check: 0 };
+// The filter of the list, the last one that could be read.
+let shown = new Filter();
 const panels = new Panels(filter, go);
 const list = new List($("list"), go);
+const play = new Play(playOn, () => {
+  $("play").setAttribute("aria-label", play.isOn ? "Pause" : "Play");
+  $("play").dataset.on = play.isOn;
+  // Nobody wants to be told of each line.
+  $("status").setAttribute("aria-live", play.isOn ? "off" : "polite");
+});
 
 const took = (since) => `in ${(performance.now() - since).toFixed(1)} ms`;
 const status = (text) => ($("status").textContent = text);
@@ -59,7 +68,10 @@ async function open(files) {
     journal?.close();
     journal = opened;
     asked.filter += 1;
+    asked.check += 1;
     wanted = undefined;
+    play.stop();
+    shown = new Filter();
     problem(journal.cutOff ? "The last line is cut off: it is left out." : "");
     const { length } = journal.rows;
     $("file").textContent = `${[...files].map((file) => file.name).join(", ")}: ${count(length, "line")}`;
@@ -67,32 +79,36 @@ async function open(files) {
     $("start-page").hidden = true;
     $("journal").hidden = false;
     $("filter").value = "";
+    $("filter").removeAttribute("aria-invalid");
+    panels.checked({ count: 0, violations: [] }, "checked when all is read");
+    verdict("Invariants", "");
     list.current = 1;
     list.begin = journal.rows[0].fields.at;
     list.fill(journal.rows);
     go(1);
     $("list").focus();
-    const shown = `opened ${took(since)}`;
-    status(shown);
-    await readAll(opened, shown, since);
+    const said = `opened ${took(since)}`;
+    status(said);
+    await readAll(opened, said, since);
+    await check(opened);
   } catch (fault) {
     problem(`This cannot be opened. ${fault?.message ?? fault}`);
   }
 }
 
 // Reads on while the page is used.
-async function readAll(opened, shown, since) {
-  const isShown = () => journal === opened && ($("status").textContent.startsWith(shown) || wanted);
+async function readAll(opened, said, since) {
+  const isShown = () => journal === opened && ($("status").textContent.startsWith(said) || wanted);
   let from = opened.read;
   const after = () => {
     list.changed(from, opened.read);
     from = opened.read + 1;
     if (wanted && wanted.line <= opened.read) go(wanted.line, wanted.since);
-    else if (isShown()) status(`${shown}, read to line ${opened.read}`);
+    else if (isShown()) status(`${said}, read to line ${opened.read}`);
   };
   try {
     await opened.readAll(after);
-    if (isShown()) status(`${shown}, all read ${took(since)}`);
+    if (isShown()) status(`${said}, all read ${took(since)}`);
   } catch (fault) {
     const { length } = opened.rows;
     problem(`${fault?.message ?? fault}. The lines before it are here.`);
@@ -112,7 +128,7 @@ function go(line, since = performance.now()) {
     wanted = { line, since };
     return status(`line ${line} is read soon`);
   }
-  const { outputs, state } = journal.step(line);
+  const { outputs, replayed, state } = journal.step(line);
   panels.input(row);
   panels.frames(outputs);
   panels.state(state);
@@ -121,7 +137,86 @@ function go(line, since = performance.now()) {
   $("back").disabled = list.rows.length === 0 || line <= list.rows[0].number;
   $("forward").disabled = list.rows.length === 0 || line >= list.rows.at(-1).number;
   list.reveal(line);
-  say(`line ${line}`, since);
+  subjects();
+  say(`line ${line}, ${count(replayed, "line")} replayed`, since);
+}
+
+// The room and the client that a step stays with: those of the line, else of the filter.
+function subject(of) {
+  const { rooms, conn } = journal.rows[list.current - 1].fields;
+  if (of === "room") return rooms[0] ?? shown.value("room");
+  return conn || shown.value("conn") || shown.value("from");
+}
+
+// The next line of the list about a room or a client, or with `by` -1 the one before.
+function beside(of, by, about = subject(of)) {
+  if (about === undefined) return undefined;
+  return list.next(by, of === "room" ? ({ fields }) => fields.rooms.includes(about) : ({ fields }) => fields.conn === about);
+}
+
+function subjects() {
+  for (const of of ["room", "client"]) {
+    const about = subject(of);
+    $(of).textContent = about ?? of;
+    $(of).classList.toggle("dim", about === undefined);
+    for (const [by, name, which] of [[-1, "back", "Previous"], [1, "forward", "Next"]]) {
+      const button = $(`${of}-${name}`);
+      button.disabled = about === undefined;
+      button.setAttribute("aria-label", `${which} input ${of === "room" ? "in room" : "of client"} ${about ?? ""}`.trim());
+      button.dataset.by = by;
+    }
+  }
+}
+
+function stepBeside(of, by) {
+  const about = subject(of);
+  const line = beside(of, by, about);
+  if (line) return go(line);
+  const [whose, where] = [of === "room" ? "in room" : "of client", by > 0 ? "behind" : "before"];
+  status(about === undefined ? `neither the line nor the filter names a ${of}` : `no input ${whose} ${about} ${where} this line`);
+}
+
+// Goes on so many lines; false at the end.
+function playOn(lines) {
+  if (wanted) return true;
+  const line = list.beside(lines);
+  if (line === list.current) return false;
+  go(line);
+  return list.beside(1) !== list.current;
+}
+
+function togglePlay() {
+  if (!play.isOn && list.beside(1) === list.current) go(list.rows[0]?.number ?? 1);
+  play.toggle(() => Number($("rate").value));
+}
+
+function changeRate(by) {
+  const { options, selectedIndex } = $("rate");
+  $("rate").selectedIndex = Math.max(0, Math.min(options.length - 1, selectedIndex + by));
+}
+
+// What the button of the invariants says.
+function verdict(text, is) {
+  $("verdict").textContent = text;
+  $("verdict").dataset.is = is;
+}
+
+async function check(opened) {
+  if (journal !== opened) return;
+  const since = performance.now();
+  const [isWanted] = ask("check");
+  const after = (line) => isWanted() && verdict(`Invariants: line ${line}`, "");
+  const found = await opened.check(isWanted, after);
+  if (!found) return;
+  panels.checked(found, `${count(opened.rows.length, "line")} checked ${took(since)}`);
+  verdict(found.count > 0 ? count(found.count, "violation") : "Invariants hold", found.count > 0 ? "broken" : "held");
+  if (found.count > 0) list.draw();
+}
+
+function stepToViolation(by) {
+  const line = list.next(by, (row) => row.broken.length > 0);
+  if (line) go(line);
+  else status(`no violation ${by > 0 ? "behind" : "before"} this line`);
 }
 
 // Begins a question that the next one ends, and says how far its answer is.
@@ -140,7 +235,7 @@ async function skip() {
     if (!differences) return;
     panels.skipped(differences, journal.rows[line - 1]);
     $("skipped-title").focus();
-    say("compared", since);
+    say(`compared, ${count(differences.replayed, "line")} replayed`, since);
   } catch (fault) {
     problem(fault?.message ?? fault);
   }
@@ -152,28 +247,48 @@ async function filter(text) {
   const [isWanted, after] = ask("filter");
   const missed = new Map();
   try {
-    for (const conn of askedAbout(text)) {
+    const asking = new Filter(text);
+    for (const conn of asking.missedBy) {
       const lines = await journal.missed(conn, isWanted, after);
       if (!lines) return;
       missed.set(conn, lines);
     }
+    shown = asking;
   } catch (fault) {
+    $("filter").setAttribute("aria-invalid", "true");
     return status(fault?.message ?? fault);
   }
-  list.show(journal.rows.filter(matcher(text, missed)));
+  $("filter").removeAttribute("aria-invalid");
+  list.show(journal.rows.filter(shown.matcher(missed)));
+  subjects();
   say(count(list.rows.length, "line"), since);
 }
 
+const keys = {
+  s: skip,
+  "/": () => $("filter").focus(),
+  p: togglePlay,
+  " ": togglePlay,
+  "+": () => changeRate(1),
+  "-": () => changeRate(-1),
+  r: () => stepBeside("room", 1),
+  R: () => stepBeside("room", -1),
+  c: () => stepBeside("client", 1),
+  C: () => stepBeside("client", -1),
+  v: () => stepToViolation(1),
+  V: () => stepToViolation(-1),
+};
+
 function pressed(event) {
-  const typing = event.target.matches("input");
+  const typing = event.target.matches("input, select");
   if (event.ctrlKey || event.metaKey || event.altKey || $("journal").hidden || typing) return;
   const page = Math.max(1, Math.floor($("list").clientHeight / 28) - 1);
   const inList = event.target === $("list") || event.target === document.body;
   const steps = { ArrowLeft: -1, ArrowRight: 1, "[": -1, "]": 1 };
   if (inList) Object.assign(steps, { ArrowUp: -1, ArrowDown: 1, PageUp: -page, PageDown: page, Home: -journal.rows.length, End: journal.rows.length });
   if (steps[event.key] !== undefined) go(list.beside(steps[event.key]));
-  else if (event.key === "s") skip();
-  else if (event.key === "/") $("filter").focus();
+  // A space on a button presses it.
+  else if (keys[event.key] && (inList || event.key !== " ")) keys[event.key]();
   else return;
   event.preventDefault();
 }
@@ -184,6 +299,12 @@ $("picker").addEventListener("change", () => open([...$("picker").files]).then((
 $("back").addEventListener("click", () => go(list.beside(-1)));
 $("forward").addEventListener("click", () => go(list.beside(1)));
 $("skip").addEventListener("click", skip);
+$("play").addEventListener("click", togglePlay);
+for (const of of ["room", "client"]) {
+  $(`${of}-back`).addEventListener("click", () => stepBeside(of, -1));
+  $(`${of}-forward`).addEventListener("click", () => stepBeside(of, 1));
+}
+$("verdict").addEventListener("click", () => $("invariants-title").focus());
 $("number").addEventListener("change", () => go(Math.max(1, Math.min(journal.rows.length, Math.trunc($("number").valueAsNumber) || 1))));
 $("slider").addEventListener("input", () => go($("slider").valueAsNumber));
 $("filter").addEventListener("input", () => filter($("filter").value));

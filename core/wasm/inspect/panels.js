@@ -1,6 +1,7 @@
 // What is told of one step: its frames, the state behind it, the differences without it.
 
 import { $, count, make } from "./dom.js";
+import { written } from "./filter.js";
 
 const SHOWN_MAX = 100;
 
@@ -14,7 +15,7 @@ export class Panels {
   // `pick` is told a filter, `go` a line.
   constructor(pick, go) {
     this.id = (conn) => make("button", { type: "button", class: "id", title: `Inputs of connection ${conn}`, onclick: () => pick(`conn:${conn}`) }, conn);
-    this.room = (room) => make("button", { type: "button", class: "id", title: `Inputs about ${room}`, onclick: () => pick(`room:${room}`) }, room);
+    this.room = (room) => make("button", { type: "button", class: "id", title: `Inputs about ${room}`, onclick: () => pick(written("room", room)) }, room);
     this.missed = (conn) => make("button", { type: "button", class: "id", title: `Messages of rooms that ${conn} did not get`, onclick: () => pick(`not-received-by:${conn}`) }, "not received");
     this.line = (line) => make("button", { type: "button", class: "id", onclick: () => go(line) }, `line ${line}`);
   }
@@ -51,6 +52,15 @@ export class Panels {
     const connections = some(state.connections, (one) => make("div", { class: "to" }, this.id(one.conn),
       make("span", {}, one.user ?? "anonymous"), make("span", { class: "dim" }, `since ${one.since} ms`), ...some(one.rooms, this.room), this.missed(one.conn)));
     $("state").replaceChildren(make("h3", {}, "Rooms"), ...rooms, make("h3", {}, "Connections"), ...connections);
+  }
+
+  /** What a check of the invariants found, or how far it is. */
+  checked({ count: broken, violations }, about) {
+    const more = broken > violations.length ? `, the first ${violations.length} of them here` : "";
+    $("invariants-about").textContent = `${about}${broken > 0 ? `: ${count(broken, "violation")}${more}` : ""}`;
+    $("violations").replaceChildren(...some(violations, ({ line, invariant, conn, room, text }) =>
+      make("li", { class: "to violation" }, this.line(line), make("b", {}, invariant), make("span", {}, text),
+        ...(conn ? [this.id(conn)] : []), ...(room ? [this.room(room)] : []))));
   }
 
   skipped({ count: differing, differences }, row) {

@@ -12,6 +12,8 @@ export class Row {
     this.text = text;
     // The connections that it reaches; `undefined` until the line is read.
     this.deliveries = undefined;
+    // Names of the invariants that do not hold behind it.
+    this.broken = [];
   }
 
   // Read when it is looked at: most lines never are.
@@ -22,40 +24,18 @@ export class Row {
 
 function fieldsOf(text) {
   const { at = 0, namespace = "", start, input } = parsed(text);
-  if (input === undefined) return { at, namespace, kind: start ? "start" : "open", conn: "", event: "", rooms: [] };
+  if (input === undefined) return { at, namespace, kind: start ? "start" : "open", conn: "", event: "", from: "", rooms: [] };
   const kind = typeof input === "string" ? input : Object.keys(input)[0];
   let body = input[kind] ?? {};
   if (typeof body !== "object") body = { conn: body };
   const said = (typeof body.text === "string" && parsed(body.text)) || {};
-  const rooms = [body.room, said.room, ...(body.audience?.rooms ?? [])];
-  return {
-    at, namespace, kind, isInput: true,
-    conn: String(body.conn ?? ""),
-    event: String(said.event ?? body.event ?? ""),
-    rooms: rooms.filter((room) => typeof room === "string"),
-  };
+  const rooms = [body.room, said.room, ...(body.audience?.rooms ?? [])].filter((room) => typeof room === "string");
+  const [conn, event] = [String(body.conn ?? ""), String(said.event ?? body.event ?? "")];
+  return { at, namespace, kind, isInput: true, conn, event, rooms, from: publisher({ kind, conn, event, rooms }) };
 }
 
-const MISSED = "not-received-by:";
-
-const words = (filter) => filter.trim().split(/\s+/).filter(Boolean);
-
-/** The connections that a filter asks about with `not-received-by:`. */
-export const askedAbout = (filter) => words(filter).filter((word) => word.startsWith(MISSED) && word !== MISSED).map((word) => word.slice(MISSED.length));
-
-/**
- * Words of a filter: `conn:`, `room:`, `event:` and `namespace:` are exact, others are looked for. `missed` has
- * a set of lines for each connection of `askedAbout`.
- */
-export function matcher(filter, missed) {
-  const fits = words(filter).map((word) => {
-    const lines = word.startsWith(MISSED) && missed.get(word.slice(MISSED.length));
-    if (lines) return (row) => lines.has(row.number);
-    const [, key, value] = /^(conn|room|event|namespace):(.+)$/.exec(word) ?? [];
-    if (key === "room") return (row) => row.fields.rooms.includes(value);
-    if (key) return (row) => row.fields[key] === value;
-    const low = word.toLowerCase();
-    return (row) => row.text.toLowerCase().includes(low);
-  });
-  return (row) => fits.every((fit) => fit(row));
+// A connection that publishes to a room, or `backend`; empty when the input publishes nothing.
+function publisher({ kind, conn, event, rooms }) {
+  if (kind.startsWith("send")) return "backend";
+  return kind === "text" && rooms.length > 0 && !event.startsWith("$") ? conn : "";
 }

@@ -1,9 +1,10 @@
 //! Journals, step by step: what each input led to, the state behind it, what would have been
-//! without it, and who did not get a message.
+//! without it, who did not get a message, and whether the invariants hold.
 
 mod comparison;
 mod difference;
 mod fault;
+mod invariants;
 mod lines;
 mod missed;
 mod output;
@@ -12,4 +13,7 @@ mod snapshots;
 mod state;
 mod stepper;
 
-pub use self::{comparison::Comparison, fault::InspectError, missed::Missed, stepper::Stepper};
+pub use self::{
+    comparison::Comparison, fault::InspectError, invariants::Invariants, missed::Missed,
+    stepper::Stepper,
+};

@@ -2,7 +2,7 @@
 
 use wasm_bindgen::prelude::*;
 
-use crate::inspect::{Comparison, InspectError, Missed, Stepper};
+use crate::inspect::{Comparison, InspectError, Invariants, Missed, Stepper};
 
 /// A journal; see [`Stepper`].
 #[wasm_bindgen(js_name = Stepper)]
@@ -18,6 +18,11 @@ pub struct ExportedComparison(Comparison);
 #[wasm_bindgen(js_name = Missed)]
 #[derive(Debug)]
 pub struct ExportedMissed(Missed);
+
+/// See [`Invariants`].
+#[wasm_bindgen(js_name = Invariants)]
+#[derive(Debug)]
+pub struct ExportedInvariants(Invariants);
 
 #[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
 fn thrown(fault: InspectError) -> JsValue {
@@ -63,6 +68,11 @@ impl ExportedStepper {
         self.0.state(line).map_err(thrown)
     }
 
+    /// [`Stepper::replayed`].
+    pub fn replayed(&self) -> usize {
+        self.0.replayed()
+    }
+
     /// [`Stepper::skip`].
     pub fn skip(&mut self, line: usize) -> Result<ExportedComparison, JsValue> {
         self.0.skip(line).map(ExportedComparison).map_err(thrown)
@@ -71,6 +81,11 @@ impl ExportedStepper {
     /// [`Stepper::missed`].
     pub fn missed(&self, conn: &str) -> Result<ExportedMissed, JsValue> {
         self.0.missed(conn).map(ExportedMissed).map_err(thrown)
+    }
+
+    /// [`Stepper::invariants`].
+    pub fn invariants(&self) -> ExportedInvariants {
+        ExportedInvariants(self.0.invariants())
     }
 }
 
@@ -107,5 +122,23 @@ impl ExportedMissed {
     /// [`Missed::take`].
     pub fn take(&mut self) -> Vec<u32> {
         self.0.take()
+    }
+}
+
+#[wasm_bindgen(js_class = Invariants)]
+impl ExportedInvariants {
+    /// [`Invariants::read`].
+    pub fn read(&mut self, lines_max: usize) -> Result<bool, JsValue> {
+        self.0.read(lines_max).map_err(thrown)
+    }
+
+    /// [`Invariants::at`].
+    pub fn at(&self) -> usize {
+        self.0.at()
+    }
+
+    /// [`Invariants::violations`].
+    pub fn violations(&self) -> String {
+        self.0.violations()
     }
 }

@@ -32,7 +32,7 @@ mod exports;
 mod inspect_exports;
 
 pub use self::{
-    inspect::{Comparison, InspectError, Missed, Stepper},
+    inspect::{Comparison, InspectError, Invariants, Missed, Stepper},
     layout::Layout,
     namespace::Namespace,
     options::OptionsError,

@@ -7,6 +7,7 @@ use roomcast_core::journal::{Record, Replay};
 use super::{
     comparison::Comparison,
     fault::InspectError,
+    invariants::Invariants,
     lines::Lines,
     missed::Missed,
     output::{self, Output, json},
@@ -29,6 +30,8 @@ pub struct Stepper {
     front: Player,
     /// Behind the line that was looked at last.
     look: Player,
+    /// Lines that the last jump played again.
+    replayed: usize,
     /// Connections that each line reaches, of those that were read.
     deliveries: Vec<u32>,
 }
@@ -45,6 +48,7 @@ impl Stepper {
             snapshots: Snapshots::new(),
             front: Player::new(&lines, 0, Replay::new()),
             look: Player::new(&lines, 0, Replay::new()),
+            replayed: 0,
             deliveries: Vec::new(),
             end: lines.len(),
             lines,
@@ -148,11 +152,23 @@ impl Stepper {
         Missed::new(&self.lines, self.end, conn)
     }
 
+    /// A check of the invariants that begins at the first line.
+    pub fn invariants(&self) -> Invariants {
+        Invariants::new(&self.lines, self.end)
+    }
+
+    /// Lines that the last jump played, from where the one before led to or from a snapshot. One
+    /// to where it is already counts for none.
+    pub const fn replayed(&self) -> usize {
+        self.replayed
+    }
+
     /// Plays up to this line, from where it is or from a snapshot.
     fn go(&mut self, line: usize) -> Result<(), InspectError> {
         self.lines.check(line)?;
         self.read_to(line)?;
         if line == self.look.at {
+            self.replayed = 0;
             return Ok(());
         }
         // Its commands are wanted as well, so it is played itself.
@@ -160,6 +176,7 @@ impl Stepper {
         if self.look.at >= line || self.look.at < from {
             self.look = Player::new(&self.lines, from, snapshot.clone());
         }
+        self.replayed = line - self.look.at;
         while self.look.at < line {
             self.look.play()?;
         }
@@ -212,6 +229,25 @@ mod tests {
             assert_eq!(jumping.step(line).expect("a line"), expected, "{line}");
             assert_eq!(jumping.state(line), stepping.state(line), "{line}");
         }
+    }
+
+    #[test]
+    fn a_jump_plays_no_more_lines_than_are_between_snapshots() {
+        let text = journal(10_000);
+        let lines = text.lines().count();
+        let mut stepper = open(&text);
+        stepper.read(usize::MAX).expect("a journal");
+        let mut most = 0;
+        for line in (1..=lines).rev().step_by(83) {
+            stepper.step(line).expect("a line");
+            most = most.max(stepper.replayed());
+        }
+        assert!((200..=STRIDE).contains(&most), "{most}");
+        stepper.step(lines - 1).expect("a line");
+        stepper.step(lines).expect("a line");
+        assert_eq!(stepper.replayed(), 1);
+        stepper.state(lines).expect("a line");
+        assert_eq!(stepper.replayed(), 0);
     }
 
     #[test]

@@ -1,0 +1,115 @@
+//! A room, by the frames of its members.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use roomcast_core::{ConnId, room::Position};
+
+use super::{envelope::Since, violation::Violations};
+
+/// Messages that are remembered of a room: more than a join gives back.
+const LOGGED_MAX: usize = 1024;
+
+/// A room.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    pub(super) members: BTreeSet<ConnId>,
+    /// The last notice about each user: `$joined` or not, and its line.
+    present: BTreeMap<String, (bool, usize)>,
+    position: Option<Position<'static>>,
+    log: VecDeque<Logged>,
+}
+
+/// A message that has an offset.
+#[derive(Debug)]
+struct Logged {
+    offset: u64,
+    from: Option<ConnId>,
+    /// True when it was for every member but its publisher.
+    is_for_all: bool,
+}
+
+impl Room {
+    /// Forgets who is present: notices may have been left out.
+    pub(super) fn forget_present(&mut self) {
+        self.present.clear();
+    }
+
+    /// Forgets the position: messages were sent that the journal does not name.
+    pub(super) fn forget_position(&mut self) {
+        self.position = None;
+        self.log.clear();
+    }
+
+    /// Takes a notice of somebody who came or went. `since` has the beginnings of the memberships
+    /// of its recipients. The same twice is a violation for those who got both.
+    pub(super) fn told(
+        &mut self,
+        (name, joined): (String, bool),
+        since: &[(ConnId, usize)],
+        room: &str,
+        violations: &mut Violations,
+    ) {
+        let line = violations.line();
+        if let Some((before, at)) = self.present.insert(name.clone(), (joined, line))
+            && before == joined
+            && let Some((conn, _)) = since.iter().find(|(_, since)| *since < at)
+        {
+            let event = if joined { "$joined" } else { "$left" };
+            let text = format!("`{event}` of `{}` comes twice", name.trim_end());
+            violations.add("I35", (Some(*conn), room), text);
+        }
+    }
+
+    /// Takes the position behind an input that publishes at most one message to the room.
+    pub(super) fn moved(
+        &mut self,
+        position: Position<'_>,
+        room: &str,
+        (from, is_for_all): (Option<ConnId>, bool),
+        violations: &mut Violations,
+    ) {
+        let known = self.position.as_ref();
+        let known = known.filter(|known| known.epoch == position.epoch);
+        if known.is_none() {
+            self.log.clear();
+        }
+        if let Some(known) = known {
+            let (before, after) = (known.offset, position.offset);
+            if after == before {
+                return;
+            }
+            if after != before + 1 {
+                let text = format!("the offset goes from {before} to {after}");
+                violations.add("I28", (None, room), text);
+            }
+            self.log.push_back(Logged {
+                offset: after,
+                from,
+                is_for_all,
+            });
+            if self.log.len() > LOGGED_MAX {
+                self.log.pop_front();
+            }
+        }
+        self.position = Some(position.into_owned());
+    }
+
+    /// Offsets of the messages that a client must get from a position to another, as far as they
+    /// are remembered.
+    pub(super) fn due(&self, conn: ConnId, since: &Since, epoch: &str, to: u64) -> Vec<u64> {
+        if self
+            .position
+            .as_ref()
+            .is_none_or(|known| known.epoch != epoch)
+        {
+            return Vec::new();
+        }
+        let own = |from: ConnId| from == conn || since.conns.contains(&from);
+        let missed = self.log.iter().filter(|logged| {
+            (since.offset + 1..=to).contains(&logged.offset)
+                && logged.is_for_all
+                && !logged.from.is_some_and(own)
+        });
+        missed.map(|logged| logged.offset).collect()
+    }
+}
