@@ -26,7 +26,7 @@ function wordOf(piece) {
 }
 
 /** A word as it is typed. */
-export const written = (key, value) => `${key}:${/[\s"]/.test(value) || value === "" ? `"${value}"` : value}`;
+export const written = (key, value) => `${key}:${/\s/.test(value) || value === "" ? `"${value}"` : value}`;
 
 export class Filter {
   /** Throws when a word is none. */

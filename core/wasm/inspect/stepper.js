@@ -88,6 +88,95 @@ export class Comparison {
 if (Symbol.dispose) Comparison.prototype[Symbol.dispose] = Comparison.prototype.free;
 
 /**
+ * See [`Invariants`].
+ */
+export class Invariants {
+    static __wrap(ptr) {
+        const obj = Object.create(Invariants.prototype);
+        obj.__wbg_ptr = ptr;
+        Object.defineProperty(obj, '__wbg_inst', { value: __wbg_instance_id, writable: true });
+
+        InvariantsFinalization.register(obj, { ptr, instance: __wbg_instance_id }, obj);
+        return obj;
+    }
+    __destroy_into_raw() {
+        const ptr = this.__wbg_ptr;
+        this.__wbg_ptr = 0;
+        InvariantsFinalization.unregister(this);
+        return ptr;
+    }
+    free() {
+        const ptr = this.__destroy_into_raw();
+        __wbg_call_guard();
+        wasm.__wbg_invariants_free(ptr, 0);
+
+    }
+    /**
+     * [`Invariants::at`].
+     * @returns {number}
+     */
+    at() {
+        if (this.__wbg_inst !== undefined && this.__wbg_inst !== __wbg_instance_id) {
+            throw new Error('Invalid stale object from previous Wasm instance');
+        }
+        let ret;
+        __wbg_call_guard();
+        ret = wasm.invariants_at(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * [`Invariants::read`].
+     * @param {number} lines_max
+     * @returns {boolean}
+     */
+    read(lines_max) {
+        try {
+            if (this.__wbg_inst !== undefined && this.__wbg_inst !== __wbg_instance_id) {
+                throw new Error('Invalid stale object from previous Wasm instance');
+            }
+            const retptr = wasm.__wbindgen_add_to_stack_pointer(-16) >>> 0;
+            __wbg_call_guard();
+            wasm.invariants_read(retptr, this.__wbg_ptr, lines_max);
+            var r0 = getDataViewMemory0().getInt32(retptr + 4 * 0, true);
+            var r1 = getDataViewMemory0().getInt32(retptr + 4 * 1, true);
+            var r2 = getDataViewMemory0().getInt32(retptr + 4 * 2, true);
+            if (r2) {
+                throw takeFromExternrefTable0(r1);
+            }
+            return r0 !== 0;
+        } finally {
+            wasm.__wbindgen_add_to_stack_pointer(16);
+        }
+    }
+    /**
+     * [`Invariants::violations`].
+     * @returns {string}
+     */
+    violations() {
+        let deferred1_0;
+        let deferred1_1;
+        try {
+            if (this.__wbg_inst !== undefined && this.__wbg_inst !== __wbg_instance_id) {
+                throw new Error('Invalid stale object from previous Wasm instance');
+            }
+            const retptr = wasm.__wbindgen_add_to_stack_pointer(-16) >>> 0;
+            __wbg_call_guard();
+            wasm.invariants_violations(retptr, this.__wbg_ptr);
+            var r0 = getDataViewMemory0().getInt32(retptr + 4 * 0, true);
+            var r1 = getDataViewMemory0().getInt32(retptr + 4 * 1, true);
+            deferred1_0 = r0;
+            deferred1_1 = r1;
+            return getStringFromWasm0(r0, r1);
+        } finally {
+            wasm.__wbindgen_add_to_stack_pointer(16);
+            __wbg_call_guard();
+            wasm.__wbindgen_export(deferred1_0, deferred1_1, 1);
+        }
+    }
+}
+if (Symbol.dispose) Invariants.prototype[Symbol.dispose] = Invariants.prototype.free;
+
+/**
  * See [`Missed`].
  */
 export class Missed {
@@ -224,6 +313,19 @@ export class Stepper {
         }
     }
     /**
+     * [`Stepper::invariants`].
+     * @returns {Invariants}
+     */
+    invariants() {
+        if (this.__wbg_inst !== undefined && this.__wbg_inst !== __wbg_instance_id) {
+            throw new Error('Invalid stale object from previous Wasm instance');
+        }
+        let ret;
+        __wbg_call_guard();
+        ret = wasm.stepper_invariants(this.__wbg_ptr);
+        return Invariants.__wrap(ret);
+    }
+    /**
      * [`Stepper::lines`].
      * @returns {number}
      */
@@ -310,6 +412,19 @@ export class Stepper {
         } finally {
             wasm.__wbindgen_add_to_stack_pointer(16);
         }
+    }
+    /**
+     * [`Stepper::replayed`].
+     * @returns {number}
+     */
+    replayed() {
+        if (this.__wbg_inst !== undefined && this.__wbg_inst !== __wbg_instance_id) {
+            throw new Error('Invalid stale object from previous Wasm instance');
+        }
+        let ret;
+        __wbg_call_guard();
+        ret = wasm.stepper_replayed(this.__wbg_ptr);
+        return ret >>> 0;
     }
     /**
      * [`Stepper::skip`].
@@ -457,6 +572,11 @@ const ComparisonFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(({ ptr, instance }) => {
     if (instance === __wbg_instance_id) wasm.__wbg_comparison_free(ptr, 1);
+});
+const InvariantsFinalization = (typeof FinalizationRegistry === 'undefined')
+    ? { register: () => {}, unregister: () => {} }
+    : new FinalizationRegistry(({ ptr, instance }) => {
+    if (instance === __wbg_instance_id) wasm.__wbg_invariants_free(ptr, 1);
 });
 const MissedFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }

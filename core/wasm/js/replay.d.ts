@@ -26,6 +26,15 @@ export interface Difference {
   without: string[];
 }
 
+/** A statement of docs/invariants.md that does not hold behind a line, by its name there. `room` is empty for none. */
+export interface Violation {
+  line: number;
+  invariant: string;
+  conn: ConnId | null;
+  room: string;
+  text: string;
+}
+
 /**
  * A journal, step by step. Lines are counted from 1. A method throws an `Error` for a line that there is not, or
  * that is none of a journal; and for a namespace with an application, whose answers are not in the journal.
@@ -50,6 +59,8 @@ export class Replay {
   skip(line: number): { count: number; differences: Difference[] };
   /** The lines that publish messages of others to rooms, while a connection is there and gets none of them. */
   missed(conn: ConnId): number[];
+  /** The invariants that do not hold in the journal. `count` is of all, and the first 500 are told. */
+  violations(): { count: number; violations: Violation[] };
   /** Frees the memory. The replay is of no use then. */
   close(): void;
 }

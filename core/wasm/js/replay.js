@@ -54,23 +54,24 @@ export class Replay {
   }
 
   skip(line) {
-    return told(() => {
-      const comparison = this.#stepper.skip(line);
-      try {
-        comparison.read(this.lines);
-        return JSON.parse(comparison.differences());
-      } finally {
-        comparison.free();
-      }
-    });
+    return this.#read(() => this.#stepper.skip(line), (comparison) => JSON.parse(comparison.differences()));
   }
 
   missed(conn) {
+    return this.#read(() => this.#stepper.missed(String(conn)), (search) => [...search.take()]);
+  }
+
+  violations() {
+    return this.#read(() => this.#stepper.invariants(), (invariants) => JSON.parse(invariants.violations()));
+  }
+
+  // What a search says at the end of the journal.
+  #read(begin, take) {
     return told(() => {
-      const search = this.#stepper.missed(String(conn));
+      const search = begin();
       try {
         search.read(this.lines);
-        return [...search.take()];
+        return take(search);
       } finally {
         search.free();
       }

@@ -57,8 +57,19 @@ for (const name of names.filter((name) => name !== "application")) {
     // And backwards, where each line is a jump.
     for (let line = lines; line > 0; line -= 97) {
       assert.deepEqual(JSON.parse(stepper.step(line)).map((output) => printed(line, output)), steps[line - 1]);
+      assert(stepper.replayed() <= 256, `${stepper.replayed()} lines`);
     }
     stepper.free();
+  });
+}
+
+for (const name of names.filter((name) => name !== "application")) {
+  test(`the invariants hold in the journal ${name}`, () => {
+    const stepper = new Stepper(journal(name));
+    const invariants = stepper.invariants();
+    while (!invariants.read(100)) assert(invariants.at() < stepper.lines());
+    assert.equal(invariants.at(), stepper.lines());
+    assert.deepEqual(JSON.parse(invariants.violations()), { count: 0, violations: [] });
   });
 }
 

@@ -40,6 +40,12 @@ test("a connection that is there misses what only others get", async () => {
   for (const line of lines) assert(!replay.step(line).some(({ to, frame }) => to?.includes(conn) && !/"event":"\$/.test(frame)));
 });
 
+test("the invariants hold in a journal", async () => {
+  const replay = await Replay.open(bytes);
+  assert.deepEqual(replay.violations(), { count: 0, violations: [] });
+  replay.close();
+});
+
 test("what cannot be replayed is refused in words", async () => {
   assert.throws(() => Replay.prototype.step.call({}, 1), TypeError);
   await assert.rejects(Replay.open(""), /^Error: not a journal: it has no line$/);

@@ -32,6 +32,6 @@ const replay = await Replay.open(new Uint8Array());
 for (const output of replay.step(replay.lines)) if (output.kind === "close") console.log(output.code);
 const missed: number[] = replay.missed(replay.state(1)?.connections[0]?.conn ?? "0");
 const frames: string[] = replay.skip(missed[0]).differences[0].without;
-sockets[0].send(frames[0]);
+sockets[0].send(frames[0] + replay.violations().violations[0].invariant);
 // @ts-expect-error: a namespace without a way to send.
 new Namespace({ close: () => {} });

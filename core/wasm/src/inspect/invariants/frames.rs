@@ -144,6 +144,10 @@ impl Watch {
             // Rights that end take a member out; a refused request changes nothing.
             "$leave" if !is_refused || turn.conn != Some(conn) || turn.event != "$leave" => {
                 self.left(conn, room);
+                // Others may not be told any more who comes.
+                if let Some(known) = self.rooms.get_mut(room).filter(|_| is_refused) {
+                    known.forget_present();
+                }
             }
             event if !event.starts_with('$') && turn.conn == Some(conn) => {
                 turn.may_be_silent |= is_refused;

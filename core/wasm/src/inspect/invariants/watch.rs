@@ -166,14 +166,19 @@ impl Watch {
                 violations.add("I15", (Some(*conn), ""), text);
             }
         }
-        let was_sent = !turn.heard.is_empty() || turn.reached.is_some_and(|reached| reached > 0);
+        // It was closed in place of an answer.
+        let is_gone = turn
+            .conn
+            .is_some_and(|conn| !self.clients.contains_key(&conn));
+        let may_be_silent = turn.may_be_silent || is_gone;
+        let is_due = !(turn.heard.is_empty() && may_be_silent);
         let names_users = match publish {
             Publish::Client { .. } => false,
             Publish::Backend(audience) => !audience.except_users.is_empty(),
         };
         if let Some(room) = turn.room() {
             let members = self.rooms.get(room).map(|room| &room.members);
-            if (was_sent || !turn.may_be_silent) && !names_users {
+            if is_due && !names_users {
                 for conn in members.into_iter().flatten() {
                     if !turn.heard.contains(conn) && !is_excepted(conn) {
                         let text = "a member did not get the message";
@@ -181,7 +186,7 @@ impl Watch {
                     }
                 }
             }
-            if let Some(reached) = turn.reached.filter(|_| was_sent && !turn.may_be_silent)
+            if let Some(reached) = turn.reached.filter(|_| !may_be_silent)
                 && reached != turn.heard.len()
             {
                 let text = format!("it reached {}, not {reached}", turn.heard.len());
