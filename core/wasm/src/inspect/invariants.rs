@@ -40,7 +40,7 @@ pub struct Invariants {
     out: Outbox,
     at: usize,
     end: usize,
-    watches: BTreeMap<String, Watch>,
+    namespaces: BTreeMap<String, Watch>,
     violations: Violations,
 }
 
@@ -52,7 +52,7 @@ impl Invariants {
             out: Outbox::new(),
             at: 0,
             end,
-            watches: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
             violations: Violations::default(),
         }
     }
@@ -89,14 +89,14 @@ impl Invariants {
         apply(&mut self.replay, entry, line, &mut self.out)?;
         match &entry.record {
             // The first part of a run begins without any namespace.
-            Record::Start(start) if start.part == 1 => self.watches.clear(),
+            Record::Start(start) if start.part == 1 => self.namespaces.clear(),
             Record::Open(_) => {
                 let namespace = entry.namespace.to_string();
-                self.watches.insert(namespace, Watch::default());
+                self.namespaces.insert(namespace, Watch::default());
             }
             Record::Input(input) => {
                 let hub = self.replay.hub(&entry.namespace);
-                let watch = self.watches.get_mut(&*entry.namespace);
+                let watch = self.namespaces.get_mut(&*entry.namespace);
                 if let Some((watch, hub)) = watch.zip(hub) {
                     let outputs: Vec<_> = Output::all(&self.out).collect();
                     let applied = Applied { input, conn, hub };
@@ -111,7 +111,7 @@ impl Invariants {
     fn check_tables(&mut self) {
         for (namespace, hub) in self.replay.hubs() {
             tables::check(hub, &mut self.violations);
-            if let Some(watch) = self.watches.get(namespace) {
+            if let Some(watch) = self.namespaces.get(namespace) {
                 for info in hub.connections() {
                     let rooms = hub.rooms_of(info.id);
                     watch.check_rooms(info.id, rooms, &mut self.violations);

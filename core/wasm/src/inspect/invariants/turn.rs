@@ -1,4 +1,4 @@
-//! An input, and what is seen of it while its frames are looked at.
+//! An input, and its results while its frames are checked.
 
 use std::collections::BTreeSet;
 
@@ -18,13 +18,13 @@ pub(super) struct Applied<'a> {
 /// A message that an input publishes.
 #[derive(Debug)]
 pub(super) enum Publish<'a> {
-    /// Of a client to a room.
+    /// A client publishes to a room.
     Client { room: String, echo: Option<bool> },
-    /// Of a backend.
+    /// A backend sends.
     Backend(&'a Audience),
 }
 
-/// What an input asks for, and what came of it so far.
+/// The requests of an input, and their results so far.
 #[derive(Debug, Default)]
 pub(super) struct Turn<'a> {
     pub(super) conn: Option<ConnId>,
@@ -49,7 +49,7 @@ pub(super) struct Turn<'a> {
 
 /// The connection that an input is about.
 #[allow(clippy::wildcard_enum_match_arm)] // the others are about none
-pub(in crate::inspect) fn conn_of(input: &Input<'_>) -> Option<ConnId> {
+pub(super) fn conn_of(input: &Input<'_>) -> Option<ConnId> {
     match input {
         Input::Text { conn, .. }
         | Input::Authenticate { conn, .. }
@@ -74,7 +74,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The turn of a client's message, `None` when it cannot be read.
+    /// The turn of a client's message, without one when it cannot be read.
     pub(super) fn request(conn: ConnId, request: Option<&Request<'_>>, is_waiting: bool) -> Self {
         let Some(request) = request else {
             return Self {
