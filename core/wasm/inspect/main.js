@@ -157,7 +157,7 @@ function beside(of, by, about = subject(of)) {
 function subjects() {
   for (const of of ["room", "client"]) {
     const about = subject(of);
-    $(of).textContent = about ?? of;
+    $(of).textContent = $(of).title = about ?? of;
     $(of).classList.toggle("dim", about === undefined);
     for (const [by, name, which] of [[-1, "back", "Previous"], [1, "forward", "Next"]]) {
       const button = $(`${of}-${name}`);
