@@ -14,7 +14,7 @@ mod watch;
 use std::{collections::BTreeMap, rc::Rc};
 
 use roomcast_core::{
-    Outbox,
+    ConnId, Outbox,
     journal::{Entry, Record, Replay},
 };
 
@@ -78,32 +78,29 @@ impl Invariants {
 
     fn line(&mut self, line: usize, entry: &Entry<'_>) -> Result<(), InspectError> {
         self.violations.begin(line);
-        let conn = match &entry.record {
-            Record::Input(input) => conn_of(input).filter(|conn| {
-                let hub = self.replay.hub(&entry.namespace);
-                hub.is_some_and(|hub| hub.connection(*conn).is_some())
-            }),
-            _ => None,
-        };
         self.out.clear();
-        apply(&mut self.replay, entry, line, &mut self.out)?;
-        match &entry.record {
-            // The first part of a run begins without any namespace.
-            Record::Start(start) if start.part == 1 => self.namespaces.clear(),
-            Record::Open(_) => {
-                let namespace = entry.namespace.to_string();
-                self.namespaces.insert(namespace, Watch::default());
-            }
-            Record::Input(input) => {
-                let hub = self.replay.hub(&entry.namespace);
-                let watch = self.namespaces.get_mut(&*entry.namespace);
-                if let Some((watch, hub)) = watch.zip(hub) {
-                    let outputs: Vec<_> = Output::all(&self.out).collect();
-                    let applied = Applied { input, conn, hub };
-                    watch.step(&applied, &outputs, &mut self.violations);
+        let Record::Input(input) = &entry.record else {
+            match &entry.record {
+                // The first part of a run begins without any namespace.
+                Record::Start(start) if start.part == 1 => self.namespaces.clear(),
+                Record::Open(_) => {
+                    let namespace = entry.namespace.to_string();
+                    self.namespaces.insert(namespace, Watch::default());
                 }
+                Record::Start(_) | Record::Input(_) | _ => {}
             }
-            _ => {}
+            return apply(&mut self.replay, entry, line, &mut self.out);
+        };
+        let hub = self.replay.hub(&entry.namespace);
+        let is_alive = |conn: &ConnId| hub.is_some_and(|hub| hub.connection(*conn).is_some());
+        let conn = conn_of(input).filter(is_alive);
+        apply(&mut self.replay, entry, line, &mut self.out)?;
+        let hub = self.replay.hub(&entry.namespace);
+        let watch = self.namespaces.get_mut(&*entry.namespace);
+        if let Some((watch, hub)) = watch.zip(hub) {
+            let outputs: Vec<_> = Output::all(&self.out).collect();
+            let applied = Applied { input, conn, hub };
+            watch.step(&applied, &outputs, &mut self.violations);
         }
         Ok(())
     }

@@ -81,14 +81,12 @@ fn planted(line: usize, plant: impl Fn(&mut Vec<Planted>)) -> Vec<String> {
             let hub = replay.hub("n");
             hub.is_some_and(|hub| hub.connection(*conn).is_some())
         };
-        let conn = match &entry.record {
-            Record::Input(input) => conn_of(input).filter(alive),
-            _ => None,
-        };
-        replay.apply(&entry, &mut out).expect(text);
         let Record::Input(input) = &entry.record else {
+            replay.apply(&entry, &mut out).expect(text);
             continue;
         };
+        let conn = conn_of(input).filter(alive);
+        replay.apply(&entry, &mut out).expect(text);
         let outputs = Output::all(&out).map(|output| match output {
             Output::Send { to, frame, .. } => Planted::Send(to.to_vec(), frame.into_owned()),
             Output::Close { conn, .. } | Output::Ping { conn } => Planted::Close(conn),
@@ -164,10 +162,10 @@ fn each_planted_violation_is_seen_where_it_is() {
     let plants: &[(&str, usize, Plant)] = &[
         ("I1", 6, |outputs| drop_frames(outputs, "epoch")),
         ("I5", 5, |outputs| {
-            texts(outputs, "\"already\":false", "\"already\":true")
+            texts(outputs, "\"already\":false", "\"already\":true");
         }),
         ("I10", 11, |outputs| {
-            to(outputs, "from", |to| to.push(id(B)))
+            to(outputs, "from", |to| to.push(id(B)));
         }),
         ("I10", 14, |outputs| {
             outputs.push(Planted::Send(
@@ -176,34 +174,34 @@ fn each_planted_violation_is_seen_where_it_is() {
             ));
         }),
         ("I12", 9, |outputs| {
-            texts(outputs, "\"offset\":2", "\"offset\":1")
+            texts(outputs, "\"offset\":2", "\"offset\":1");
         }),
         ("I13", 8, |outputs| {
-            to(outputs, "from", |to| to.retain(|conn| *conn != id(C)))
+            to(outputs, "from", |to| to.retain(|conn| *conn != id(C)));
         }),
         ("I13", 9, |outputs| drop_frames(outputs, "from")),
         ("I13", 13, |outputs| drop_frames(outputs, "\"e\"")),
         ("I13", 8, |outputs| {
-            texts(outputs, "\"reached\":2", "\"reached\":3")
+            texts(outputs, "\"reached\":2", "\"reached\":3");
         }),
         ("I14", 9, |outputs| to(outputs, "from", |to| to.push(id(B)))),
         ("I15", 13, |outputs| {
-            to(outputs, "\"e\"", |to| to.push(id(C)))
+            to(outputs, "\"e\"", |to| to.push(id(C)));
         }),
         ("I17", 8, |outputs| {
-            to(outputs, "\"id\":2", |to| to.push(id(A)))
+            to(outputs, "\"id\":2", |to| to.push(id(A)));
         }),
         ("I17", 8, |outputs| texts(outputs, "\"id\":2", "\"id\":3")),
         ("I25", 15, |outputs| {
-            to(outputs, "from", |to| to.push(id(C)))
+            to(outputs, "from", |to| to.push(id(C)));
         }),
         ("I25", 17, |outputs| outputs.push(Planted::Close(id(B)))),
         ("I28", 9, |outputs| {
-            texts(outputs, "\"offset\":2", "\"offset\":7")
+            texts(outputs, "\"offset\":2", "\"offset\":7");
         }),
         ("I30", 12, |outputs| drop_frames(outputs, "from")),
         ("I30", 12, |outputs| {
-            texts(outputs, "\"offset\":3,\"data", "\"offset\":2,\"data")
+            texts(outputs, "\"offset\":3,\"data", "\"offset\":2,\"data");
         }),
         ("I30", 12, |outputs| {
             texts(outputs, "\"missed\":1", "\"missed\":0");
