@@ -44,7 +44,8 @@ fn the_javascript_client_renews_its_tokens_of_the_worker() {
     check("clients", "node", &["client_tokens.mjs", &url]);
 }
 
-/// The scripts of faults against the worker, whose object is evicted meanwhile.
+/// As many scripts of faults against the worker, whose object is evicted meanwhile: more of them at
+/// one time keep it from being idle, and an object that is not idle is not evicted.
 #[test]
 fn the_javascript_client_survives_broken_lines_to_the_worker() {
     // The same policies as in the script.
@@ -57,8 +58,12 @@ fn the_javascript_client_survives_broken_lines_to_the_worker() {
         let args = ["client_faults.mjs", port, scripts, first, &evict];
         check("clients", "node", &args);
     };
-    faults("50", "1", Sockets::Hibernate);
-    faults("10", "51", Sockets::Close);
+    for first in ["1", "51", "101"] {
+        faults("50", first, Sockets::Hibernate);
+    }
+    for first in ["151", "161", "171", "181", "191"] {
+        faults("10", first, Sockets::Close);
+    }
     assert_eq!(edge.log(), [""; 0]);
 }
 
