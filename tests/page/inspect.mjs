@@ -44,7 +44,7 @@ const took = async (page) => (await page.getByTestId("status").textContent()).tr
 const at = (page, number) => page.locator(`#line-${number}[aria-selected="true"]`).waitFor();
 const says = (page, text) => page.getByTestId("status").getByText(text).waitFor();
 
-/** What an action took, which plays few lines again however long the journal is. */
+/** Prints the time of an action, which plays few lines again however long the journal is. */
 async function quick(page, linesMax = REPLAYED_LINES_MAX) {
   const text = await took(page);
   const [, lines] = /, (\d+) lines? replayed in/.exec(text) ?? [];
@@ -237,7 +237,7 @@ async function reach(page, name) {
   assert.fail(`Tab does not reach ${name}`);
 }
 
-/** What cannot be read or reached. */
+/** Checks that all can be read and reached. */
 async function look(page, width, label) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(wide <= width, `${wide} pixels are wider than ${width}`);

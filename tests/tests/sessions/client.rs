@@ -44,8 +44,8 @@ fn the_javascript_client_renews_its_tokens_of_the_worker() {
     check("clients", "node", &["client_tokens.mjs", &url]);
 }
 
-/// As many scripts of faults against the worker, whose object is evicted meanwhile: more of them at
-/// one time keep it from being idle, and an object that is not idle is not evicted.
+/// The same against the worker, whose object is evicted meanwhile. More scripts at one time would
+/// keep it busy, and a busy object is not evicted.
 #[test]
 fn the_javascript_client_survives_broken_lines_to_the_worker() {
     // The same policies as in the script.

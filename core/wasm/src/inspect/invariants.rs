@@ -25,7 +25,7 @@ use self::{
 };
 use super::{fault::InspectError, lines::Lines, output::Output, output::json, player::apply};
 
-/// Lines from one look at the tables of all hubs to the next.
+/// Lines from one check of the tables of all hubs to the next.
 const TABLES_LINES: usize = 256;
 
 /// A check of each input by the frames that follow from it: the order of messages, their

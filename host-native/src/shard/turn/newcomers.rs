@@ -18,7 +18,7 @@ use tokio::{sync::Notify, task::yield_now};
 /// beside long turns.
 const STEPS: usize = 2;
 
-/// What one newcomer does when it is called, in steps: much of HTTP takes some 30 µs, a part of a TLS
+/// The work of a newcomer that is called, in steps: HTTP takes some 30 µs, a part of a TLS
 /// handshake four times as much and more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cost {
