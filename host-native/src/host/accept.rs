@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     fmt::Display,
     io,
-    net::IpAddr,
+    net::SocketAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
@@ -100,9 +100,9 @@ pub(crate) async fn accept_admin(shard: &Rc<Shard>, listener: TcpListener) {
 }
 
 /// A listener that cannot say where it is counts as open to the network.
-fn address(listener: &TcpListener) -> IpAddr {
-    let address = listener.local_addr();
-    address.map_or(IpAddr::from([0; 4]), |address| address.ip())
+fn address(listener: &TcpListener) -> SocketAddr {
+    let everywhere = SocketAddr::from(([0; 4], 0));
+    listener.local_addr().unwrap_or(everywhere)
 }
 
 /// Says that it cannot accept, but not again and again.

@@ -11,7 +11,7 @@ use self::owner::Owner;
 /// A listener, as far as the rules need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entrance {
-    pub(crate) address: IpAddr,
+    pub(crate) address: SocketAddr,
     /// True when the API, the metrics and the page are on another listener.
     pub(crate) admin_elsewhere: bool,
     /// True when it speaks TLS, where there is a certificate.
@@ -38,7 +38,12 @@ impl Peer {
     pub(crate) fn of(stream: &TcpStream, peer: SocketAddr, entrance: Entrance) -> Self {
         let mut it = Self::new(peer, entrance);
         if it.address.is_loopback() {
-            it.ends = stream.local_addr().ok().map(|here| (peer, here));
+            // A listener on one address is the end of all its connections: no need to ask.
+            let here = match entrance.address {
+                every if every.ip().is_unspecified() => stream.local_addr().ok(),
+                one => Some(one),
+            };
+            it.ends = here.map(|here| (peer, here));
         }
         it
     }
@@ -58,7 +63,7 @@ impl Peer {
         Self {
             ends: None,
             address: peer.ip().to_canonical(),
-            loopback_listener: entrance.address.to_canonical().is_loopback(),
+            loopback_listener: entrance.address.ip().to_canonical().is_loopback(),
             admin_elsewhere: entrance.admin_elsewhere,
             tls: entrance.tls,
         }
@@ -74,7 +79,7 @@ mod tests {
         let peer = |address: &str, listener: &str| {
             let peer = SocketAddr::new(address.parse().expect("an address"), 1);
             let entrance = Entrance {
-                address: listener.parse().expect("an address"),
+                address: SocketAddr::new(listener.parse().expect("an address"), 1),
                 admin_elsewhere: false,
                 tls: true,
             };

@@ -34,10 +34,13 @@ pub(super) fn tell(shard: &Shard, peer: Peer, problem: &Problem, head: &Request<
 /// that ends the API without a key.
 pub(super) fn look_for_proxy(shard: &Shard, head: &Request<'_, Fields<'_>>) {
     let shared = &shard.shared;
+    if shared.proxied.load(Relaxed) {
+        return;
+    }
     let Some(sign) = head.proxy_sign() else {
         return;
     };
-    if shared.proxied.load(Relaxed) || shared.proxied.swap(true, Relaxed) {
+    if shared.proxied.swap(true, Relaxed) {
         return;
     }
     if shared.access().has_keyless_api() {

@@ -1,6 +1,9 @@
 //! Well-behaved members beside something else that happens to the server: each publishes now and
 //! then, and what they wait for is told for each phase. A line on standard input ends a phase.
 //!
+//! Members do not agree on when they publish, so the gaps between messages are random, of the
+//! exponential distribution (a Poisson process); each phase has the same ones.
+//!
 //! A phase is cut into windows, and told is the median of their p99: what the server does to its
 //! members is in every window, and a pause of the machine is in few.
 
@@ -9,7 +12,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::spawn;
 use std::time::{Duration, Instant};
 
-use roomcast_load::{Arrival, InFlight, Latencies, Stamp, Wait, What, due};
+use fastrand::Rng;
+use roomcast_load::{Arrival, InFlight, Latencies, Stamp, Wait, What};
 use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
@@ -55,6 +59,27 @@ fn lines() -> Receiver<()> {
     receiver
 }
 
+/// The times between messages of many members together.
+struct Gaps {
+    mean_ns: f64,
+    random: Rng,
+}
+
+impl Gaps {
+    fn new(rate: u32) -> Self {
+        Self {
+            mean_ns: 1e9 / f64::from(rate),
+            random: Rng::with_seed(1),
+        }
+    }
+
+    fn next_ns(&mut self) -> u64 {
+        // At most 1, and never 0.
+        let share = 1.0 - self.random.f64();
+        (-share.ln() * self.mean_ns) as u64
+    }
+}
+
 struct Witness<'a> {
     clients: &'a mut Clients,
     members: usize,
@@ -88,13 +113,15 @@ impl<'a> Witness<'a> {
         self.latencies.clear();
         self.whole.clear();
         let (begun, begun_ns) = (Instant::now(), self.clients.now_ns());
-        let (mut published, mut window, mut windows) = (0, begun, Vec::new());
+        let (mut published, mut window, mut windows) = (0_u64, begun, Vec::new());
+        let mut gaps = Gaps::new(rate);
+        let mut due_ns = begun_ns + gaps.next_ns();
         while !is_over(begun) {
-            let elapsed = Duration::from_nanos(self.clients.now_ns() - begun_ns);
             // Timed from when it was due: a generator that is late must not flatter the server.
-            while published < due(rate, elapsed) {
+            while due_ns <= self.clients.now_ns() {
                 published += 1;
-                self.publish(begun_ns + published * 1_000_000_000 / u64::from(rate));
+                self.publish(due_ns);
+                due_ns += gaps.next_ns();
             }
             self.turn();
             if window.elapsed() >= WINDOW {
