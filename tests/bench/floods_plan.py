@@ -27,6 +27,8 @@ class Flood:
     environment: dict = field(default_factory=dict)
     # A flood without a time of its own lasts so long; another one is waited for.
     seconds: float = 0
+    # In each round: a short flood is had several times.
+    times: int = 1
 
     def arguments(self):
         timed = {"seconds": self.seconds} if self.seconds else {}
@@ -47,7 +49,7 @@ FLOODS = {
     "trickle": Flood(
         "1,000 handshakes byte by byte", {"scenario": "trickle", "connections": 1000}, 32, seconds=FLOOD_S
     ),
-    "accepts": Flood("5,000 connections in a second", {"scenario": "accepts", "connections": 5000}, 96),
+    "accepts": Flood("5,000 connections in a second", {"scenario": "accepts", "connections": 5000}, 96, times=4),
     "returns": Flood(
         "5,000 clients return into ten rooms", {"scenario": "returns", "connections": 5000, "rooms": 10}, 96
     ),

@@ -1,11 +1,11 @@
 //! Well-behaved members beside something else that happens to the server: each publishes now and
 //! then, and what they wait for is told for each phase. A line on standard input ends a phase.
 //!
-//! Members do not agree on when they publish, so the gaps between messages are random, of the
-//! exponential distribution (a Poisson process); each phase has the same ones.
+//! Members do not agree on when they publish, so the times of messages are random: as many as the
+//! rate says, anywhere in a second. Each second has the same ones, or phases could not be compared.
 //!
-//! A phase is cut into windows, and told is the median of their p99: what the server does to its
-//! members is in every window, and a pause of the machine is in few.
+//! A phase is cut into windows, and told is the p99 of each: what the server does to its members is
+//! in every window, and a pause of the machine is in few.
 
 use std::io::stdin;
 use std::sync::mpsc::{Receiver, channel};
@@ -59,24 +59,31 @@ fn lines() -> Receiver<()> {
     receiver
 }
 
-/// The times between messages of many members together.
-struct Gaps {
-    mean_ns: f64,
-    random: Rng,
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// When messages are due, since the begin of a phase.
+struct Due {
+    /// Within each second.
+    offsets_ns: Vec<u64>,
+    count: usize,
 }
 
-impl Gaps {
-    fn new(rate: u32) -> Self {
-        Self {
-            mean_ns: 1e9 / f64::from(rate),
-            random: Rng::with_seed(1),
-        }
+impl Due {
+    fn new(rate: usize) -> Self {
+        let mut random = Rng::with_seed(1);
+        let mut offsets_ns: Vec<u64> = (0..rate).map(|_| random.u64(..SECOND_NS)).collect();
+        offsets_ns.sort_unstable();
+        let count = 0;
+        Self { offsets_ns, count }
     }
 
-    fn next_ns(&mut self) -> u64 {
-        // At most 1, and never 0.
-        let share = 1.0 - self.random.f64();
-        (-share.ln() * self.mean_ns) as u64
+    /// The next one, if it is due by then.
+    fn next_by(&mut self, elapsed_ns: u64) -> Option<u64> {
+        let rate = self.offsets_ns.len();
+        let due_ns = (self.count / rate) as u64 * SECOND_NS + self.offsets_ns[self.count % rate];
+        let is_due = due_ns <= elapsed_ns;
+        self.count += usize::from(is_due);
+        is_due.then_some(due_ns)
     }
 }
 
@@ -109,19 +116,15 @@ impl<'a> Witness<'a> {
     }
 
     /// Publishes `rate` messages a second until the phase is over and all have arrived.
-    fn phase(&mut self, rate: u32, mut is_over: impl FnMut(Instant) -> bool) -> Value {
+    fn phase(&mut self, rate: usize, mut is_over: impl FnMut(Instant) -> bool) -> Value {
         self.latencies.clear();
         self.whole.clear();
         let (begun, begun_ns) = (Instant::now(), self.clients.now_ns());
-        let (mut published, mut window, mut windows) = (0_u64, begun, Vec::new());
-        let mut gaps = Gaps::new(rate);
-        let mut due_ns = begun_ns + gaps.next_ns();
+        let (mut due, mut window, mut windows) = (Due::new(rate), begun, Vec::new());
         while !is_over(begun) {
             // Timed from when it was due: a generator that is late must not flatter the server.
-            while due_ns <= self.clients.now_ns() {
-                published += 1;
-                self.publish(due_ns);
-                due_ns += gaps.next_ns();
+            while let Some(due_ns) = due.next_by(self.clients.now_ns() - begun_ns) {
+                self.publish(begun_ns + due_ns);
             }
             self.turn();
             if window.elapsed() >= WINDOW {
@@ -134,16 +137,16 @@ impl<'a> Witness<'a> {
             assert!(last.elapsed() < LATE_MAX, "messages are lost");
             self.turn();
         }
-        // What came late is in the last one.
-        windows.push(self.window());
-        windows.sort_unstable();
+        if self.latencies.quantile_us(0.99).is_some() {
+            // What came late.
+            windows.push(self.window());
+        }
         let quantile = |of| self.whole.quantile_us(of).unwrap_or(u64::MAX);
         json!({
-            "messages": published,
+            "messages": due.count,
             "seconds": seconds,
-            "windows": windows.len(),
             "p50_us": quantile(0.50),
-            "p99_us": windows[windows.len() / 2],
+            "p99_us": windows,
             "max_us": self.whole.max_us(),
         })
     }
