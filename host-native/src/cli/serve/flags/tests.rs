@@ -45,11 +45,11 @@ fn compare<T: Default>(
             word if range.is_some() || word == "on" => vec![shown],
             _ => vec![format!("`{shown}`")],
         };
-        let range = range.map(|range| format!("{}–{} ", range.start(), range.end()));
+        let range = range.map(|range| format!(", {}–{}", range.start(), range.end()));
         let range = range.unwrap_or_default();
         let title = setting.group.title();
         let begins =
-            |default: &String| format!("| `--{}{form}` | {default} | {range}| ", setting.name);
+            |default: &String| format!("| `--{}{form}` | {default}{range} | ", setting.name);
         let found = document.remove(setting.name);
         let is_right = found.is_some_and(|(heading, line)| {
             heading == title
