@@ -34,17 +34,7 @@ pub use strategy::Cast;
 pub use trace::{Trace, TraceError};
 pub use world::{Asking, Asks, World};
 
-/// The code of the repository's README, so that it compiles and holds.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
-
-/// The code of the guide to gateways.
+/// The code of the guide to gateways, so that it compiles and holds.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/gateways.md")]
 pub struct Gateways;
-
-/// The code of the comparison with other systems.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/compare.md")]
-pub struct Compare;
