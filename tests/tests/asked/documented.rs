@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::{client, config, connect, join, serve};
-use crate::{hooks::Receiver, peer::metric};
+use crate::{
+    hooks::{Receiver, javascript},
+    peer::metric,
+};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = include_str!("../../../docs/hooks.md");
+const PYTHON: &str = include_str!("../../clients/ask_backend.py");
 
-fn check(program: PathBuf, language: &str, name: &str) {
-    let (_, section) = PAGE.split_once("\n## Ask a backend\n").expect("a section");
-    let backend = Receiver::start_code(program, section, language, name);
+fn check(program: PathBuf, code: &str, name: &str) {
+    let backend = Receiver::start_code(program, code, name);
     let url = format!("http://127.0.0.1:{}/", backend.port);
     let folder = config(&url, "");
     let mut server = serve(&folder, &[]);
@@ -56,11 +59,12 @@ fn check(program: PathBuf, language: &str, name: &str) {
 
 #[test]
 fn the_backend_in_node_lets_in_and_refuses() {
-    check("node".into(), "js", "backend.mjs");
+    let (_, section) = PAGE.split_once("\n## Ask a backend\n").expect("a section");
+    check("node".into(), javascript(section), "backend.mjs");
 }
 
 #[test]
 fn the_backend_in_python_lets_in_and_refuses() {
     let python = Path::new(HERE).join(".venv/bin/python");
-    check(python, "python", "backend.py");
+    check(python, PYTHON, "backend.py");
 }

@@ -4,7 +4,10 @@ mod faults;
 mod receivers;
 mod reload;
 
-pub(crate) use self::{faults::receiver, receivers::Receiver};
+pub(crate) use self::{
+    faults::receiver,
+    receivers::{Receiver, javascript},
+};
 
 use tempfile::TempDir;
 

@@ -1,4 +1,4 @@
-//! The receivers of the documentation, before the real server.
+//! The receivers of the documentation, in its page and in a file, before the real server.
 
 use std::{
     io::{BufRead, BufReader},
@@ -13,6 +13,14 @@ use super::{KEY, chat, config, serve};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = include_str!("../../../docs/hooks.md");
+const PYTHON: &str = include_str!("../../clients/hook_receiver.py");
+
+/// The first code in JavaScript on a page.
+pub(crate) fn javascript(page: &str) -> &str {
+    let (_, code) = page.split_once("```js\n").expect("code");
+    let (code, _) = code.split_once("```").expect("its end");
+    code
+}
 
 /// A receiver of the documentation; it ends with this value.
 pub(crate) struct Receiver {
@@ -25,13 +33,15 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Starts the receiver in this language, with packages as `tests/run` installs them.
     pub(crate) fn start(program: PathBuf, language: &str, name: &str) -> Self {
-        Self::start_code(program, PAGE, language, name)
+        let code = match language {
+            "python" => PYTHON,
+            _ => javascript(PAGE),
+        };
+        Self::start_code(program, code, name)
     }
 
-    /// Starts the first code in this language on a page.
-    pub(crate) fn start_code(program: PathBuf, page: &str, language: &str, name: &str) -> Self {
-        let (_, code) = page.split_once(&format!("```{language}\n")).expect("code");
-        let (code, _) = code.split_once("```").expect("its end");
+    /// Starts this code in a file of this name.
+    pub(crate) fn start_code(program: PathBuf, code: &str, name: &str) -> Self {
         assert!(code.lines().count() <= 40, "short enough to be read");
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(name), code).expect("written");
