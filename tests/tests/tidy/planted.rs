@@ -71,6 +71,10 @@ fn planted() -> Vec<Planted> {
         document("dead_link", "<img src=\"nowhere.svg\">\n"),
         document("prose_width", &"word ".repeat(25)),
         document("document_words", &"word ".repeat(26_001)),
+        plant(
+            "document_words",
+            &[("core/src/a.md", &*"| ".repeat(26_001))],
+        ),
         plant("changelog", &[("CHANGELOG.md", "# Changelog\n")]),
         invariants("| I1 to I47 | all | `a.rs: no_such_test` |\n"),
         invariants("| I1 to I46 | all but one | none: no need |\n"),
