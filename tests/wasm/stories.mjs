@@ -1,43 +1,71 @@
 // Plays journals through the core as WebAssembly. Reads options, one line of JSON, then journals
-// with an empty line behind each; prints a hash of the commands of each. The module of the inspector, which is
-// committed, has to say the same of each line.
+// with an empty line behind each. Writes the commands of each line, and the time of the next timeout: the
+// results of a journal at once, with their length before them. With `inspect` the module of the inspector,
+// which is committed, has to say the same of each line.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
+import { writeSync } from "node:fs";
 import { stdin } from "node:process";
 
 import { Namespace, RoomcastError, init } from "../../core/wasm/js/node.js";
 import { Replay } from "../../core/wasm/js/replay.js";
 
-await init();
+const LF = 10;
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Bytes that grow. The first four are the length of the others. */
+const results = {
+  bytes: Buffer.alloc(1 << 16),
+  length: 4,
+  room(bytes) {
+    if (this.length + bytes > this.bytes.length) this.bytes = Buffer.concat([this.bytes], (this.length + bytes) * 2);
+  },
+  text(text) {
+    this.room(text.length * 3);
+    this.length += this.bytes.write(text, this.length);
+  },
+  frame(frame) {
+    this.room(frame.length + 1);
+    this.bytes.set(frame, this.length);
+    this.bytes[this.length + frame.length] = LF;
+    this.length += frame.length + 1;
+  },
+  print() {
+    this.bytes.writeUInt32LE(this.length - 4);
+    for (let at = 0; at < this.length; ) at += writeSync(1, this.bytes, at, this.length - at);
+    this.length = 4;
+  },
+};
 
 let now;
 let options;
-let hash = createHash("sha256");
 const namespaces = new Map();
 let journal = [];
-// What clients notice of each line, in the words of the inspector.
+// What clients notice of each line, to be compared with the inspector.
 let noticed = [];
-const decoder = new TextDecoder();
-const notice = (output) => noticed.at(-1).push(output);
+const notice = (...output) => noticed.at(-1).push(output);
 
 function open(name, epoch) {
+  const { settings, policies } = options;
   const namespace = new Namespace({
-    ...options,
+    settings,
+    policies,
     epoch,
     clock: () => now,
     bytes: true,
     send(to, frame, about, isBinary) {
-      hash.update(`${isBinary ? "binary" : "text"} ${about} ${to.join(",")} ${frame.length} `).update(frame).update("\n");
-      notice({ kind: "send", to: Array.from(to, String), frame: isBinary || decoder.decode(frame), binary: isBinary });
+      const ids = to.join(",");
+      results.text(`${isBinary ? "binary" : "text"} ${about} ${ids} ${frame.length} `);
+      results.frame(frame);
+      notice("send", ids, isBinary || decoder.decode(frame));
     },
     close(conn, code, reason) {
-      hash.update(`close ${conn} ${code} ${reason}\n`);
-      notice({ kind: "close", conn: String(conn), code, reason });
+      results.text(`close ${conn} ${code} ${reason}\n`);
+      notice("close", String(conn), `${code} ${reason}`);
     },
     ping(conn) {
-      hash.update(`ping ${conn}\n`);
-      notice({ kind: "ping", conn: String(conn) });
+      results.text(`ping ${conn}\n`);
+      notice("ping", String(conn), "");
     },
   });
   namespaces.set(name, namespace);
@@ -56,13 +84,22 @@ function give(namespace, input, line) {
   return namespace.apply(line.slice(line.indexOf('"input":') + '"input":'.length, -1));
 }
 
-async function inspect() {
-  if (journal.length === 0) return;
-  const replay = await Replay.open(journal.map((line) => `${line}\n`).join(""));
+/** The same parts of an output of the inspector. */
+const partsOf = {
+  send: ({ to, frame, binary }) => [to.join(","), binary || frame],
+  close: ({ conn, code, reason }) => [conn, `${code} ${reason}`],
+  ping: ({ conn }) => [conn, ""],
+};
+
+function inspect() {
+  const replay = new Replay(journal.map((line) => `${line}\n`).join(""));
   journal.forEach((line, index) => {
-    const outputs = replay.step(index + 1).map((output) => (output.binary ? { ...output, frame: true } : output));
+    const expected = noticed[index];
+    const outputs = replay.step(index + 1).map((output) => [output.kind, ...partsOf[output.kind](output)]);
+    const isSame = ([kind, conns, text], [otherKind, otherConns, otherText]) => kind === otherKind && conns === otherConns && text === otherText;
+    if (outputs.length === expected.length && outputs.every((output, at) => isSame(output, expected[at]))) return;
     const advice = "core/http/page/inspect.html has the module of another core: npm run inspect in core/wasm";
-    assert.deepEqual(outputs, noticed[index], `${advice}\n${line}`);
+    assert.deepEqual(outputs, expected, `${advice}\n${line}`);
   });
   replay.close();
 }
@@ -82,21 +119,32 @@ function play(line) {
       if (!(fault instanceof RoomcastError) || fault.code === "dead") throw fault;
     }
   }
-  hash.update(`next ${namespaces.get(name).nextTimeout ?? ""}\n`);
+  results.text(`next ${namespaces.get(name).nextTimeout ?? ""}\n`);
 }
 
-// Not by `readline`, which ends a line at U+2028 too.
-const text = Buffer.concat(await stdin.toArray()).toString();
-for (const line of text.split("\n").slice(0, -1)) {
-  if (options === undefined) {
-    options = JSON.parse(line);
-  } else if (line === "") {
-    await inspect();
-    console.log(hash.digest("hex"));
-    [journal, noticed] = [[], []];
-    hash = createHash("sha256");
-    namespaces.clear();
-  } else {
-    play(line);
+function end() {
+  results.print();
+  if (options.inspect && journal.length > 0) inspect();
+  [journal, noticed] = [[], []];
+  namespaces.clear();
+}
+
+/** The lines of standard input. Not by `readline`, which ends a line at U+2028 too. */
+async function* lines() {
+  let rest = Buffer.alloc(0);
+  for await (const chunk of stdin) {
+    const bytes = Buffer.concat([rest, chunk]);
+    let start = 0;
+    for (let end; (end = bytes.indexOf(LF, start)) >= 0; start = end + 1) yield bytes.toString("utf8", start, end);
+    rest = bytes.subarray(start);
   }
+}
+
+await init();
+// Loads its module.
+(await Replay.open('{"at":0,"namespace":"a","open":{"config":{"epoch":"e"},"state":{"next_serial":0}}}\n')).close();
+for await (const line of lines()) {
+  if (options === undefined) options = JSON.parse(line);
+  else if (line === "") end();
+  else play(line);
 }

@@ -66,7 +66,7 @@ fn fuzz(wstest: &str, url: &str) -> BTreeMap<String, Outcome> {
     let folder = tempfile::tempdir().expect("a folder");
     let reports = folder.path().join("reports");
     let spec = serde_json::json!({
-        "outdir": reports,
+        "outdir": reports.to_string_lossy(),
         "servers": [{"agent": "roomcast", "url": url}],
         "cases": CASES,
         "exclude-cases": [],
