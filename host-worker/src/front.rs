@@ -4,7 +4,8 @@ use std::cell::RefCell;
 
 use roomcast_core::Rejection;
 use roomcast_http::{
-    ApiCall, ApiRequest, Problem, RefusalNotices, Response, Route, Upgrade, settings::SettingError,
+    ApiCall, ApiRequest, Problem, RefusalNotices, Response, Route, ServerFacts, Upgrade,
+    settings::SettingError,
 };
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
@@ -188,6 +189,7 @@ impl Front {
             Route::Page(file) => Verdict::Response(Response::page(file)),
             Route::Inspector => Verdict::Response(Response::inspector()),
             Route::Client => Verdict::Response(Response::client()),
+            Route::Server => Verdict::Response(Response::server(ServerFacts::worker())),
             Route::Health => Verdict::Response(Response::health()),
             Route::Ready => Verdict::Response(Response::ready(false)),
             Route::Options { allow } => Verdict::Response(Response::options(allow)),

@@ -123,7 +123,7 @@ const steps = {
   async "the server says what it is"({ page }) {
     await page.getByTestId("server").locator("summary").click();
     await page.getByTestId("server-facts").getByText("Version", { exact: true }).waitFor();
-    assert.match(await page.getByTestId("server-facts").textContent(), /Version\d+\.\d+\.\d+.*Room policiesyes/);
+    assert.match(await page.getByTestId("server-facts").textContent(), /Version\d+\.\d+\.\d+Hostnative.*Threads1.*Storenone: .*Room policiesyes/s);
   },
 
   async "a click on a live room fills the room field"({ page, b }) {
@@ -327,6 +327,26 @@ async function tryApiKey(browser, url) {
   await context.close();
 }
 
+/** The first socket opens, and nothing comes: the other client is in its room all the same. */
+async function trySilence(browser, url) {
+  const { page, context, faults } = await openPage(browser, url);
+  let sockets = 0;
+  await page.routeWebSocket(/\/ws/, (socket) => {
+    sockets += 1;
+    if (sockets > 1) socket.connectToServer();
+  });
+  await page.goto(url);
+  const [a, b] = [pane(page, "a"), pane(page, "b")];
+  await b.isIn("lobby");
+  assert.equal(await a.row('[data-dir="in"]').count(), 0, "client A was told something");
+  // Its client gives up, and dials anew.
+  await a.part("toggle").click();
+  await a.part("toggle").click();
+  await a.isIn("lobby");
+  await context.close();
+  assert.deepEqual(faults, []);
+}
+
 /** Everything is relative to the page: its sockets, its calls and the commands that it shows. */
 async function tryBehindProxy(browser, url, key) {
   // Its certificate is our own.
@@ -407,6 +427,9 @@ async function main() {
     await opened.context.close();
     step = "the API key is asked for when the server wants one";
     await tryApiKey(browser, url);
+    console.log(`ok   ${step}`);
+    step = "a client that is not welcomed keeps no other out of its room";
+    await trySilence(browser, url);
     console.log(`ok   ${step}`);
   } catch (error) {
     console.error(`FAIL ${step}\n${error.message}`);

@@ -11,6 +11,8 @@ import { server } from "./view/server.js";
 import { moveByKeys } from "./view/tabs.js";
 
 const HUES = 6;
+/** The longest wait for one client to be in its rooms, before the next one's turn. */
+const TURN_MS = 3000;
 
 function addLane({ letter, hue, isRaw = page.isRaw, rooms = [] }, token) {
   const lane = new Lane(letter, hue, token);
@@ -32,12 +34,15 @@ function nextLane() {
 
 let entries = 0;
 
-/** One client after the other joins its rooms: then their order is the same each time. */
+/**
+ * One client after the other joins its rooms: then their order is the same each time. One that is not
+ * welcomed holds up the others for a while only, and joins when it is.
+ */
 async function enterRooms() {
   entries += 1;
   const own = entries;
   for (const lane of [...page.lanes]) {
-    await lane.enter();
+    await Promise.race([lane.enter(), new Promise((next) => setTimeout(next, TURN_MS))]);
     if (own !== entries) return;
   }
 }

@@ -3,8 +3,9 @@
 //! Like the core it does no I/O. A host turns what arrived into a [`Request`], and goes on
 //! by its [`Route`], which [`Access::route`] gives:
 //!
-//! 1. [`Route::Page`], [`Route::Inspector`], [`Route::Client`], [`Route::Health`],
-//!    [`Route::Ready`], [`Route::Metrics`], [`Route::Options`]: answers of [`Response`].
+//! 1. [`Route::Page`], [`Route::Inspector`], [`Route::Client`], [`Route::Server`],
+//!    [`Route::Health`], [`Route::Ready`], [`Route::Metrics`], [`Route::Options`]: answers of
+//!    [`Response`].
 //! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`], then [`Tokens::credentials`].
 //!    The host verifies the token with [`Tokens::verifier`], of which [`identity_of`] makes an
 //!    identity. A client that may not connect is told so through the open socket when
@@ -27,7 +28,9 @@
 //! use std::borrow::Cow;
 //!
 //! use roomcast_core::{Limits, wire::Coded};
-//! use roomcast_http::{Access, ApiRequest, Headers, Problem, Request, Response, Route};
+//! use roomcast_http::{
+//!     Access, ApiRequest, Headers, Problem, Request, Response, Route, ServerFacts,
+//! };
 //!
 //! struct NoFields;
 //!
@@ -54,6 +57,7 @@
 //!         Route::Client => Response::client(),
 //!         Route::Inspector => Response::inspector(),
 //!         Route::Page(file) => Response::page(file),
+//!         Route::Server => Response::server(ServerFacts::native(1, false, false)),
 //!         Route::Ready | Route::Metrics | Route::Socket { .. } => Response::health(),
 //!     })
 //! }
@@ -86,6 +90,7 @@ mod problem;
 mod request;
 mod response;
 mod route;
+mod server;
 pub mod settings;
 mod trusted_proxy;
 mod upgrade;
@@ -103,6 +108,7 @@ pub use problem::{Problem, Reason};
 pub use request::{Headers, NAMESPACE_FORM, Request, is_namespace};
 pub use response::Response;
 pub use route::Route;
+pub use server::ServerFacts;
 pub use trusted_proxy::{
     NamedUserError, Network, NetworkError, ProxyTrust, UserHeader, UserHeaderNameError,
 };

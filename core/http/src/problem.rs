@@ -37,8 +37,8 @@ pub enum Problem {
     #[error(
         "there are {}/client.js, /ws, /ws/{{namespace}}, {}/healthz, /readyz{}",
         match *.page {
-            true if cfg!(feature = "inspector") => "/, /inspect, ",
-            true => "/, ",
+            true if cfg!(feature = "inspector") => "/, /inspect, /server, ",
+            true => "/, /server, ",
             false => "",
         },
         if *.api { "/api/v1/{namespace}/, " } else { "" },

@@ -2,7 +2,7 @@
 
 use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 
-use crate::page::PageFile;
+use crate::{page::PageFile, server::ServerFacts};
 
 /// The inspector: a single file that loads nothing, with the rules as WebAssembly in it.
 #[cfg(feature = "inspector")]
@@ -52,6 +52,13 @@ impl Response {
         } else {
             Self::text(200, "ready\n")
         }
+    }
+
+    /// `GET /server`: the kind of server, and how it is set up.
+    pub fn server(facts: ServerFacts) -> Self {
+        let mut response = Self::new(200, "application/json", facts.to_json());
+        response.headers.push(("cache-control", "no-cache"));
+        response
     }
 
     /// `OPTIONS`: the methods that a path takes.

@@ -11,12 +11,14 @@ use crate::{
 /// The destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// `GET /`, or `HEAD`, as for the next five; or another file of the page.
+    /// `GET /`, or `HEAD`, as for the next six; or another file of the page.
     Page(&'static PageFile),
     /// `GET /inspect`
     Inspector,
     /// `GET /client.js`
     Client,
+    /// `GET /server`
+    Server,
     /// `GET /healthz`
     Health,
     /// `GET /readyz`
@@ -65,7 +67,7 @@ impl Access {
         }
         let is_for_tries = matches!(
             route,
-            Ok(Route::Page(_) | Route::Inspector | Route::Metrics)
+            Ok(Route::Page(_) | Route::Inspector | Route::Server | Route::Metrics)
         );
         if is_for_tries && self.has_keyless_api() {
             // What is open to this machine is not for the visitors of a proxy on it.
@@ -101,6 +103,7 @@ impl<'a> Route<'a> {
             }
             path if api && path.starts_with("/api/") => return Ok(Self::Api),
             "/inspect" if page && cfg!(feature = "inspector") => Self::Inspector,
+            "/server" if page => Self::Server,
             "/client.js" => Self::Client,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
@@ -158,7 +161,7 @@ mod tests {
     fn a_path_that_is_off_is_like_one_that_never_was() {
         let none = &access(false, false);
         let unknown = Route::of(&request("GET", "/nothing"), none);
-        for path in ["/", "/page/page.js", "/inspect", "/metrics"] {
+        for path in ["/", "/page/page.js", "/inspect", "/server", "/metrics"] {
             for method in ["GET", "HEAD", "POST", "OPTIONS"] {
                 let off = Route::of(&request(method, path), none);
                 assert_eq!(off, unknown, "{method} {path}");
@@ -182,7 +185,7 @@ mod tests {
         };
         assert_eq!(
             all,
-            alloc::format!("there are /, {inspector}{paths}, /metrics")
+            alloc::format!("there are /, {inspector}/server, {paths}, /metrics")
         );
     }
 
@@ -200,6 +203,7 @@ mod tests {
             "/",
             "/page/page.js",
             "/inspect",
+            "/server",
             "/metrics",
             "/api/v1/any/rooms",
             "/api/v2",
@@ -224,6 +228,7 @@ mod tests {
         if cfg!(feature = "inspector") {
             assert_eq!(route("GET", "/inspect"), Ok(Route::Inspector));
         }
+        assert_eq!(route("GET", "/server"), Ok(Route::Server));
         assert_eq!(route("GET", "/client.js"), Ok(Route::Client));
         assert_eq!(route("HEAD", "/healthz"), Ok(Route::Health));
         let namespace = "default";

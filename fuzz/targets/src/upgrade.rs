@@ -6,8 +6,8 @@ use roomcast_core::{
     App, Applied, Config, Handshake, Hub, Input, Limits, Outbox, Timestamp, ask::Asked, wire::Coded,
 };
 use roomcast_http::{
-    Access, ApiRequest, Headers, Problem, RefusalNotices, Request, Response, Route, Upgrade,
-    is_namespace, policies_from_toml,
+    Access, ApiRequest, Headers, Problem, RefusalNotices, Request, Response, Route, ServerFacts,
+    Upgrade, is_namespace, policies_from_toml,
 };
 use serde::de::IgnoredAny;
 
@@ -93,6 +93,7 @@ fn answer(
         Route::Page(file) => Response::page(file),
         Route::Inspector => Response::inspector(),
         Route::Client => Response::client(),
+        Route::Server => Response::server(ServerFacts::worker()),
         Route::Health => Response::health(),
         Route::Ready => Response::ready(true),
         Route::Metrics => Response::metrics(String::new()),

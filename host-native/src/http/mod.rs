@@ -32,7 +32,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_http::{Access, Headers, Problem, Request, Response, Route};
+use roomcast_http::{Access, Headers, Problem, Request, Response, Route, ServerFacts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::{
@@ -172,6 +172,7 @@ async fn answer(
         Ok(Route::Page(file)) => Ok(Response::page(file)),
         Ok(Route::Inspector) => Ok(Response::inspector()),
         Ok(Route::Client) => Ok(Response::client()),
+        Ok(Route::Server) => Ok(Response::server(facts(shard, &access))),
         Ok(Route::Health) => Ok(Response::health()),
         Ok(Route::Ready) => Ok(Response::ready(shard.shared.ending.load(Relaxed))),
         Ok(Route::Metrics) => Ok(metrics::answer(shard).await),
@@ -201,6 +202,13 @@ async fn answer(
         take(shard, &request, body, in_work);
     }
     reply(answered.unwrap_or_else(Into::into))
+}
+
+/// The server as it describes itself. Threads are those that run.
+fn facts(shard: &Shard, access: &Access) -> ServerFacts {
+    let shared = &shard.shared;
+    let has_store = shared.settings.store.is_some();
+    ServerFacts::native(shared.metrics.len(), has_store, access.metrics)
 }
 
 /// Reads what nobody has read of a body, within bounds: a client that is still sending when the

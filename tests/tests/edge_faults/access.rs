@@ -37,7 +37,7 @@ fn page_and_metrics_that_are_off_are_unknown_paths() {
     let unknown = get(&edge, "/nothing", "");
     assert!(unknown.starts_with("HTTP/1.1 404 "), "{unknown}");
     assert!(!unknown.contains("/metrics"), "{unknown}");
-    for path in ["/", "/metrics"] {
+    for path in ["/", "/server", "/metrics"] {
         let off = get(&edge, path, "");
         assert!(off.starts_with("HTTP/1.1 404 "), "{off}");
         assert_eq!(body(&off), body(&unknown), "{path}");
@@ -45,6 +45,14 @@ fn page_and_metrics_that_are_off_are_unknown_paths() {
     assert!(get(&edge, "/readyz", "").starts_with("HTTP/1.1 200 "));
     let on = Edge::start_with_vars(&[("ROOMCAST_PAGE", "on")]);
     assert!(get(&on, "/", "").starts_with("HTTP/1.1 200 "));
+    let facts = get(&on, "/server", "");
+    assert!(facts.starts_with("HTTP/1.1 200 "), "{facts}");
+    let facts: serde_json::Value = serde_json::from_str(body(&facts)).expect("JSON");
+    let expected = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"), "host": "worker", "threads": 1,
+        "store": "durable_object", "metrics": false
+    });
+    assert_eq!(facts, expected);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod admin;
 pub(crate) mod child;
 mod closes;
 mod config;
+mod facts;
 mod logs;
 mod metrics;
 mod port;
