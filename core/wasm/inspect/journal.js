@@ -69,7 +69,7 @@ export class Journal {
       after();
     };
     try {
-      await inSlices(this.#stepper, () => this.#isOpen, took);
+      await inSlices(this.#stepper, () => this.#isOpen, took, { isPatient: true });
     } catch (fault) {
       if (!this.#isOpen) return;
       this.#take();
@@ -109,7 +109,8 @@ export class Journal {
   /** The invariants that do not hold, and the rows that they are broken in; `undefined` as of `skip`. */
   async check(isWanted, after) {
     const invariants = this.#stepper.invariants();
-    const found = await this.#answer(invariants, isWanted, after, () => JSON.parse(invariants.violations()));
+    const take = () => JSON.parse(invariants.violations());
+    const found = await this.#answer(invariants, isWanted, after, take, { isPatient: true });
     for (const { line, invariant } of found?.violations ?? []) {
       const { broken } = this.rows[line - 1];
       if (!broken.includes(invariant)) broken.push(invariant);
@@ -118,10 +119,10 @@ export class Journal {
   }
 
   // What a search in slices says at its end.
-  async #answer(search, isWanted, after, take) {
+  async #answer(search, isWanted, after, take, options) {
     try {
       const still = () => this.#isOpen && isWanted();
-      const ended = await inSlices(search, still, () => after(search.at()));
+      const ended = await inSlices(search, still, () => after(search.at()), options);
       return ended ? take() : undefined;
     } finally {
       search.free();
