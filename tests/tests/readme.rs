@@ -305,6 +305,11 @@ fn the_quickstarts_of_the_readme_are_recipes_that_run() {
     };
     assert_eq!(sample.lines().count(), 7, "{sample}");
     assert_eq!(quickstart, page.trim_end());
+    for recipe in [&page, &react] {
+        let is_code = |line: &&str| !(line.is_empty() || line.trim_start().starts_with("//"));
+        let lines = recipe.lines().filter(is_code).count();
+        assert!(lines <= 30, "{lines} lines:\n{recipe}");
+    }
     assert_eq!(blocks(README, "tsx"), [react.trim_end()]);
     let server = "http://127.0.0.1:3000";
     let own = page
