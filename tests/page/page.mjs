@@ -340,8 +340,8 @@ async function trySilence(browser, url) {
   await b.isIn("lobby");
   assert.equal(await a.row('[data-dir="in"]').count(), 0, "client A was told something");
   // Its client gives up, and dials anew.
-  await a.part("toggle").click();
-  await a.part("toggle").click();
+  await a.part("connect").click();
+  await a.part("connect").click();
   await a.isIn("lobby");
   await context.close();
   assert.deepEqual(faults, []);

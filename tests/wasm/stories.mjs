@@ -1,7 +1,7 @@
 // Plays journals through the core as WebAssembly. Reads options, one line of JSON, then journals
 // with an empty line behind each. Writes the commands of each line, and the time of the next timeout: the
 // results of a journal at once, with their length before them. With `inspect` the module of the inspector,
-// which is committed, has to say the same of each line.
+// which is committed, has to say the same of each line, and to see no violation of an invariant.
 
 import assert from "node:assert/strict";
 import { writeSync } from "node:fs";
@@ -101,6 +101,8 @@ function inspect() {
     const advice = "core/http/page/inspect.html has the module of another core: npm run inspect in core/wasm";
     assert.deepEqual(outputs, expected, `${advice}\n${line}`);
   });
+  const { violations } = replay.violations();
+  assert.deepEqual(violations, [], `the inspector sees violations in\n${journal.join("\n")}`);
   replay.close();
 }
 

@@ -3,6 +3,8 @@
 mod client;
 mod envelope;
 mod frames;
+mod keys;
+mod publish;
 mod room;
 mod tables;
 #[cfg(test)]
@@ -14,11 +16,12 @@ mod watch;
 use std::{collections::BTreeMap, rc::Rc};
 
 use roomcast_core::{
-    ConnId, Outbox,
+    ConnId, Input, Outbox, Policies, Timestamp,
     journal::{Entry, Record, Replay},
 };
 
 use self::{
+    tables::Tables,
     turn::{Applied, conn_of},
     violation::Violations,
     watch::Watch,
@@ -41,6 +44,10 @@ pub struct Invariants {
     at: usize,
     end: usize,
     namespaces: BTreeMap<String, Watch>,
+    /// Policies of rooms of each.
+    policies: BTreeMap<String, Policies>,
+    /// The time of the last line.
+    now: Timestamp,
     violations: Violations,
 }
 
@@ -53,6 +60,8 @@ impl Invariants {
             at: 0,
             end,
             namespaces: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            now: Timestamp::ZERO,
             violations: Violations::default(),
         }
     }
@@ -79,35 +88,57 @@ impl Invariants {
     fn line(&mut self, line: usize, entry: &Entry<'_>) -> Result<(), InspectError> {
         self.violations.begin(line);
         self.out.clear();
+        self.now = entry.at;
         let Record::Input(input) = &entry.record else {
-            match &entry.record {
-                // The first part of a run begins without any namespace.
-                Record::Start(start) if start.part == 1 => self.namespaces.clear(),
-                Record::Open(_) => {
-                    let namespace = entry.namespace.to_string();
-                    self.namespaces.insert(namespace, Watch::default());
-                }
-                Record::Start(_) | Record::Input(_) | _ => {}
-            }
+            self.begin(entry);
             return apply(&mut self.replay, entry, line, &mut self.out);
         };
         let hub = self.replay.hub(&entry.namespace);
         let is_alive = |conn: &ConnId| hub.is_some_and(|hub| hub.connection(*conn).is_some());
         let conn = conn_of(input).filter(is_alive);
+        let is_due = hub.is_some_and(|hub| hub.next_timeout().is_some_and(|next| next <= entry.at));
         apply(&mut self.replay, entry, line, &mut self.out)?;
         let hub = self.replay.hub(&entry.namespace);
         let watch = self.namespaces.get_mut(&*entry.namespace);
         if let Some((watch, hub)) = watch.zip(hub) {
             let outputs: Vec<_> = Output::all(&self.out).collect();
-            let applied = Applied { input, conn, hub };
+            let applied = Applied {
+                input,
+                at: entry.at,
+                conn,
+                is_due,
+                hub,
+            };
             watch.step(&applied, &outputs, &mut self.violations);
+        }
+        if let Input::SetPolicies { policies } = input {
+            let policies = policies.clone().into_owned();
+            self.policies.insert(entry.namespace.to_string(), policies);
         }
         Ok(())
     }
 
+    /// A part of a run begins, or a namespace.
+    fn begin(&mut self, entry: &Entry<'_>) {
+        if let Record::Open(opening) = &entry.record {
+            let namespace = entry.namespace.to_string();
+            let policies = opening.config.policies.clone();
+            self.policies.insert(namespace.clone(), policies);
+            self.namespaces.insert(namespace, Watch::default());
+        } else if let Record::Start(start) = &entry.record
+            && start.part == 1
+        {
+            // The first part begins without any namespace.
+            self.namespaces.clear();
+            self.policies.clear();
+        }
+    }
+
     fn check_tables(&mut self) {
         for (namespace, hub) in self.replay.hubs() {
-            tables::check(hub, &mut self.violations);
+            let none = Policies::default();
+            let policies = self.policies.get(namespace).unwrap_or(&none);
+            Tables::of(hub, policies, self.now).check(&mut self.violations);
             if let Some(watch) = self.namespaces.get(namespace) {
                 for info in hub.connections() {
                     let rooms = hub.rooms_of(info.id);

@@ -37,6 +37,8 @@ struct Replay {
     at: u64,
     /// Offsets that must be among them, as far as known.
     due: Vec<u64>,
+    /// Offsets of messages that left the client out.
+    excepted: Vec<u64>,
 }
 
 impl Client {
@@ -80,8 +82,13 @@ impl Member {
     }
 
     /// Expects so many messages again, above an offset, with those that are due among them.
-    pub(super) fn expect(&mut self, left: usize, at: u64, due: Vec<u64>) {
-        self.replay = Some(Replay { left, at, due });
+    pub(super) fn expect(&mut self, left: usize, at: u64, (due, excepted): (Vec<u64>, Vec<u64>)) {
+        self.replay = Some(Replay {
+            left,
+            at,
+            due,
+            excepted,
+        });
     }
 
     /// A message of the room; true when it is one of a replay.
@@ -97,6 +104,10 @@ impl Member {
             if offset <= replay.at {
                 let text = format!("offset {offset} is replayed behind {}", replay.at);
                 violations.add("I30", who, text);
+            }
+            if replay.excepted.contains(&offset) {
+                let text = format!("offset {offset} is replayed, and left the client out");
+                violations.add("I33", who, text);
             }
             (replay.left, replay.at) = (replay.left - 1, offset);
             replay.due.retain(|due| *due != offset);

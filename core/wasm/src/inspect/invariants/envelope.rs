@@ -17,7 +17,8 @@ pub(super) struct Request<'a> {
     #[serde(borrow)]
     pub(super) room: Option<Cow<'a, str>>,
     pub(super) echo: Option<bool>,
-    pub(super) key: Option<IgnoredAny>,
+    #[serde(borrow)]
+    pub(super) key: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) data: Option<&'a RawValue>,
 }
@@ -49,6 +50,11 @@ impl Reply<'_> {
     pub(super) fn payload<'b, T: Deserialize<'b>>(&'b self) -> Option<T> {
         serde_json::from_str(self.data?.get()).ok()
     }
+}
+
+/// A payload as it is sent: an absent one is `null`.
+pub(super) fn text_of(data: Option<&RawValue>) -> &str {
+    data.map_or("null", RawValue::get)
 }
 
 /// The payload of an answered `$join`.

@@ -4,7 +4,7 @@ use roomcast_core::ConnId;
 
 use super::{
     client::Member,
-    envelope::{Joined, Reached, Reply, Who, id},
+    envelope::{Joined, Reached, Reply, Who, id, text_of},
     turn::Turn,
     violation::Violations,
     watch::Watch,
@@ -63,6 +63,7 @@ impl Watch {
         reply: &Reply<'_>,
         violations: &mut Violations,
     ) {
+        check_payload(turn, reply, violations);
         for &conn in to {
             if !self.check_open(conn, violations) {
                 continue;
@@ -76,6 +77,10 @@ impl Watch {
                 };
                 if member.got((conn, room), reply.offset, violations) {
                     continue;
+                }
+                if turn.conn == Some(conn) && turn.fresh.as_deref() == Some(room) {
+                    let text = "a message follows a join that recovers none";
+                    violations.add("I31", (Some(conn), room), text);
                 }
                 turn.offset = turn.offset.max(reply.offset);
             }
@@ -131,6 +136,7 @@ impl Watch {
     ) {
         let room = reply.room.as_deref().unwrap_or_default();
         let is_refused = reply.error.is_some();
+        turn.is_refused |= is_refused && turn.conn == Some(conn);
         match &*reply.event {
             "$bye" => {
                 if let Some(client) = self.client(conn) {
@@ -179,15 +185,23 @@ impl Watch {
             let text = format!("`already` is {}, and it was told otherwise", joined.already);
             violations.add("I5", (Some(conn), room), text);
         }
+        let known = self.rooms.entry(room.into()).or_default();
+        known.check_position((conn, room), &joined.epoch, joined.offset, violations);
         self.joined(conn, room, Member::new(violations.line(), joined.offset));
         let (true, Some(since)) = (joined.recovered, since) else {
+            // More than one answer may follow an earlier one.
+            let is_alone = turn.event == "$join" && !turn.is_waiting;
+            turn.fresh = is_alone.then(|| room.to_owned());
             return;
         };
-        let known = self.rooms.get(room);
-        let due = known.map(|known| known.due(conn, &since, &joined.epoch, joined.offset));
+        let (epoch, to) = (&*joined.epoch, joined.offset);
+        let log = self.rooms.get(room).map(|known| {
+            let due = known.due(conn, &since, epoch, to);
+            (due, known.excepted(conn, &since, epoch, to))
+        });
         let client = self.clients.get_mut(&conn);
         if let Some(member) = client.and_then(|client| client.rooms.get_mut(room)) {
-            member.expect(joined.missed, since.offset, due.unwrap_or_default());
+            member.expect(joined.missed, since.offset, log.unwrap_or_default());
             turn.replays.push((conn, room.to_owned()));
         }
     }
@@ -214,5 +228,22 @@ impl Watch {
             let joined = reply.event == "$joined";
             known.told((who.name(), joined), &since, room, violations);
         }
+    }
+}
+
+/// Checks that a message arrives as it was published.
+fn check_payload(turn: &Turn<'_>, reply: &Reply<'_>, violations: &mut Violations) {
+    // Others are messages that a join gives back.
+    let is_exact = turn.publish.is_some() && !turn.is_waiting;
+    let Some(data) = turn.data.filter(|_| is_exact) else {
+        return;
+    };
+    let room = reply.room.as_deref().unwrap_or_default();
+    if reply.event != turn.event {
+        let text = format!("`{}` arrives as `{}`", turn.event, reply.event);
+        violations.add("I18", (turn.conn, room), text);
+    } else if text_of(reply.data) != data {
+        let text = format!("the payload {data} arrives as {}", text_of(reply.data));
+        violations.add("I18", (turn.conn, room), text);
     }
 }

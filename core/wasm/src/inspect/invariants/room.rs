@@ -26,6 +26,19 @@ struct Logged {
     from: Option<ConnId>,
     /// True when it was for every member but its publisher.
     is_for_all: bool,
+    /// Connections that it left out.
+    excepted: Vec<ConnId>,
+}
+
+/// A message, as the room remembers it.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// The client that published it.
+    pub(super) from: Option<ConnId>,
+    /// True when it was for every member but its publisher.
+    pub(super) is_for_all: bool,
+    /// Connections that it left out.
+    pub(super) excepted: Vec<ConnId>,
 }
 
 impl Room {
@@ -65,7 +78,7 @@ impl Room {
         &mut self,
         position: Position<'_>,
         room: &str,
-        (from, is_for_all): (Option<ConnId>, bool),
+        sent: Sent,
         violations: &mut Violations,
     ) {
         let known = self.position.as_ref();
@@ -79,19 +92,51 @@ impl Room {
                 return;
             }
             if after != before + 1 {
+                // Fewer are lost ones.
+                let invariant = if after < before { "I32" } else { "I28" };
                 let text = format!("the offset goes from {before} to {after}");
-                violations.add("I28", (None, room), text);
+                violations.add(invariant, (None, room), text);
             }
             self.log.push_back(Logged {
                 offset: after,
-                from,
-                is_for_all,
+                from: sent.from,
+                is_for_all: sent.is_for_all,
+                excepted: sent.excepted,
             });
             if self.log.len() > LOGGED_MAX {
                 self.log.pop_front();
             }
         }
         self.position = Some(position.into_owned());
+    }
+
+    /// Checks a position that a client is told: in one epoch it only grows.
+    pub(super) fn check_position(
+        &self,
+        (conn, room): (ConnId, &str),
+        epoch: &str,
+        offset: u64,
+        violations: &mut Violations,
+    ) {
+        if let Some(known) = &self.position
+            && known.epoch == epoch
+            && offset < known.offset
+        {
+            let text = format!("the offset is {offset}, and was {} before", known.offset);
+            violations.add("I32", (Some(conn), room), text);
+        }
+    }
+
+    /// Offsets of the messages from a position to another that left a client out, as far as they
+    /// are remembered.
+    pub(super) fn excepted(&self, conn: ConnId, since: &Since, epoch: &str, to: u64) -> Vec<u64> {
+        let is_known = self.position.as_ref();
+        let is_known = is_known.is_some_and(|known| known.epoch == epoch);
+        let log = self.log.iter().filter(|_| is_known);
+        let excepted = log.filter(|logged| {
+            (since.offset + 1..=to).contains(&logged.offset) && logged.excepted.contains(&conn)
+        });
+        excepted.map(|logged| logged.offset).collect()
     }
 
     /// Offsets of the messages that a client must get from a position to another, as far as they

@@ -1,13 +1,14 @@
 use std::{fs, path::Path, path::PathBuf, rc::Rc};
 
 use roomcast_core::{
-    ConnId, Outbox,
+    ConnId, Outbox, Policies, Timestamp,
     journal::{Entry, Record, Replay},
 };
 use serde_json::{Value, json};
 
 use super::{
     Invariants, Output, Watch,
+    tables::{HistoryTable, RoomTable, Tables},
     turn::{Applied, conn_of},
     violation::Violations,
 };
@@ -22,6 +23,10 @@ enum Planted {
 const A: &str = "0";
 const B: &str = "1048577";
 const C: &str = "2097154";
+/// In the place of B.
+const D: &str = "3145729";
+
+const POLICIES: &str = r#"{"rooms":[{"match":"*","history":{"messages":9},"presence":"members"}]}"#;
 
 fn id(text: &str) -> ConnId {
     text.parse().expect("an id")
@@ -35,8 +40,18 @@ fn story() -> String {
     let text =
         |conn: &str, value: &Value| json!({"text": {"conn": conn, "text": value.to_string()}});
     let join = |conn| text(conn, &json!({"event": "$join", "room": "r", "id": 1}));
-    let policy = json!({"match": "*", "history": {"messages": 9}, "presence": "members"});
-    let send = json!({"audience": {"rooms": ["r"], "except_conns": [C]}, "event": "e", "data": 1});
+    let send = |except: &str| {
+        json!({"send": {
+            "audience": {"rooms": ["r"], "except_conns": [except]}, "event": "e", "data": 1
+        }})
+    };
+    let back = |epoch: &str, offset: u64| {
+        let since = json!({"since": {"epoch": epoch, "offset": offset}});
+        json!({"event": "$join", "room": "r", "id": 3, "data": since})
+    };
+    let keyed = |id: u64| json!({"event": "said", "room": "r", "data": 1, "key": "k", "id": id});
+    let labelled =
+        json!({"send": {"audience": {"rooms": ["r"]}, "event": "e", "path": "/p", "data": 1}});
     let inputs = [
         json!({"connect": {"welcome": true}}), // 2
         json!({"connect": {"welcome": true}}),
@@ -52,13 +67,24 @@ fn story() -> String {
             B,
             &json!({"event": "$join", "room": "r", "id": 3, "data": since}),
         ), // 12
-        json!({"send": send}),                                      // 13
+        send(C),                                                    // 13
         json!({"disconnect": {"conn": C, "reason": "lost"}}),       // 14
         text(A, &said),                                             // 15
         json!({"close": {"conn": B, "code": 4000, "reason": ""}}),  // 16
         text(A, &asked),                                            // 17
+        text(C, &said),                                             // 18: it has ended
+        text(A, &json!({"event": "$leave", "room": "r", "id": 3})), // 19
+        text(A, &back("x", 1)),                                     // 20: recovers nothing
+        json!({"connect": {}}),                                     // 21: D
+        send(D),                                                    // 22
+        text(D, &back("e.1", 6)),                                   // 23
+        labelled,                                                   // 24
+        text(A, &keyed(5)),                                         // 25
+        text(A, &keyed(6)),                                         // 26
+        json!("timeout"),                                           // 27: too early
     ];
-    let config = json!({"epoch": "e", "policies": {"rooms": [policy]}});
+    let policies: Value = serde_json::from_str(POLICIES).expect("JSON");
+    let config = json!({"epoch": "e", "policies": policies});
     let open =
         json!({"at": 0, "namespace": "n", "open": {"config": config, "state": {"next_serial": 0}}});
     let mut story = format!("{open}\n");
@@ -71,6 +97,11 @@ fn story() -> String {
 
 /// The violations of the story when the commands of a line are changed.
 fn planted(line: usize, plant: impl Fn(&mut Vec<Planted>)) -> Vec<String> {
+    told(line, false, plant)
+}
+
+/// The same; with `is_stale` the hub has not taken the line.
+fn told(line: usize, is_stale: bool, plant: impl Fn(&mut Vec<Planted>)) -> Vec<String> {
     let (story, mut replay) = (story(), Replay::new());
     let (mut watch, mut violations) = (Watch::default(), Violations::default());
     for (index, text) in story.lines().enumerate() {
@@ -86,6 +117,9 @@ fn planted(line: usize, plant: impl Fn(&mut Vec<Planted>)) -> Vec<String> {
             continue;
         };
         let conn = conn_of(input).filter(alive);
+        let before = replay.clone();
+        let next = replay.hub("n").and_then(roomcast_core::Hub::next_timeout);
+        let is_due = next.is_some_and(|next| next <= entry.at);
         replay.apply(&entry, &mut out).expect(text);
         let outputs = Output::all(&out).map(|output| match output {
             Output::Send { to, frame, .. } => Planted::Send(to.to_vec(), frame.into_owned()),
@@ -96,8 +130,19 @@ fn planted(line: usize, plant: impl Fn(&mut Vec<Planted>)) -> Vec<String> {
             plant(&mut outputs);
         }
         let outputs: Vec<_> = outputs.iter().map(Planted::output).collect();
-        let hub = replay.hub("n").expect("it is open");
-        watch.step(&Applied { input, conn, hub }, &outputs, &mut violations);
+        let behind = if is_stale && index + 1 == line {
+            &before
+        } else {
+            &replay
+        };
+        let applied = Applied {
+            input,
+            at: entry.at,
+            conn,
+            is_due,
+            hub: behind.hub("n").expect("it is open"),
+        };
+        watch.step(&applied, &outputs, &mut violations);
     }
     violations.list()
 }
@@ -145,6 +190,12 @@ fn texts(outputs: &mut [Planted], from: &str, to: &str) {
     assert!(found, "there is no {from}");
 }
 
+/// A message of the room.
+fn said(to: &[ConnId], offset: u64) -> Planted {
+    let frame = json!({"event": "said", "room": "r", "offset": offset, "data": 1});
+    Planted::Send(to.to_vec(), frame.to_string())
+}
+
 fn drop_frames(outputs: &mut Vec<Planted>, with: &str) {
     let before = outputs.len();
     outputs.retain(|output| !matches!(output, Planted::Send(_, frame) if frame.contains(with)));
@@ -156,10 +207,22 @@ fn the_story_holds() {
     assert_eq!(planted(0, |_| ()), [""; 0]);
 }
 
+type Plants = &'static [(&'static str, usize, fn(&mut Vec<Planted>))];
+
+fn are_seen(plants: Plants) {
+    for (invariant, line, plant) in plants {
+        let seen = planted(*line, plant);
+        let begin = format!("{invariant} at {line}: ");
+        assert!(
+            seen.iter().any(|text| text.starts_with(&begin)),
+            "{begin}{seen:?}"
+        );
+    }
+}
+
 #[test]
-fn each_planted_violation_is_seen_where_it_is() {
-    type Plant = fn(&mut Vec<Planted>);
-    let plants: &[(&str, usize, Plant)] = &[
+fn each_violation_that_is_planted_in_a_room_is_seen_where_it_is() {
+    are_seen(&[
         ("I1", 6, |outputs| drop_frames(outputs, "epoch")),
         ("I5", 5, |outputs| {
             texts(outputs, "\"already\":false", "\"already\":true");
@@ -207,19 +270,109 @@ fn each_planted_violation_is_seen_where_it_is() {
             texts(outputs, "\"missed\":1", "\"missed\":0");
             drop_frames(outputs, "from");
         }),
+    ]);
+}
+
+#[test]
+fn each_violation_that_is_planted_in_another_message_is_seen_where_it_is() {
+    are_seen(&[
+        ("I7", 18, |outputs| outputs.push(said(&[id(A)], 9))),
+        ("I13", 24, |outputs| drop_frames(outputs, "/p")),
+        ("I18", 9, |outputs| {
+            texts(outputs, "\"data\":1", "\"data\":[1]");
+        }),
+        ("I18", 13, |outputs| {
+            texts(outputs, "\"event\":\"e\"", "\"event\":\"f\"");
+        }),
+        ("I19", 8, |outputs| {
+            texts(outputs, "\"data\":{\"reached", "\"error\":{\"reached");
+        }),
+        ("I31", 20, |outputs| outputs.push(said(&[id(A)], 9))),
+        ("I32", 12, |outputs| {
+            texts(outputs, "\"e.1\",\"offset\":3", "\"e.1\",\"offset\":2");
+        }),
+        ("I33", 23, |outputs| {
+            texts(outputs, "\"missed\":0", "\"missed\":1");
+            outputs.push(said(&[id(D)], 7));
+        }),
+        ("I34", 26, |outputs| outputs.push(said(&[id(D)], 10))),
+        ("I43", 27, |outputs| outputs.push(Planted::Close(id(A)))),
         ("I35", 12, |outputs| {
             let frame = r#"{"event":"$joined","room":"r","data":{"user":"","conn":"2097154"}}"#;
             outputs.push(Planted::Send(vec![id(A)], frame.into()));
         }),
+    ]);
+}
+
+#[test]
+fn a_member_that_outlives_its_connection_is_seen() {
+    for line in [14, 16] {
+        let seen = told(line, true, |_| ());
+        let begin = format!("I6 at {line}: ");
+        assert!(seen.iter().any(|text| text.starts_with(&begin)), "{seen:?}");
+    }
+}
+
+/// The tables are those of the story's end: A and D are in a room with a history.
+#[test]
+fn each_violation_that_is_planted_in_the_tables_is_seen() {
+    type Plant = fn(&mut Tables<'_>);
+    let plants: &[(&str, Plant)] = &[
+        ("I1", |tables| {
+            tables.connections.insert(id(A), Vec::new());
+        }),
+        ("I1", |tables| tables.rooms[0].members = &[]),
+        ("I2", |tables| tables.rooms[0].counted += 1),
+        ("I2", |tables| tables.counts.memberships += 1),
+        ("I3", |tables| {
+            tables.rooms.push(RoomTable {
+                name: "s",
+                counted: 0,
+                members: &[],
+                unentitled: Vec::new(),
+                history: None,
+            });
+        }),
+        ("I4", |tables| {
+            tables.connections.remove(&id(D));
+        }),
+        ("I4", |tables| tables.rooms[0].unentitled.push(id(A))),
+        ("I9", |tables| tables.rooms_max = 0),
+        ("I29", |tables| {
+            history(tables).offsets.pop();
+        }),
+        ("I29", |tables| {
+            history(tables).offsets.remove(1);
+        }),
+        ("I29", |tables| history(tables).last += 1),
+        ("I29", |tables| history(tables).messages_max = Some(1)),
     ];
-    for (invariant, line, plant) in plants {
-        let seen = planted(*line, plant);
-        let begin = format!("{invariant} at {line}: ");
+    let mut replay = Replay::new();
+    for line in story().lines() {
+        let entry = Entry::parse(line).expect(line);
+        replay.apply(&entry, &mut Outbox::new()).expect(line);
+    }
+    let hub = replay.hub("n").expect("it is open");
+    let policies: Policies = serde_json::from_str(POLICIES).expect("policies");
+    let seen = |plant: Plant| {
+        let mut tables = Tables::of(hub, &policies, Timestamp::from_millis(1));
+        plant(&mut tables);
+        let mut violations = Violations::default();
+        tables.check(&mut violations);
+        violations.list()
+    };
+    assert_eq!(seen(|_| ()), [""; 0]);
+    for (invariant, plant) in plants {
+        let (seen, begin) = (seen(*plant), format!("{invariant} at 0: "));
         assert!(
             seen.iter().any(|text| text.starts_with(&begin)),
             "{begin}{seen:?}"
         );
     }
+}
+
+fn history<'a>(tables: &'a mut Tables<'_>) -> &'a mut HistoryTable {
+    tables.rooms[0].history.as_mut().expect("it keeps one")
 }
 
 #[test]

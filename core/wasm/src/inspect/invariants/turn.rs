@@ -2,15 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use roomcast_core::{Audience, ConnId, Hub, Input};
+use roomcast_core::{Audience, ConnId, Hub, Input, Timestamp};
 
-use super::envelope::Request;
+use super::{
+    envelope::{Request, text_of},
+    keys::KeyOwner,
+};
+
+/// Bytes that the label of a message may have.
+const LABEL_BYTES_MAX: usize = 200;
 
 /// An input that was applied.
 pub(super) struct Applied<'a> {
     pub(super) input: &'a Input<'a>,
+    /// The time of the input.
+    pub(super) at: Timestamp,
     /// The connection that it is about, when it is alive before.
     pub(super) conn: Option<ConnId>,
+    /// True when a timeout had something to do before it.
+    pub(super) is_due: bool,
     /// The hub behind it.
     pub(super) hub: &'a Hub,
 }
@@ -28,9 +38,17 @@ pub(super) enum Publish<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Turn<'a> {
     pub(super) conn: Option<ConnId>,
-    /// The event of the client's message.
+    /// The event of the client's message, or of the backend's.
     pub(super) event: String,
     pub(super) publish: Option<Publish<'a>>,
+    /// The payload of a message that must arrive as it is.
+    pub(super) data: Option<&'a str>,
+    /// The idempotency key of the message, with its owner.
+    pub(super) key: Option<(KeyOwner, String)>,
+    /// True when the client waits for an earlier answer: this message may have to wait too.
+    pub(super) is_waiting: bool,
+    /// True when the client's own message was answered by an error.
+    pub(super) is_refused: bool,
     /// True when a publish that nobody gets may have been refused, held back or repeated.
     pub(super) may_be_silent: bool,
     /// True when the client's message could not be read here: an error may have any id.
@@ -45,6 +63,8 @@ pub(super) struct Turn<'a> {
     pub(super) reached: Option<usize>,
     /// Memberships with a replay.
     pub(super) replays: Vec<(ConnId, String)>,
+    /// The room that the client has joined without a replay.
+    pub(super) fresh: Option<String>,
 }
 
 /// The connection that an input is about.
@@ -63,19 +83,39 @@ pub(super) fn conn_of(input: &Input<'_>) -> Option<ConnId> {
 }
 
 impl<'a> Turn<'a> {
-    /// The turn of a backend's message.
-    pub(super) fn send(audience: &'a Audience, event: &str, may_be_silent: bool) -> Self {
-        let is_valid = (1..=128).contains(&event.len()) && !event.starts_with('$');
+    /// The turn of a backend's message; none of another input.
+    pub(super) fn send(applied: &Applied<'a>) -> Self {
+        let Input::Send {
+            key,
+            audience,
+            event,
+            path,
+            data,
+        } = applied.input
+        else {
+            return Self::default();
+        };
+        let name_bytes_max = applied.hub.limits().room_name_bytes;
+        let mut rooms = audience.rooms.iter().chain(&audience.except_rooms);
+        let is_label = |path: &str| (1..=LABEL_BYTES_MAX).contains(&path.len());
+        // Else it is refused.
+        let is_valid = (1..=128).contains(&event.len())
+            && !event.starts_with('$')
+            && path.as_deref().is_none_or(is_label)
+            && rooms.all(|room| (1..=name_bytes_max).contains(&room.len()));
         Self {
+            event: event.to_string(),
             publish: Some(Publish::Backend(audience)),
-            may_be_silent: may_be_silent || !is_valid,
+            data: Some(data.get()),
+            key: key.as_ref().map(|key| (KeyOwner::Backend, key.to_string())),
+            may_be_silent: key.is_some() || !is_valid,
             is_single: true,
             ..Self::default()
         }
     }
 
     /// The turn of a client's message, without one when it cannot be read.
-    pub(super) fn request(conn: ConnId, request: Option<&Request<'_>>, is_waiting: bool) -> Self {
+    pub(super) fn request(conn: ConnId, request: Option<&Request<'a>>, is_waiting: bool) -> Self {
         let Some(request) = request else {
             return Self {
                 conn: Some(conn),
@@ -92,7 +132,9 @@ impl<'a> Turn<'a> {
                 room: room.to_owned(),
                 echo: request.echo,
             }),
+            data: Some(text_of(request.data)),
             may_be_silent: is_waiting || request.key.is_some(),
+            is_waiting,
             is_single: true,
             ..Self::default()
         }

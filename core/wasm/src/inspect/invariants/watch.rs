@@ -7,8 +7,9 @@ use roomcast_core::{ConnId, Input};
 use super::{
     client::{Client, Member},
     envelope::{Request, Since, id},
+    keys::{KeyOwner, Keys},
     room::Room,
-    turn::{Applied, Publish, Turn},
+    turn::{Applied, Turn, conn_of},
     violation::Violations,
 };
 use crate::inspect::output::Output;
@@ -18,6 +19,7 @@ use crate::inspect::output::Output;
 pub(super) struct Watch {
     pub(super) clients: BTreeMap<ConnId, Client>,
     pub(super) rooms: BTreeMap<Box<str>, Room>,
+    pub(super) keys: Keys,
     ended: BTreeSet<ConnId>,
 }
 
@@ -29,32 +31,43 @@ impl Watch {
         outputs: &[Output<'_>],
         violations: &mut Violations,
     ) {
+        check_silence(applied, outputs, violations);
+        let rooms = self.rooms_that_end(applied);
         let mut turn = self.begin(applied);
         for output in outputs {
             self.output(&mut turn, output, violations);
         }
         self.end(applied, &turn, violations);
+        for (conn, room) in rooms {
+            if applied.hub.members(&room).binary_search(&conn).is_ok() {
+                let text = "it has ended, and is still a member";
+                violations.add("I6", (Some(conn), &*room), text);
+            }
+        }
+    }
+
+    /// The rooms of a connection that ends with this input.
+    fn rooms_that_end(&self, applied: &Applied<'_>) -> Vec<(ConnId, Box<str>)> {
+        let (Input::Disconnect { .. } | Input::Close { .. }, Some(conn)) =
+            (applied.input, applied.conn)
+        else {
+            return Vec::new();
+        };
+        let rooms = self.clients.get(&conn).map(|client| client.rooms.keys());
+        let rooms = rooms.into_iter().flatten();
+        rooms.map(|room| (conn, room.clone())).collect()
     }
 
     /// Takes note of a request, and of what an input changes before its frames.
     #[allow(clippy::wildcard_enum_match_arm)] // the others say nothing before their frames
     fn begin<'a>(&mut self, applied: &Applied<'a>) -> Turn<'a> {
         match (applied.input, applied.conn) {
-            (Input::Text { text, .. }, Some(conn)) => self.request(conn, text),
+            (Input::Text { text, .. }, Some(conn)) => self.request(applied, conn, text),
             (Input::Authenticate { text, .. }, Some(conn)) => {
                 self.forget_present();
-                self.request(conn, text)
+                self.request(applied, conn, text)
             }
-            (
-                Input::Send {
-                    audience,
-                    event,
-                    key,
-                    path,
-                    ..
-                },
-                _,
-            ) => Turn::send(audience, event, key.is_some() || path.is_some()),
+            (Input::Send { .. }, _) => Turn::send(applied),
             (Input::SendText { .. } | Input::SendBinary { .. }, _) => Turn {
                 is_raw: true,
                 ..Turn::default()
@@ -80,17 +93,29 @@ impl Watch {
                 self.rooms.values_mut().for_each(Room::forget_position);
                 Turn::default()
             }
+            (Input::TrimClientKeys { .. }, _) => {
+                self.keys.forget();
+                Turn::default()
+            }
             _ => Turn::default(),
         }
     }
 
-    fn request<'a>(&mut self, conn: ConnId, text: &str) -> Turn<'a> {
-        let request: Option<Request<'_>> = serde_json::from_str(text).ok();
+    fn request<'a>(&mut self, applied: &Applied<'a>, conn: ConnId, text: &'a str) -> Turn<'a> {
+        let request: Option<Request<'a>> = serde_json::from_str(text).ok();
         let Some(client) = self.client(conn) else {
             return Turn::default();
         };
-        let turn = Turn::request(conn, request.as_ref(), client.is_waiting());
+        let mut turn = Turn::request(conn, request.as_ref(), client.is_waiting());
         if let Some(request) = request {
+            if let Some(key) = request.key {
+                let user = applied.hub.connection(conn).and_then(|info| info.user);
+                let owner = match user {
+                    Some(user) => KeyOwner::User(user.into()),
+                    None => KeyOwner::Conn(conn.to_string()),
+                };
+                turn.key = Some((owner, key.into_owned()));
+            }
             if let Some(raw) = request.id {
                 client.ask(id(raw));
             }
@@ -114,7 +139,7 @@ impl Watch {
                 member.end_replay((*conn, room), violations);
             }
         }
-        self.check_fan_out(applied.hub, turn, violations);
+        self.check_publish(applied, turn, violations);
         let is_verb = turn.publish.is_none();
         if let Some(conn) = applied.conn.filter(|_| is_verb) {
             self.check_rooms(conn, applied.hub.rooms_of(conn), violations);
@@ -136,89 +161,6 @@ impl Watch {
             let text = format!("it is in {rooms:?}, and was told {told:?}");
             violations.add("I1", (Some(conn), ""), text);
         }
-    }
-
-    /// Checks that a message reached the members of its room and nobody else.
-    fn check_fan_out(
-        &mut self,
-        hub: &roomcast_core::Hub,
-        turn: &Turn<'_>,
-        violations: &mut Violations,
-    ) {
-        let Some(publish) = &turn.publish else {
-            return;
-        };
-        let is_excepted = |conn: &ConnId| match publish {
-            Publish::Client { echo, .. } => *echo != Some(true) && turn.conn == Some(*conn),
-            Publish::Backend(audience) => {
-                audience.except_conns.contains(conn)
-                    || audience.except_rooms.iter().any(|room| {
-                        let room = self.rooms.get(room);
-                        room.is_some_and(|room| room.members.contains(conn))
-                    })
-            }
-        };
-        // Without a word about it, the policy of the room decides.
-        let may_hear_itself = matches!(publish, Publish::Client { echo: None, .. });
-        for conn in turn.heard.iter().filter(|conn| is_excepted(conn)) {
-            if !may_hear_itself {
-                let text = "it got a message that excepted it";
-                violations.add("I15", (Some(*conn), ""), text);
-            }
-        }
-        // It was closed in place of an answer.
-        let is_gone = turn
-            .conn
-            .is_some_and(|conn| !self.clients.contains_key(&conn));
-        let may_be_silent = turn.may_be_silent || is_gone;
-        let is_due = !(turn.heard.is_empty() && may_be_silent);
-        let names_users = match publish {
-            Publish::Client { .. } => false,
-            Publish::Backend(audience) => !audience.except_users.is_empty(),
-        };
-        if let Some(room) = turn.room() {
-            let members = self.rooms.get(room).map(|room| &room.members);
-            if is_due && !names_users {
-                for conn in members.into_iter().flatten() {
-                    if !turn.heard.contains(conn) && !is_excepted(conn) {
-                        let text = "a member did not get the message";
-                        violations.add("I13", (Some(*conn), room), text);
-                    }
-                }
-            }
-            if let Some(reached) = turn.reached.filter(|_| !may_be_silent)
-                && reached != turn.heard.len()
-            {
-                let text = format!("it reached {}, not {reached}", turn.heard.len());
-                violations.add("I13", (turn.conn, room), text);
-            }
-            self.check_offset(hub, turn, (room, names_users), violations);
-        }
-    }
-
-    fn check_offset(
-        &mut self,
-        hub: &roomcast_core::Hub,
-        turn: &Turn<'_>,
-        (room, names_users): (&str, bool),
-        violations: &mut Violations,
-    ) {
-        let position = hub.position(room);
-        if let Some(offset) = turn.offset.filter(|offset| *offset != position.offset) {
-            let text = format!(
-                "offset {offset} is sent, and the room is at {}",
-                position.offset
-            );
-            violations.add("I28", (turn.conn, room), text);
-        }
-        let is_for_all = match &turn.publish {
-            Some(Publish::Backend(audience)) => {
-                audience.except_conns.is_empty() && audience.except_rooms.is_empty() && !names_users
-            }
-            Some(Publish::Client { .. }) | None => true,
-        };
-        let known = self.rooms.entry(room.into()).or_default();
-        known.moved(position, room, (turn.conn, is_for_all), violations);
     }
 
     /// A client that is alive, as far as known.
@@ -271,5 +213,20 @@ impl Watch {
 
     fn forget_present(&mut self) {
         self.rooms.values_mut().for_each(Room::forget_present);
+    }
+}
+
+/// Checks that an input without an effect has no frames.
+fn check_silence(applied: &Applied<'_>, outputs: &[Output<'_>], violations: &mut Violations) {
+    if outputs.is_empty() {
+        return;
+    }
+    let is_about = conn_of(applied.input);
+    if is_about.is_some() && applied.conn.is_none() {
+        let text = "frames follow from an input about a connection that has ended";
+        violations.add("I7", (is_about, ""), text);
+    }
+    if matches!(applied.input, Input::Timeout) && !applied.is_due {
+        violations.add("I43", (None, ""), "frames follow from a timeout too early");
     }
 }
