@@ -184,7 +184,9 @@ impl Access {
     /// where the API has no key, for it and for the page, which is to use it.
     pub fn asks_for_user(&self, path: &str) -> bool {
         self.has_keyless_api()
-            && (path.starts_with("/api/") || matches!(path, "/inspect" | "/server") || PageFile::at(path).is_some())
+            && (path.starts_with("/api/")
+                || matches!(path, "/inspect" | "/server")
+                || PageFile::at(path).is_some())
     }
 
     /// True when nothing but loopback is listed.

@@ -42,7 +42,11 @@ impl ServerFacts {
             version: env!("CARGO_PKG_VERSION"),
             host: Host::Native,
             threads,
-            store: if has_store { Store::Disk } else { Store::Memory },
+            store: if has_store {
+                Store::Disk
+            } else {
+                Store::Memory
+            },
             metrics: has_metrics,
         }
     }
