@@ -87,7 +87,10 @@ mod tests {
             )
         );
         let memory = text(ServerFacts::native(1, false, true));
-        assert!(memory.contains(r#""threads":1,"store":"memory","metrics":true"#), "{memory}");
+        assert!(
+            memory.contains(r#""threads":1,"store":"memory","metrics":true"#),
+            "{memory}"
+        );
         let worker = text(ServerFacts::worker());
         let rest = r#""host":"worker","threads":1,"store":"durable_object","metrics":false"#;
         assert!(worker.contains(rest), "{worker}");

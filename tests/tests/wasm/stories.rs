@@ -237,7 +237,7 @@ fn the_core_as_webassembly_equals_the_native_one() {
         inputs,
         bytes,
     } = compared.unwrap_or_else(|difference| panic!("{difference}"));
-    println!(
+    eprintln!(
         "{stories} stories from seed {seed}: {inputs} inputs give the same {bytes} bytes natively \
          and as WebAssembly"
     );
