@@ -61,7 +61,7 @@ fn lines() -> Receiver<()> {
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// When messages are due, since the begin of a phase.
+/// The times at which messages are due, since the begin of a phase.
 struct Due {
     /// Within each second.
     offsets_ns: Vec<u64>,
