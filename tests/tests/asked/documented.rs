@@ -10,7 +10,7 @@ use crate::{
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = include_str!("../../../docs/hooks.md");
-const PYTHON: &str = include_str!("../../clients/ask_backend.py");
+const PYTHON: &str = include_str!("../../../docs/receivers/ask_backend.py");
 
 fn check(program: PathBuf, code: &str, name: &str) {
     let backend = Receiver::start_code(program, code, name);

@@ -13,7 +13,7 @@ use super::{KEY, chat, config, serve};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = include_str!("../../../docs/hooks.md");
-const PYTHON: &str = include_str!("../../clients/hook_receiver.py");
+const PYTHON: &str = include_str!("../../../docs/receivers/hook_receiver.py");
 
 /// The first code in JavaScript on a page.
 pub(crate) fn javascript(page: &str) -> &str {
