@@ -15,7 +15,8 @@ use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnI
 
 impl Hub {
     /// Puts a connection into a room. The client is not told; its own `$join` is answered by
-    /// [`receive`](Self::receive).
+    /// [`receive`](Self::receive). When a clustered hub does not follow the room yet, the client is
+    /// told `$gap` where its messages begin.
     ///
     /// # Errors
     ///
@@ -47,7 +48,9 @@ impl Hub {
     ) -> Result<Joined<'_>, JoinError> {
         let meta = Some(meta.as_str()).filter(|meta| *meta != "null");
         let (slot, already) = self.enter(now, conn, room, meta, out)?;
-        let position = if self.config.policies.is_empty() {
+        let position = if self.is_clustered() {
+            self.relayed_position(room)
+        } else if self.config.policies.is_empty() {
             self.nowhere()
         } else {
             self.position_at(slot)

@@ -178,7 +178,11 @@ impl Track {
         let mut effects = Vec::new();
         let top = &page.position;
         match &mut self.position {
-            None => self.position = Some(top.clone()),
+            None => {
+                // For members by an application's hand, who did not wait for the position.
+                effects.push(Effect::Gap { after: top.offset });
+                self.position = Some(top.clone());
+            }
             Some(at) if at.epoch != top.epoch => {
                 effects.push(Effect::Gap { after: at.offset });
                 *at = top.clone();

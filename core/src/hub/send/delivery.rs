@@ -141,9 +141,6 @@ impl Hub {
 
     /// Tells those who follow a topic that messages behind an offset are lost.
     fn tell_gap(&mut self, topic: &Topic, after: u64, out: &mut Outbox) {
-        if let Some(relay) = &mut self.relay {
-            relay.stats.gaps += 1;
-        }
         if self.config.raw {
             // There is no way to say so.
             return;
@@ -164,7 +161,11 @@ impl Hub {
                 self.resolve(&Audience::all(), draft, out);
             }
         }
-        out.send(draft, Kind::CONTROL);
+        if out.send(draft, Kind::CONTROL) > 0
+            && let Some(relay) = &mut self.relay
+        {
+            relay.stats.gaps += 1;
+        }
     }
 
     /// The frame of a message that a room has kept, for one reader; `None` when that never gets it.
