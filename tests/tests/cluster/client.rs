@@ -220,8 +220,20 @@ impl Client {
                 )),
             },
         };
+        // A message that the relay lost may have another place, of another epoch.
         let places = truth.places(id).iter().copied();
-        let Some(at) = places.filter(|&at| at >= place.next).min() else {
+        let places: Vec<_> = places.filter(|&at| at >= place.next).collect();
+        let is_of_now = |at: &&usize| {
+            let epoch = place.epoch.as_deref();
+            epoch == Some(&*log[**at].position.epoch)
+        };
+        let of_now = places.iter().find(is_of_now).filter(|_| !place.gap);
+        let last = if place.gap {
+            places.last()
+        } else {
+            places.first()
+        };
+        let Some(at) = of_now.or(last).copied() else {
             violated(format!("I12: {who:?} gets {id} again, or before its time"));
         };
         let placed = &log[at];
@@ -368,8 +380,8 @@ impl Client {
             let behind = places.find(|&&at| log[at].position.offset > offset);
             place.next = behind.copied().unwrap_or(log.len());
             place.owed = place.next;
-            place.epoch = Some(epoch.clone());
         }
+        place.epoch = Some(epoch.clone());
         match (joined.recovered, since) {
             (Some(true), Some(since)) => {
                 self.told.recovered += 1;

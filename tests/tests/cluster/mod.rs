@@ -147,5 +147,5 @@ fn journals_of_nodes_lead_to_the_same_commands() {
         }
         lines += story.replays();
     }
-    assert!(lines > 5_000, "{lines} lines");
+    assert!(lines > 10_000, "{lines} lines");
 }

@@ -26,7 +26,7 @@ const USERS: [Option<&str>; 7] = [
     Some("ben"),
 ];
 /// Steps before the faults end.
-pub(crate) const STEPS: usize = 120;
+pub(crate) const STEPS: usize = 300;
 const POLICIES: &str = r#"{"rooms":[
     {"match":"den","history":{"messages":4}},
     {"match":"log","history":{"messages":200},"echo":true}
@@ -155,24 +155,24 @@ impl Story {
 
     fn step(&mut self) {
         match self.one_of(100) {
-            0..=24 => self.client_acts(),
-            25..=29 => self.backend_sends(),
-            30..=52 => {
+            0..=33 => self.client_acts(),
+            34..=38 => self.backend_sends(),
+            39..=58 => {
                 let node = self.one_of(NODES);
                 let times = 1 + self.one_of(4);
                 for _ in 0..times {
                     self.relay_acts(node);
                 }
             }
-            53..=70 => {
+            59..=76 => {
                 let node = self.one_of(NODES);
                 let times = 1 + self.one_of(4);
                 for _ in 0..times {
                     self.host_acts(node);
                 }
             }
-            71..=80 => self.drain(),
-            81..=86 => {
+            77..=88 => self.drain(),
+            89..=94 => {
                 let millis = [1, 200, 1_100, 5_200][self.one_of(4)];
                 self.wait(millis);
             }
