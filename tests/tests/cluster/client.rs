@@ -376,10 +376,13 @@ impl Client {
             let topic = Topic::room(&room);
             let of_epoch = |at: &&usize| *log[**at].position.epoch == *epoch;
             let places = truth.places_in(&topic, 0, log.len());
-            let mut places = places.iter().filter(of_epoch);
-            let behind = places.find(|&&at| log[at].position.offset > offset);
-            place.next = behind.copied().unwrap_or(log.len());
-            place.owed = place.next;
+            let mut places = places.iter().filter(of_epoch).copied();
+            let before = |at: &usize| log[*at].position.offset <= offset;
+            if let Some(last) = places.clone().filter(before).last() {
+                (place.next, place.owed) = (last + 1, last + 1);
+            } else if let Some(first) = places.next() {
+                (place.next, place.owed) = (first, first);
+            }
         }
         place.epoch = Some(epoch.clone());
         match (joined.recovered, since) {
@@ -394,7 +397,7 @@ impl Client {
             }
             (Some(true), None) => violated("I30: recovered from nothing"),
             _ if keeps(&room) => {
-                let next = place.next;
+                let next = place.owed;
                 let known = Known {
                     epoch,
                     offset,
