@@ -436,6 +436,8 @@ impl Story {
     /// A core gets an answer or a message.
     fn host_acts(&mut self, node: usize) {
         if self.chance(2) {
+            let answer = self.nodes[node].answers.front().cloned();
+            self.say(|| format!("  {node} is answered {answer:?}"));
             self.nodes[node].answer(self.now);
         } else {
             self.nodes[node].deliver(self.now);

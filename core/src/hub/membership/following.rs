@@ -242,10 +242,11 @@ impl Hub {
         let Some(track) = relay.track_mut(topic) else {
             return;
         };
-        let late = track.expire_acks(now);
         let (retries, live) = (track.takes_retry(now), track.is_live());
         let lingered = track.is_over(now);
         let over = lingered && empty && track.joins() == 0 && !track.recovers();
+        // A topic that is not followed any more has no later time for them.
+        let late = track.expire_acks(if over { Timestamp::from_millis(u64::MAX) } else { now });
         let subscribed = !track.is_offline();
         if over {
             relay.close_track(topic);
