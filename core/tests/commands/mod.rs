@@ -9,6 +9,5 @@ mod identity;
 mod kept;
 mod keys;
 mod questions;
-mod relayed;
 mod texts;
 mod time;
