@@ -15,7 +15,7 @@ use std::{
 use tokio::{sync::Notify, task::yield_now};
 
 /// Steps of newcomers before all others get their turn. With fewer, calls of the API would be slow
-/// beside long turns, and of short ones there would be more than there is work.
+/// beside long turns.
 const STEPS: usize = 2;
 
 /// The work of a newcomer that is called, in steps: HTTP takes some 30 µs, a part of a TLS
