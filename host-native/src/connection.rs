@@ -5,10 +5,9 @@ mod place;
 
 use std::{
     future::poll_fn,
-    pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -17,10 +16,7 @@ use roomcast_core::{
     queue::Tag,
 };
 use roomcast_http::{Reason, TokenRefusal};
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    net::tcp::OwnedReadHalf,
-};
+use tokio::io::ReadBuf;
 
 use self::{
     auth::{Held, Verified},
@@ -58,16 +54,27 @@ pub(crate) struct Upgraded {
     pub(crate) raw: bool,
 }
 
-/// Serves an upgraded connection until it is over. `early` is what came behind the upgrade request.
+/// A connection that speaks HTTP no more.
+#[derive(Debug)]
+pub(crate) struct Switched {
+    pub(crate) stream: Transport,
+    /// The answer to the request. It is to be written: with the first frame if there is one at
+    /// once, for a write costs as much as the rest of a handshake.
+    pub(crate) answer: Bytes,
+    /// What came behind the request.
+    pub(crate) early: Bytes,
+}
+
+/// Serves an upgraded connection until it is over.
 ///
 /// Boxed is what an open connection needs no more: a task has the size of the largest thing that it
 /// ever waits for.
-pub(crate) async fn serve(
-    shard: Rc<Shard>,
-    stream: Transport,
-    early: Bytes,
-    upgraded: Box<Upgraded>,
-) {
+pub(crate) async fn serve(shard: Rc<Shard>, switched: Switched, upgraded: Box<Upgraded>) {
+    let Switched {
+        stream,
+        answer,
+        early,
+    } = switched;
     let Upgraded {
         namespace,
         handshake,
@@ -76,13 +83,14 @@ pub(crate) async fn serve(
     } = *upgraded;
     let unidentified = handshake.unidentified;
     let (stream, tls) = stream.into_parts();
-    let (read, write) = stream.into_split();
-    let socket = shard.out.add_socket(write, tls);
+    let socket = shard.out.add_socket(stream, tls);
+    // The first in an empty queue is not over its limit.
+    let _ = shard.out.push(&socket, shard.now(), answer, 0, Tag::Control);
     let entered = Box::pin(enter(&shard, &socket, namespace, handshake)).await;
     let (home, conn) = match entered {
         Ok(entered) => entered,
         Err(refusal) => {
-            Box::pin(refuse(&shard, &socket, read, &refusal)).await;
+            Box::pin(refuse(&shard, &socket, &refusal)).await;
             shard.out.remove_socket(socket.key);
             drop(permit);
             return;
@@ -93,7 +101,6 @@ pub(crate) async fn serve(
         socket,
         home,
         conn,
-        read,
         decoder: Decoder::default(),
         place: Place::new(permit, raw, unidentified),
         held: None,
@@ -132,12 +139,7 @@ async fn enter(
 
 /// Since the upgrade was granted the server became full, or the application does not want the
 /// connection: says so and ends.
-async fn refuse(
-    shard: &Rc<Shard>,
-    socket: &Rc<Socket>,
-    mut read: OwnedReadHalf,
-    refusal: &Refusal,
-) {
+async fn refuse(shard: &Rc<Shard>, socket: &Rc<Socket>, refusal: &Refusal) {
     match refusal.counted {
         Some(Reason::TokenWithdrawn) => shard.out.tell_token(&TokenRefusal::Withdrawn),
         Some(reason) => shard.metrics().count_refusal(reason),
@@ -152,10 +154,15 @@ async fn refuse(
     socket.flush(now);
     // Nothing more is said: so the client need not wait for us, nor we for longer than it takes.
     socket.half_close();
-    let until_end = async {
-        let mut sink = [0; 512];
-        while matches!(tokio::io::AsyncReadExt::read(&mut read, &mut sink).await, Ok(n) if n > 0) {}
-    };
+    let mut sink = [0; 512];
+    let until_end = poll_fn(|cx| {
+        loop {
+            let mut read = ReadBuf::new(&mut sink);
+            if ready!(socket.poll_read(cx, &mut read)).is_err() || read.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    });
     let _ = patience::within(shard.shared.settings.close_wait, until_end).await;
 }
 
@@ -169,14 +176,13 @@ const fn guards(settings: &Settings) -> Guards {
 }
 
 // Each open connection has both for as long as it is open.
-const _: () = assert!(size_of::<Connection>() <= 168 && size_of::<Socket>() <= 304);
+const _: () = assert!(size_of::<Connection>() <= 160 && size_of::<Socket>() <= 328);
 
 struct Connection {
     shard: Rc<Shard>,
     socket: Rc<Socket>,
     home: Home,
     conn: ConnId,
-    read: OwnedReadHalf,
     decoder: Decoder,
     place: Place,
     /// A message that waits for its token to be verified: nothing is read meanwhile.
@@ -233,11 +239,7 @@ impl Connection {
             }
             let buffer = &mut *shard.read_buffer.borrow_mut();
             let mut filled = ReadBuf::new(buffer);
-            let read = match self.socket.tls() {
-                None => Pin::new(&mut self.read).poll_read(cx, &mut filled),
-                Some(tls) => tls.poll_read(cx, &mut self.read, &mut filled),
-            };
-            match read {
+            match self.socket.poll_read(cx, &mut filled) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(())) => {}

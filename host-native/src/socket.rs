@@ -1,8 +1,9 @@
 //! Sockets: a WebSocket connection as its shard sees it, a queue and a way to write it.
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, OnceCell, Ref, RefCell},
     io,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -13,7 +14,10 @@ use roomcast_core::{
     queue::{AtQueue, Pushed, QueueFate, QueueLimits, SendQueue, Tag},
 };
 use rustix::net::SendFlags;
-use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+};
 
 use crate::{
     tls::Session,
@@ -46,7 +50,8 @@ pub(crate) struct Address {
 pub(crate) struct Socket {
     /// Place in the shard's table.
     pub(crate) key: u32,
-    io: OwnedWriteHalf,
+    /// Borrowed for one read or write. Its halves would need a call of the system to end the second.
+    stream: RefCell<TcpStream>,
     /// The state of its records, with TLS. A write asks once whether there is one, beside its call
     /// of the system, and not for each frame. Without TLS the socket is written to as it is.
     tls: Option<Box<Session>>,
@@ -71,13 +76,13 @@ pub(crate) struct Socket {
 impl Socket {
     pub(crate) fn new(
         key: u32,
-        io: OwnedWriteHalf,
+        stream: TcpStream,
         tls: Option<Box<Session>>,
         limits: QueueLimits,
     ) -> Self {
         Self {
             key,
-            io,
+            stream: RefCell::new(stream),
             tls,
             address: OnceCell::new(),
             queue: RefCell::new(SendQueue::new(limits)),
@@ -146,20 +151,15 @@ impl Socket {
         self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
     }
 
-    /// The state of its records, with TLS.
-    pub(crate) fn tls(&self) -> Option<&Session> {
-        self.tls.as_deref()
-    }
-
     /// Ends our direction of the stream.
     pub(crate) fn half_close(&self) {
         if let Some(tls) = &self.tls {
             tls.end();
             // A peer that takes nothing sees the end alone.
-            let _ = tls.send(&self.io);
+            let _ = tls.send(&self.stream());
         }
         // A peer that is gone has ended it already.
-        let _ = rustix::net::shutdown(self.stream(), rustix::net::Shutdown::Write);
+        let _ = rustix::net::shutdown(&*self.stream(), rustix::net::Shutdown::Write);
     }
 
     pub(crate) const fn blocked_since(&self) -> Option<Timestamp> {
@@ -199,8 +199,21 @@ impl Socket {
             .enforce_limits(queue::cut, queue::notice)
     }
 
-    fn stream(&self) -> &TcpStream {
-        self.io.as_ref()
+    fn stream(&self) -> Ref<'_, TcpStream> {
+        self.stream.borrow()
+    }
+
+    /// Reads what the peer has sent, decrypted; nothing at its end.
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = &mut *self.stream.borrow_mut();
+        match &self.tls {
+            None => Pin::new(stream).poll_read(cx, into),
+            Some(tls) => tls.poll_read(cx, stream, into),
+        }
     }
 
     /// Drops what is queued, for a peer that does not take it. Nothing more is queued until
@@ -250,7 +263,7 @@ impl Socket {
     pub(crate) fn write_now(&self, now: Timestamp, bytes: &[u8], frames: u32) {
         debug_assert!(self.is_idle());
         let written = match &self.tls {
-            None => rustix::net::send(self.stream(), bytes, SEND).unwrap_or(0),
+            None => rustix::net::send(&*self.stream(), bytes, SEND).unwrap_or(0),
             Some(tls) => tls.encrypt(&[io::IoSlice::new(bytes)]),
         };
         if written == bytes.len() {
@@ -281,15 +294,15 @@ impl Socket {
         let queue = &mut *self.queue.borrow_mut();
         while !queue.is_empty() {
             let written = if let Some(bytes) = queue.only() {
-                match rustix::net::send(self.stream(), bytes, SEND) {
+                match rustix::net::send(&*self.stream(), bytes, SEND) {
                     Ok(written) => Ok(written),
                     // The runtime must see the refusal too, or it would think the socket ready.
-                    Err(rustix::io::Errno::AGAIN) => self.io.try_write(bytes),
+                    Err(rustix::io::Errno::AGAIN) => self.stream().try_write(bytes),
                     Err(fault) => Err(fault.into()),
                 }
             } else {
                 let (slices, used) = queue::slices(queue);
-                self.io.try_write_vectored(&slices[..used])
+                self.stream().try_write_vectored(&slices[..used])
             };
             match written {
                 Ok(written) => queue.advance(written),
@@ -310,7 +323,7 @@ impl Socket {
     /// a slow reader waits in the queue, where limits count it.
     fn flush_records(&self, tls: &Session, now: Timestamp) {
         loop {
-            match tls.send(&self.io) {
+            match tls.send(&self.stream()) {
                 Ok(()) => {}
                 Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
                     self.blocked.set(Some(now));

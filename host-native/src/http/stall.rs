@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pace::{Asking, Pace};
@@ -16,8 +17,9 @@ use crate::{clock::patience::Wait, tls::Transport};
 /// otherwise keep its connection, and what was written to it, for good. Reads fail as [`Pace`]
 /// says.
 ///
-/// It does not end the stream by itself: there may be last words to say. It holds back the answer
-/// that hyper has by itself, without a body, to a head over a limit.
+/// It does not end the stream by itself: there may be last words to say. It holds back two answers:
+/// that of hyper by itself, without a body, to a head over a limit; and that to an upgrade, which
+/// goes out with the first frame.
 ///
 /// For the HTTP part of a connection; a WebSocket has its own rules, and takes the stream out.
 pub(super) struct StallGuard {
@@ -29,6 +31,8 @@ pub(super) struct StallGuard {
     stalled: bool,
     /// True when hyper has refused a head for its size.
     refused: bool,
+    /// The answer to an upgrade.
+    switching: Bytes,
     pace: Pace,
 }
 
@@ -40,6 +44,7 @@ impl StallGuard {
             waiting: None,
             stalled: false,
             refused: false,
+            switching: Bytes::new(),
             pace,
         }
     }
@@ -54,14 +59,19 @@ impl StallGuard {
         self.refused
     }
 
-    /// Returns true for hyper's own answer to a head over a limit, which is not written. Answers of
-    /// this server have a body.
+    /// Returns true for an answer that is not written here. Both come in one piece.
+    ///
+    /// Answers of this server to a head over a limit have a body; hyper's have none.
     fn holds_back(&mut self, bytes: &[u8]) -> bool {
         let empty = b"content-length: 0\r\n";
-        let is_refusal = |bytes: &[u8]| {
-            bytes.get(8..13) == Some(b" 431 ") && bytes.windows(empty.len()).any(|at| at == empty)
-        };
-        self.refused |= is_refusal(bytes);
+        match bytes.get(8..13) {
+            Some(b" 101 ") => {
+                self.switching = Bytes::copy_from_slice(bytes);
+                return true;
+            }
+            Some(b" 431 ") => self.refused |= bytes.windows(empty.len()).any(|at| at == empty),
+            _ => {}
+        }
         self.refused
     }
 
@@ -72,6 +82,11 @@ impl StallGuard {
 
     pub(super) fn into_inner(self) -> Transport {
         self.stream
+    }
+
+    /// The stream, and the answer to the upgrade that is still to be written to it.
+    pub(super) fn into_upgraded(self) -> (Transport, Bytes) {
+        (self.stream, self.switching)
     }
 
     /// A result that is there ends the wait; one that is not is waited for within the limit.

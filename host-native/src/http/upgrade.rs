@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
-use bytes::Bytes;
 use hyper::{
     StatusCode,
     header::{self, HeaderValue},
@@ -23,11 +22,10 @@ use super::{
 };
 use crate::{
     clock::patience,
-    connection::{self, Upgraded},
+    connection::{self, Switched, Upgraded},
     namespace::{OwnedUpgradeRequest, refusal::Refusal},
     shard::Shard,
     shared::permits::Permit,
-    tls::Transport,
     ws,
 };
 
@@ -185,28 +183,32 @@ fn switching(key: &str, subprotocol: Option<&str>) -> Reply {
     reply
 }
 
-/// The connection under an upgrade, and what came early.
-async fn transport(upgrade: OnUpgrade) -> Option<(Transport, Bytes)> {
+async fn switched(upgrade: OnUpgrade) -> Option<Switched> {
     let upgraded = upgrade.await.ok()?; // the peer may be gone
     let parts = upgraded.downcast::<TokioIo<StallGuard>>().ok()?;
-    Some((parts.io.into_inner().into_inner(), parts.read_buf))
+    let (stream, answer) = parts.io.into_inner().into_upgraded();
+    Some(Switched {
+        stream,
+        answer,
+        early: parts.read_buf,
+    })
 }
 
 async fn open(shard: Rc<Shard>, upgrade: OnUpgrade, upgraded: Box<Upgraded>) {
-    if let Some((stream, early)) = transport(upgrade).await {
+    if let Some(switched) = switched(upgrade).await {
         // A task of its own: this one still holds the state of the handshake.
-        spawn_local(connection::serve(shard, stream, early, upgraded));
+        spawn_local(connection::serve(shard, switched, upgraded));
     }
 }
 
 /// Tells a browser, which cannot see an HTTP status, why it may not connect.
 async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, refusal: Refusal) {
-    let Some((stream, _)) = transport(upgrade).await else {
+    let Some(Switched { stream, answer, .. }) = switched(upgrade).await else {
         return;
     };
     let frame = refusal.frame.as_deref();
     let frame = frame.map(|text| ws::message(Frame::Text(text)));
-    let mut bytes = frame.unwrap_or_default().to_vec();
+    let mut bytes = [&answer[..], &frame.unwrap_or_default()].concat();
     bytes.extend_from_slice(&ws::close_frame(refusal.code, refusal.reason()));
     let settings = &shard.shared.settings;
     let goodbye = part(stream, &bytes, settings.api_body_bytes_max);

@@ -10,10 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::TcpStream,
 };
 
 use super::error::TlsError;
@@ -103,14 +100,14 @@ impl Session {
         match *self {}
     }
 
-    pub(crate) fn send(&self, _: &OwnedWriteHalf) -> io::Result<()> {
+    pub(crate) fn send(&self, _: &TcpStream) -> io::Result<()> {
         match *self {}
     }
 
     pub(crate) fn poll_read(
         &self,
         _: &mut Context<'_>,
-        _: &mut OwnedReadHalf,
+        _: &mut TcpStream,
         _: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match *self {}

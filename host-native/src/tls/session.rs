@@ -9,10 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::TcpStream,
 };
 use tokio_rustls::{rustls::ServerConnection, server};
 
@@ -82,10 +79,10 @@ impl Session {
     /// # Errors
     ///
     /// `WouldBlock` when the kernel takes no more of them.
-    pub(crate) fn send(&self, io: &OwnedWriteHalf) -> io::Result<()> {
+    pub(crate) fn send(&self, stream: &TcpStream) -> io::Result<()> {
         let mut tls = self.tls.borrow_mut();
         while tls.wants_write() {
-            match tls.write_tls(&mut Sink(io)) {
+            match tls.write_tls(&mut Sink(stream)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => self.sent.set(self.sent.get() + count as u64),
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
@@ -101,7 +98,7 @@ impl Session {
     pub(crate) fn poll_read(
         &self,
         cx: &mut Context<'_>,
-        read: &mut OwnedReadHalf,
+        stream: &mut TcpStream,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut tls = self.tls.borrow_mut();
@@ -117,14 +114,14 @@ impl Session {
                 Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {}
                 Err(fault) => return Poll::Ready(Err(fault)),
             }
-            match tls.read_tls(&mut Source { cx, read }) {
+            match tls.read_tls(&mut Source { cx, stream }) {
                 Ok(_) => {}
                 Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(fault) => return Poll::Ready(Err(fault)),
             }
             if let Err(fault) = tls.process_new_packets() {
                 // The alert says why; the peer may be gone.
-                let _ = tls.write_tls(&mut Sink(read.as_ref()));
+                let _ = tls.write_tls(&mut Sink(stream));
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
             }
         }
@@ -132,15 +129,15 @@ impl Session {
 }
 
 /// A socket that does not wait, to write to.
-struct Sink<T>(T);
+struct Sink<'a>(&'a TcpStream);
 
-impl<T: AsRef<TcpStream>> Write for Sink<T> {
+impl Write for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.as_ref().try_write(bytes)
+        self.0.try_write(bytes)
     }
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.0.as_ref().try_write_vectored(slices)
+        self.0.try_write_vectored(slices)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -151,13 +148,13 @@ impl<T: AsRef<TcpStream>> Write for Sink<T> {
 /// A socket whose task waits for it, to read from.
 struct Source<'a, 'b> {
     cx: &'a mut Context<'b>,
-    read: &'a mut OwnedReadHalf,
+    stream: &'a mut TcpStream,
 }
 
 impl Read for Source<'_, '_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut into = ReadBuf::new(bytes);
-        match Pin::new(&mut *self.read).poll_read(self.cx, &mut into) {
+        match Pin::new(&mut *self.stream).poll_read(self.cx, &mut into) {
             Poll::Ready(result) => result.map(|()| into.filled().len()),
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }

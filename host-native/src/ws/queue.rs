@@ -25,8 +25,11 @@ pub(crate) fn slices(queue: &SendQueue<Bytes>) -> ([IoSlice<'_>; SLICES_MAX], us
 }
 
 /// Cuts a buffer of frames behind the one that so many written bytes reach into; gives how many
-/// frames that leaves.
+/// frames that leaves. The answer to the upgrade, which goes before all frames, stays whole.
 pub(crate) fn cut(bytes: &mut Bytes, written: usize) -> u32 {
+    if bytes.starts_with(b"HTTP/") {
+        return 0; // no frame begins so: these bits are reserved
+    }
     let (mut end, mut frames) = (0, 0);
     while end < written {
         end += frame_len(&bytes[end..]);
@@ -86,6 +89,15 @@ mod tests {
             let mut bytes = frames(&[8, 300, 70_000, 5]);
             assert_eq!(cut(&mut bytes, written), count, "{written}");
             assert_eq!(bytes.len(), left, "{written}");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_the_upgrade_stays_whole() {
+        let answer = Bytes::from_static(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        for written in [1, 9, answer.len() - 1] {
+            let mut bytes = answer.clone();
+            assert_eq!((cut(&mut bytes, written), bytes), (0, answer.clone()));
         }
     }
 

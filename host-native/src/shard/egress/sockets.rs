@@ -8,7 +8,7 @@ use roomcast_core::{
     outbox::Class,
     queue::{Pushed, QueueLimits, Tag},
 };
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::TcpStream;
 
 use super::{letter::Mail, link::Link, state::Egress};
 use crate::{socket::Socket, tls::Session, ws};
@@ -19,7 +19,7 @@ pub(in crate::shard) const SLICE_SOCKETS: usize = 512;
 const SLICE_BYTES: usize = 4 << 20;
 
 impl<S> Egress<S> {
-    pub(crate) fn add_socket(&self, io: OwnedWriteHalf, tls: Option<Box<Session>>) -> Rc<Socket> {
+    pub(crate) fn add_socket(&self, stream: TcpStream, tls: Option<Box<Session>>) -> Rc<Socket> {
         let settings = &self.shared.settings;
         let limits = QueueLimits {
             bytes_max: settings.outbox_bytes_max,
@@ -28,7 +28,7 @@ impl<S> Egress<S> {
         let mut sockets = self.sockets.borrow_mut();
         let entry = sockets.vacant_entry();
         let key = u32::try_from(entry.key()).unwrap_or(u32::MAX);
-        let socket = Rc::new(Socket::new(key, io, tls, limits));
+        let socket = Rc::new(Socket::new(key, stream, tls, limits));
         entry.insert(socket.clone());
         socket
     }
