@@ -61,7 +61,7 @@ pub(crate) struct Switched {
     /// The answer to the request. It is to be written: with the first frame if there is one at
     /// once, for a write costs as much as the rest of a handshake.
     pub(crate) answer: Bytes,
-    /// What came behind the request.
+    /// The bytes that came behind the request.
     pub(crate) early: Bytes,
 }
 
@@ -85,7 +85,9 @@ pub(crate) async fn serve(shard: Rc<Shard>, switched: Switched, upgraded: Box<Up
     let (stream, tls) = stream.into_parts();
     let socket = shard.out.add_socket(stream, tls);
     // The first in an empty queue is not over its limit.
-    let _ = shard.out.push(&socket, shard.now(), answer, 0, Tag::Control);
+    let _ = shard
+        .out
+        .push(&socket, shard.now(), answer, 0, Tag::Control);
     let entered = Box::pin(enter(&shard, &socket, namespace, handshake)).await;
     let (home, conn) = match entered {
         Ok(entered) => entered,

@@ -50,7 +50,7 @@ pub(crate) struct Address {
 pub(crate) struct Socket {
     /// Place in the shard's table.
     pub(crate) key: u32,
-    /// Borrowed for one read or write. Its halves would need a call of the system to end the second.
+    /// Borrowed for one read or write. As two halves it would cost a call of the system more.
     stream: RefCell<TcpStream>,
     /// The state of its records, with TLS. A write asks once whether there is one, beside its call
     /// of the system, and not for each frame. Without TLS the socket is written to as it is.

@@ -85,13 +85,14 @@ const OFF: [(&str, &[&str]); 6] = [
         ],
     ),
     (
-        "bytes alone: it knows no room and no connection",
+        "bytes alone: it knows no message and no room",
         &[
             "Head::read",
             "decode::unmask",
             "head::write_from",
             "head::write_head",
             "Outbox::frame",
+            "Socket::poll_read",
             "payload::scan",
             "queue::slices",
         ],
