@@ -1,5 +1,6 @@
 //! Standard error: the log of the server, and what commands say.
 
+pub(super) mod filter;
 pub(super) mod json;
 
 use std::{

@@ -6,13 +6,12 @@ mod say;
 mod bench;
 mod client;
 mod config;
-mod environment;
+mod doctor;
 mod explain;
 mod generate;
 mod join;
 mod key;
 mod log;
-mod log_filter;
 mod replay;
 mod send;
 mod serve;
@@ -73,6 +72,8 @@ enum Action {
     Replay(replay::ReplayArgs),
     /// Put load on a server of your own, and check that everything is delivered.
     Bench(bench::BenchArgs),
+    /// Try the whole way to a server from outside, and say what to change where.
+    Doctor(doctor::DoctorArgs),
     /// Print completions for a shell, or man pages.
     Generate(generate::GenerateArgs),
 }
@@ -117,6 +118,7 @@ impl Cli {
             Some(Action::Key(args)) => key::run(&args),
             Some(Action::Replay(args)) => replay::run(args),
             Some(Action::Bench(args)) => bench::run(args),
+            Some(Action::Doctor(args)) => block_on(doctor::run(args)),
             Some(Action::Generate(args)) => generate::run(&args, Self::command()),
         };
         done.unwrap_or_else(|fault| {

@@ -1,5 +1,6 @@
 //! `roomcast serve`.
 
+mod environment;
 mod flags;
 
 use std::{
@@ -23,12 +24,14 @@ use tracing_subscriber::{
     Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use self::flags::{LogFormat, Program};
 pub(crate) use self::flags::{PROGRAM, ServeArgs, setting_names};
+use self::{
+    environment::Stray,
+    flags::{LogFormat, Program},
+};
 use super::{
     client::failure::Failure,
     config::{ConfigPath, Contents},
-    environment::{self, Stray},
     log::{self, Log, json::Json},
 };
 

@@ -1,65 +1,59 @@
-//! The server behind nginx and HAProxy, as the documentation has them set up.
+//! The server behind nginx and HAProxy, as `deploy` and the documentation have them set up.
 
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     thread,
-    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
 use super::{Server, binary, check, run, urls};
-use crate::peer::Peer;
+use crate::{
+    peer::Peer,
+    proxy::{HAPROXY, Kind, NGINX, Proxy, until},
+};
 
 const PAGE: &str = include_str!("../../../docs/proxy.md");
 const KEY: &str = "test-key";
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A proxy in front of a server, each on a free port; both end with the test.
 struct Proxied {
-    process: Child,
+    proxy: Proxy,
     /// Host and port of the proxy, and the path below which the server is.
     at: String,
     /// The certificate of the proxy, where it speaks TLS.
     certificate: Option<PathBuf>,
-    folder: TempDir,
+    _folder: TempDir,
     _server: Server,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Nginx,
-    HaProxy,
 }
 
 impl Proxied {
     /// With the configuration of the documentation, at the root or below a path.
     fn start(kind: Kind, path: &str) -> Self {
         let config = match (kind, path) {
-            (Kind::Nginx, "") => block("nginx", 0).to_owned(),
+            (_, "") => kind.config().to_owned(),
             (Kind::Nginx, _) => nginx_below_a_path(),
-            (Kind::HaProxy, "") => block("haproxy", 0).to_owned(),
             (Kind::HaProxy, _) => {
-                let (defaults, _) = block("haproxy", 0).split_once("frontend").expect("one");
-                format!("{defaults}{}", block("haproxy", 1))
+                let (defaults, _) = HAPROXY.split_once("frontend").expect("one");
+                format!("{defaults}{}", block("haproxy", 0))
             }
         };
         Self::with(kind, path, &config)
     }
 
     fn with(kind: Kind, path: &str, config: &str) -> Self {
-        let folder = TempDir::with_prefix("roomcast-proxy-").expect("a folder");
+        let folder = TempDir::with_prefix("roomcast-proxied-").expect("a folder");
         Self::within(folder, kind, path, config)
     }
 
     /// nginx with TLS, below a path.
     fn start_tls() -> Self {
-        let folder = TempDir::with_prefix("roomcast-proxy-").expect("a folder");
+        let folder = TempDir::with_prefix("roomcast-proxied-").expect("a folder");
         let (certificate, key) = (
             folder.path().join("cert.pem"),
             folder.path().join("key.pem"),
@@ -106,42 +100,13 @@ impl Proxied {
             &key,
         ];
         let server = Server::start(&flags);
-        let port = free_port();
-        let config = config
-            .replace("127.0.0.1:3000", &server.address)
-            .replace("listen 80", &format!("listen 127.0.0.1:{port}"))
-            .replace("bind :80", &format!("bind 127.0.0.1:{port}"));
-        let file = folder.path().join("proxy.conf");
-        let at = folder.path().display().to_string();
-        let (program, args, config) = match kind {
-            Kind::Nginx => ("nginx", ["-e", "stderr", "-c"], around_nginx(&at, &config)),
-            Kind::HaProxy => {
-                let global = format!("global\n    stats socket {at}/stats\n\n{config}");
-                ("haproxy", ["-q", "-db", "-f"], global)
-            }
-        };
-        fs::write(&file, &config).expect("a file");
-        // Debian has them where only root looks for programs.
-        let program = Path::new("/usr/sbin").join(program);
-        let process = Command::new(&program)
-            .args(args)
-            .arg(&file)
-            .stdin(Stdio::null())
-            .spawn();
-        let mut process =
-            process.unwrap_or_else(|fault| panic!("{}: {fault}: see tests/run", program.display()));
-        until("the proxy to listen", || {
-            if let Ok(Some(status)) = process.try_wait() {
-                panic!("the proxy ended, {status}:\n{config}");
-            }
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
-        });
-        let at = format!("127.0.0.1:{port}{path}");
+        let proxy = Proxy::start(kind, config, &server.address);
+        let at = format!("127.0.0.1:{}{path}", proxy.port);
         Self {
-            process,
+            proxy,
             at,
             certificate: None,
-            folder,
+            _folder: folder,
             _server: server,
         }
     }
@@ -196,7 +161,7 @@ impl Proxied {
 
     /// Waits for HAProxy's health check of the server, and gives its status: `L7OK`, and the code.
     fn health(&self) -> (String, String) {
-        let stats = self.folder.path().join("stats");
+        let stats = self.proxy.folder.path().join("stats");
         let mut found = None;
         until("a health check", || {
             let mut socket = UnixStream::connect(&stats).expect("the socket of statistics");
@@ -222,13 +187,6 @@ impl Proxied {
     }
 }
 
-impl Drop for Proxied {
-    fn drop(&mut self) {
-        let _ = self.process.kill(); // it may have ended
-        let _ = self.process.wait();
-    }
-}
-
 /// The code blocks of the page in this language.
 fn block(language: &str, index: usize) -> &'static str {
     let begin = format!("```{language}\n");
@@ -237,33 +195,10 @@ fn block(language: &str, index: usize) -> &'static str {
 }
 
 fn nginx_below_a_path() -> String {
-    let (site, location) = (block("nginx", 0), block("nginx", 1));
-    let (before, rest) = site.split_once("    location / {").expect("a location");
+    let location = block("nginx", 0);
+    let (before, rest) = NGINX.split_once("    location / {").expect("a location");
     let (_, behind) = rest.split_once("    }\n").expect("its end");
     format!("{before}{location}{behind}")
-}
-
-/// Frame around the file of a site: one process, which needs no rights and no other folder.
-fn around_nginx(folder: &str, site: &str) -> String {
-    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let folders = kinds.map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"));
-    format!(
-        "daemon off;\nmaster_process off;\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{}{site}}}\n",
-        folders.concat()
-    )
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port()
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// A service that stands for oauth2-proxy: whoever has the cookie `user` is signed in. Gives its
@@ -295,10 +230,8 @@ fn sign_in_service() -> String {
 
 #[test]
 fn nginx_names_the_users_whom_it_has_signed_in() {
-    let (before, behind) = block("nginx", 0)
-        .split_once("    location / {")
-        .expect("a location");
-    let users = block("nginx", 2).replace("127.0.0.1:4180", &sign_in_service());
+    let (before, behind) = NGINX.split_once("    location / {").expect("a location");
+    let users = block("nginx", 1).replace("127.0.0.1:4180", &sign_in_service());
     let config = format!("{before}{users}\n    location / {{{behind}");
     let proxied = Proxied::with(Kind::Nginx, "", &config);
     for user in ["ann", "ben@example.com"] {
@@ -374,7 +307,7 @@ fn commands_work_behind_tls_below_a_path() {
 
 #[test]
 fn the_plain_health_check_of_haproxy_finds_the_server_up() {
-    let plain = block("haproxy", 0).replace("option httpchk GET /readyz", "option httpchk");
+    let plain = HAPROXY.replace("option httpchk GET /readyz", "option httpchk");
     let proxied = Proxied::with(Kind::HaProxy, "", &plain);
     assert_eq!(proxied.health(), ("L7OK".into(), "204".into()));
 }

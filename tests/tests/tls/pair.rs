@@ -15,9 +15,9 @@ pub(crate) struct Pairs {
 }
 
 /// A certificate and its key in PEM, and the certificate in DER.
-pub(super) struct Pair {
-    pub(super) cert: String,
-    pub(super) key: String,
+pub(crate) struct Pair {
+    pub(crate) cert: String,
+    pub(crate) key: String,
     pub(super) der: Vec<u8>,
 }
 
@@ -40,7 +40,7 @@ impl Pairs {
     }
 
     /// A certificate for this machine, valid until the first day of a year.
-    pub(super) fn make(&self, year: i32) -> Pair {
+    pub(crate) fn make(&self, year: i32) -> Pair {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).expect("names");
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -55,12 +55,12 @@ impl Pairs {
     }
 
     /// Writes a certificate and its key into the files, one after the other.
-    pub(super) fn put(&self, pair: &Pair) {
+    pub(crate) fn put(&self, pair: &Pair) {
         self.put_text("cert.pem", &pair.cert);
         self.put_text("key.pem", &pair.key);
     }
 
-    pub(super) fn put_text(&self, name: &str, text: &str) {
+    pub(crate) fn put_text(&self, name: &str, text: &str) {
         fs::write(self.folder.path().join(name), text).expect("written");
     }
 

@@ -46,6 +46,29 @@ impl Endpoint {
         }
     }
 
+    /// A path of the server.
+    pub(crate) fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    /// The value of `Host`, as a browser sends it: without the port of the scheme.
+    pub(crate) fn host_field(&self) -> &str {
+        let port = if self.tls { ":443" } else { ":80" };
+        self.authority.strip_suffix(port).unwrap_or(&self.authority)
+    }
+
+    /// The origin of a page that the server itself serves.
+    pub(crate) fn origin(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.host_field())
+    }
+
+    /// The URL of a namespace's WebSocket, as a browser has it.
+    pub(crate) fn websocket_as_seen(&self, namespace: Option<&str>) -> String {
+        let url = self.websocket(namespace);
+        url.replacen(&self.authority, self.host_field(), 1)
+    }
+
     fn namespace<'a>(&'a self, given: Option<&'a str>) -> &'a str {
         given.or(self.namespace.as_deref()).unwrap_or("default")
     }
@@ -69,8 +92,8 @@ impl Endpoint {
             Err(_) => "no answer within 10 s".to_owned(),
         };
         Err(Failure::unreachable(format_args!(
-            "cannot connect to {self}: {fault}\n  Is `roomcast` running? Start it, or say where \
-             it is with --url or ROOMCAST_URL"
+            "cannot connect to {self}: {fault}\n  Is `roomcast` running? Start it, or give its \
+             URL, also as ROOMCAST_URL"
         )))
     }
 }
@@ -170,6 +193,9 @@ mod tests {
         assert_eq!(endpoint.websocket(None), "wss://host:443/chat/ws/game");
         assert_eq!(endpoint.api(None, "send"), "/chat/api/v1/game/send");
         assert_eq!(endpoint.to_string(), "https://host:443/chat");
+        assert_eq!(endpoint.origin(), "https://host");
+        assert_eq!(endpoint.websocket_as_seen(None), "wss://host/chat/ws/game");
+        assert_eq!(endpoint.path("/readyz"), "/chat/readyz");
         let endpoint: Endpoint = "wss://host:8443".parse().expect("a URL");
         assert_eq!(endpoint.websocket(Some("a")), "wss://host:8443/ws/a");
         let endpoint: Endpoint = "ws://host/ws/game".parse().expect("a URL");

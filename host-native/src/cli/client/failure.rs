@@ -29,7 +29,7 @@ impl Failure {
     pub(crate) fn refused(by: impl fmt::Display, status: StatusCode, body: &str) -> Self {
         let Some(detail) = detail(body) else {
             return Self::failed(format_args!(
-                "{by} answers {status}, not as a Roomcast server does\n  Check --url, or ROOMCAST_URL"
+                "{by} answers {status}, not as a Roomcast server does\n  Check the URL, or ROOMCAST_URL"
             ));
         };
         let advice = match status {

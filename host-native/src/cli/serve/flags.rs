@@ -14,7 +14,7 @@ use roomcast_http::{
     settings::{ACCESS, Group, Group::Operation, LIMITS, Setting, SettingError},
 };
 
-use crate::cli::{config::check::FileError, log_filter::log_filter};
+use crate::cli::{config::check::FileError, log::filter::log_filter};
 
 /// The flags and variables of `roomcast serve`.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 /// Checks a filter of the log: directives separated by commas, each a level or `target=level`.
 /// Without this check any other word is a target of that name, and nothing is logged.
-pub(super) fn log_filter(text: &str) -> Result<String, String> {
+pub(crate) fn log_filter(text: &str) -> Result<String, String> {
     if text.contains('[') {
         return Err("cannot choose by spans: the server has none".to_owned());
     }
