@@ -51,6 +51,7 @@ mod suspended;
 mod tidy;
 mod tls;
 mod tokens;
+mod top;
 mod trace_format;
 mod traces;
 mod typed_payloads;

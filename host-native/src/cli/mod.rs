@@ -16,6 +16,7 @@ mod replay;
 mod send;
 mod serve;
 mod token;
+mod top;
 
 use std::{error::Error, process::ExitCode};
 
@@ -74,6 +75,8 @@ enum Action {
     Bench(bench::BenchArgs),
     /// Try the whole way to a server from outside, and say what to change where.
     Doctor(doctor::DoctorArgs),
+    /// Show rooms, rates, queues and slow readers of a server, live.
+    Top(top::TopArgs),
     /// Print completions for a shell, or man pages.
     Generate(generate::GenerateArgs),
 }
@@ -119,6 +122,7 @@ impl Cli {
             Some(Action::Replay(args)) => replay::run(args),
             Some(Action::Bench(args)) => bench::run(args),
             Some(Action::Doctor(args)) => block_on(doctor::run(args)),
+            Some(Action::Top(args)) => block_on(top::run(args)),
             Some(Action::Generate(args)) => generate::run(&args, Self::command()),
         };
         done.unwrap_or_else(|fault| {
