@@ -37,7 +37,7 @@ ROOMCAST_INBOUND_RATE. docs/settings.md has the range and the reason of each.";
 
 /// Rooms over WebSockets: what is published to a room reaches its members, in order, once.
 #[derive(Debug, Parser)]
-#[command(name = "roomcast", version, args_conflicts_with_subcommands = true)]
+#[command(name = "roomcast", version = env!("ROOMCAST_VERSION"), args_conflicts_with_subcommands = true)]
 #[command(after_help = format!("\
 Without a command, `roomcast` serves: open http://127.0.0.1:3000 and try it.
 
