@@ -9,6 +9,7 @@ mod chat;
 mod client_keys;
 mod closing;
 mod crowd;
+mod deploy;
 mod doctor;
 mod drain;
 mod edge_faults;

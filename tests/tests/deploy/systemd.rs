@@ -1,0 +1,26 @@
+//! The unit of systemd.
+
+use std::{fs, process::Command};
+
+use roomcast_tests::server_binary;
+
+use super::{passes, text};
+
+#[test]
+fn systemd_takes_the_unit() {
+    let installed = "/usr/bin/roomcast";
+    let unit = text("systemd/roomcast.service");
+    assert!(unit.contains(installed), "{unit}");
+    // It looks for the program.
+    let program = server_binary().canonicalize().expect("it is there");
+    let unit = unit.replace(installed, &program.display().to_string());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("roomcast.service");
+    fs::write(&file, unit).expect("a file");
+    let said = passes(
+        Command::new("systemd-analyze")
+            .args(["verify", "--man=no"])
+            .arg(&file),
+    );
+    assert_eq!(said, "");
+}
