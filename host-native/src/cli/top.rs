@@ -94,7 +94,17 @@ pub(crate) async fn run(args: TopArgs) -> anyhow::Result<ExitCode> {
             _ = ctrl_c() => break,
             _ = ended.recv() => break,
         }
-        let sample = Sample::take(&args.url, &args.caller).await?;
+        left = left.map(|left| left - 1);
+        let sample = match (Sample::take(&args.url, &args.caller).await, &terminal) {
+            (Ok(sample), _) => sample,
+            // It may start again.
+            (Err(fault), Some(terminal)) => {
+                let fault = fault.to_string();
+                terminal.show(&fault.lines().map(str::to_owned).collect::<Vec<_>>())?;
+                continue;
+            }
+            (Err(fault), None) => return Err(fault.into()),
+        };
         let figures = Figures::between(&last, &sample);
         match &terminal {
             Some(terminal) => terminal.show(&screen::lines(&args.url, &figures))?,
@@ -107,7 +117,6 @@ pub(crate) async fn run(args: TopArgs) -> anyhow::Result<ExitCode> {
             }
         }
         last = sample;
-        left = left.map(|left| left - 1);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,25 +11,39 @@ use crate::process::child::roomcast;
 
 /// The build script, compiled into this folder.
 fn script(folder: &Path) -> PathBuf {
-    let (source, program) = (Path::new(HERE).join("../host-native/build.rs"), folder.join("script"));
+    let (source, program) = (
+        Path::new(HERE).join("../host-native/build.rs"),
+        folder.join("script"),
+    );
     let mut rustc = Command::new("rustc");
-    passes(rustc.args(["--edition=2024", "-o"]).arg(&program).arg(source));
+    passes(
+        rustc
+            .args(["--edition=2024", "-o"])
+            .arg(&program)
+            .arg(source),
+    );
     program
 }
 
 /// The version that the script gives the crate in a folder.
 fn version(script: &Path, folder: &Path, env: &[(&str, &str)]) -> String {
     let mut command = Command::new(script);
-    command.env_remove("ROOMCAST_COMMIT").env("CARGO_MANIFEST_DIR", folder);
+    command
+        .env_remove("ROOMCAST_COMMIT")
+        .env("CARGO_MANIFEST_DIR", folder);
     command.envs([("CARGO_PKG_VERSION", "0.1.0"), ("PROFILE", "release")]);
     let said = passes(command.envs(env.iter().copied()));
-    let line = said.lines().find_map(|line| line.strip_prefix("cargo:rustc-env=ROOMCAST_VERSION="));
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix("cargo:rustc-env=ROOMCAST_VERSION="));
     line.expect("a version").to_owned()
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut git = Command::new("git");
-    git.arg("-C").arg(folder).args(["-c", "user.name=a", "-c", "user.email=a@example.com"]);
+    git.arg("-C")
+        .arg(folder)
+        .args(["-c", "user.name=a", "-c", "user.email=a@example.com"]);
     passes(git.args(arguments)).trim().to_owned()
 }
 
@@ -45,12 +59,19 @@ fn the_commit_is_that_of_the_crate() {
 
     // A clone, and a worktree of it.
     git(&main, &["init", "--quiet"]);
-    assert_eq!(version(&script, &main, &[]), "0.1.0", "git does not know the crate");
+    assert_eq!(
+        version(&script, &main, &[]),
+        "0.1.0",
+        "git does not know the crate"
+    );
     git(&main, &["add", "Cargo.toml"]);
     git(&main, &["commit", "--quiet", "-m", "one"]);
     let shown = |folder: &Path| format!("0.1.0 ({})", &git(folder, &["rev-parse", "HEAD"])[..12]);
     assert_eq!(version(&script, &main, &[]), shown(&main));
-    git(&main, &["worktree", "add", "--quiet", "-b", "other", "../other"]);
+    git(
+        &main,
+        &["worktree", "add", "--quiet", "-b", "other", "../other"],
+    );
     let other = folder.join("other");
     git(&other, &["commit", "--quiet", "--allow-empty", "-m", "two"]);
     assert_eq!(version(&script, &other, &[]), shown(&other));

@@ -1,10 +1,14 @@
 //! Plain requests on the way.
 
+use std::time::Duration;
+
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use hyper::{
     Request, StatusCode,
     header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, LOCATION},
 };
+use tokio::time::timeout;
 
 use super::{
     super::client::{api, failure},
@@ -13,6 +17,8 @@ use super::{
     report::Finding,
     way::Way,
 };
+
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// An answer of whoever is on the other side.
 #[derive(Debug)]
@@ -39,7 +45,9 @@ pub(super) async fn get(
         request = request.header(AUTHORIZATION, authorization);
     }
     let request = request.body(String::new().into())?;
-    let (head, body) = api::exchange(way.connect().await?, request).await?;
+    let exchange = api::exchange(way.connect().await?, request);
+    let answered = timeout(ANSWER_TIME, exchange).await;
+    let (head, body) = answered.context("nothing comes within 10 s")??;
     Ok(Answer {
         status: head.status,
         head: head.headers,
