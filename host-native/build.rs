@@ -1,5 +1,5 @@
-//! The commit of this build, for `roomcast --version`: from `ROOMCAST_COMMIT`, the published crate, or
-//! git.
+//! The commit of this build, for `roomcast --version`: from `ROOMCAST_COMMIT`, the published crate,
+//! or git.
 //!
 //! Without these there is none, as in a debug build: it would be compiled anew with each commit.
 
@@ -36,8 +36,8 @@ fn published(folder: &Path) -> Option<String> {
 /// The commit that is checked out, where git knows this crate: it may lie in the folder of another.
 fn checked_out(folder: &Path) -> Option<String> {
     git(folder, &["ls-files", "--error-unmatch", "Cargo.toml"])?;
-    // Each names itself anew with a commit. In a worktree and in a clone they are elsewhere. A file that
-    // is not there would have every build run this again.
+    // A commit changes one of them. In worktrees they are elsewhere. With a file that is not there
+    // every build would start this again.
     for name in ["HEAD", "logs/HEAD"] {
         let path = folder.join(git(folder, &["rev-parse", "--git-path", name])?);
         if path.exists() {

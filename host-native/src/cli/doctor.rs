@@ -10,7 +10,7 @@ mod way;
 
 use std::process::ExitCode;
 
-use hyper::header::HeaderValue;
+use hyper::header::{DATE, HeaderValue};
 
 use self::{
     fix::Proxy,
@@ -20,7 +20,7 @@ use self::{
 use super::client::{api::Caller, endpoint::Endpoint, failure::Failure};
 
 const AFTER_HELP: &str = "\
-Run it where your users are, not beside the server. It sends nothing to a room. The key and the token
+Use it where your users are, not beside the server. It sends nothing to a room. The key and the token
 are not sent past a certificate that cannot be trusted. The last check waits for the server's heartbeat.
 
 Examples:
@@ -136,7 +136,8 @@ impl Doctor {
         let Some(answer) = answer.filter(|_| !self.args.ready) else {
             return Ok(true);
         };
-        self.report.add("clock", clock::check(&answer))?;
+        self.report
+            .add("clock", clock::check(answer.head.get(DATE), answer.at))?;
         let proxy = Proxy::of(&answer.head);
         self.examine_socket(&way, proxy).await?;
         Ok(true)

@@ -61,14 +61,14 @@ pub(crate) struct TopArgs {
     /// Ends after so many looks
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// One JSON object for each interval
+    /// A JSON object for each interval
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     caller: Caller,
 }
 
-/// Looks again and again, until it is told to end.
+/// Shows sample after sample, until it is told to end.
 ///
 /// # Errors
 ///

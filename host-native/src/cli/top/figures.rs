@@ -52,7 +52,7 @@ pub(super) struct Figures {
 pub(super) struct RoomFigures {
     pub(super) room: String,
     pub(super) members: u64,
-    /// Of rooms with a history: others have no offsets.
+    /// Messages of a room with a history: others have no offsets.
     pub(super) messages_per_s: Option<f64>,
 }
 

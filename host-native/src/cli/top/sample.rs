@@ -1,4 +1,4 @@
-//! One look at a server: its metrics, its rooms, its slow readers.
+//! A sample of a server: its metrics, its rooms, its slow readers.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::{
     metrics::Metrics,
 };
 
-/// Pages of 1,000 entries that one look reads of rooms, and of connections.
+/// Pages of 1,000 entries that a sample has of rooms, and of connections.
 const PAGES_MAX: usize = 10;
 
 const DOUBTS: Doubts = Doubts {
@@ -64,7 +64,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Looks at a server.
+    /// Asks a server.
     ///
     /// # Errors
     ///
