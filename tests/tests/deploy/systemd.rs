@@ -11,6 +11,9 @@ fn systemd_takes_the_unit() {
     let installed = "/usr/bin/roomcast";
     let unit = text("systemd/roomcast.service");
     assert!(unit.contains(installed), "{unit}");
+    // It would hide the id of the boot, by which the store knows what it can trust after a crash.
+    let hides_boot = unit.lines().any(|line| line.trim() == "ProcSubset=pid");
+    assert!(!hides_boot, "{unit}");
     // It looks for the program.
     let program = server_binary().canonicalize().expect("it is there");
     let unit = unit.replace(installed, &program.display().to_string());
