@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use super::{HERE, passes};
+use super::{HERE, passes, path};
 use crate::process::child::roomcast;
 
 /// The build script, compiled into this folder.
@@ -94,4 +94,10 @@ fn the_program_tells_its_version() {
     let said = passes(roomcast().arg("--version"));
     let expected = format!("roomcast {}", env!("CARGO_PKG_VERSION"));
     assert!(said.starts_with(&expected), "{said}");
+}
+
+#[test]
+fn all_that_is_released_has_one_version() {
+    let said = passes(&mut Command::new(path("versions")));
+    assert_eq!(said.trim(), env!("CARGO_PKG_VERSION"));
 }
