@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     context::Context, failure::HandlerError, hooks::Gateway, hooks::RoomAction, input::Applied,
     later::PendingReplies, namespace_context::NamespaceContext, outcome::Outcome, outcome::Token,
-    rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade,
-    upgrade::Admission, upgrade::UpgradeRequest, work::Resumed,
+    rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade::Admission,
+    upgrade::UpgradeRequest, work::Resumed,
 };
-use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError, SessionError};
+use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError};
 use crate::policy::Right;
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Message};
 use crate::{
@@ -155,14 +155,7 @@ impl<G: Gateway> App<G> {
     /// When the gateway refuses it.
     pub fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
         let mut admission = self.gateway.upgrade(request)?;
-        if let Some(user) = &admission.user {
-            upgrade::check_user(user)?;
-        }
-        let bytes_max = self.hub.limits().session_bytes;
-        let session = admission.session.as_ref();
-        if session.is_some_and(|json| json.len() > bytes_max) {
-            return Err(SessionError::TooLarge { bytes_max }.into());
-        }
+        admission.check(self.hub.limits().session_bytes)?;
         let chosen = admission.subprotocol.take();
         admission.subprotocol =
             chosen.filter(|chosen| request.subprotocols().any(|item| *item == **chosen));

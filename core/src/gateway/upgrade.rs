@@ -5,8 +5,8 @@ use core::net::IpAddr;
 
 use serde::Serialize;
 
-use super::outcome::to_json;
-use crate::{hub::Handshake, policy::GrantRules, wire::EncodeError};
+use super::{outcome::to_json, rejection::Rejection};
+use crate::{hub::Handshake, hub::SessionError, policy::GrantRules, wire::EncodeError};
 
 /// The request for a WebSocket, as an application sees it: plain values that any host can fill in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -108,7 +108,7 @@ pub(super) struct UserError;
 /// that the user publishes.
 const USER_BYTES_MAX: usize = 200;
 
-pub(super) fn check_user(user: &str) -> Result<(), UserError> {
+fn check_user(user: &str) -> Result<(), UserError> {
     let fits = (1..=USER_BYTES_MAX).contains(&user.len()) && !user.contains(char::is_control);
     if fits { Ok(()) } else { Err(UserError) }
 }
@@ -151,6 +151,24 @@ impl Admission {
     pub fn with_subprotocol(mut self, subprotocol: impl Into<Box<str>>) -> Self {
         self.subprotocol = Some(subprotocol.into());
         self
+    }
+
+    /// Checks the user and the session, as [`App::upgrade`](crate::App::upgrade) does: for a host
+    /// whose admission is not from there. Sessions have at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is over its limit.
+    pub fn check(&self, session_bytes_max: usize) -> Result<(), Rejection> {
+        if let Some(user) = &self.user {
+            check_user(user)?;
+        }
+        let bytes_max = session_bytes_max;
+        let session = self.session.as_ref();
+        if session.is_some_and(|json| json.len() > bytes_max) {
+            return Err(SessionError::TooLarge { bytes_max }.into());
+        }
+        Ok(())
     }
 
     /// The handshake for [`Input::Connect`](crate::Input::Connect): the host's own, and what the
