@@ -2,6 +2,8 @@
 
 mod accept;
 mod announce;
+#[cfg(feature = "axum")]
+pub mod axum;
 mod descriptors;
 mod drain;
 pub(crate) mod reload;
@@ -18,6 +20,7 @@ use self::{
     run::{RunError, Serving},
 };
 use crate::{
+    http::service::Service,
     namespace::{
         gateways::Gateways,
         handle::{Namespace, Shards},
@@ -150,6 +153,13 @@ impl Host {
         Reloader::new(self.switchboard.clone())
     }
 
+    /// The server as a service for a program that has an HTTP server already; it works as soon as
+    /// [`run_service`](Self::run_service) or [`run`](Self::run) is called, and answers 503 before
+    /// and after.
+    pub fn service(&self) -> Service {
+        Service::new(self.switchboard.clone())
+    }
+
     /// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells
     /// every application and every client, closes, and returns.
     ///
@@ -164,7 +174,27 @@ impl Host {
     ) -> impl Future<Output = Result<(), RunError>> {
         let line = self.switchboard;
         let (settings, gateways, serving) = (self.settings, self.gateways, self.serving);
+        let listeners = listeners.into_iter().map(Some).collect();
         run::serve(listeners, settings, gateways, line, serving, shutdown)
+    }
+
+    /// The same without a listener, for what a [`Service`] hands over:
+    /// [`Settings::threads`](crate::Settings::threads) I/O threads, beside the runtime of the
+    /// program. Where that has a signal for a graceful shutdown of its server, `shutdown` is the
+    /// same one: new requests are answered 503 then, and WebSockets closed in order.
+    ///
+    /// # Errors
+    ///
+    /// When the settings contradict each other or the gateways, or a gateway cannot be made, or a
+    /// thread cannot start.
+    pub fn run_service(
+        self,
+        shutdown: impl Future<Output = ()>,
+    ) -> impl Future<Output = Result<(), RunError>> {
+        let line = self.switchboard;
+        let (settings, gateways, serving) = (self.settings, self.gateways, self.serving);
+        let nowhere = (0..settings.threads).map(|_| None).collect();
+        run::serve(nowhere, settings, gateways, line, serving, shutdown)
     }
 }
 

@@ -106,6 +106,7 @@
 //! | `jwks` | yes | [`Tokens::jwks`]: published keys are fetched, by TLS |
 //! | `store` | yes | [`Settings::store`]: histories that outlive the process, in SQLite |
 //! | `tls` | yes | [`Settings::tls_cert`]: TLS of the listener, with rustls |
+//! | `axum` | no | `axum::router`: the server among the routes of an axum application |
 //! | `garde` | no | `Valid<T>`: payloads that are validated before their handler runs |
 //!
 //! A program that embeds the server needs none of the first four:
@@ -137,6 +138,8 @@ mod store;
 mod tls;
 mod ws;
 
+#[cfg(feature = "axum")]
+pub use host::axum;
 pub use host::{
     Host,
     reload::{Reload, ReloadError, Reloaded, Reloader},
@@ -144,6 +147,7 @@ pub use host::{
     run::{RunError, listen},
     sources::{SourceError, SourceOf, check_sources},
 };
+pub use http::service::{PeerAddress, Service};
 pub use namespace::handle::{Namespace, Shards};
 #[cfg(feature = "garde")]
 pub use roomcast_core::Valid;

@@ -167,7 +167,8 @@ pub(crate) struct OwnedUpgradeRequest {
     path: String,
     query: String,
     headers: Vec<(String, String)>,
-    peer: IpAddr,
+    /// `None` where nobody knows it.
+    peer: Option<IpAddr>,
 }
 
 impl OwnedUpgradeRequest {
@@ -181,7 +182,7 @@ impl OwnedUpgradeRequest {
             path: request.uri().path().to_owned(),
             query: request.uri().query().unwrap_or_default().to_owned(),
             headers: headers.collect(),
-            peer,
+            peer: Some(peer).filter(|peer| !peer.is_unspecified()),
         }
     }
 
@@ -189,7 +190,8 @@ impl OwnedUpgradeRequest {
     pub(crate) fn ask<R>(&self, application: impl FnOnce(&UpgradeRequest<'_>) -> R) -> R {
         let headers = self.headers.iter();
         let headers: Vec<(&str, &str)> = headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        let request = UpgradeRequest::new(&self.path, &self.query);
-        application(&request.with_headers(&headers).with_peer(self.peer))
+        let mut request = UpgradeRequest::new(&self.path, &self.query).with_headers(&headers);
+        request.peer = self.peer;
+        application(&request)
     }
 }

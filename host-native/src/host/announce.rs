@@ -18,10 +18,12 @@ pub(super) fn announce(
     mut mounted: Vec<Mounted>,
 ) {
     let connections_max = shared.connections.max();
-    let address = addresses.first().unwrap_or(&shared.settings.listen);
     let settings = &shared.settings;
     let api = match settings.access.api_keys.len() {
-        0 if settings.access.has_keyless_api() && !shared.proxied.load(Relaxed) => {
+        0 if !addresses.is_empty()
+            && settings.access.has_keyless_api()
+            && !shared.proxied.load(Relaxed) =>
+        {
             "loopback only: no --api-key".to_owned()
         }
         0 => "off: no --api-key".to_owned(),
@@ -45,12 +47,15 @@ pub(super) fn announce(
     let is_whole = admin.is_none();
     let page = on(settings.access.page, "GET / (try it), ");
     let metrics = on(settings.access.metrics, ", /metrics");
-    match shared.tls {
-        None => tracing::info!("listening on http://{address}"),
-        Some(_) => tracing::info!("listening on https://{address}, wss://{address}/ws"),
+    match (addresses.first(), &shared.tls) {
+        (None, _) => tracing::info!("serving behind the server of this program"),
+        (Some(address), None) => tracing::info!("listening on http://{address}"),
+        (Some(address), Some(_)) => {
+            tracing::info!("listening on https://{address}, wss://{address}/ws");
+        }
     }
     tracing::info!(
-        threads = addresses.len(),
+        threads = shared.metrics.len(),
         connections_max,
         namespaces,
         api,

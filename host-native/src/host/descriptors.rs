@@ -1,6 +1,6 @@
 //! File descriptors: how many connections they allow, and room for them in the system's table.
 
-use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 
 use rustix::{
     io::fcntl_dupfd_cloexec,
@@ -45,10 +45,10 @@ fn limit() -> usize {
 /// Else it doubles the table when a connection has no room in it, and Linux, with several threads
 /// in the process, waits meanwhile until no processor can be reading the old one: some 10 to 20 ms
 /// in which a thread serves nobody. The table takes 8 bytes of the system for each connection.
-pub(super) fn reserve(any: impl AsFd, connections: usize) {
+pub(super) fn reserve(connections: usize) {
     let last = (connections + VISITS).min(limit().saturating_sub(1));
     // Where that fails, the table grows as it is needed.
-    if let Ok(last) = i32::try_from(last) {
+    if let (Ok(any), Ok(last)) = (UnixDatagram::unbound(), i32::try_from(last)) {
         drop(fcntl_dupfd_cloexec(any, last));
     }
 }

@@ -1,6 +1,7 @@
 //! The server: listeners, shards, the start and the end.
 
 use std::{
+    future::pending,
     io, net,
     rc::Rc,
     sync::{
@@ -150,7 +151,7 @@ pub(crate) type Serving = Box<dyn FnOnce() + Send>;
 
 /// The way to the shards is open at once: what is asked of them waits until they run.
 pub(crate) fn serve(
-    listeners: Vec<net::TcpListener>,
+    listeners: Vec<Option<net::TcpListener>>,
     settings: Settings,
     gateways: Gateways,
     switchboard: Arc<Switchboard>,
@@ -171,7 +172,7 @@ pub(crate) fn serve(
 type Mailbox = mpsc::UnboundedReceiver<MailBatch>;
 
 async fn run_shards(
-    shards: Vec<(net::TcpListener, Mailbox)>,
+    shards: Vec<(Option<net::TcpListener>, Mailbox)>,
     posts: Posts,
     settings: Settings,
     gateways: Gateways,
@@ -187,12 +188,13 @@ async fn run_shards(
     let mut admin = settings.admin_listen.map(bind_admin).transpose()?;
     let admin_address = admin.as_ref().map(|(address, _)| *address);
     let shared = Arc::new(share(settings, gateways, shards.len())?);
-    descriptors::reserve(&shards[0].0, shared.connections.max());
+    descriptors::reserve(shared.connections.max());
     if shared.hooks.is_on() {
         shared.start_hooks()?;
     }
     let spans = shared.spans.start()?;
-    let addresses = shards.iter().map(|(listener, _)| listener.local_addr());
+    let listeners = shards.iter().filter_map(|(listener, _)| listener.as_ref());
+    let addresses = listeners.map(net::TcpListener::local_addr);
     let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
     let (stop, phase) = watch::channel(Phase::Starting);
     let (ready, mut is_ready) = mpsc::unbounded_channel();
@@ -222,7 +224,7 @@ async fn run_shards(
         started += 1;
         mounted.extend(more);
     }
-    if started == addresses.len() {
+    if started == posts.len() {
         announce(&shared, &addresses, admin_address, mounted);
         stop.send_replace(Phase::Serving);
         if let Some(serving) = serving {
@@ -365,9 +367,10 @@ async fn delay(shared: &Shared) {
     }
 }
 
-/// The listeners of a shard; that for administration is the first one's alone.
+/// The listeners of a shard; that for administration is the first one's alone. Without a public
+/// one, connections come from the server of another program.
 struct Listeners {
-    public: net::TcpListener,
+    public: Option<net::TcpListener>,
     admin: Option<net::TcpListener>,
 }
 
@@ -387,7 +390,8 @@ fn shard_thread(
         .on_thread_park(move || waiting.metrics[index].waits())
         .build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listeners.public)?;
+        let public = listeners.public.map(tokio::net::TcpListener::from_std);
+        let public = public.transpose()?;
         let admin = listeners.admin.map(tokio::net::TcpListener::from_std);
         let admin = admin.transpose()?;
         let shard = Shard::new(index, shared, posts);
@@ -422,8 +426,14 @@ fn shard_thread(
             let shard = shard.clone();
             spawn_local(async move { accept::accept_admin(&shard, admin).await });
         }
+        let accepting = async {
+            match public {
+                Some(listener) => accept::accept(&shard, listener).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
-            () = accept::accept(&shard, listener) => {}
+            () = accepting => {}
             _ = phase.wait_for(|phase| *phase == Phase::Stopping) => {}
             fault = shard.out.store_failure() => return Err(fault.into()),
         }

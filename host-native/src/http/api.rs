@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc, sync::atomic::Ordering::Rela
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body as _;
 use roomcast_core::{ConnId, queue::AtQueue};
 use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
 
-use super::{Head, Peer, head_for};
+use super::{Body, Head, Peer, access, head_for};
 use crate::{
     clock::patience,
     shard::{Link, Reached, Shard},
@@ -18,9 +18,9 @@ pub(super) async fn answer(
     shard: &Rc<Shard>,
     peer: Peer,
     request: &Head,
-    body: &mut Incoming,
+    body: &mut Body,
 ) -> Result<Response, Problem> {
-    let access = shard.shared.access();
+    let access = access(shard, peer);
     let head = head_for(&access, request, peer);
     let is_proxied = shard.shared.proxied.load(Relaxed);
     access.authorize(&head, is_proxied)?;
@@ -35,7 +35,7 @@ pub(super) async fn answer(
 }
 
 /// The whole body.
-async fn whole(shard: &Shard, body: &mut Incoming) -> Result<Bytes, Problem> {
+async fn whole(shard: &Shard, body: &mut Body) -> Result<Bytes, Problem> {
     let settings = &shard.shared.settings;
     let (bytes_max, time) = (settings.api_body_bytes_max, settings.message_time);
     // A declared length is refused before a byte of it is waited for.

@@ -61,6 +61,7 @@ mod tests {
             loopback_listener: false,
             admin_elsewhere: false,
             tls: false,
+            is_mounted: false,
             ends: None,
         };
         identify(&trust, &request, peer)

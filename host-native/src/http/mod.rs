@@ -5,10 +5,12 @@ mod ask;
 mod call_trace;
 mod identify;
 mod metrics;
+mod mounted;
 mod pace;
 mod peer;
 mod refusals;
 mod secure;
+pub(crate) mod service;
 mod stall;
 mod tokens;
 mod upgrade;
@@ -16,6 +18,7 @@ mod upgrade;
 use std::{
     borrow::Cow,
     convert::Infallible,
+    error::Error,
     io,
     pin::Pin,
     rc::Rc,
@@ -23,10 +26,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Full, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, StatusCode, Version,
-    body::{Body, Incoming},
+    body::{Body as _, Incoming},
     header::{self, HeaderName, HeaderValue},
     server::conn::http1,
     service::service_fn,
@@ -47,6 +50,9 @@ pub(crate) use self::{
 use crate::{clock::patience, settings::Settings, shard::Shard, tls::Transport};
 
 type Reply = hyper::Response<Full<Bytes>>;
+
+/// The body of a request: of a connection to this server, or of one to the program around it.
+type Body = Either<Incoming, UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>>;
 
 /// Serves one connection until it ends or becomes a WebSocket.
 async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer) {
@@ -161,14 +167,29 @@ async fn answer(
     request: hyper::Request<Incoming>,
     in_work: InWork,
 ) -> Reply {
-    let (parts, mut body) = request.into_parts();
-    let mut request = Head::from_parts(parts, ());
-    take_authority(&mut request);
-    if !peer.admin_elsewhere {
-        refusals::look_for_proxy(shard, &head(&request, peer));
+    let (parts, body) = request.into_parts();
+    let (mut request, mut body) = (Head::from_parts(parts, ()), Body::Left(body));
+    let (reply, is_rest_wanted) = respond(shard, peer, &mut request, &mut body).await;
+    if is_rest_wanted {
+        take(shard, &request, body, in_work);
     }
-    let access = shard.shared.access();
-    let answered = match route(&request, peer, &access) {
+    reply
+}
+
+/// The answer to a request; true with it when the rest of the body is to be read for the client to
+/// see the answer.
+async fn respond(
+    shard: &Rc<Shard>,
+    peer: Peer,
+    request: &mut Head,
+    body: &mut Body,
+) -> (Reply, bool) {
+    take_authority(request);
+    if !peer.admin_elsewhere && !peer.is_mounted {
+        refusals::look_for_proxy(shard, &head(request, peer));
+    }
+    let access = access(shard, peer);
+    let answered = match route(request, peer, &access) {
         Ok(Route::Page(file)) => Ok(Response::page(file)),
         Ok(Route::Inspector) => Ok(Response::inspector()),
         Ok(Route::Client) => Ok(Response::client()),
@@ -178,30 +199,38 @@ async fn answer(
         Ok(Route::Metrics) => Ok(metrics::answer(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
         Ok(Route::Api) => {
-            let is_known = || access.has_key(&head(&request, peer));
-            let call = CallTrace::begin(&shard.shared.spans, &request, is_known);
-            let answered = api::answer(shard, peer, &request, &mut body).await;
-            call.end(&request, &answered);
+            let is_known = || access.has_key(&head(request, peer));
+            let call = CallTrace::begin(&shard.shared.spans, request, is_known);
+            let answered = api::answer(shard, peer, request, body).await;
+            call.end(request, &answered);
             answered
         }
         Ok(Route::Socket { namespace }) => {
             let namespace = namespace.into();
-            let reply = upgrade::answer(shard, peer, &mut request, namespace).await;
-            if reply.status() != StatusCode::SWITCHING_PROTOCOLS {
-                take(shard, &request, body, in_work);
-            }
-            return reply;
+            let reply = upgrade::answer(shard, peer, request, namespace).await;
+            let is_refused = reply.status() != StatusCode::SWITCHING_PROTOCOLS;
+            return (reply, is_refused);
         }
         Err(problem) => Err(problem),
     };
     if let Err(problem) = &answered {
-        refusals::tell(shard, peer, problem, &head(&request, peer));
+        refusals::tell(shard, peer, problem, &head(request, peer));
     }
     // What did not come in its time is not waited for once more.
-    if !matches!(answered, Err(Problem::BodyLate(_))) {
-        take(shard, &request, body, in_work);
+    let is_rest_wanted = !matches!(answered, Err(Problem::BodyLate(_)));
+    (reply(answered.unwrap_or_else(Into::into)), is_rest_wanted)
+}
+
+/// The rules of access for a peer. Another server may hand on what comes from anywhere: through it
+/// the API has a key, or is off.
+fn access(shard: &Shard, peer: Peer) -> Arc<Access> {
+    let access = shard.shared.access();
+    if !(peer.is_mounted && access.has_keyless_api()) {
+        return access;
     }
-    reply(answered.unwrap_or_else(Into::into))
+    let mut access = Access::clone(&access);
+    access.keyless_api = false;
+    Arc::new(access)
 }
 
 /// The server as it describes itself. Threads are those that run.
@@ -213,7 +242,7 @@ fn facts(shard: &Shard, access: &Access) -> ServerFacts {
 
 /// Reads what nobody has read of a body, within bounds: a client that is still sending when the
 /// connection ends would never see the answer.
-fn take(shard: &Shard, request: &Head, mut body: Incoming, in_work: InWork) {
+fn take(shard: &Shard, request: &Head, mut body: Body, in_work: InWork) {
     // Who asks before it sends a body is told not to.
     if body.is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return;

@@ -2,7 +2,7 @@
 
 mod owner;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpStream;
 
@@ -18,6 +18,9 @@ pub(crate) struct Entrance {
     pub(crate) tls: bool,
 }
 
+/// An address that nobody said.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// The other end of a TCP connection, as far as the rules need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
@@ -29,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) admin_elsewhere: bool,
     /// The same as of the [`Entrance`].
     pub(crate) tls: bool,
+    /// True when the request came through the server of a program around this one.
+    pub(super) is_mounted: bool,
     /// Both ends of the connection, the peer's first, when that is on this machine.
     pub(super) ends: Option<(SocketAddr, SocketAddr)>,
 }
@@ -59,8 +64,24 @@ impl Peer {
             })
     }
 
+    /// The peer of a connection to the server of a program around this one, as far as that says
+    /// who it is.
+    pub(super) fn mounted(address: Option<IpAddr>, admin_elsewhere: bool) -> Self {
+        let entrance = Entrance {
+            address: NOWHERE,
+            admin_elsewhere,
+            tls: false,
+        };
+        let peer = address.map_or(NOWHERE, |address| SocketAddr::new(address, 0));
+        Self {
+            is_mounted: true,
+            ..Self::new(peer, entrance)
+        }
+    }
+
     fn new(peer: SocketAddr, entrance: Entrance) -> Self {
         Self {
+            is_mounted: false,
             ends: None,
             address: peer.ip().to_canonical(),
             loopback_listener: entrance.address.ip().to_canonical().is_loopback(),

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use bytes::Bytes;
 use hyper::{
     StatusCode,
     header::{self, HeaderValue},
@@ -17,8 +18,10 @@ use tokio::task::spawn_local;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{
-    Fields, Head, Peer, Reply, StallGuard, ask, head, identify::identify, part, refusals, reply,
-    tokens,
+    Fields, Head, Peer, Reply, StallGuard, access, ask, head,
+    identify::identify,
+    mounted::{Around, take_over},
+    part, refusals, reply, tokens,
 };
 use crate::{
     clock::patience,
@@ -51,11 +54,18 @@ pub(super) async fn answer(
             return reply;
         }
     };
+    if request.extensions().get::<OnUpgrade>().is_none() {
+        tracing::error!("the server around this one upgrades no connections: it has to be hyper's");
+        return reply(Problem::Internal.into());
+    }
     let admitted = admit(shard, peer, request, &namespace).await;
     if let Err(problem) = &admitted {
         refusals::tell(shard, peer, problem, &self::head(request, peer));
     }
-    let upgrade = hyper::upgrade::on(request);
+    let way = Way {
+        around: request.extensions_mut().remove(),
+        upgrade: hyper::upgrade::on(request),
+    };
     match admitted {
         Ok(Admitted {
             permit,
@@ -74,11 +84,11 @@ pub(super) async fn answer(
                 permit,
                 raw,
             });
-            spawn_local(open(shard.clone(), upgrade, connection));
+            spawn_local(open(shard.clone(), way, connection));
             switching(&key, subprotocol.as_deref())
         }
         Err(problem) if asked.refuse_in_band => {
-            spawn_local(refuse(shard.clone(), upgrade, problem.into()));
+            spawn_local(refuse(shard.clone(), way, problem.into()));
             switching(&key, asked.welcome.then_some(SUBPROTOCOL))
         }
         Err(problem) => reply(problem.into()),
@@ -128,15 +138,22 @@ async fn admit(
     namespace: &Arc<str>,
 ) -> Result<Admitted, Problem> {
     let shared = &shard.shared;
-    let access = shared.access();
-    access.admit(&head(request, peer), namespace)?;
+    access(shard, peer).admit(&head(request, peer), namespace)?;
     let client = identify(&shared.settings.proxy_trust, request, peer)?;
     if shared.draining.load(Relaxed) {
         return Err(Problem::DrainingSocket);
     }
     let mut permit = Permit::take(&shared.connections, client.address)?;
-    let (handshake, by_token) =
-        tokens::identify(shard, &head(request, peer), client.handshake).await?;
+    let named = named(shard, request)?;
+    let mut handshake = client.handshake;
+    if let Some(user) = named.as_ref().and_then(|named| named.user.as_deref()) {
+        handshake = handshake.with_user(user);
+    }
+    let (mut handshake, by_token) =
+        tokens::identify(shard, &head(request, peer), handshake).await?;
+    if let Some(named) = named.filter(|_| !by_token) {
+        handshake = named.handshake(handshake);
+    }
     let handshake = ask::identify(shard, request, namespace, handshake, by_token).await?;
     let unidentified = handshake.unidentified;
     let covered = shared.gateways.covers(namespace);
@@ -168,6 +185,18 @@ async fn admit(
     })
 }
 
+/// The word of the program around this server on a client: an [`Admission`] among the extensions.
+///
+/// # Errors
+///
+/// When it is over a limit.
+fn named(shard: &Shard, request: &Head) -> Result<Option<Admission>, Problem> {
+    let named = request.extensions().get::<Admission>();
+    let session_bytes_max = shard.shared.settings.hub.session_bytes;
+    let checked = named.map(|named| named.check(session_bytes_max).map(|()| named.clone()));
+    Ok(checked.transpose()?)
+}
+
 fn switching(key: &str, subprotocol: Option<&str>) -> Reply {
     let mut reply = Reply::default();
     *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -183,27 +212,51 @@ fn switching(key: &str, subprotocol: Option<&str>) -> Reply {
     reply
 }
 
-async fn switched(upgrade: OnUpgrade) -> Option<Switched> {
-    let upgraded = upgrade.await.ok()?; // the peer may be gone
-    let parts = upgraded.downcast::<TokioIo<StallGuard>>().ok()?;
-    let (stream, answer) = parts.io.into_inner().into_upgraded();
-    Some(Switched {
-        stream,
-        answer,
-        early: parts.read_buf,
-    })
+/// The way from a request to its connection.
+struct Way {
+    upgrade: OnUpgrade,
+    /// The program whose server read the request, if it was not this one.
+    around: Option<Around>,
 }
 
-async fn open(shard: Rc<Shard>, upgrade: OnUpgrade, upgraded: Box<Upgraded>) {
-    if let Some(switched) = switched(upgrade).await {
+/// The connection under an upgrade.
+async fn switched(shard: &Shard, way: Way) -> Option<Switched> {
+    // The peer may be gone, or a server around this one may upgrade nothing.
+    let failed = |fault: &_| tracing::debug!(%fault, "a connection was not upgraded");
+    let upgraded = way.upgrade.await.inspect_err(failed).ok()?;
+    match upgraded.downcast::<TokioIo<StallGuard>>() {
+        Ok(parts) => {
+            let (stream, answer) = parts.io.into_inner().into_upgraded();
+            Some(Switched {
+                stream,
+                answer,
+                early: parts.read_buf,
+            })
+        }
+        Err(upgraded) => {
+            let close_wait = shard.shared.settings.close_wait;
+            let taken = take_over(upgraded, way.around, close_wait).await;
+            let failed = |fault: &_| tracing::warn!(%fault, "a connection could not be taken over");
+            let (stream, early) = taken.inspect_err(failed).ok()?;
+            Some(Switched {
+                stream,
+                answer: Bytes::new(), // written by the server around this one
+                early,
+            })
+        }
+    }
+}
+
+async fn open(shard: Rc<Shard>, way: Way, upgraded: Box<Upgraded>) {
+    if let Some(switched) = switched(&shard, way).await {
         // A task of its own: this one still holds the state of the handshake.
         spawn_local(connection::serve(shard, switched, upgraded));
     }
 }
 
 /// Tells a browser, which cannot see an HTTP status, why it may not connect.
-async fn refuse(shard: Rc<Shard>, upgrade: OnUpgrade, refusal: Refusal) {
-    let Some(Switched { stream, answer, .. }) = switched(upgrade).await else {
+async fn refuse(shard: Rc<Shard>, way: Way, refusal: Refusal) {
+    let Some(Switched { stream, answer, .. }) = switched(&shard, way).await else {
         return;
     };
     let frame = refusal.frame.as_deref();

@@ -1,0 +1,82 @@
+//! The server among the routes of an axum application.
+
+use std::net::SocketAddr;
+
+use ::axum::{
+    Router,
+    extract::{ConnectInfo, OriginalUri, Request},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use tower_service::Service as _;
+
+use super::Host;
+use crate::http::service::{PeerAddress, Service};
+
+/// The routes of a server, for [`Router::nest_service`] under a path of the application, or for
+/// [`Router::merge`]: the [`Service`] behind them says what extensions of a request mean.
+/// ([`Router::nest`] knows no path that ends with a slash, as that of the page does.)
+///
+/// The address of a client is that of axum's [`ConnectInfo`], where the application is served with
+/// `into_make_service_with_connect_info::<SocketAddr>()`, unless a middleware adds a
+/// [`PeerAddress`].
+///
+/// ```no_run
+/// use std::net::SocketAddr;
+///
+/// use axum::{Router, extract::Request, middleware::{self, Next}, routing::get};
+/// use roomcast::{Admission, Host, Settings};
+///
+/// # fn user_of(_: &Request) -> Option<String> { None }
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let host = Host::new(Settings::default());
+///     let identify = middleware::from_fn(|mut request: Request, next: Next| async {
+///         if let Some(user) = user_of(&request) {
+///             request.extensions_mut().insert(Admission::new().with_user(user));
+///         }
+///         next.run(request).await
+///     });
+///     let app = Router::new()
+///         .route("/", get(|| async { "the application" }))
+///         .nest_service("/live", roomcast::axum::router(&host).layer(identify));
+///
+///     let ctrl_c = || async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+///     let rooms = tokio::spawn(host.run_service(ctrl_c()));
+///     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+///     let app = app.into_make_service_with_connect_info::<SocketAddr>();
+///     axum::serve(listener, app).with_graceful_shutdown(ctrl_c()).await?;
+///     Ok(rooms.await??)
+/// }
+/// ```
+pub fn router<S: Clone + Send + Sync + 'static>(host: &Host) -> Router<S> {
+    let service = host.service();
+    Router::new()
+        .fallback(|OriginalUri(uri): OriginalUri, request: Request| answer(service, uri, request))
+}
+
+async fn answer(mut service: Service, original: Uri, mut request: Request) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if request.uri().path() == "/"
+        && is_read
+        && let Some(below) = without_slash(&original)
+    {
+        return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, below)]).into_response();
+    }
+    let extensions = request.extensions_mut();
+    if extensions.get::<PeerAddress>().is_none()
+        && let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>()
+    {
+        let peer = PeerAddress(peer.ip());
+        extensions.insert(peer);
+    }
+    service.call(request).await.into_response()
+}
+
+/// The place of the page when it was asked for without the slash: its files are beside that. It is
+/// relative, since a proxy may have taken a prefix off.
+fn without_slash(original: &Uri) -> Option<HeaderValue> {
+    let (_, last) = original.path().rsplit_once('/')?;
+    let below = Some(last).filter(|last| !last.is_empty())?;
+    HeaderValue::from_str(&format!("{below}/")).ok()
+}

@@ -1,0 +1,145 @@
+//! Requests that the server of another program has read, and their connections.
+
+use std::{io, net::IpAddr, os::fd::OwnedFd, os::unix::net as unix, rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use hyper::{header, header::HeaderValue, upgrade::Upgraded};
+use hyper_util::{rt::TokioIo, server::conn::auto};
+use roomcast_http::Problem;
+use tokio::{
+    io::{AsyncWriteExt, copy, split},
+    net::{TcpStream, UnixStream},
+    runtime::Handle,
+    task::spawn_local,
+    time::timeout,
+};
+
+use super::{Body, Head, Peer, Reply, reply, respond};
+use crate::{shard::Shard, tls::Transport};
+
+/// A request that the server of another program has read.
+pub(super) struct Mounted {
+    pub(super) request: Head,
+    pub(super) body: Body,
+    /// The address of the client, where that program says it.
+    pub(super) peer: Option<IpAddr>,
+}
+
+/// The runtime of that program, among the extensions of its requests.
+#[derive(Debug, Clone)]
+pub(super) struct Around(pub(super) Handle);
+
+impl Mounted {
+    pub(super) async fn answer(self, shard: Rc<Shard>) -> Reply {
+        let Self {
+            mut request,
+            mut body,
+            peer,
+        } = self;
+        let admin_elsewhere = shard.shared.settings.admin_listen.is_some();
+        let peer = Peer::mounted(peer, admin_elsewhere);
+        name_host(&mut request);
+        // What is left of the body is a matter of the server that read the head.
+        let (reply, _) = respond(&shard, peer, &mut request, &mut body).await;
+        shard.metrics().count_response(reply.status().as_u16());
+        reply
+    }
+}
+
+/// The answer while no shard runs.
+pub(super) fn not_running() -> Reply {
+    reply(Problem::Draining.into())
+}
+
+/// Requests in HTTP/2 have the host in their target alone.
+fn name_host(request: &mut Head) {
+    if request.headers().contains_key(header::HOST) {
+        return;
+    }
+    let authority = request.uri().authority();
+    let host = authority.map(|authority| HeaderValue::from_str(authority.as_str()));
+    if let Some(Ok(host)) = host {
+        request.headers_mut().insert(header::HOST, host);
+    }
+}
+
+/// Takes the connection of a request over, with what came early. A TCP connection moves to the
+/// poll of this shard; any other stream is pumped through a pair of sockets, by the runtime that
+/// it belongs to.
+///
+/// # Errors
+///
+/// When the process has no more descriptors, or that runtime has ended.
+pub(super) async fn take_over(
+    upgraded: Upgraded,
+    around: Option<Around>,
+    close_wait: Duration,
+) -> io::Result<(Transport, Bytes)> {
+    let (stream, early) = match tcp(upgraded) {
+        Ok((stream, early)) => {
+            let stream = TcpStream::from_std(stream.into_std()?)?;
+            // Frames are written whole; waiting to fill packets would only delay them.
+            let _ = stream.set_nodelay(true);
+            (stream, early)
+        }
+        Err(upgraded) => {
+            let (here, there) = unix::UnixStream::pair()?;
+            here.set_nonblocking(true)?;
+            there.set_nonblocking(true)?;
+            // Whatever its family, sockets read and write it in the same way.
+            let here = std::net::TcpStream::from(OwnedFd::from(here));
+            let here = TcpStream::from_std(here)?;
+            let pump = async move {
+                let pumped = pump(upgraded, there, close_wait).await;
+                if let Err(fault) = pumped {
+                    tracing::debug!(%fault, "a pumped connection ended");
+                }
+            };
+            match around {
+                Some(Around(runtime)) => drop(runtime.spawn(pump)),
+                None => drop(spawn_local(pump)),
+            }
+            (here, Bytes::new())
+        }
+    };
+    // The runtime takes a socket that it has not looked at yet for one that is full.
+    stream.writable().await?;
+    Ok((Transport::Plain(stream), early))
+}
+
+/// The TCP connection under an upgraded one, if it is one without TLS.
+fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    // That of a server that speaks HTTP/2 too, as axum's does.
+    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+/// Carries bytes between a peer and the shard, until both have ended their directions, or one of
+/// them is gone. A peer that does not answer the end of the shard is cut off after a while.
+async fn pump(upgraded: Upgraded, shard: unix::UnixStream, close_wait: Duration) -> io::Result<()> {
+    let (mut from_peer, mut to_peer) = split(TokioIo::new(upgraded));
+    let (mut from_shard, mut to_shard) = UnixStream::from_std(shard)?.into_split();
+    let inward = async {
+        copy(&mut from_peer, &mut to_shard).await?;
+        to_shard.shutdown().await
+    };
+    let outward = async {
+        copy(&mut from_shard, &mut to_peer).await?;
+        to_peer.shutdown().await
+    };
+    tokio::pin!(inward, outward);
+    tokio::select! {
+        ended = &mut inward => {
+            ended?;
+            outward.await
+        }
+        ended = &mut outward => {
+            ended?;
+            timeout(close_wait, inward).await?
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The server as a service for a program that has an HTTP server already.
+
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    error::Error,
+    fmt,
+    net::IpAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body};
+use tokio::{runtime::Handle, sync::oneshot, task::spawn_local};
+
+use super::{
+    Body, Reply,
+    mounted::{Around, Mounted, not_running},
+};
+use crate::shard::{Cost, Mail, Shard, Switchboard};
+
+/// The server as a [`tower_service::Service`] for a program that has an HTTP server already: its
+/// WebSockets, its API and its page, at their paths below whatever prefix the program's router has
+/// taken off. [`Host::service`](crate::Host::service) makes it,
+/// [`Host::run_service`](crate::Host::run_service) is to run beside it.
+///
+/// An upgraded connection leaves the program's server for a thread of this one, which then has it
+/// alone. That is so for a [`TcpStream`](tokio::net::TcpStream) in a
+/// [`TokioIo`](hyper_util::rt::TokioIo), which `axum::serve` and hyper's examples have. Any other
+/// stream, as of TLS, is pumped by the runtime of the request through a pair of sockets: it costs
+/// two more descriptors and a copy of each byte.
+///
+/// # What the program says of a client
+///
+/// Extensions of the request, by its middleware:
+///
+/// - An [`Admission`](crate::Admission) says who a client is that asks for a WebSocket, with its
+///   rights and its session, as `on_upgrade` of a gateway does. That one has the last word; a token
+///   of the client's own counts before it. Its subprotocol is not looked at.
+/// - A [`PeerAddress`] says where a request comes from. Without it all come from nowhere, as one
+///   address. [`Settings::proxy_trust`](crate::Settings::proxy_trust) applies to it.
+///
+/// # What differs from a listener of its own
+///
+/// - Times and limits of HTTP are the program's, and so is the name of the host: the guard against
+///   DNS rebinding, which a listener on loopback has, is not there.
+/// - The API has a key, or is off.
+///
+/// ```no_run
+/// use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+/// use roomcast::{Host, Settings};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let host = Host::new(Settings::default());
+/// let service = host.service();
+/// tokio::spawn(host.run_service(std::future::pending()));
+///
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// loop {
+///     let (stream, _) = listener.accept().await?;
+///     let service = TowerToHyperService::new(service.clone());
+///     let connection = hyper::server::conn::http1::Builder::new()
+///         .serve_connection(TokioIo::new(stream), service)
+///         .with_upgrades();
+///     tokio::spawn(connection);
+/// }
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Service {
+    switchboard: Arc<Switchboard>,
+    /// Requests so far; the next one's shard comes of it.
+    requests: Arc<AtomicUsize>,
+}
+
+/// The address of the client of a request, as an extension for a [`Service`]; behind a proxy that
+/// of the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    pub(crate) fn new(switchboard: Arc<Switchboard>) -> Self {
+        let requests = Arc::default();
+        Self {
+            switchboard,
+            requests,
+        }
+    }
+
+    /// Hands a request to the shard whose turn it is, as a listener hands out connections.
+    fn ask(&self, mounted: Mounted) -> Option<oneshot::Receiver<Reply>> {
+        let shards = self.switchboard.posts()?.len();
+        let next = self.requests.fetch_add(1, Relaxed).checked_rem(shards)?;
+        let (answer, answered) = oneshot::channel();
+        let task = move |shard: &Rc<Shard>| {
+            spawn_local(serve(shard.clone(), mounted, answer));
+        };
+        self.switchboard.post(next, Mail::task(task))?;
+        Some(answered)
+    }
+}
+
+/// Answers in the turns that HTTP has, for as long as somebody waits for the answer.
+async fn serve(shard: Rc<Shard>, mounted: Mounted, mut answer: oneshot::Sender<Reply>) {
+    let cost = Cell::new(Cost::Http);
+    // Boxed: it is freed after the upgrade.
+    let reply = Box::pin(mounted.answer(shard.clone()));
+    tokio::select! {
+        reply = shard.newcomers.in_turn(&cost, reply) => {
+            let _ = answer.send(reply); // who asked may be gone
+        }
+        () = answer.closed() => {}
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for Service
+where
+    B: body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        if let Ok(runtime) = Handle::try_current() {
+            parts.extensions.insert(Around(runtime));
+        }
+        let peer = parts.extensions.get().map(|&PeerAddress(address)| address);
+        let body = body.map_err(Into::into).boxed_unsync();
+        let answered = self.ask(Mounted {
+            request: Request::from_parts(parts, ()),
+            body: Body::Right(body),
+            peer,
+        });
+        Box::pin(async move {
+            let reply = match answered {
+                Some(answered) => answered.await.ok(),
+                None => None,
+            };
+            Ok(reply.unwrap_or_else(not_running))
+        })
+    }
+}
