@@ -11,7 +11,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Features of other systems, and the stories (files in `tests/traces`) and tests that show each.
 ///
 /// A story of a session comes from the other system's own example.
-static FEATURES: [(&str, &str, &[&str]); 27] = [
+static FEATURES: [(&str, &str, &[&str]); 28] = [
     (
         "nest-rs",
         "client.join and leave, idempotent; a room lives while it has a member; a disconnect leaves all rooms",
@@ -21,6 +21,14 @@ static FEATURES: [(&str, &str, &[&str]); 27] = [
             "rows/nest_rs_join_is_idempotent",
             "rows/nest_rs_leave_is_idempotent",
             "rows/nest_rs_disconnect_drops_membership_at_once",
+        ],
+    ),
+    (
+        "nest-rs",
+        "a gateway mounts itself on the existing transport: same port, same TLS",
+        &[
+            "tests/tests/traces.rs: on_the_service_in_axum",
+            "tests/tests/mounted/streams.rs: tls_of_the_application_carries_whole_sessions",
         ],
     ),
     (

@@ -33,6 +33,7 @@ mod keyless_proxy;
 mod kill;
 mod memory;
 mod model;
+mod mounted;
 mod peer;
 mod planted;
 mod policies;

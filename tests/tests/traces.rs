@@ -11,7 +11,8 @@ use roomcast_tests::{Driver, Server, Settings, Sleep, Trace, Url};
 
 use crate::{
     applications::{Application, users::users},
-    served::Served,
+    mounted::around::Around,
+    served::{Served, host_settings},
     stories::{for_servers, tell, traces},
 };
 
@@ -63,28 +64,55 @@ fn on_the_native_host_with_users_and_three_threads() {
     on_the_native_host(3);
 }
 
-/// Traces with equal settings share a server, in a namespace of their own each.
 fn on_the_native_host(threads: usize) {
     const USERS: Application = Application {
         name: "users",
         gateway: || Box::new(users()),
         is_raw: false,
     };
-    let mut servers: Vec<(Settings, Served)> = Vec::new();
+    in_this_process(
+        |settings| Served::start(&USERS, settings, threads),
+        |served| url(served.address()).with_api(None),
+    );
+}
+
+/// Runs below a path of an axum application, whose middleware names the users.
+#[test]
+fn on_the_service_in_axum() {
+    on_the_service(1);
+}
+
+#[test]
+fn on_the_service_in_axum_with_three_threads() {
+    on_the_service(3);
+}
+
+fn on_the_service(threads: usize) {
+    in_this_process(
+        |settings| {
+            let mut settings = host_settings(settings, threads);
+            settings.access.api_keys = vec![Around::API_KEY.parse().expect("a key")];
+            Around::start(settings)
+        },
+        |around| url(around.address()).with_api(Some(Around::API_KEY)),
+    );
+}
+
+/// Traces with equal settings share a server, in a namespace of their own each.
+fn in_this_process<S: Sync>(start: impl Fn(&Settings) -> S, reach: impl Fn(&S) -> Url + Sync) {
+    let mut servers: Vec<(Settings, S)> = Vec::new();
     let traces = for_servers();
     for settings in traces.iter().map(Trace::settings) {
         if !servers.iter().any(|(known, _)| known == settings) {
-            let served = Served::start(&USERS, settings, threads);
-            servers.push((settings.clone(), served));
+            servers.push((settings.clone(), start(settings)));
         }
     }
     tell(&traces, |trace| {
         let mut servers = servers.iter();
-        let served = servers.find(|(settings, _)| settings == trace.settings());
-        let (_, served) = served.ok_or("no server has its settings")?;
-        let url = url(served.address()).with_api(None);
-        let url = url.with_namespace(trace.name()).with_users().with_waits();
-        run(trace, url)
+        let server = servers.find(|(settings, _)| settings == trace.settings());
+        let (_, server) = server.ok_or("no server has its settings")?;
+        let url = reach(server).with_namespace(trace.name());
+        run(trace, url.with_users().with_waits())
     });
 }
 

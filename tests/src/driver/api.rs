@@ -17,6 +17,8 @@ use crate::Answer;
 pub(super) struct Api {
     /// Host and port.
     authority: String,
+    /// The path before `/api`.
+    prefix: String,
     key: Option<String>,
 }
 
@@ -26,9 +28,10 @@ pub(super) fn encode(name: &str) -> String {
 }
 
 impl Api {
-    pub(super) fn new(authority: impl Into<String>, key: Option<&str>) -> Self {
+    pub(super) fn new(authority: &str, prefix: String, key: Option<&str>) -> Self {
         Self {
             authority: authority.into(),
+            prefix,
             key: key.map(Into::into),
         }
     }
@@ -46,7 +49,7 @@ impl Api {
         };
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("/api/v1/{path}"))
+            .uri(format!("{}/api/v1/{path}", self.prefix))
             .header("Host", &self.authority);
         if let Some(key) = &self.key {
             request = request.header("Authorization", format!("Bearer {key}"));

@@ -20,8 +20,8 @@ mod socket;
 /// The longest wait of a story that is waited for: longer ones are for a clock that can be moved.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// A server that is reached through `ws://host:port/ws`, and for what the application does through
-/// its HTTP API.
+/// A server that is reached through `ws://host:port/ws`, with a path before that or without, and
+/// for what the application does through its HTTP API.
 ///
 /// That everything has arrived which an op leads to is known from a `$rooms` of each connection,
 /// first of the one that acted: what the server answered before lies before its answer. Time plays
@@ -78,12 +78,13 @@ impl Url {
         })
     }
 
-    /// The same, with the HTTP API on the same host and port.
+    /// The same, with the HTTP API on the same host and port, beside `/ws`.
     #[must_use]
     pub fn with_api(mut self, key: Option<&str>) -> Self {
-        let authority = self.address.trim_start_matches("ws://");
-        let authority = authority.split('/').next().unwrap_or_default();
-        self.api = Some(Api::new(authority, key));
+        let address = self.address.trim_start_matches("ws://");
+        let (authority, path) = address.split_once('/').unwrap_or((address, ""));
+        let prefix = path.strip_suffix("/ws").map(|prefix| format!("/{prefix}"));
+        self.api = Some(Api::new(authority, prefix.unwrap_or_default(), key));
         self
     }
 

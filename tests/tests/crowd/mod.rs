@@ -35,8 +35,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) async fn connect(authority: &str) -> Self {
-        let url = format!("ws://{authority}/ws");
+    /// A client of a host and port, with a path before that of the WebSocket or without.
+    pub(crate) async fn connect(base: &str) -> Self {
+        let url = format!("ws://{base}/ws");
+        let authority = base.split('/').next().unwrap_or_default();
         let mut request = url.into_client_request().expect("an address");
         let protocol = HeaderValue::from_static("roomcast.v1");
         request

@@ -28,19 +28,25 @@ fn runtime() -> Runtime {
     runtime.expect("a runtime")
 }
 
+/// The settings of a native server in this process.
+pub(crate) fn host_settings(settings: &Settings, threads: usize) -> roomcast::Settings {
+    let mut host = roomcast::Settings::default();
+    host.listen = ([127, 0, 0, 1], 0).into();
+    host.threads = threads;
+    host.hub = settings.limits();
+    host.connections_max = host.connections_max.min(host.hub.connections);
+    host.policies = settings.policies();
+    let queues = settings.queues();
+    (host.outbox_bytes_max, host.outbox_frames_max) = (queues.bytes_max, queues.frames_max);
+    let keys = settings.token_key().into_iter();
+    host.access.tokens.keys = keys.map(|key| key.parse().expect("a key")).collect();
+    host.control = None;
+    host
+}
+
 impl Served {
     pub(crate) fn start(application: &Application, settings: &Settings, threads: usize) -> Self {
-        let mut host = roomcast::Settings::default();
-        host.listen = ([127, 0, 0, 1], 0).into();
-        host.threads = threads;
-        host.hub = settings.limits();
-        host.connections_max = host.connections_max.min(host.hub.connections);
-        host.policies = settings.policies();
-        let queues = settings.queues();
-        (host.outbox_bytes_max, host.outbox_frames_max) = (queues.bytes_max, queues.frames_max);
-        let keys = settings.token_key().into_iter();
-        host.access.tokens.keys = keys.map(|key| key.parse().expect("a key")).collect();
-        host.control = None;
+        let host = host_settings(settings, threads);
         let listeners = roomcast::listen(&host).expect("a free port");
         let address = listeners[0].local_addr().expect("bound");
         let gateway = application.gateway;

@@ -75,12 +75,12 @@ impl Trust {
 }
 
 /// A session over `wss`.
-pub(super) struct Client {
-    pub(super) stream: WebSocketStream<TlsStream<TcpStream>>,
+pub(crate) struct Client {
+    pub(crate) stream: WebSocketStream<TlsStream<TcpStream>>,
 }
 
 impl Client {
-    pub(super) async fn connect(trust: &Trust, authority: &str) -> Self {
+    pub(crate) async fn connect(trust: &Trust, authority: &str) -> Self {
         let request = format!("wss://{authority}/ws").into_client_request();
         let mut request = request.expect("an address");
         let protocol = HeaderValue::from_static("roomcast.v1");
@@ -96,7 +96,7 @@ impl Client {
         client
     }
 
-    pub(super) async fn joined(trust: &Trust, authority: &str, room: &str) -> Self {
+    pub(crate) async fn joined(trust: &Trust, authority: &str, room: &str) -> Self {
         let mut client = Self::connect(trust, authority).await;
         let join = format!(r#"{{"event":"$join","id":1,"room":"{room}"}}"#);
         let answer = client.ask(join).await;
@@ -104,18 +104,18 @@ impl Client {
         client
     }
 
-    pub(super) async fn send(&mut self, text: String) {
+    pub(crate) async fn send(&mut self, text: String) {
         let sent = self.stream.send(Message::Text(text.into())).await;
         sent.expect("the socket is open");
     }
 
-    pub(super) async fn ask(&mut self, text: String) -> Value {
+    pub(crate) async fn ask(&mut self, text: String) -> Value {
         self.send(text).await;
         self.next().await.expect("an answer")
     }
 
     /// Publishes a number, with so many bytes beside it, and waits until it is taken.
-    pub(super) async fn publish(&mut self, room: &str, number: usize, bytes: usize) {
+    pub(crate) async fn publish(&mut self, room: &str, number: usize, bytes: usize) {
         let fill = "x".repeat(bytes);
         let text = format!(
             r#"{{"event":"n","id":1,"room":"{room}","data":{{"n":{number},"x":"{fill}"}}}}"#
@@ -128,7 +128,7 @@ impl Client {
     }
 
     /// The next envelope; its close code when there is no more, 1006 without one.
-    pub(super) async fn next(&mut self) -> Result<Value, u16> {
+    pub(crate) async fn next(&mut self) -> Result<Value, u16> {
         loop {
             let message = timeout(PATIENCE, self.stream.next()).await;
             match message.expect("a message in time") {
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// Reads the messages of [`Client::publish`] with these numbers, in order.
-    pub(super) async fn expect(&mut self, numbers: std::ops::Range<usize>, bytes: usize) {
+    pub(crate) async fn expect(&mut self, numbers: std::ops::Range<usize>, bytes: usize) {
         for number in numbers {
             let message = self.next().await.expect("a message");
             assert_eq!(message["data"]["n"], number);
