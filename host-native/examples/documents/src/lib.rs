@@ -1,0 +1,52 @@
+//! Documents that several people write: routes of axum, rows of sqlx, a session in a cookie, and a
+//! room of Roomcast for each document, all on one port.
+
+mod database;
+mod documents;
+mod failure;
+mod sessions;
+
+use axum::{Router, middleware::from_fn_with_state};
+use roomcast::{
+    HistoryPolicy, Host, Namespace, Policies, PolicyError, PresencePolicy, RoomPolicy, Settings,
+};
+
+pub use self::database::{Database, connect};
+
+/// What the routes share.
+#[derive(Clone)]
+struct App {
+    database: Database,
+    /// The rooms, for code of the application.
+    rooms: Namespace,
+}
+
+/// The routes of the application, and the server of rooms to run beside them.
+pub fn application(database: Database) -> (Router, Host) {
+    let mut settings = Settings::default();
+    settings.policies = policies().expect("valid policies");
+    // The page to try a server with, and its metrics, are not for visitors.
+    (settings.access.page, settings.access.metrics) = (false, false);
+    settings.access.namespaces = Some(vec!["default".into()]);
+    let host = Host::new(settings).gateway("default", |_| sessions::door());
+    let app = App {
+        database,
+        rooms: host.namespace("default"),
+    };
+    let identify = from_fn_with_state(app.clone(), sessions::identify);
+    let routes = Router::new()
+        .merge(sessions::routes())
+        .merge(documents::routes())
+        .with_state(app)
+        .nest_service("/live", roomcast::axum::router(&host).layer(identify));
+    (routes, host)
+}
+
+/// A room keeps its last messages, for who was away, and shows who is there.
+fn policies() -> Result<Policies, PolicyError> {
+    let pattern = "document:*".parse().expect("a pattern");
+    let mut document = RoomPolicy::new(pattern);
+    document.history = Some(HistoryPolicy::default());
+    document.presence = PresencePolicy::Members;
+    Policies::new([document])
+}

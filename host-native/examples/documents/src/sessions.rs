@@ -1,0 +1,134 @@
+//! Who a request is from: a session in the database, whose id is in a cookie.
+
+use axum::{
+    Json, Router,
+    extract::{FromRequestParts, Query, Request, State},
+    http::{StatusCode, request::Parts},
+    middleware::Next,
+    response::Response,
+    routing::post,
+};
+use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use roomcast::{Admission, CloseCode, GrantRules, Rejection};
+use serde::Deserialize;
+
+use crate::{
+    App, database,
+    failure::{Failure, SIGN_IN},
+};
+
+const COOKIE: &str = "session";
+
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/sign-in", post(sign_in))
+        .route("/sign-out", post(sign_out))
+}
+
+#[derive(Deserialize)]
+struct SignIn {
+    user: String,
+}
+
+/// Whoever names itself is let in: here an application asks for a password.
+async fn sign_in(
+    State(app): State<App>,
+    jar: CookieJar,
+    Json(SignIn { user }): Json<SignIn>,
+) -> Result<CookieJar, Failure> {
+    let id = format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?);
+    database::begin_session(&app.database, &id, &user).await?;
+    // With `Secure` too, where the application speaks TLS.
+    let cookie = Cookie::build((COOKIE, id)).path("/").http_only(true);
+    Ok(jar.add(cookie.same_site(SameSite::Lax)))
+}
+
+/// Ends the session. Sockets of the user's other sessions come back by themselves.
+async fn sign_out(
+    State(app): State<App>,
+    User(user): User,
+    jar: CookieJar,
+) -> Result<(CookieJar, StatusCode), Failure> {
+    if let Some(cookie) = jar.get(COOKIE) {
+        database::end_session(&app.database, cookie.value()).await?;
+    }
+    close(&app, &user).await?;
+    let cookie = Cookie::build(COOKIE).path("/");
+    Ok((jar.remove(cookie), StatusCode::NO_CONTENT))
+}
+
+/// Closes the sockets of a user, who may come back with the rights that are left.
+pub async fn close(app: &App, user: &str) -> Result<(), Failure> {
+    let code = CloseCode::new(4000).expect("a code of applications");
+    let connections = app.rooms.connections().await?.into_iter();
+    for conn in connections.filter(|conn| conn.user.as_deref() == Some(user)) {
+        // It may just have gone.
+        let _ = app
+            .rooms
+            .disconnect(conn.id, code, "your rights changed")
+            .await;
+    }
+    Ok(())
+}
+
+/// The user of a request, which has to have a session.
+pub struct User(pub String);
+
+impl FromRequestParts<App> for User {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let jar = CookieJar::from_headers(&parts.headers);
+        let cookie = jar.get(COOKIE).ok_or(SIGN_IN)?;
+        let user = database::user_of(&app.database, cookie.value()).await?;
+        user.map(User).ok_or(SIGN_IN)
+    }
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    document: i64,
+}
+
+/// Before the rooms: says who asks for a WebSocket, and which room it may join. Of whom it says
+/// nothing, [`door`] lets in nobody.
+pub async fn identify(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    let (mut parts, body) = request.into_parts();
+    if let Some(admission) = admission(&app, &mut parts).await? {
+        parts.extensions.insert(admission);
+    }
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+async fn admission(app: &App, parts: &mut Parts) -> Result<Option<Admission>, Failure> {
+    let user = match User::from_request_parts(parts, app).await {
+        Ok(User(user)) => user,
+        Err(Failure::Told(..)) => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
+    let Ok(Query(Wanted { document })) = Query::try_from_uri(&parts.uri) else {
+        return Ok(None);
+    };
+    if !database::is_member(&app.database, document, &user).await? {
+        return Ok(None);
+    }
+    let rules = format!(
+        r#"[{{"rooms":"document:{document}","can":["join","publish","presence","history"]}}]"#
+    );
+    let rules = GrantRules::from_json(&rules)?;
+    Ok(Some(Admission::new().with_user(user).with_grants(rules)))
+}
+
+/// A gateway that closes whoever has no user, in a way that browsers can read.
+pub fn door() -> roomcast::Router {
+    roomcast::Router::default().on_connect(|cx, ()| match cx.user() {
+        Some(_) => Ok(()),
+        None => Err(Rejection::unauthorized(
+            "sign in, and have the document shared",
+        )),
+    })
+}
