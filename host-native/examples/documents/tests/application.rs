@@ -151,7 +151,11 @@ impl Socket {
                 .expect("a message")
             {
                 Message::Text(text) => return Ok(serde_json::from_str(&text).expect("JSON")),
-                Message::Close(frame) => return Err(frame.expect("a code").code.into()),
+                Message::Close(frame) => {
+                    // Answers it.
+                    let _ = self.0.flush().await;
+                    return Err(frame.expect("a code").code.into());
+                }
                 _ => {}
             }
         }
