@@ -5,10 +5,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// An error: what the client is told, or a fault that is logged.
+/// An error: what the client is told, or what is logged.
 pub enum Failure {
     Told(StatusCode, &'static str),
-    Fault(Box<dyn std::error::Error + Send + Sync>),
+    Logged(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Nobody has signed in.
@@ -18,7 +18,7 @@ pub const NO_DOCUMENT: Failure = Failure::Told(StatusCode::NOT_FOUND, "no such d
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
     fn from(fault: E) -> Self {
-        Self::Fault(Box::new(fault))
+        Self::Logged(Box::new(fault))
     }
 }
 
@@ -26,7 +26,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         match self {
             Self::Told(status, text) => (status, text).into_response(),
-            Self::Fault(fault) => {
+            Self::Logged(fault) => {
                 tracing::error!(fault, "a request failed");
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }

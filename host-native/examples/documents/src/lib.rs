@@ -13,7 +13,7 @@ use roomcast::{
 
 pub use self::database::{Database, connect};
 
-/// What the routes share.
+/// State that the routes share.
 #[derive(Clone)]
 struct App {
     database: Database,

@@ -1,4 +1,4 @@
-//! Who a request is from: a session in the database, whose id is in a cookie.
+//! The user of a request: a session in the database, whose id is in a cookie.
 
 use axum::{
     Json, Router,
@@ -30,7 +30,7 @@ struct SignIn {
     user: String,
 }
 
-/// Whoever names itself is let in: here an application asks for a password.
+/// Lets in everybody who names a user: here an application asks for a password.
 async fn sign_in(
     State(app): State<App>,
     jar: CookieJar,

@@ -187,6 +187,16 @@ impl Socket {
     }
 }
 
+/// A document that is not ben's yet, nor that of a stranger.
+async fn expect_closed(running: &Running, ben: &Person, plan: i64) {
+    let path = format!("documents/{plan}");
+    for person in [ben, &Person::stranger(running)] {
+        let saved = person.put(&path, "mine").await.status().as_u16();
+        assert!(matches!(saved, 401 | 404), "{saved}");
+        assert_eq!(person.open(plan).await.closed().await, 4401);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_write_a_document_together() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -196,14 +206,7 @@ async fn people_write_a_document_together() {
     let plan = ann.create("Plan").await;
     let path = format!("documents/{plan}");
 
-    // Not ben's yet, and nobody's who has not signed in.
-    for person in [&ben, &Person::stranger(&running)] {
-        assert!(matches!(
-            person.put(&path, "mine").await.status().as_u16(),
-            401 | 404
-        ));
-        assert_eq!(person.open(plan).await.closed().await, 4401);
-    }
+    expect_closed(&running, &ben, plan).await;
     let shared = ann.put(&format!("{path}/members/ben"), "").await;
     assert_eq!(shared.status(), 204);
 
