@@ -31,6 +31,8 @@ class Scenario:
     only_roomcast: bool = False
     # Further settings of the Roomcast server, with places filled in.
     environment: dict = field(default_factory=dict)
+    # The server in place of the peer's own.
+    command: tuple = ()
 
 
 def fan_out(**load):
@@ -52,8 +54,9 @@ def groups_of_rooms(rooms):
     return fan_out(rooms=rooms, groups=10, members=10, window=64)
 
 
-def only_roomcast(title, load, environment=None):
-    return Scenario(title, "µs per delivery", load, only_roomcast=True, environment=environment or {})
+def only_roomcast(title, load, environment=None, command=()):
+    more = {"environment": environment or {}, "command": command}
+    return Scenario(title, "µs per delivery", load, only_roomcast=True, **more)
 
 
 # With 10,000 rooms in ten groups each connection is in 1,000 of them.
@@ -101,6 +104,12 @@ SCENARIOS = {
     ),
     "bursts-2": only_roomcast(
         "Bursts with two threads, on the same core", fan_out(window=16), TWO_THREADS
+    ),
+    "fan-out-axum": only_roomcast(
+        "Fan-out in an axum application", fan_out(), command=("{bin}/mounted",)
+    ),
+    "bursts-axum": only_roomcast(
+        "Bursts in an axum application", fan_out(window=16), command=("{bin}/mounted",)
     ),
     "bursts-history": only_roomcast("Bursts, and the room keeps a history", fan_out(window=16), HISTORY),
     "bursts-store": only_roomcast("Bursts, and the history is stored on disk", fan_out(window=16), STORE),
@@ -186,6 +195,8 @@ TARGETS = [
     ),
     Target("100,000 connections later: x resident set", figure("crowds"), 1.05),
     Target("bursts with two threads: x one thread", over_scenario("bursts-2", "bursts"), 1.2),
+    Target("fan-out in axum: x alone", over_scenario("fan-out-axum", "fan-out"), 1.05),
+    Target("bursts in axum: x alone", over_scenario("bursts-axum", "bursts"), 1.05),
     Target("bursts with a history: x without", over_scenario("bursts-history", "bursts"), 1.2),
     Target("bursts with a store: x without", over_scenario("bursts-store", "bursts"), 1.5),
     Target("many rooms with a history: x without", over_scenario("rooms-history", "rooms"), 1.2),
