@@ -58,8 +58,8 @@ pub(crate) struct Upgraded {
 #[derive(Debug)]
 pub(crate) struct Switched {
     pub(crate) stream: Transport,
-    /// The answer to the request, if it is still to be written: with the first frame if there is one
-    /// at once, for a write costs as much as the rest of a handshake.
+    /// The answer to the request, if it is still to be written: with the first frame if there is
+    /// one at once, for a write costs as much as the rest of a handshake.
     pub(crate) answer: Bytes,
     /// The bytes that came behind the request.
     pub(crate) early: Bytes,
