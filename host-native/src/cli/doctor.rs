@@ -181,6 +181,9 @@ impl Doctor {
         let Some(welcome) = welcome else {
             return Ok(());
         };
+        if self.args.wait_s > 0 && !self.args.json {
+            say!("Waits for the server's heartbeat.");
+        }
         let idle = socket.stay(&welcome, self.args.wait_s, proxy).await;
         self.report.add("idle", idle)
     }
