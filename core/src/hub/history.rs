@@ -19,6 +19,9 @@ use crate::{time::Timestamp, wire::ConnId, wire::Message};
 impl Hub {
     /// The position of a room, members or not.
     pub fn position(&self, room: &str) -> Position<'_> {
+        if self.is_clustered() {
+            return self.relayed_position(room);
+        }
         match self.rooms.find(room) {
             Some((slot, _)) => self.position_at(slot),
             None => self.nowhere(),

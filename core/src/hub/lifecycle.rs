@@ -33,7 +33,9 @@ impl Hub {
     pub(super) fn wants(&self, policy: &RoomPolicy) -> (bool, bool) {
         let shows = policy.presence != PresencePolicy::Off;
         let enveloped = !self.config.raw;
-        (policy.history.is_some() && enveloped, shows && enveloped)
+        // The histories of a clustered hub are the relay's.
+        let keeps = policy.history.is_some() && !self.is_clustered();
+        (keeps && enveloped, shows && enveloped)
     }
 
     /// Opens a room that there is none of, with what its policy wants.

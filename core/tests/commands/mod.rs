@@ -9,5 +9,6 @@ mod identity;
 mod kept;
 mod keys;
 mod questions;
+mod relayed;
 mod texts;
 mod time;

@@ -1,0 +1,153 @@
+//! The lease of a node, and the clearing away of dead ones.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use redis::{RedisError, RedisResult, cmd};
+
+use super::{
+    keys::unlisted,
+    session::{Session, is_read_only},
+    settings::millis,
+    shared::Shared,
+};
+use crate::event::{Event, Loss};
+
+/// Users of a dead node that one script removes: less than a millisecond of the server.
+const USERS_AT_ONCE: usize = 50;
+
+/// The loss that an error of a heartbeat or a probe means.
+pub(crate) fn loss_of(error: &RedisError) -> Loss {
+    if is_read_only(error) {
+        Loss::ReadOnly
+    } else if error.is_timeout() {
+        Loss::Silent
+    } else {
+        if !error.is_connection_dropped() {
+            tracing::warn!(%error, "the server of the relay refused a heartbeat");
+        }
+        Loss::Disconnected
+    }
+}
+
+impl Shared {
+    /// Renews the lease, or registers anew where there is none to renew.
+    pub(crate) async fn hold_lease(&self, session: &Session) -> RedisResult<()> {
+        if self.is_retiring.load(Relaxed) {
+            return Ok(());
+        }
+        let incarnation = self.incarnation();
+        if self.write_lease(session, &incarnation, "renew").await? {
+            return Ok(());
+        }
+        let is_first = incarnation.ends_with(".0");
+        let fresh = self.renew_incarnation();
+        self.write_lease(session, &fresh, "register").await?;
+        if !is_first {
+            self.counters.count_fenced();
+            tracing::warn!(node = %fresh, "the lease of this node was taken away: it enters its users again");
+        }
+        self.ring.tell(Event::Registered { incarnation: fresh });
+        Ok(())
+    }
+
+    async fn write_lease(
+        &self,
+        session: &Session,
+        incarnation: &str,
+        mode: &str,
+    ) -> RedisResult<bool> {
+        let script = &self.scripts.lease;
+        let mut call = script.call(&[self.keys.leases(), self.keys.nodes()]);
+        let lease_ms = millis(self.settings.timing.lease);
+        call.arg(incarnation).arg(lease_ms).arg(mode);
+        call.arg(&self.settings.about[..]);
+        session.run(script, &call).await
+    }
+
+    /// Takes away leases that have ended, and answers with the dead that are not cleared away.
+    pub(crate) async fn claim(&self, session: &Session, own: &str) -> RedisResult<Vec<String>> {
+        let script = &self.scripts.claim;
+        let keys = [self.keys.leases(), self.keys.dead(), self.keys.nodes()];
+        let mut call = script.call(&keys);
+        call.arg(own);
+        let (claimed, dead): (u64, Vec<String>) = session.run(script, &call).await?;
+        for _ in 0..claimed {
+            self.counters.count_reaped_node();
+        }
+        Ok(dead)
+    }
+
+    /// Removes all users of a dead incarnation, room by room. It may end at any step: another call
+    /// goes on there.
+    pub(crate) async fn clear(&self, session: &Session, incarnation: &str) -> RedisResult<()> {
+        let mut commands = session.commands.clone();
+        let rooms = self.keys.rooms(incarnation);
+        loop {
+            let mut pick = cmd("SRANDMEMBER");
+            pick.arg(&rooms).arg(16);
+            let names: Vec<String> = pick.query_async(&mut commands).await?;
+            if names.is_empty() {
+                break;
+            }
+            for name in names {
+                while self.clear_some(session, incarnation, &name).await? {}
+            }
+        }
+        let mut forget = cmd("SREM");
+        forget.arg(self.keys.dead()).arg(incarnation);
+        forget.query_async::<u64>(&mut commands).await?;
+        Ok(())
+    }
+
+    /// Removes some users from a room. True when there are more.
+    async fn clear_some(
+        &self,
+        session: &Session,
+        incarnation: &str,
+        name: &str,
+    ) -> RedisResult<bool> {
+        let address = unlisted(name);
+        let script = &self.scripts.reap;
+        let mut call = script.call(&[
+            self.keys.meta(&address),
+            self.keys.stream(&address),
+            self.keys.topic(&address),
+            self.keys.dead(),
+            self.keys.rooms(incarnation),
+            self.keys.own(&address, incarnation),
+            self.keys.users(&address),
+            self.keys.users_meta(&address),
+        ]);
+        self.begin_arguments(&mut call, session);
+        call.arg(incarnation).arg(name).arg(USERS_AT_ONCE);
+        let answer = session.run(script, &call).await;
+        let mut found: Vec<String> = match answer {
+            // Another node has cleared away the last of it.
+            Err(error) if error.code() == Some("ALIVE") => return Ok(false),
+            answer => answer?,
+        };
+        let has_more = found.first().is_some_and(|more| more == "1");
+        let users: Vec<Box<str>> = found.drain(1..).map(Into::into).collect();
+        if !users.is_empty() {
+            self.ring.tell(Event::Reaped { address, users });
+        }
+        Ok(has_more)
+    }
+
+    /// Clears away the dead, in a task of its own; at most one at a time.
+    pub(crate) fn reap(self: &Arc<Self>, session: &Arc<Session>, dead: Vec<String>) {
+        if dead.is_empty() || self.is_reaping.swap(true, Relaxed) {
+            return;
+        }
+        let (shared, session) = (self.clone(), session.clone());
+        tokio::spawn(async move {
+            for incarnation in dead {
+                if let Err(error) = shared.clear(&session, &incarnation).await {
+                    tracing::warn!(%error, "a dead node is not cleared away yet");
+                    break;
+                }
+            }
+            shared.is_reaping.store(false, Relaxed);
+        });
+    }
+}
