@@ -7,7 +7,7 @@ use roomcast_core::relay::{
     Publish, Published, Read, StreamMessage, Topic, TopicPage, TopicPosition, Wanted,
 };
 
-/// Bugs that are planted in the relay and in its hosts, to see that each is found.
+/// Bugs that are planted in the relay, in its hosts and around the core, to see that each is found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Plants {
     /// A replica that is promoted goes on under the same epochs.
@@ -26,6 +26,14 @@ pub(crate) struct Plants {
     pub(crate) no_probe: bool,
     /// All nodes give their connections the same numbers.
     pub(crate) same_serials: bool,
+    /// A node delivers its own publishes at once, and again when they come back.
+    pub(crate) local_first: bool,
+    /// A node tells nobody of a gap.
+    pub(crate) gap_ignored: bool,
+    /// A node takes each epoch of a topic for the first.
+    pub(crate) lineage_ignored: bool,
+    /// A node delivers what waited for the answer to a subscription, also up to its position.
+    pub(crate) waiting_kept: bool,
 }
 
 /// A message that has its place, as the relay of that moment gave it.
@@ -217,7 +225,7 @@ impl Broker {
 }
 
 /// The number that a message of these stories has for its payload: the last field of its form.
-fn id_of(body: &[u8]) -> u64 {
+pub(crate) fn id_of(body: &[u8]) -> u64 {
     let text = std::str::from_utf8(body).expect("a text");
     let payload = text.trim_end_matches(',').rsplit(':').next();
     payload

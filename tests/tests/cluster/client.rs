@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap, panic};
 
-use roomcast_core::{ConnId, relay::Topic};
+use roomcast_core::{
+    ConnId,
+    relay::{Topic, TopicPosition},
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -137,11 +140,25 @@ impl Client {
         }
     }
 
-    pub(crate) fn connected(&mut self, node: usize, conn: ConnId, log: usize) {
+    /// It has a connection to a node that is at this place in the topic of everything but single
+    /// rooms.
+    pub(crate) fn connected(
+        &mut self,
+        (node, conn): (usize, ConnId),
+        at: Option<&TopicPosition>,
+        log: &[Placed],
+    ) {
         self.link = Some((node, conn));
         self.conns.push(conn);
+        let is_past = |placed: &Placed| {
+            let epoch = at.filter(|at| at.epoch == placed.position.epoch);
+            let is_past = epoch.is_some_and(|at| placed.position.offset <= at.offset);
+            placed.topic == Topic::All && is_past
+        };
         self.all = Place {
-            owed: log,
+            next: log.iter().rposition(is_past).map_or(0, |last| last + 1),
+            owed: log.len(),
+            epoch: at.map(|at| at.epoch.to_string()),
             ..Place::default()
         };
     }

@@ -129,6 +129,10 @@ fn planted_bugs_are_found() {
         planted(|plants| plants.position_first = true),
         planted(|plants| plants.no_probe = true),
         planted(|plants| plants.same_serials = true),
+        planted(|plants| plants.local_first = true),
+        planted(|plants| plants.gap_ignored = true),
+        planted(|plants| plants.lineage_ignored = true),
+        planted(|plants| plants.waiting_kept = true),
     ] {
         let found = (0..SEEDS).find_map(|seed| tell(seed, plants).err());
         let found = found.unwrap_or_else(|| panic!("{SEEDS} seeds do not find {plants:?}"));

@@ -1,19 +1,22 @@
 //! A node: the real core, and the lines between it and the relay.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use roomcast_core::{
-    App, Applied, CloseCode, Command, Config, ConnId, Frame, Input, Outbox, Timestamp,
+    App, Applied, CloseCode, Command, Config, ConnId, Frame, Hub, Input, Outbox, Timestamp,
     hub::{Cluster, HubState},
     journal::{Entry, Opening, Record, Replay},
-    relay::{Published, RelayCommand, RelayEvent, Topic},
+    relay::{Published, RelayCommand, RelayEvent, Topic, TopicPage},
 };
 
-use super::broker::{Broker, Plants};
+use super::broker::{Broker, Plants, id_of};
+use super::client::keeps;
 
 /// The first number of the connections of each node, and how many it has at the beginning.
 const SERIALS: u64 = 1_000;
 const SERIALS_FIRST: u64 = 3;
+/// The beginning of the notice that messages are lost.
+const GAP: &str = r#"{"event":"$gap""#;
 
 pub(crate) struct Node {
     pub(crate) app: App<()>,
@@ -42,6 +45,10 @@ pub(crate) struct Node {
     /// Lines of a journal, and the commands that each led to; `None` when nobody wants them.
     journal: Option<Vec<(String, String)>>,
     pub(crate) steps: u64,
+    /// The first epoch of each topic: for a planted bug.
+    epochs: BTreeMap<Topic, Box<str>>,
+    /// Messages of topics whose subscription has no answer: for a planted bug.
+    waiting: Vec<RelayEvent>,
 }
 
 impl Node {
@@ -71,6 +78,8 @@ impl Node {
             closed: Vec::new(),
             journal: records.then(|| vec![(opening, String::new())]),
             steps: 0,
+            epochs: BTreeMap::new(),
+            waiting: Vec::new(),
         };
         let (first, count) = (first + SERIALS_FIRST, SERIALS - SERIALS_FIRST);
         node.event(0, RelayEvent::Serials { first, count });
@@ -92,12 +101,24 @@ impl Node {
                     let Frame::Text(text) = frame else {
                         panic!("a binary frame");
                     };
-                    for conn in to {
+                    let told = !(self.plants.gap_ignored && text.starts_with(GAP));
+                    for conn in to.iter().filter(|_| told) {
                         self.frames.push((*conn, text.to_owned()));
                     }
                 }
                 Command::Close { conn, .. } => self.closed.push(conn),
                 Command::Relay(command) => {
+                    if let RelayCommand::Publish(publish) = command
+                        && self.plants.local_first
+                    {
+                        let frames = &mut self.frames;
+                        show(
+                            self.app.hub(),
+                            (&publish.topic, None),
+                            &publish.body,
+                            frames,
+                        );
+                    }
                     self.commands.push_back(command.clone());
                     if !matches!(command, RelayCommand::Unsubscribe { .. }) {
                         self.unanswered.push_back(command.clone());
@@ -116,8 +137,64 @@ impl Node {
         applied
     }
 
-    pub(crate) fn event(&mut self, now: u64, event: RelayEvent) {
+    pub(crate) fn event(&mut self, now: u64, mut event: RelayEvent) {
+        if self.plants.lineage_ignored {
+            self.forge_epochs(&mut event);
+        }
+        if let RelayEvent::Message { topic, .. } = &event
+            && self.plants.waiting_kept
+            && self
+                .unanswered
+                .iter()
+                .any(|command| asks_for(command, topic))
+        {
+            self.waiting.push(event.clone());
+        }
+        let pages = match &event {
+            RelayEvent::Subscribed { pages, .. } => pages.clone(),
+            _ => Vec::new(),
+        };
         self.apply(now, &Input::Relay(Box::new(event)));
+        for page in pages {
+            self.show_waiting(&page);
+        }
+    }
+
+    /// Gives all positions of a topic its first epoch.
+    fn forge_epochs(&mut self, event: &mut RelayEvent) {
+        let mut forge = |topic: &Topic, epoch: &mut Box<str>| {
+            let first = self.epochs.entry(topic.clone());
+            epoch.clone_from(first.or_insert_with(|| epoch.clone()));
+        };
+        match event {
+            RelayEvent::Message { topic, epoch, .. } => forge(topic, epoch),
+            RelayEvent::Subscribed { pages, .. } => {
+                for page in pages {
+                    forge(&page.topic, &mut page.position.epoch);
+                }
+            }
+            RelayEvent::Page { page, .. } => forge(&page.topic, &mut page.position.epoch),
+            _ => {}
+        }
+    }
+
+    /// Delivers messages that came before the page that has them.
+    fn show_waiting(&mut self, page: &TopicPage) {
+        let is_of = |it: &mut RelayEvent| matches!(it, RelayEvent::Message { topic, .. } if *topic == page.topic);
+        for message in self.waiting.extract_if(.., is_of) {
+            if let RelayEvent::Message {
+                topic,
+                epoch,
+                offset,
+                body,
+            } = message
+                && epoch == page.position.epoch
+                && offset <= page.position.offset
+            {
+                let (hub, frames) = (self.app.hub(), &mut self.frames);
+                show(hub, (&topic, Some(offset)), &body, frames);
+            }
+        }
     }
 
     /// The relay does the next command of this node; false when there is none.
@@ -262,6 +339,7 @@ impl Node {
         self.unanswered.clear();
         self.subscribed.clear();
         self.late_subscriptions.clear();
+        self.waiting.clear();
         self.detached = false;
         self.event(now, RelayEvent::Down);
     }
@@ -301,4 +379,30 @@ impl Node {
         }
         journal.len()
     }
+}
+
+/// True when a command subscribes to a topic.
+fn asks_for(command: &RelayCommand, topic: &Topic) -> bool {
+    match command {
+        RelayCommand::Subscribe { topics, .. } => topics.iter().any(|it| it.topic == *topic),
+        _ => false,
+    }
+}
+
+/// Delivers a message to the members of its room, as no hub does: for planted bugs.
+fn show(
+    hub: &Hub,
+    (topic, offset): (&Topic, Option<u64>),
+    body: &[u8],
+    frames: &mut Vec<(ConnId, String)>,
+) {
+    let Some(room) = topic.as_room() else {
+        return;
+    };
+    let offset = offset.filter(|_| keeps(room));
+    let offset = offset.map_or(String::new(), |offset| format!(r#""offset":{offset},"#));
+    let id = id_of(body);
+    let text = format!(r#"{{"event":"m","room":"{room}",{offset}"data":{id}}}"#);
+    let members = hub.members(room).iter();
+    frames.extend(members.map(|member| (*member, text.clone())));
 }

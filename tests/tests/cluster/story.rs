@@ -229,8 +229,11 @@ impl Story {
             panic!("{connected:?}");
         };
         self.say(|| format!("{client} connects to {node} as {conn}"));
-        let log = self.broker.log.len();
-        self.clients[client].connected(node, conn, log);
+        let mut topics = self.nodes[node].app.hub().topics();
+        let at = topics.find_map(|(topic, at)| at.filter(|_| *topic == Topic::All));
+        let client_of = &mut self.clients[client];
+        client_of.connected((node, conn), at, &self.broker.log);
+        drop(topics);
         // It goes back to where it was.
         for (room, _) in ROOMS {
             if self.clients[client].known.contains_key(room) && self.chance(2) {
