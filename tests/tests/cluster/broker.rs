@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use roomcast_core::relay::{
-    Publish, Published, Read, StreamMessage, Topic, TopicPage, TopicPosition, Wanted,
+use roomcast_core::{
+    ConnId,
+    relay::{Publish, Published, Read, StreamMessage, Topic, TopicPage, TopicPosition, Wanted},
 };
 
 /// Bugs that are planted in the relay, in its hosts and around the core, to see that each is found.
@@ -43,6 +44,8 @@ pub(crate) struct Placed {
     pub(crate) id: u64,
     pub(crate) topic: Topic,
     pub(crate) position: TopicPosition,
+    /// The connection that published it.
+    pub(crate) conn: Option<ConnId>,
 }
 
 pub(crate) struct Broker {
@@ -140,6 +143,7 @@ impl Broker {
             id: id_of(&publish.body),
             topic: publish.topic.clone(),
             position: position.clone(),
+            conn: conn_of(&publish.body),
         });
         let repeated = false;
         (Published::Accepted { position, repeated }, true)
@@ -231,4 +235,12 @@ pub(crate) fn id_of(body: &[u8]) -> u64 {
     payload
         .and_then(|payload| payload.parse().ok())
         .expect("a number")
+}
+
+/// The connection in the form of a message between nodes: its third field. None of the first three
+/// has a comma.
+fn conn_of(body: &[u8]) -> Option<ConnId> {
+    let text = std::str::from_utf8(body).expect("a text");
+    let conn = text.splitn(4, ',').nth(2)?;
+    conn.split_once(':')?.1.parse().ok()
 }
