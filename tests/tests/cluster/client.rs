@@ -100,10 +100,16 @@ struct Frame<'a> {
     id: Option<u64>,
     #[serde(borrow)]
     room: Option<Cow<'a, str>>,
+    from: Option<From>,
     offset: Option<u64>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     error: Option<Code>,
+}
+
+#[derive(Debug, Deserialize)]
+struct From {
+    conn: ConnId,
 }
 
 #[derive(Debug, Deserialize)]
@@ -239,7 +245,9 @@ impl Client {
         };
         // A message that the relay lost may have another place, of another epoch.
         let places = truth.places(id).iter().copied();
-        let places: Vec<_> = places.filter(|&at| at >= place.next).collect();
+        let from = frame.from.as_ref().map(|from| from.conn);
+        let is_it = |at: &usize| *at >= place.next && log[*at].conn == from;
+        let places: Vec<_> = places.filter(is_it).collect();
         let is_of_now = |at: &&usize| {
             let epoch = place.epoch.as_deref();
             epoch == Some(&*log[**at].position.epoch)
