@@ -117,6 +117,7 @@ impl Hub {
     /// An empty hub.
     pub fn new(config: Config) -> Self {
         let cluster = config.cluster.as_ref();
+        let cluster = cluster.filter(|_| cfg!(feature = "cluster"));
         Self {
             next_serial: cluster.map_or(0, |cluster| cluster.serials.0),
             relay: cluster.map(|cluster| Box::new(cluster.relay())),
@@ -334,7 +335,7 @@ impl Hub {
     /// True when messages take their order from a relay.
     #[inline]
     pub(crate) const fn is_clustered(&self) -> bool {
-        self.relay.is_some()
+        cfg!(feature = "cluster") && self.relay.is_some()
     }
 
     /// Checks that everything derived agrees with what it is derived from.

@@ -8,15 +8,18 @@ mod body;
 mod command;
 mod event;
 mod publishes;
+mod roster;
 mod state;
 mod stats;
 mod topic;
 mod track;
+mod users;
 
 pub(crate) use self::{
     body::{Body, BodyKind},
     command::{KEEP_ALL, KEY_MS},
     publishes::{Pending, Replier},
+    roster::{Roster, Turn},
     state::{Answered, Asked, Relay, WAITING_MAX},
     track::{Ack, Effect, Taken, Track},
 };
@@ -25,4 +28,5 @@ pub use self::{
     event::{Published, RelayEvent, StreamMessage, TopicPage},
     stats::RelayStats,
     topic::{Topic, TopicPosition},
+    users::{Notice, PresenceChange, PresentUser, RoomUsers},
 };

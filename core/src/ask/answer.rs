@@ -212,6 +212,7 @@ mod tests {
             PageError::NoPresence,
             PageError::Cursor,
             PageError::Unavailable,
+            PageError::Unfollowed,
         ];
         let others = [
             AskError::NotRunning,

@@ -260,7 +260,8 @@ impl Hub {
     /// pending, so that a host may sleep.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let (conns, rooms) = (self.conns.next_deadline(), self.rooms.next_due());
-        let relay = self.relay.as_ref().and_then(|relay| relay.next_due());
+        let relay = self.relay.as_ref().filter(|_| self.is_clustered());
+        let relay = relay.and_then(|relay| relay.next_due());
         conns.into_iter().chain(rooms).chain(relay).min()
     }
 
@@ -273,7 +274,9 @@ impl Hub {
         }
         self.expire_identities(now, out);
         self.tick_rooms(now, out);
-        self.tick_relay(now, out);
+        if self.is_clustered() {
+            self.tick_relay(now, out);
+        }
     }
 
     /// Pings a connection that is silent, or closes one that did not answer.

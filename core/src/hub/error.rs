@@ -439,7 +439,7 @@ impl Coded for PageError {
         let code = match self {
             Self::NoHistory | Self::NoPresence => ErrorCode::Forbidden,
             Self::Cursor => ErrorCode::BadRequest,
-            Self::Unavailable => ErrorCode::Unavailable,
+            Self::Unavailable | Self::Unfollowed => ErrorCode::Unavailable,
         };
         (code, None)
     }

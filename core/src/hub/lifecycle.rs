@@ -5,6 +5,7 @@ use core::{ops::Bound, time::Duration};
 
 use super::Hub;
 use crate::policy::{Policies, PresencePolicy, RoomPolicy};
+use crate::relay::Topic;
 use crate::room::{history::History, presence::Arrival, presence::Presence, presence::Who};
 use crate::{outbox::Outbox, time::Timestamp};
 
@@ -231,6 +232,10 @@ impl Hub {
             (true, false) => self.end_presence(slot, out),
             (false, true) => self.begin_presence(slot, out),
             _ => {}
+        }
+        if shown != shows && self.is_clustered() {
+            let topic = Topic::room(&self.rooms.get(slot).name);
+            self.follow_users(now, &topic, out);
         }
         match (kept, keeps) {
             (true, false) => {

@@ -256,7 +256,8 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub asks_join: bool,
     /// The place of the hub among several nodes that share the namespace; default `None`: it is
-    /// alone, and its own sequencer. Histories are then the relay's, and `durable` means nothing.
+    /// alone, and its own sequencer. Histories are then the relay's, and `durable` means nothing. It
+    /// is not read without the feature `cluster`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's
@@ -318,6 +319,7 @@ impl Config {
     }
 
     /// The same for one of several nodes.
+    #[cfg(feature = "cluster")]
     #[must_use]
     pub fn with_cluster(mut self, cluster: Cluster) -> Self {
         self.cluster = Some(cluster);

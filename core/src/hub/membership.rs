@@ -334,6 +334,7 @@ impl Hub {
             let before = presence.users();
             let until = (waits && before <= list_max).then(|| now + grace);
             match presence.leave(who, until) {
+                Departure::Stays if self.is_clustered() => self.enter_user(slot, who, out),
                 Departure::Stays => {}
                 Departure::Waits => {
                     self.rooms.arm(slot, now + grace);

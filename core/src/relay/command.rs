@@ -5,7 +5,10 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::topic::{Topic, TopicPosition};
+use super::{
+    topic::{Topic, TopicPosition},
+    users::PresentUser,
+};
 use crate::policy::HistoryPolicy;
 
 /// Messages of [`Topic::All`] that the relay keeps: enough to fill what a node misses while it
@@ -49,6 +52,35 @@ pub enum RelayCommand {
     /// Read the position of a topic, and messages that were kept. Answered by
     /// [`Page`](super::RelayEvent::Page).
     Read(Read),
+    /// Set the connections that a user has in a room on this node. Answered by
+    /// [`Present`](super::RelayEvent::Present).
+    SetPresent {
+        /// The number of the command.
+        token: u64,
+        /// The room. One that begins with U+0001 is no room, and has no topic.
+        room: Box<str>,
+        /// The user; with 0 connections it is in the room no more.
+        user: PresentUser,
+    },
+    /// Make the users that the relay has of this node in a room those given. Answered by
+    /// [`Reconciled`](super::RelayEvent::Reconciled).
+    Reconcile {
+        /// The number of the command.
+        token: u64,
+        /// The room, as in [`SetPresent`](Self::SetPresent).
+        room: Box<str>,
+        /// All users with a connection on this node.
+        users: Vec<PresentUser>,
+    },
+    /// List users of a room on all nodes. Answered by [`Users`](super::RelayEvent::Users).
+    ListUsers {
+        /// The number of the command.
+        token: u64,
+        /// The room.
+        room: Box<str>,
+        /// The largest number of users; their counts are of all.
+        limit: usize,
+    },
 }
 
 /// A message for the relay.

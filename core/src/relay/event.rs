@@ -5,7 +5,10 @@ use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::topic::{Topic, TopicPosition};
+use super::{
+    topic::{Topic, TopicPosition},
+    users::{Notice, PresenceChange, RoomUsers},
+};
 
 /// A thing that the relay says, or the host says of it: the content of
 /// [`Input::Relay`](crate::Input::Relay).
@@ -53,7 +56,39 @@ pub enum RelayEvent {
         /// The page.
         page: TopicPage,
     },
-    /// A subscription or a read failed, or was not answered in time.
+    /// The answer to [`SetPresent`](super::RelayCommand::SetPresent).
+    Present {
+        /// The number of the command.
+        token: u64,
+        /// The change that it made, counted over all nodes: no other answer has it.
+        change: Option<PresenceChange>,
+    },
+    /// The answer to [`Reconcile`](super::RelayCommand::Reconcile).
+    Reconciled {
+        /// The number of the command.
+        token: u64,
+    },
+    /// The answer to [`ListUsers`](super::RelayCommand::ListUsers).
+    Users {
+        /// The number of the command.
+        token: u64,
+        /// The users.
+        page: RoomUsers,
+    },
+    /// A user came to a room whose topic is subscribed to, or left it.
+    Notice(Notice),
+    /// The relay has this node under a new name, without users: its lease had ended, or the data of
+    /// the relay may be older than it was. Those of the old name go when its lease ends.
+    Registered,
+    /// The relay removed users of a node that is dead from a room. This node alone is told, to tell
+    /// backends; members are told by [notices](Self::Notice).
+    Reaped {
+        /// The room, as in [`SetPresent`](super::RelayCommand::SetPresent).
+        room: Box<str>,
+        /// The users who have no connection any more.
+        names: Vec<Box<str>>,
+    },
+    /// A command other than a publish failed, or was not answered in time.
     Failed {
         /// The number of the command.
         token: u64,

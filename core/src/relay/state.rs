@@ -28,6 +28,15 @@ pub(crate) struct Relay {
     serials_end: u64,
     /// The first and the end of those that follow.
     serials: VecDeque<(u64, u64)>,
+    /// Users of whom it is not known whether the relay has them as they are, by room.
+    unsure: BTreeSet<(Box<str>, Box<str>)>,
+    /// The time at which they are entered again.
+    unsure_at: Option<Timestamp>,
+    /// Rooms whose users were told to the relay without an answer. It may still find that in the
+    /// buffer of a lost connection, when they have changed.
+    doubts: BTreeSet<Box<str>>,
+    /// The time at which it is told again who is there, members or not.
+    doubts_at: Option<Timestamp>,
     pub(crate) stats: RelayStats,
     /// Answers for backends that the host has not taken.
     pub(crate) answered: Vec<(u64, Answered)>,
@@ -48,6 +57,12 @@ pub(crate) enum Asked {
     Join(Topic, PendingRead),
     /// A page of a history for a client.
     History(PendingRead),
+    /// Users of a room, perhaps for a client.
+    Users(Box<str>, Option<PendingRead>),
+    /// A user who is entered into a room.
+    Present(Box<str>, Box<str>),
+    /// All users of this node in a room.
+    Reconcile(Box<str>),
 }
 
 impl Asked {
@@ -55,14 +70,16 @@ impl Asked {
     pub(crate) const fn request(&self) -> Option<&PendingRead> {
         match self {
             Self::Join(_, request) | Self::History(request) => Some(request),
-            Self::Subscribe(_) | Self::Fill(_) => None,
+            Self::Users(_, request) => request.as_ref(),
+            Self::Subscribe(_) | Self::Fill(_) | Self::Present(..) | Self::Reconcile(_) => None,
         }
     }
 
     pub(crate) fn into_request(self) -> Option<PendingRead> {
         match self {
             Self::Join(_, request) | Self::History(request) => Some(request),
-            Self::Subscribe(_) | Self::Fill(_) => None,
+            Self::Users(_, request) => request,
+            Self::Subscribe(_) | Self::Fill(_) | Self::Present(..) | Self::Reconcile(_) => None,
         }
     }
 }
@@ -82,6 +99,10 @@ impl Relay {
             armed: BTreeMap::new(),
             serials_end,
             serials: VecDeque::new(),
+            unsure: BTreeSet::new(),
+            unsure_at: None,
+            doubts: BTreeSet::new(),
+            doubts_at: None,
             stats: RelayStats::default(),
             answered: Vec::new(),
         }
@@ -172,7 +193,46 @@ impl Relay {
     }
 
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(due, _)| *due)
+        let due = self.timers.first().map(|(due, _)| *due);
+        due.into_iter()
+            .chain(self.unsure_at)
+            .chain(self.doubts_at)
+            .min()
+    }
+
+    /// A user is to be entered again, at once when the relay is there again.
+    pub(crate) fn add_unsure(&mut self, entry: (Box<str>, Box<str>), at: Option<Timestamp>) {
+        self.unsure.insert(entry);
+        self.unsure_at = self.unsure_at.or(at);
+    }
+
+    /// Takes the users who are to be entered again, when that is due.
+    pub(crate) fn take_unsure(&mut self, now: Timestamp) -> BTreeSet<(Box<str>, Box<str>)> {
+        match self.unsure_at.take_if(|at| *at <= now) {
+            Some(_) if self.up => core::mem::take(&mut self.unsure),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// The relay may have other users of a room than it was told, until this time.
+    pub(crate) fn add_doubt(&mut self, room: Box<str>, until: Timestamp) {
+        self.doubts.insert(room);
+        self.doubts_at = self.doubts_at.max(Some(until));
+    }
+
+    /// Takes the rooms that are in doubt, when it is time to tell the relay again.
+    pub(crate) fn take_doubts(&mut self, now: Timestamp) -> BTreeSet<Box<str>> {
+        match self.doubts_at.take_if(|at| *at <= now) {
+            Some(_) if self.up => core::mem::take(&mut self.doubts),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Takes all who are to be entered again: the relay is there again.
+    pub(crate) fn take_all_unsure(&mut self, until: Timestamp) -> BTreeSet<(Box<str>, Box<str>)> {
+        self.unsure_at = None;
+        self.doubts_at = (!self.doubts.is_empty()).then_some(until);
+        core::mem::take(&mut self.unsure)
     }
 
     /// Takes the timer of a topic that is due.

@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
-use super::{event::TopicPage, publishes::Replier, topic::TopicPosition};
+use super::{event::TopicPage, publishes::Replier, roster::Roster, topic::TopicPosition};
 use crate::{room::pending_read::PendingRead, time::Timestamp, wire::ConnId};
 
 /// A topic that the node takes part in.
@@ -29,6 +29,10 @@ pub(crate) struct Track {
     /// The time at which the node ends its part in it, when nobody is there by then.
     idle_until: Option<Timestamp>,
     retry_at: Option<Timestamp>,
+    /// Users on all nodes, where the room shows them.
+    roster: Option<Box<Roster>>,
+    /// The time at which the relay is told again who is here.
+    reconcile_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,6 +95,9 @@ impl Track {
     pub(crate) const RETRY: Duration = Duration::from_secs(1);
     /// The time for which a publish that has its place waits until the node is there.
     pub(crate) const ACK_WAIT: Duration = Duration::from_secs(1);
+    /// The time after which the relay is told again who is here: so what it lost in a failover, or
+    /// did too late, is corrected.
+    pub(crate) const RECONCILE: Duration = Duration::from_secs(60);
     /// Bytes of the messages that are held back, or kept for joins, and their number.
     const HELD_BYTES_MAX: usize = 1 << 20;
     const HELD_MAX: usize = 4_096;
@@ -125,6 +132,36 @@ impl Track {
         self.drop_held();
         self.asks_again = false;
         self.drop_recent();
+        if let Some(roster) = &mut self.roster {
+            roster.go_offline();
+        }
+    }
+
+    pub(crate) fn roster(&self) -> Option<&Roster> {
+        self.roster.as_deref()
+    }
+
+    pub(crate) fn roster_mut(&mut self) -> Option<&mut Roster> {
+        self.roster.as_deref_mut()
+    }
+
+    /// Begins to follow who is in the room, or ends it.
+    pub(crate) fn show_users(&mut self, shows: bool) {
+        if !shows {
+            (self.roster, self.reconcile_at) = (None, None);
+        } else if self.roster.is_none() {
+            self.roster = Some(Box::default());
+        }
+    }
+
+    /// Tells the relay again who is here at this time, if that is earlier than planned.
+    pub(crate) fn reconcile_by(&mut self, at: Timestamp) {
+        self.reconcile_at = Some(self.reconcile_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    /// True once when the relay is to be told again who is here.
+    pub(crate) fn takes_reconcile(&mut self, now: Timestamp) -> bool {
+        self.reconcile_at.take_if(|at| *at <= now).is_some()
     }
 
     fn drop_held(&mut self) {
@@ -369,7 +406,8 @@ impl Track {
     /// The time at which there is something to do.
     pub(crate) fn due(&self) -> Option<Timestamp> {
         let acks = self.acks.iter().map(|ack| ack.until);
-        acks.chain(self.idle_until).chain(self.retry_at).min()
+        let times = acks.chain(self.idle_until).chain(self.retry_at);
+        times.chain(self.reconcile_at).min()
     }
 }
 

@@ -42,6 +42,25 @@ impl Hub {
                     self.take_answer(now, *token, (asked, page.clone()), out);
                 }
             }
+            RelayEvent::Present { token, change } => {
+                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
+                if let (Some(Asked::Present(room, name)), Some(change)) = (asked, *change) {
+                    self.take_present((&room, &name), change, out);
+                }
+            }
+            RelayEvent::Reconciled { token } => {
+                self.relay_mut().and_then(|relay| relay.take_asked(*token));
+            }
+            RelayEvent::Users { token, page } => {
+                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
+                if let Some(Asked::Users(_, request)) = asked {
+                    self.take_users(*token, page, out);
+                    self.list_users(now, request, out);
+                }
+            }
+            RelayEvent::Notice(notice) => self.take_notice(notice, out),
+            RelayEvent::Registered => self.enter_all(out),
+            RelayEvent::Reaped { room, names } => self.take_reaped(room, names, out),
             RelayEvent::Failed { token } => {
                 let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
                 if let Some(asked) = asked {
@@ -72,6 +91,20 @@ impl Hub {
             }
         }
         self.subscribe(&topics, out);
+        let until = now + Track::RECONCILE;
+        let unsure = self.relay_mut().map(|relay| relay.take_all_unsure(until));
+        self.enter_again(unsure.into_iter().flatten(), out);
+    }
+
+    /// Answers a client that asked for the users of a room.
+    fn list_users(&mut self, now: Timestamp, request: Option<PendingRead>, out: &mut Outbox) {
+        let Some(request) = request.filter(|it| self.connection(it.conn).is_some()) else {
+            return;
+        };
+        let request = request.request();
+        if let Err(error) = self.list_members(now, &request, out) {
+            out.error(request.conn, request.address(), &error);
+        }
     }
 
     fn relay_down(&mut self, now: Timestamp, out: &mut Outbox) {
@@ -155,7 +188,40 @@ impl Hub {
                 }
             }
             Asked::History(request) => self.refuse_read(&request, out),
+            Asked::Users(room, request) => {
+                if let Some(request) = request {
+                    self.refuse_read(&request, out);
+                }
+                self.fail_users(room, retry_at);
+            }
+            Asked::Reconcile(room) => {
+                if let Some(relay) = self.relay_mut() {
+                    relay.add_doubt(room.clone(), now + Track::RECONCILE);
+                }
+                self.fail_users(room, retry_at);
+            }
+            Asked::Present(room, name) => {
+                if let Some(relay) = self.relay_mut() {
+                    relay.add_doubt(room.clone(), now + Track::RECONCILE);
+                    relay.add_unsure((room, name), retry_at);
+                }
+            }
         }
+    }
+
+    /// The relay did not say who is in a room, or did not take who is here.
+    fn fail_users(&mut self, room: Box<str>, retry_at: Option<Timestamp>) {
+        let topic = Topic::Room(room);
+        let Some((relay, at)) = self.relay_mut().zip(retry_at) else {
+            return;
+        };
+        if let Some(track) = relay.track_mut(&topic)
+            && let Some(roster) = track.roster_mut()
+        {
+            roster.go_offline();
+            track.reconcile_by(at);
+        }
+        relay.arm(&topic);
     }
 
     fn fail_topic(
@@ -268,6 +334,8 @@ impl Hub {
                     out.error(request.conn, request.address(), &error);
                 }
             }
+            // None of them is answered by a page.
+            Asked::Users(..) | Asked::Present(..) | Asked::Reconcile(_) => {}
         }
     }
 
@@ -283,6 +351,7 @@ impl Hub {
         let effects = track.take_page(&mut page);
         let joins = track.take_joins();
         self.carry_out(&topic, &page.position.epoch, effects, out);
+        self.follow_users(now, &topic, out);
         for join in joins {
             if self.connection(join.conn).is_some() {
                 self.verb(now, &join.request(), out);

@@ -8,12 +8,12 @@ use roomcast_core::{
     relay::{Published, RelayCommand, RelayEvent, StreamMessage, Topic, TopicPage, TopicPosition},
 };
 
-struct Node {
-    hub: Hub,
+pub(super) struct Node {
+    pub(super) hub: Hub,
     out: Outbox,
     now: Timestamp,
     /// Commands for the relay since they were last taken.
-    commands: Vec<RelayCommand>,
+    pub(super) commands: Vec<RelayCommand>,
 }
 
 impl Node {
@@ -21,8 +21,11 @@ impl Node {
     fn new() -> Self {
         let policies = r#"{"rooms":[{"match":"log","history":{"messages":9}}]}"#;
         let policies: Policies = serde_json::from_str(policies).expect("policies");
+        Self::with(Config::new("alone").with_policies(policies))
+    }
+
+    pub(super) fn with(config: Config) -> Self {
         let cluster = Cluster::new("n1", 0, 100);
-        let config = Config::new("alone").with_policies(policies);
         let mut node = Self {
             hub: Hub::new(config.with_cluster(cluster)),
             out: Outbox::new(),
@@ -34,14 +37,14 @@ impl Node {
         node
     }
 
-    fn connect(&mut self) -> ConnId {
+    pub(super) fn connect(&mut self) -> ConnId {
         let connected = self.hub.connect(self.now, Handshake::new(), &mut self.out);
         self.out.clear();
         connected.expect("room for it")
     }
 
     /// The frames that an input led to, each behind the serial numbers of its recipients.
-    fn frames(&mut self) -> Vec<String> {
+    pub(super) fn frames(&mut self) -> Vec<String> {
         let mut frames = Vec::new();
         for command in &self.out {
             match command {
@@ -51,6 +54,7 @@ impl Node {
                     frames.push(format!("{} {text}", to.join(",")));
                 }
                 Command::Relay(command) => self.commands.push(command.clone()),
+                Command::Tell { event, .. } => frames.push(format!("told {event}")),
                 Command::Persist { .. } => {}
                 other => panic!("{other:?}"),
             }
@@ -60,7 +64,7 @@ impl Node {
         frames
     }
 
-    fn text(&mut self, conn: ConnId, text: &str) -> Vec<String> {
+    pub(super) fn text(&mut self, conn: ConnId, text: &str) -> Vec<String> {
         let (hub, out) = (&mut self.hub, &mut self.out);
         let received = hub.receive(self.now, conn, Frame::Text(text), out);
         if let Some(message) = received.expect("it is alive") {
@@ -69,33 +73,36 @@ impl Node {
         self.frames()
     }
 
-    fn event(&mut self, event: RelayEvent) -> Vec<String> {
+    pub(super) fn event(&mut self, event: RelayEvent) -> Vec<String> {
         self.hub.take_event(self.now, &event, &mut self.out);
         self.frames()
     }
 
-    fn wait(&mut self, millis: u64) -> Vec<String> {
+    pub(super) fn wait(&mut self, millis: u64) -> Vec<String> {
         self.now = self.now + Duration::from_millis(millis);
         self.hub.handle_timeout(self.now, &mut self.out);
         self.frames()
     }
 
-    fn command(&mut self) -> RelayCommand {
+    pub(super) fn command(&mut self) -> RelayCommand {
         assert_eq!(self.commands.len(), 1, "{:?}", self.commands);
         self.commands.pop().expect("it is one")
     }
 
     /// The number of the one command, which asks for something.
-    fn token(&mut self) -> u64 {
+    pub(super) fn token(&mut self) -> u64 {
         match self.command() {
             RelayCommand::Publish(publish) => publish.token,
             RelayCommand::Subscribe { token, .. } => token,
             RelayCommand::Read(read) => read.token,
+            RelayCommand::SetPresent { token, .. }
+            | RelayCommand::Reconcile { token, .. }
+            | RelayCommand::ListUsers { token, .. } => token,
             RelayCommand::Unsubscribe { topic } => panic!("the end of {topic:?}"),
         }
     }
 
-    fn subscribed(&mut self, pages: &[TopicPage]) -> Vec<String> {
+    pub(super) fn subscribed(&mut self, pages: &[TopicPage]) -> Vec<String> {
         let (token, pages) = (self.token(), pages.to_vec());
         self.event(RelayEvent::Subscribed { token, pages })
     }
@@ -128,7 +135,7 @@ fn body(data: u64) -> Box<[u8]> {
     text.into_bytes().into()
 }
 
-fn page(topic: Topic, offset: u64, kept: &[u64]) -> TopicPage {
+pub(super) fn page(topic: Topic, offset: u64, kept: &[u64]) -> TopicPage {
     let message = |&offset: &u64| StreamMessage {
         offset,
         body: body(offset),

@@ -1,12 +1,17 @@
 //! A relay in memory that can be broken: a model of what the scripts of a real one do, each in one
 //! step.
 
+mod users;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use roomcast_core::{
     ConnId,
     relay::{Publish, Published, Read, StreamMessage, Topic, TopicPage, TopicPosition, Wanted},
 };
+
+use self::users::Users;
+pub(crate) use self::users::{LEASE_MS, Push};
 
 /// Bugs that are planted in the relay, in its hosts and around the core, to see that each is found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +40,14 @@ pub(crate) struct Plants {
     pub(crate) lineage_ignored: bool,
     /// A node delivers what waited for the answer to a subscription, also up to its position.
     pub(crate) waiting_kept: bool,
+    /// Users of dead nodes stay.
+    pub(crate) no_reaper: bool,
+    /// A node writes after it was taken for dead.
+    pub(crate) no_fence: bool,
+    /// A node keeps its name when the data of the relay may be older than it was.
+    pub(crate) incarnation_kept: bool,
+    /// A list of users says that it has the next notice too.
+    pub(crate) list_too_new: bool,
 }
 
 /// A message that has its place, as the relay of that moment gave it.
@@ -53,19 +66,21 @@ pub(crate) struct Broker {
     master: Store,
     replica: Store,
     /// The life of the master: another one for each that is promoted or restarted.
-    life: u64,
+    pub(crate) life: u64,
     /// Everything that ever had a place, in the order in which it got one.
     pub(crate) log: Vec<Placed>,
     /// The number of times that data may have been lost.
     pub(crate) losses: u64,
     epochs: u64,
     publishes: u64,
+    incarnations: u64,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Store {
     topics: BTreeMap<Topic, Stream>,
     keys: BTreeMap<Box<str>, (u64, TopicPosition)>,
+    users: Users,
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +88,8 @@ struct Stream {
     position: TopicPosition,
     life: u64,
     messages: VecDeque<StreamMessage>,
+    /// The number of the last presence notice.
+    notices: u64,
 }
 
 impl Broker {
@@ -86,6 +103,7 @@ impl Broker {
             losses: 0,
             epochs: 0,
             publishes: 0,
+            incarnations: 0,
         }
     }
 
@@ -103,6 +121,7 @@ impl Broker {
                 position: TopicPosition::new(epoch, 0),
                 life,
                 messages: VecDeque::new(),
+                notices: 0,
             };
             self.master.topics.insert(topic.clone(), stream);
         }

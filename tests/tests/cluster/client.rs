@@ -1,15 +1,17 @@
 //! A client: what it asked for, what it was told, and whether that can be.
 
-use std::{borrow::Cow, collections::BTreeMap, panic};
+mod frame;
+
+use std::{collections::BTreeMap, panic};
 
 use roomcast_core::{
-    ConnId,
+    ConnId, Hub,
     relay::{Topic, TopicPosition},
 };
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
+use self::frame::{Code, Frame, Joined, Page, Sent};
 use super::broker::Placed;
+use super::seen::Seen;
 use super::truth::{Claim, Recipient, Truth};
 
 /// A statement that does not hold.
@@ -51,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) known: BTreeMap<String, Known>,
     /// What it has of the topic of everything but single rooms.
     pub(crate) all: Place,
+    /// Who it knows to be in rooms that show it.
+    pub(crate) seen: BTreeMap<String, Seen>,
     pub(crate) told: Told,
 }
 
@@ -63,6 +67,7 @@ pub(crate) struct Told {
     pub(crate) acked: u64,
     pub(crate) unavailable: u64,
     pub(crate) pages: u64,
+    pub(crate) notices: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -71,6 +76,7 @@ pub(crate) enum Request {
     Leave { room: String },
     Publish { message: u64 },
     History { room: String },
+    Members { room: String },
 }
 
 /// A position, and the part of the log behind which the client lacks messages.
@@ -91,50 +97,6 @@ pub(crate) struct Place {
     /// True when a gap was told, and nothing came since.
     gap: bool,
     epoch: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Frame<'a> {
-    #[serde(borrow)]
-    event: Cow<'a, str>,
-    id: Option<u64>,
-    #[serde(borrow)]
-    room: Option<Cow<'a, str>>,
-    from: Option<From>,
-    offset: Option<u64>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    error: Option<Code>,
-}
-
-#[derive(Debug, Deserialize)]
-struct From {
-    conn: ConnId,
-}
-
-#[derive(Debug, Deserialize)]
-struct Code {
-    code: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Joined {
-    epoch: String,
-    offset: u64,
-    already: bool,
-    recovered: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Sent {
-    offset: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Page<'a> {
-    epoch: String,
-    #[serde(borrow)]
-    messages: Vec<Frame<'a>>,
 }
 
 impl Client {
@@ -174,6 +136,7 @@ impl Client {
         self.link = None;
         self.requests.clear();
         self.rooms.clear();
+        self.seen.clear();
     }
 
     pub(crate) fn request(&mut self, request: Request) -> u64 {
@@ -182,8 +145,14 @@ impl Client {
         self.next_id
     }
 
-    /// Takes a frame.
-    pub(crate) fn sees(&mut self, conn: ConnId, text: &str, truth: &mut Truth, log: &[Placed]) {
+    /// Takes a frame of a node.
+    pub(crate) fn sees(
+        &mut self,
+        conn: ConnId,
+        text: &str,
+        hub: &Hub,
+        (truth, log): (&mut Truth, &[Placed]),
+    ) {
         let frame: Frame<'_> = serde_json::from_str(text).expect("a frame");
         holds!(
             self.link.is_some_and(|(_, of)| of == conn),
@@ -194,11 +163,24 @@ impl Client {
             Some(None) => violated(format!("I17: an answer to nothing: {text}")),
             Some(Some(request)) => self.answered(request, &frame, truth, log),
             None => match &*frame.event {
-                "m" => self.received(conn, &frame, truth, log),
+                "m" => self.received(conn, &frame, hub, (truth, log)),
                 "$gap" => self.gap(frame.room.as_deref()),
                 "$bye" => {}
+                event @ ("$joined" | "$left") => self.notice(event, &frame),
                 _ => violated(format!("a frame that nobody expects: {text}")),
             },
+        }
+    }
+
+    fn notice(&mut self, event: &str, frame: &Frame<'_>) {
+        let room = frame.room.as_deref().expect("a room");
+        holds!(
+            self.rooms.contains_key(room),
+            "I10, I11: {event} in {room}, where it is not"
+        );
+        self.told.notices += 1;
+        if let Some(seen) = self.seen.get_mut(room) {
+            seen.takes(event, frame.data.expect("data").get());
         }
     }
 
@@ -224,10 +206,19 @@ impl Client {
         }
     }
 
-    fn received(&mut self, conn: ConnId, frame: &Frame<'_>, truth: &Truth, log: &[Placed]) {
+    fn received(
+        &mut self,
+        conn: ConnId,
+        frame: &Frame<'_>,
+        hub: &Hub,
+        (truth, log): (&Truth, &[Placed]),
+    ) {
         self.told.messages += 1;
         let id: u64 = frame.data.expect("data").get().parse().expect("a number");
         let topic = frame.room.as_deref().map_or(Topic::All, Topic::room);
+        let mut topics = hub.topics();
+        let at = topics.find_map(|(of, at)| at.filter(|_| *of == topic));
+        let epoch = at.map(|at| &*at.epoch);
         let who = (self.index, conn.to_string());
         let claim = truth.claim(id, &self.recipient(conn));
         holds!(
@@ -248,11 +239,10 @@ impl Client {
         let from = frame.from.as_ref().map(|from| from.conn);
         let is_it = |at: &usize| *at >= place.next && log[*at].conn == from;
         let places: Vec<_> = places.filter(is_it).collect();
-        let is_of_now = |at: &&usize| {
-            let epoch = place.epoch.as_deref();
-            epoch == Some(&*log[**at].position.epoch)
-        };
-        let of_now = places.iter().find(is_of_now).filter(|_| !place.gap);
+        // After a gap it is the one that the node is in.
+        let epoch = place.epoch.as_deref().filter(|_| !place.gap).or(epoch);
+        let is_of_now = |at: &&usize| epoch == Some(&*log[**at].position.epoch);
+        let of_now = places.iter().find(is_of_now);
         let last = if place.gap {
             places.last()
         } else {
@@ -331,7 +321,9 @@ impl Client {
             let allowed = match &request {
                 Request::Join { .. } => ["unavailable", "forbidden"].contains(&&**code),
                 Request::Publish { .. } => code == "unavailable",
-                Request::History { .. } => ["unavailable", "forbidden"].contains(&&**code),
+                Request::History { .. } | Request::Members { .. } => {
+                    ["unavailable", "forbidden"].contains(&&**code)
+                }
                 Request::Leave { .. } => false,
             };
             holds!(allowed, "I17: {request:?} is answered {code}");
@@ -346,6 +338,10 @@ impl Client {
             }
             Request::Leave { room } => {
                 self.rooms.remove(&room);
+                self.seen.remove(&room);
+            }
+            Request::Members { room } => {
+                self.seen.insert(room, Seen::page(data));
             }
             Request::Publish { message } => {
                 let sent: Sent = serde_json::from_str(data).expect("an answer to a publish");

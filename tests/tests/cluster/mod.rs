@@ -15,6 +15,8 @@
 //! | I16 | the order of a publisher | `story`, at the end |
 //! | I17 | answers match requests | `client`, by id; at the end none is missing |
 //! | I28 to I32 | offsets, recovery, epochs | `client`: offsets are those of the relay; what is recovered has no seam; another epoch is told |
+//! | I35, I36 | users come and go in turn, after a page too | `seen`; at the end all agree with who is there |
+//! | I38, I39 | dead nodes leave nobody behind | `check`, at the end; `dead`, each told once |
 //! | I34 | a key is one place | `story`, unless the relay lost the key |
 //! | I40 | a node delivers its own once | as I12 |
 //! | I41 | a node follows its rooms | `story`, at the end; `Hub::assert_consistent`, after each input |
@@ -22,7 +24,9 @@
 
 mod broker;
 mod client;
+mod dead;
 mod node;
+mod seen;
 mod story;
 mod truth;
 
@@ -133,6 +137,10 @@ fn planted_bugs_are_found() {
         planted(|plants| plants.gap_ignored = true),
         planted(|plants| plants.lineage_ignored = true),
         planted(|plants| plants.waiting_kept = true),
+        planted(|plants| plants.no_reaper = true),
+        planted(|plants| plants.no_fence = true),
+        planted(|plants| plants.incarnation_kept = true),
+        planted(|plants| plants.list_too_new = true),
     ] {
         let found = (0..SEEDS).find_map(|seed| tell(seed, plants).err());
         let found = found.unwrap_or_else(|| panic!("{SEEDS} seeds do not find {plants:?}"));

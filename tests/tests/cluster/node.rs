@@ -9,7 +9,7 @@ use roomcast_core::{
     relay::{Published, RelayCommand, RelayEvent, Topic, TopicPage},
 };
 
-use super::broker::{Broker, Plants, id_of};
+use super::broker::{Broker, Plants, Push, id_of};
 use super::client::keeps;
 
 /// The first number of the connections of each node, and how many it has at the beginning.
@@ -23,9 +23,17 @@ pub(crate) struct Node {
     out: Outbox,
     plants: Plants,
     /// Commands that the relay has not done yet, of the present connection.
-    pub(crate) commands: VecDeque<RelayCommand>,
+    pub(crate) commands: VecDeque<(u64, RelayCommand)>,
     /// Commands of connections that are lost, which the relay may still find in its buffers.
-    pub(crate) late: VecDeque<RelayCommand>,
+    pub(crate) late: VecDeque<(u64, RelayCommand)>,
+    /// The name under which it has a lease.
+    pub(crate) incarnation: u64,
+    /// The life of the relay for which it has that name.
+    life: u64,
+    /// True while its process stands still.
+    pub(crate) stopped: bool,
+    /// Events for backends.
+    pub(crate) tells: Vec<String>,
     /// Answers on their way, with what the host waits for.
     pub(crate) answers: VecDeque<RelayEvent>,
     /// Messages on their way.
@@ -52,13 +60,17 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(index: usize, config: &Config, plants: Plants, records: bool) -> Self {
-        let block = if plants.same_serials { 0 } else { index as u64 };
+    /// The node of this number, which no other has; with a lease under that name.
+    pub(crate) fn new(
+        number: u64,
+        config: &Config,
+        (plants, records): (Plants, bool),
+        (incarnation, life): (u64, u64),
+    ) -> Self {
+        let block = if plants.same_serials { 0 } else { number };
         let first = block * SERIALS;
-        let config =
-            config
-                .clone()
-                .with_cluster(Cluster::new(format!("n{index}"), first, SERIALS_FIRST));
+        let cluster = Cluster::new(format!("n{number}"), first, SERIALS_FIRST);
+        let config = config.clone().with_cluster(cluster);
         let opening = Opening::new(config.clone(), HubState::default());
         let opening = Entry::new(Timestamp::ZERO, "r", Record::Open(opening)).to_line();
         let mut node = Self {
@@ -67,6 +79,10 @@ impl Node {
             plants,
             commands: VecDeque::new(),
             late: VecDeque::new(),
+            incarnation,
+            life,
+            stopped: false,
+            tells: Vec::new(),
             answers: VecDeque::new(),
             pushes: VecDeque::new(),
             subscribed: BTreeSet::new(),
@@ -119,17 +135,19 @@ impl Node {
                             frames,
                         );
                     }
-                    self.commands.push_back(command.clone());
+                    self.commands.push_back((self.incarnation, command.clone()));
                     if !matches!(command, RelayCommand::Unsubscribe { .. }) {
                         self.unanswered.push_back(command.clone());
                     }
                 }
+                Command::Tell { event, .. } => self.tells.push(event.to_owned()),
                 Command::Ping { .. } | Command::Persist { .. } => {}
                 Command::Append { .. }
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
-                | Command::LoadHistory { .. }
-                | Command::Tell { .. } => panic!("a clustered hub keeps nothing: {command:?}"),
+                | Command::LoadHistory { .. } => {
+                    panic!("a clustered hub keeps nothing: {command:?}")
+                }
             }
         }
         self.out.clear();
@@ -197,55 +215,63 @@ impl Node {
         }
     }
 
-    /// The relay does the next command of this node; false when there is none.
-    pub(crate) fn execute(&mut self, broker: &mut Broker) -> Option<(Topic, RelayEvent)> {
+    /// The relay does the next command of this node.
+    pub(crate) fn execute(&mut self, broker: &mut Broker) -> Vec<Push> {
         if let Some(topic) = self.late_subscriptions.pop_front() {
             self.subscribed.insert(topic);
-            return None;
+            return Vec::new();
         }
-        let command = self.commands.pop_front()?;
+        let Some((incarnation, command)) = self.commands.pop_front() else {
+            return Vec::new();
+        };
         if self.cut_off {
-            return None;
+            return Vec::new();
         }
-        let (answer, push) = self.perform(&command, broker);
+        let (answer, pushes) = self.perform(incarnation, &command, broker);
         self.answers.extend(answer);
-        push
+        pushes
     }
 
     /// The relay finds a command of a connection that is lost: nobody gets its answer.
-    pub(crate) fn execute_late(&mut self, broker: &mut Broker) -> Option<(Topic, RelayEvent)> {
-        let command = self.late.pop_front()?;
+    pub(crate) fn execute_late(&mut self, broker: &mut Broker) -> Vec<Push> {
+        let Some((incarnation, command)) = self.late.pop_front() else {
+            return Vec::new();
+        };
         match command {
-            RelayCommand::Publish(_) => self.perform(&command, broker).1,
+            RelayCommand::Publish(_)
+            | RelayCommand::SetPresent { .. }
+            | RelayCommand::Reconcile { .. } => self.perform(incarnation, &command, broker).1,
             // Those of a connection end with it.
             RelayCommand::Subscribe { .. }
             | RelayCommand::Unsubscribe { .. }
-            | RelayCommand::Read(_) => None,
+            | RelayCommand::ListUsers { .. }
+            | RelayCommand::Read(_) => Vec::new(),
         }
     }
 
     fn perform(
         &mut self,
+        incarnation: u64,
         command: &RelayCommand,
         broker: &mut Broker,
-    ) -> (Option<RelayEvent>, Option<(Topic, RelayEvent)>) {
-        match command {
+    ) -> (Option<RelayEvent>, Vec<Push>) {
+        let mut pushes = Vec::new();
+        let answer = match command {
             RelayCommand::Publish(publish) => {
                 let (outcome, goes_out) = broker.publish(publish);
                 let token = publish.token;
-                let push = match &outcome {
-                    Published::Accepted { position, .. } if goes_out => {
-                        let message = RelayEvent::Message {
-                            topic: publish.topic.clone(),
-                            epoch: position.epoch.clone(),
-                            offset: position.offset,
-                            body: publish.body.clone(),
-                        };
-                        Some((publish.topic.clone(), message))
-                    }
-                    _ => None,
-                };
-                (Some(RelayEvent::Published { token, outcome }), push)
+                if let Published::Accepted { position, .. } = &outcome
+                    && goes_out
+                {
+                    let message = RelayEvent::Message {
+                        topic: publish.topic.clone(),
+                        epoch: position.epoch.clone(),
+                        offset: position.offset,
+                        body: publish.body.clone(),
+                    };
+                    pushes.push((publish.topic.clone(), message));
+                }
+                RelayEvent::Published { token, outcome }
             }
             RelayCommand::Subscribe { token, topics } => {
                 let token = *token;
@@ -257,17 +283,58 @@ impl Node {
                     }
                 }
                 let pages = topics.iter().map(|wanted| broker.wanted(wanted)).collect();
-                (Some(RelayEvent::Subscribed { token, pages }), None)
+                RelayEvent::Subscribed { token, pages }
             }
             RelayCommand::Unsubscribe { topic } => {
                 self.subscribed.remove(topic);
-                (None, None)
+                return (None, pushes);
             }
             RelayCommand::Read(read) => {
                 let (token, page) = (read.token, broker.read(read));
-                (Some(RelayEvent::Page { token, page }), None)
+                RelayEvent::Page { token, page }
             }
+            RelayCommand::SetPresent { token, room, user } => {
+                let token = *token;
+                match broker.set_present(incarnation, room, user) {
+                    Some((change, told)) => {
+                        pushes = told;
+                        RelayEvent::Present { token, change }
+                    }
+                    None => RelayEvent::Failed { token },
+                }
+            }
+            RelayCommand::Reconcile { token, room, users } => {
+                let token = *token;
+                match broker.reconcile(incarnation, room, users) {
+                    Some(told) => {
+                        pushes = told;
+                        RelayEvent::Reconciled { token }
+                    }
+                    None => RelayEvent::Failed { token },
+                }
+            }
+            RelayCommand::ListUsers { token, room, limit } => {
+                let (token, page) = (*token, broker.list_users(room, *limit));
+                RelayEvent::Users { token, page }
+            }
+        };
+        (Some(answer), pushes)
+    }
+
+    /// Renews the lease of this node, and removes users of those that have none any more.
+    pub(crate) fn beat(&mut self, now: u64, broker: &mut Broker) -> Vec<Push> {
+        if self.stopped || self.cut_off || !self.app.hub().is_relay_up() {
+            return Vec::new();
         }
+        if !broker.renew(self.incarnation, now) {
+            self.incarnation = broker.register(now);
+            self.event(now, RelayEvent::Registered);
+        }
+        let (reaped, pushes) = broker.reap(now);
+        for (room, names) in reaped {
+            self.event(now, RelayEvent::Reaped { room, names });
+        }
+        pushes
     }
 
     /// A message goes to this node, when it is subscribed to its topic.
@@ -313,6 +380,9 @@ impl Node {
                 },
                 RelayCommand::Subscribe { token, .. } => RelayEvent::Failed { token },
                 RelayCommand::Read(read) => RelayEvent::Failed { token: read.token },
+                RelayCommand::SetPresent { token, .. }
+                | RelayCommand::Reconcile { token, .. }
+                | RelayCommand::ListUsers { token, .. } => RelayEvent::Failed { token },
                 RelayCommand::Unsubscribe { .. } => continue,
             };
             self.event(now, failed);
@@ -321,12 +391,12 @@ impl Node {
 
     fn late_commands(&mut self, finds: bool) {
         let commands = std::mem::take(&mut self.commands);
-        for command in commands {
+        for (incarnation, command) in commands {
             if let RelayCommand::Unsubscribe { topic } = &command {
                 // Sent again on the connection that follows.
                 self.subscribed.remove(topic);
             } else if finds {
-                self.late.push_back(command);
+                self.late.push_back((incarnation, command));
             }
         }
     }
@@ -345,9 +415,15 @@ impl Node {
     }
 
     /// The host has new connections.
-    pub(crate) fn up(&mut self, now: u64) {
+    pub(crate) fn up(&mut self, now: u64, broker: &mut Broker) {
         self.cut_off = false;
         self.event(now, RelayEvent::Up);
+        if self.life != broker.life && !self.plants.incarnation_kept {
+            // What the relay has of this node may be of long ago: it ends with the old lease.
+            self.life = broker.life;
+            self.incarnation = broker.register(now);
+            self.event(now, RelayEvent::Registered);
+        }
     }
 
     /// True when nothing is on its way.

@@ -1,20 +1,23 @@
 //! A story: three nodes, their clients and the relay do one random thing after the other.
 
-use std::{borrow::Cow, collections::BTreeSet};
+mod acts;
+mod check;
+mod faults;
 
 use roomcast_core::{
-    Applied, Audience, Config, ConnId, Delivery, DisconnectReason, Frame, Handshake, Input, Limits,
-    Policies, SendError, relay::Topic,
+    Config, Delivery, Input, Limits, Policies, SendError,
+    policy::{EventKind, Subscription, Subscriptions},
 };
-use serde_json::value::RawValue;
 
-use super::broker::{Broker, Plants};
-use super::client::{Client, ROOMS, Request, holds, keeps};
+use super::broker::{Broker, Plants, Push};
+use super::client::{Client, holds};
 use super::node::Node;
-use super::truth::{Message, Publisher, Truth};
+use super::truth::Truth;
 use crate::simulation::random::Random;
 
-const NODES: usize = 3;
+pub(crate) const NODES: usize = 3;
+/// The time after which a node renews its lease, in milliseconds.
+const BEAT_MS: u64 = 3_000;
 /// Users of the clients; three of them have none.
 const USERS: [Option<&str>; 7] = [
     Some("ann"),
@@ -28,8 +31,8 @@ const USERS: [Option<&str>; 7] = [
 /// Steps before the faults end.
 pub(crate) const STEPS: usize = 300;
 const POLICIES: &str = r#"{"rooms":[
-    {"match":"den","history":{"messages":4}},
-    {"match":"log","history":{"messages":200},"echo":true}
+    {"match":"den","history":{"messages":4},"presence":"members","presence_grace_s":0},
+    {"match":"log","history":{"messages":200},"echo":true,"presence":"members","presence_grace_s":5}
 ]}"#;
 
 /// What a story came to.
@@ -44,6 +47,8 @@ pub(crate) struct Figures {
     pub(crate) recovered: u64,
     pub(crate) unavailable: u64,
     pub(crate) in_doubt: u64,
+    pub(crate) notices: u64,
+    pub(crate) tells: u64,
     pub(crate) faults: u64,
 }
 
@@ -58,6 +63,8 @@ impl Figures {
         self.recovered += other.recovered;
         self.unavailable += other.unavailable;
         self.in_doubt += other.in_doubt;
+        self.notices += other.notices;
+        self.tells += other.tells;
         self.faults += other.faults;
     }
 }
@@ -65,18 +72,25 @@ impl Figures {
 pub(crate) struct Story {
     random: Random,
     plants: Plants,
+    records: bool,
+    config: Config,
     now: u64,
+    next_beat: u64,
     broker: Broker,
-    nodes: Vec<Node>,
-    clients: Vec<Client>,
+    pub(crate) nodes: Vec<Node>,
+    /// Nodes that ever ran.
+    runs: u64,
+    pub(crate) clients: Vec<Client>,
     truth: Truth,
     /// Messages of backends that wait for their outcome, by node and number.
     sent: Vec<(usize, u64, u64)>,
     next_message: u64,
+    /// Events for backends.
+    pub(crate) tells: Vec<String>,
     figures: Figures,
     /// What happened, for a story that fails.
     pub(crate) lines: Vec<String>,
-    tells: bool,
+    speaks: bool,
 }
 
 impl Story {
@@ -84,32 +98,58 @@ impl Story {
         let policies: Policies = serde_json::from_str(POLICIES).expect("policies");
         let mut limits = Limits::default();
         (limits.heartbeat, limits.inbound_messages) = (None, None);
+        let kinds = [
+            EventKind::RoomOccupied,
+            EventKind::RoomVacated,
+            EventKind::UserJoined,
+            EventKind::UserLeft,
+        ];
+        let subscription = Subscription::new(kinds, "*".parse().expect("a pattern"));
         let config = Config::new("alone")
             .with_policies(policies)
-            .with_limits(limits);
-        let node = |index| Node::new(index, &config, plants, records);
+            .with_limits(limits)
+            .with_subscriptions(Subscriptions::from_iter([subscription]));
         let users = USERS.into_iter().enumerate();
         let mut story = Self {
             random: Random::new(seed),
             plants,
+            records,
+            config,
             now: 1_000,
+            next_beat: 0,
             broker: Broker::new(plants),
-            nodes: (0..NODES).map(node).collect(),
+            nodes: Vec::new(),
+            runs: 0,
             clients: users
                 .map(|(index, user)| Client::new(index, user))
                 .collect(),
             truth: Truth::default(),
             sent: Vec::new(),
             next_message: 0,
+            tells: Vec::new(),
             figures: Figures::default(),
             lines: Vec::new(),
-            tells: std::env::var_os("ROOMCAST_SEED").is_some(),
+            speaks: std::env::var_os("ROOMCAST_SEED").is_some(),
         };
-        for node in 0..NODES {
-            story.nodes[node].up(story.now);
+        for _ in 0..NODES {
+            let mut node = story.new_node();
+            node.up(story.now, &mut story.broker);
+            story.nodes.push(node);
         }
         story.drain();
         story
+    }
+
+    fn new_node(&mut self) -> Node {
+        let incarnation = self.broker.register(self.now);
+        let how = (self.plants, self.records);
+        self.runs += 1;
+        Node::new(
+            self.runs - 1,
+            &self.config,
+            how,
+            (incarnation, self.broker.life),
+        )
     }
 
     /// Tells the whole story.
@@ -124,6 +164,7 @@ impl Story {
             self.figures.recovered += client.told.recovered;
             self.figures.acked += client.told.acked;
             self.figures.unavailable += client.told.unavailable;
+            self.figures.notices += client.told.notices;
         }
         for node in &self.nodes {
             self.figures.steps += node.steps;
@@ -139,7 +180,7 @@ impl Story {
     }
 
     fn say(&mut self, line: impl FnOnce() -> String) {
-        if self.tells {
+        if self.speaks {
             let line = format!("{} {}", self.now, line());
             self.lines.push(line);
         }
@@ -180,264 +221,33 @@ impl Story {
         }
     }
 
-    fn client_acts(&mut self) {
-        let client = self.one_of(self.clients.len());
-        let Some((node, conn)) = self.clients[client].link else {
-            return self.connect(client);
-        };
-        let (room, _) = ROOMS[self.one_of(ROOMS.len())];
-        match self.one_of(20) {
-            0 => {
-                self.say(|| format!("{client} disconnects"));
-                let reason = DisconnectReason::Lost;
-                let _ = self.nodes[node].apply(self.now, &Input::Disconnect { conn, reason });
-                self.clients[client].disconnected();
-                self.look(node);
-            }
-            1 => {
-                self.say(|| format!("{client} is closed"));
-                self.nodes[node].close(self.now, conn);
-                self.look(node);
-            }
-            2 => {
-                let request = Request::Leave {
-                    room: room.to_owned(),
-                };
-                self.request(client, request, |id| verb(id, "$leave", room, ""));
-            }
-            3..=7 => self.join(client, room),
-            8 if keeps(room) => {
-                let request = Request::History {
-                    room: room.to_owned(),
-                };
-                let span = ["", r#","data":{"after":1}"#][self.one_of(2)];
-                self.request(client, request, |id| verb(id, "$history", room, span));
-            }
-            9..=10 => self.retry(client),
-            _ => self.publish(client, room),
-        }
-    }
-
-    fn connect(&mut self, client: usize) {
-        let node = self.one_of(NODES);
-        let mut handshake = Handshake::new();
-        if let Some(user) = self.clients[client].user {
-            handshake = handshake.with_user(user);
-        }
-        let connected = self.nodes[node].apply(self.now, &Input::Connect(handshake));
-        let Applied::Connected(Ok(conn)) = connected else {
-            panic!("{connected:?}");
-        };
-        self.say(|| format!("{client} connects to {node} as {conn}"));
-        let mut topics = self.nodes[node].app.hub().topics();
-        let at = topics.find_map(|(topic, at)| at.filter(|_| *topic == Topic::All));
-        let client_of = &mut self.clients[client];
-        client_of.connected((node, conn), at, &self.broker.log);
-        drop(topics);
-        // It goes back to where it was.
-        for (room, _) in ROOMS {
-            if self.clients[client].known.contains_key(room) && self.chance(2) {
-                self.join(client, room);
-            }
-        }
-    }
-
-    fn join(&mut self, client: usize, room: &str) {
-        let known = self.clients[client].known.get(room).cloned();
-        let is_in = self.clients[client].rooms.contains_key(room);
-        let waits = self.clients[client].requests.values();
-        let mut waits =
-            waits.filter(|it| matches!(it, Request::Join { room: of, .. } if of == room));
-        if waits.next().is_some() {
-            return;
-        }
-        let since = known.filter(|_| !is_in && self.random.below(4) > 0);
-        let conns = self.clients[client].conns.iter().rev().skip(1).take(16);
-        let conns: Vec<_> = conns.map(|conn| format!("\"{conn}\"")).collect();
-        let data = match &since {
-            None => String::new(),
-            Some(since) => format!(
-                r#","data":{{"since":{{"epoch":"{}","offset":{},"conn":[{}]}}}}"#,
-                since.epoch,
-                since.offset,
-                conns.join(",")
-            ),
-        };
-        let room = room.to_owned();
-        let request = Request::Join {
-            room: room.clone(),
-            since,
-        };
-        self.request(client, request, |id| verb(id, "$join", &room, &data));
-    }
-
-    fn publish(&mut self, client: usize, room: &'static str) {
-        let message = self.new_message();
-        let conn = *self.clients[client].conns.last().expect("it is connected");
-        let (keyed, echo) = (
-            self.chance(2),
-            [None, Some(true), Some(false)][self.one_of(3)],
-        );
-        let key = keyed.then(|| format!("k{message}"));
-        let echoes = echo.unwrap_or(room == "log");
-        let text = format!(
-            r#""event":"m","room":"{room}","data":{message}{}{}"#,
-            echo.map_or(String::new(), |echo| format!(r#","echo":{echo}"#)),
-            key.as_ref()
-                .map_or(String::new(), |key| format!(r#","key":"{key}""#)),
-        );
-        self.truth.messages.insert(
-            message,
-            Message {
-                publisher: Publisher::Client {
-                    client,
-                    conns: vec![conn],
-                    echo: echoes,
-                },
-                key: key.map(|_| text.clone()),
-                attempts: 1,
-                acked: false,
-                losses: self.broker.losses,
-            },
-        );
-        self.figures.publishes += 1;
-        self.request(client, Request::Publish { message }, |id| {
-            format!(r#"{{{text},"id":{id}}}"#)
-        });
-    }
-
-    /// Publishes something again that was not answered, or that failed.
-    fn retry(&mut self, client: usize) {
-        let waits: BTreeSet<u64> = {
-            let requests = self.clients[client].requests.values();
-            let messages = requests.filter_map(|request| match request {
-                Request::Publish { message } => Some(*message),
-                _ => None,
-            });
-            messages.collect()
-        };
-        let is_of = |message: &Message| {
-            let of =
-                matches!(&message.publisher, Publisher::Client { client: of, .. } if *of == client);
-            of && message.key.is_some() && !message.acked && message.attempts < 4
-        };
-        let mut messages = self.truth.messages.iter_mut();
-        let found = messages.find(|(id, message)| is_of(message) && !waits.contains(id));
-        let Some((&id, message)) = found else {
-            return;
-        };
-        let conn = *self.clients[client].conns.last().expect("it is connected");
-        message.attempts += 1;
-        let text = message.key.clone().expect("it has one");
-        let Publisher::Client { conns, .. } = &mut message.publisher else {
-            return;
-        };
-        let earlier: Vec<_> = conns.iter().map(|conn| format!("\"{conn}\"")).collect();
-        if !conns.contains(&conn) {
-            conns.push(conn);
-        }
-        let request = Request::Publish { message: id };
-        self.request(client, request, |id| {
-            format!(r#"{{{text},"conn":[{}],"id":{id}}}"#, earlier.join(","))
-        });
-    }
-
-    fn new_message(&mut self) -> u64 {
-        self.next_message += 1;
-        self.next_message
-    }
-
-    fn request(&mut self, client: usize, request: Request, text: impl FnOnce(u64) -> String) {
-        let (node, conn) = self.clients[client].link.expect("it is connected");
-        let text = text(self.clients[client].request(request));
-        self.say(|| format!("{client} at {node}: {text}"));
-        self.nodes[node].apply(self.now, &Input::message(conn, Frame::Text(&text)));
-        self.look(node);
-    }
-
-    fn backend_sends(&mut self) {
-        let (node, message) = (self.one_of(NODES), self.new_message());
-        let (mut user, mut except_user, mut except_conn, mut rooms) =
-            (None, None, None, Vec::new());
-        let linked: Vec<ConnId> = self
-            .clients
-            .iter()
-            .filter_map(|it| Some(it.link?.1))
-            .collect();
-        let mut audience = match self.one_of(5) {
-            0 => Audience::all(),
-            1 => {
-                user = Some("ann");
-                Audience::user("ann")
-            }
-            2 => {
-                rooms = vec!["den", "plain"];
-                Audience::rooms(rooms.clone())
-            }
-            _ => Audience::room(ROOMS[self.one_of(ROOMS.len())].0),
-        };
-        if self.chance(3) {
-            except_user = Some("ben");
-            audience = audience.except_user("ben");
-        } else if self.chance(3) && !linked.is_empty() {
-            let conn = linked[self.one_of(linked.len())];
-            except_conn = Some(conn);
-            audience = audience.except_conn(conn);
-        }
-        let key = self.chance(2).then(|| format!("b{message}"));
-        let data = RawValue::from_string(message.to_string()).expect("a number");
-        let input = Input::Send {
-            key: key.as_deref().map(Cow::Borrowed),
-            audience: Cow::Borrowed(&audience),
-            event: "m".into(),
-            path: None,
-            data: Cow::Borrowed(&data),
-        };
-        self.say(|| format!("a backend sends {message} at {node} to {audience:?}"));
-        self.truth.messages.insert(
-            message,
-            Message {
-                publisher: Publisher::Backend {
-                    user,
-                    rooms,
-                    except_user,
-                    except_conn,
-                },
-                key: None,
-                attempts: 1,
-                acked: false,
-                losses: self.broker.losses,
-            },
-        );
-        self.figures.publishes += 1;
-        match self.nodes[node].apply(self.now, &input) {
-            Applied::Relayed(token) => self.sent.push((node, token, message)),
-            Applied::Sent(Err(SendError::Unavailable)) => self.figures.unavailable += 1,
-            applied => panic!("{applied:?}"),
-        }
-        self.look(node);
-    }
-
     /// The relay does something for a node, or finds something that is long lost.
     fn relay_acts(&mut self, node: usize) {
         let late = !self.nodes[node].late.is_empty() && self.chance(4);
         let broker = &mut self.broker;
-        let push = match late {
+        let pushes = match late {
             true => self.nodes[node].execute_late(broker),
             false => self.nodes[node].execute(broker),
         };
         self.truth.follow(&self.broker.log);
-        if let Some((topic, message)) = push {
-            let placed = self.broker.log.last().cloned();
-            self.say(|| format!("{placed:?}"));
+        self.push(&pushes);
+    }
+
+    /// The relay sends messages to those who subscribe.
+    fn push(&mut self, pushes: &[Push]) {
+        for (topic, message) in pushes {
+            self.say(|| format!("{message:?}"));
             for node in &mut self.nodes {
-                node.push(&topic, &message);
+                node.push(topic, message);
             }
         }
     }
 
     /// A core gets an answer or a message.
     fn host_acts(&mut self, node: usize) {
+        if self.nodes[node].stopped {
+            return;
+        }
         if self.chance(2) {
             let answer = self.nodes[node].answers.front().cloned();
             self.say(|| format!("  {node} is answered {answer:?}"));
@@ -448,10 +258,27 @@ impl Story {
         self.look(node);
     }
 
-    fn wait(&mut self, millis: u64) {
+    pub(crate) fn wait(&mut self, millis: u64) {
         self.say(|| format!("{millis} ms"));
         let end = self.now + millis;
-        for node in 0..NODES {
+        while self.next_beat <= end {
+            self.tick(self.next_beat.max(self.now));
+            self.next_beat = self.now + BEAT_MS;
+            for node in 0..NODES {
+                let pushes = self.nodes[node].beat(self.now, &mut self.broker);
+                self.push(&pushes);
+                self.look(node);
+            }
+        }
+        self.tick(end);
+    }
+
+    /// Nodes do what is due up to a time.
+    fn tick(&mut self, end: u64) {
+        for node in (0..NODES)
+            .filter(|node| !self.nodes[*node].stopped)
+            .collect::<Vec<_>>()
+        {
             let mut now = self.now;
             while let Some(due) = self.nodes[node].app.next_timeout()
                 && due.as_millis() <= end
@@ -464,109 +291,12 @@ impl Story {
         self.now = end;
     }
 
-    fn fault(&mut self) {
-        self.figures.faults += 1;
-        let node = self.one_of(NODES);
-        let finds = self.chance(2);
-        match self.one_of(16) {
-            0..=2 => {
-                self.say(|| {
-                    format!("{node} waits too long, and the relay finds it later: {finds}")
-                });
-                self.nodes[node].time_out(self.now, finds);
-            }
-            3 => {
-                self.say(|| format!("{node} loses its connections"));
-                self.nodes[node].down(self.now, finds);
-            }
-            4..=6 => self.reconnect(node, finds),
-            7 => {
-                self.say(|| format!("{node} gets no messages any more"));
-                self.nodes[node].detached = true;
-            }
-            8 => self.duplicate(node),
-            9..=11 => {
-                self.say(|| "the replica gets everything".to_owned());
-                self.broker.replicate();
-            }
-            12 => {
-                self.say(|| "the replica is promoted".to_owned());
-                self.broker.promote();
-                self.all_cut_off();
-            }
-            13 => {
-                self.say(|| "the relay is restarted".to_owned());
-                self.broker.restart();
-                self.all_cut_off();
-            }
-            14 => {
-                let topic = Topic::room(ROOMS[self.one_of(ROOMS.len())].0);
-                self.say(|| format!("the relay drops {topic:?}"));
-                self.broker.evict(&topic);
-            }
-            _ if self.chance(3) => {
-                self.say(|| "the relay drops everything".to_owned());
-                self.broker.flush();
-            }
-            _ => self.foreign(node),
-        }
-        self.look(node);
-    }
-
-    /// The relay that all nodes talk to is gone.
-    fn all_cut_off(&mut self) {
-        for node in &mut self.nodes {
-            node.cut_off = true;
-        }
-        // Most hosts see it at once.
-        for node in 0..NODES {
-            if !self.chance(3) {
-                self.reconnect(node, false);
-                self.look(node);
-            }
-        }
-    }
-
-    fn reconnect(&mut self, node: usize, finds: bool) {
-        self.say(|| format!("{node} connects anew"));
-        self.nodes[node].down(self.now, finds);
-        self.look(node);
-        self.nodes[node].up(self.now);
-    }
-
-    /// A message comes a second time.
-    fn duplicate(&mut self, node: usize) {
-        let count = self.nodes[node].pushes.len();
-        if count > 0 {
-            let at = self.one_of(count);
-            self.say(|| format!("{node} gets a message twice"));
-            let pushes = &mut self.nodes[node].pushes;
-            let again = pushes[at].clone();
-            pushes.push_back(again);
-        }
-    }
-
-    /// Something that no hub wrote comes in the name of a topic. The relay gave it no place: a host
-    /// can tell, and the core has to bear it.
-    fn foreign(&mut self, node: usize) {
-        self.say(|| format!("{node} gets something foreign"));
-        let body = [&b""[..], b"1e", b"{}", &[0xff; 9]][self.one_of(4)].into();
-        let topic = Topic::room(ROOMS[self.one_of(ROOMS.len())].0);
-        let message = roomcast_core::relay::RelayEvent::Message {
-            topic,
-            epoch: "foreign".into(),
-            offset: 1 + self.one_of(9) as u64,
-            body,
-        };
-        self.nodes[node].pushes.push_back(message);
-    }
-
     /// Everything that is on its way gets there.
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         loop {
             let mut quiet = true;
             for node in 0..NODES {
-                if !self.nodes[node].is_quiet() {
+                if !self.nodes[node].is_quiet() && !self.nodes[node].stopped {
                     quiet = false;
                     self.relay_acts(node);
                     self.host_acts(node);
@@ -576,27 +306,6 @@ impl Story {
                 return;
             }
         }
-    }
-
-    /// The faults end: hosts find out what is dead, and everything gets there.
-    fn end(&mut self) {
-        for node in 0..NODES {
-            while !self.nodes[node].late.is_empty() {
-                self.relay_acts(node);
-            }
-            let dead = self.nodes[node].cut_off || !self.nodes[node].app.hub().is_relay_up();
-            let detached = self.nodes[node].detached && !self.plants.no_probe;
-            if dead || detached {
-                self.reconnect(node, false);
-                self.look(node);
-            }
-        }
-        for _ in 0..4 {
-            self.drain();
-            self.wait(6_000);
-        }
-        self.drain();
-        self.check();
     }
 
     /// Gives clients their frames, and looks at what else a node has for the outside.
@@ -611,7 +320,9 @@ impl Story {
                 continue;
             };
             self.say(|| format!("    {client} < {text}"));
-            self.clients[client].sees(conn, &text, &mut self.truth, &self.broker.log);
+            let hub = self.nodes[node].app.hub();
+            let told = (&mut self.truth, &*self.broker.log);
+            self.clients[client].sees(conn, &text, hub, told);
         }
         for conn in std::mem::take(&mut self.nodes[node].closed) {
             let of = |client: &&mut Client| client.link == Some((node, conn));
@@ -619,6 +330,9 @@ impl Story {
                 client.disconnected();
             }
         }
+        let tells = std::mem::take(&mut self.nodes[node].tells);
+        self.figures.tells += tells.len() as u64;
+        self.tells.extend(tells);
         for (token, outcome) in self.nodes[node].app.take_relayed() {
             self.outcome(node, token, outcome);
         }
@@ -645,80 +359,4 @@ impl Story {
             Err(error) => panic!("{error}"),
         }
     }
-
-    /// Checks what holds when everything got there.
-    fn check(&self) {
-        let log = &self.broker.log;
-        for client in &self.clients {
-            client.check_end(&self.truth, log);
-        }
-        holds!(self.sent.is_empty(), "backends wait for {:?}", self.sent);
-        for (number, node) in self.nodes.iter().enumerate() {
-            let hub = node.app.hub();
-            let rooms = hub.rooms("", None).map(|room| Topic::room(room.name));
-            let wanted: BTreeSet<Topic> = rooms.chain([Topic::All]).collect();
-            let subscribed = &node.subscribed;
-            holds!(
-                *subscribed == wanted,
-                "I41: {number} has {subscribed:?}, not {wanted:?}"
-            );
-            holds!(
-                hub.relay_pending() == 0,
-                "{number} waits for answers to publishes"
-            );
-        }
-        for (id, message) in &self.truth.messages {
-            let places = self.truth.places(*id).len();
-            let lost = message.losses != self.broker.losses;
-            let once = places <= 1 || lost || self.is_late(*id, message);
-            holds!(once, "I34: {id} has {places} places");
-            holds!(
-                !message.acked || places > 0,
-                "{id} was answered, and has no place"
-            );
-        }
-        self.check_order();
-    }
-
-    /// True when the relay took attempts of a client without a user from its newest connection to its
-    /// oldest. An attempt looks for the keys of the connections before it, and knows none of those to
-    /// come: who could write a key of another connection could keep that from publishing.
-    fn is_late(&self, id: u64, message: &Message) -> bool {
-        let Publisher::Client { client, conns, .. } = &message.publisher else {
-            return false;
-        };
-        let places = self.truth.places(id).iter();
-        let at = places.map(|&place| {
-            let conn = self.broker.log[place].conn;
-            conns.iter().position(|of| Some(*of) == conn)
-        });
-        self.clients[*client].user.is_none() && at.is_sorted_by(|a, b| a > b)
-    }
-
-    /// The messages of a publisher have the order in which it published them, those aside that it
-    /// published more than once or that were not answered as done.
-    fn check_order(&self) {
-        let mut last = std::collections::BTreeMap::new();
-        for (id, message) in &self.truth.messages {
-            let Publisher::Client { conns, .. } = &message.publisher else {
-                continue;
-            };
-            if !message.acked || message.attempts > 1 {
-                continue;
-            }
-            let Some(&at) = self.truth.places(*id).first() else {
-                continue;
-            };
-            let before = last.insert(conns[0], at);
-            holds!(
-                before < Some(at),
-                "I16: {id} of {:?} is before an earlier one",
-                conns[0]
-            );
-        }
-    }
-}
-
-fn verb(id: u64, verb: &str, room: &str, data: &str) -> String {
-    format!(r#"{{"event":"{verb}","id":{id},"room":"{room}"{data}}}"#)
 }

@@ -181,6 +181,7 @@ fn calls_of_the_hub() {
         P::NoPresence => P::NoPresence, Forbidden, "";
         P::Cursor => P::Cursor, BadRequest, "";
         P::Unavailable => P::Unavailable, Unavailable, "";
+        P::Unfollowed => P::Unfollowed, Unavailable, "";
     }
     use RestoreError as Restore;
     rows! { RestoreError,

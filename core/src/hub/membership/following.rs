@@ -226,6 +226,7 @@ impl Hub {
 
     /// Does what is due for topics.
     pub(in crate::hub) fn tick_relay(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.tick_users(now, out);
         while let Some(topic) = self.relay.as_mut().and_then(|relay| relay.take_due(now)) {
             self.tick_topic(now, &topic, out);
         }
@@ -243,10 +244,15 @@ impl Hub {
             return;
         };
         let (retries, live) = (track.takes_retry(now), track.is_live());
+        let reconciles = track.takes_reconcile(now);
         let lingered = track.is_over(now);
         let over = lingered && empty && track.joins() == 0 && !track.recovers();
         // A topic that is not followed any more has no later time for them.
-        let late = track.expire_acks(if over { Timestamp::from_millis(u64::MAX) } else { now });
+        let late = track.expire_acks(if over {
+            Timestamp::from_millis(u64::MAX)
+        } else {
+            now
+        });
         let subscribed = !track.is_offline();
         if over {
             relay.close_track(topic);
@@ -269,6 +275,9 @@ impl Hub {
         }
         if retries && !over {
             self.subscribe(core::slice::from_ref(topic), out);
+        }
+        if reconciles && !over {
+            self.tick_roster(now, topic, out);
         }
         if !over && let Some(room) = topic.as_room() {
             self.unfollow_if_empty(now, room);

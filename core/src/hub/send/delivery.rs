@@ -168,7 +168,8 @@ impl Hub {
         }
     }
 
-    /// The frame of a message that a room has kept, for one reader; `None` when that never gets it.
+    /// The frame of a message that a room has kept, for one reader or for anybody; `None`
+    /// when the reader never gets it.
     ///
     /// # Errors
     ///
@@ -177,18 +178,18 @@ impl Hub {
         &self,
         room: &str,
         (offset, bytes): (u64, &[u8]),
-        reader: Reader<'_>,
+        reader: Option<Reader<'_>>,
     ) -> Result<Option<String>, Foreign> {
         let body = Body::decode(bytes).ok_or(Foreign)?;
         let content = content(&body).ok_or(Foreign)?;
-        let is = |conn| reader.conn == conn || reader.was.contains(&conn);
-        let hidden = match body.audience {
-            None => body.conn.is_some_and(is) && !body.echo,
-            Some(json) => {
+        let hidden = match (reader, body.audience) {
+            (None, _) => false,
+            (Some(reader), None) => body.conn.is_some_and(|conn| reader.is(conn)) && !body.echo,
+            (Some(reader), Some(json)) => {
                 let audience: Audience = serde_json::from_str(json).map_err(|_| Foreign)?;
                 let left_out = |user: &str| audience.except_users.iter().any(|it| **it == *user);
                 let muted = |room: &str| self.members(room).contains(&reader.conn);
-                audience.except_conns.iter().copied().any(is)
+                audience.except_conns.iter().any(|conn| reader.is(*conn))
                     || reader.user.is_some_and(left_out)
                     || audience.except_rooms.iter().any(|room| muted(room))
             }

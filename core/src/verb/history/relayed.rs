@@ -40,7 +40,7 @@ impl Hub {
         for message in &page.messages {
             // A foreign message is none that was published.
             let kept = (message.offset, &*message.body);
-            frames.extend(self.kept_frame(room, kept, reader).ok().flatten());
+            frames.extend(self.kept_frame(room, kept, Some(reader)).ok().flatten());
         }
         if frames.is_empty()
             && let Some(span) = further(span, page)

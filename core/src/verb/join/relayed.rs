@@ -118,7 +118,7 @@ impl Hub {
                 break;
             }
             next += 1;
-            let frame = self.kept_frame(room, (offset, body), reader);
+            let frame = self.kept_frame(room, (offset, body), Some(reader));
             if let Some(frame) = frame.map_err(|_| RecoveryOutcome::Dropped)? {
                 bytes += frame.len();
                 frames.push(frame);
