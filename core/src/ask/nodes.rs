@@ -214,7 +214,7 @@ fn unanswered(missing: &[Box<str>]) -> String {
     format!("no answer of {}: ask again", missing.join(", "))
 }
 
-/// One answer made from two. An error of a node does not hide what another did.
+/// Makes one answer from two. An error of a node does not hide what another did.
 fn merge(
     one: Result<Answer, AskError>,
     other: Result<Answer, AskError>,
@@ -270,7 +270,7 @@ fn sorted<T: Ord>(mut one: Vec<T>, other: Vec<T>) -> Vec<T> {
     one
 }
 
-/// The first entries of an answer. Each node gave as many of its own, so these are the first of all.
+/// The first entries of an answer: each node gave as many of its own.
 fn cut(mut answer: Answer, limit: usize) -> Answer {
     match &mut answer {
         Answer::Rooms(rooms) => rooms.truncate(limit),

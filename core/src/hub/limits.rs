@@ -256,8 +256,8 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub asks_join: bool,
     /// The place of the hub among several nodes that share the namespace; default `None`: it is
-    /// alone, and its own sequencer. Histories are then the relay's, and `durable` means nothing. It
-    /// is not read without the feature `cluster`.
+    /// alone, and its own sequencer. Histories are then the relay's, and `durable` means nothing.
+    /// Read only with the feature `cluster`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's

@@ -26,8 +26,8 @@ pub(crate) const KEY_MS: u64 = 60_000;
 /// A thing for the relay to do.
 ///
 /// A host sends the commands of a namespace in their order, on one connection. It answers each but
-/// [`Unsubscribe`](Self::Unsubscribe) once, by a [`RelayEvent`](super::RelayEvent), or says that the
-/// relay is [down](super::RelayEvent::Down), which answers all.
+/// [`Unsubscribe`](Self::Unsubscribe) once, by a [`RelayEvent`](super::RelayEvent), or says that
+/// the relay is [down](super::RelayEvent::Down), which answers all.
 ///
 /// Exhaustive on purpose: a new variant must break every host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +99,7 @@ pub struct Publish {
     pub print: u64,
     /// The time for which the relay knows the key, in milliseconds.
     pub key_ms: u64,
-    /// How much of the topic is kept; `None` when it is only counted.
+    /// The part of the topic that is kept; `None` when it is only counted.
     pub keep: Option<HistoryPolicy>,
     /// The message, which means something to hubs alone.
     pub body: Box<[u8]>,

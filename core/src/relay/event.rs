@@ -1,4 +1,4 @@
-//! What a relay says to a clustered hub.
+//! Events of a relay for a clustered hub.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
@@ -98,7 +98,7 @@ pub enum RelayEvent {
     Serials {
         /// The first of them, above all that the node was given before.
         first: u64,
-        /// How many they are.
+        /// The number of them.
         count: u64,
     },
 }
@@ -118,7 +118,7 @@ pub enum Published {
     /// The key is known of another message.
     KeyReused,
     /// The relay did not take the message, and is not to be asked again.
-    Refused,
+    Rejected,
     /// There was no answer in time: the message may have its place or not. All commands behind it
     /// on its connection are answered the same before anything else is sent.
     TimedOut,

@@ -36,7 +36,7 @@ pub(crate) struct Pending {
 /// The one that is told how a publish ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Replier {
-    /// It wants no answer, or is gone.
+    /// A publisher that wants no answer, or is gone.
     Nobody,
     /// A client.
     Client(ConnId, OwnedAddress),

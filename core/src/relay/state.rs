@@ -51,9 +51,9 @@ pub(crate) type Answered = Result<(usize, Option<u64>), bool>;
 pub(crate) enum Asked {
     /// Positions of topics, behind a subscription.
     Subscribe(Vec<Topic>),
-    /// What a topic lacks.
+    /// Messages that a topic lacks.
     Fill(Topic),
-    /// What a client missed that joins a room.
+    /// Messages that a client missed which joins a room.
     Join(Topic, PendingRead),
     /// A page of a history for a client.
     History(PendingRead),
@@ -258,7 +258,7 @@ impl Relay {
         Some(first.max(next)).filter(|serial| *serial < end)
     }
 
-    /// How many connections can still be numbered, when the next one is `next`.
+    /// The number of connections that can still be numbered, when the next one is `next`.
     pub(crate) fn serials_left(&self, next: u64) -> u64 {
         let later = self.serials.iter().map(|(first, end)| end - first);
         self.serials_end.saturating_sub(next) + later.sum::<u64>()

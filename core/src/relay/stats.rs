@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a hub did by its relay since it began. Counters for operators: no part of the state.
+/// Counts of a hub and its relay since the beginning. For operators: no part of the state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RelayStats {

@@ -69,13 +69,13 @@ pub(crate) struct Ack {
 /// The way of a message that came.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// It is the next one.
+    /// The next message.
     Next(Box<[u8]>),
-    /// It was there before, or is of a topic that is not followed.
+    /// A message that was there before, or is of a topic that is not followed.
     Duplicate,
-    /// It is held back.
+    /// A message that is held back.
     Held,
-    /// It is held back, and the relay has to be asked for what is missing before it.
+    /// A message that is held back; and the relay has to be asked for what is missing before it.
     Ask,
 }
 

@@ -1,4 +1,4 @@
-//! What the relay says, and the requests that waited for it.
+//! Events of the relay, and the requests that waited for them.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::ops::Bound;
@@ -372,7 +372,7 @@ impl Hub {
         }
     }
 
-    /// What a client missed is there.
+    /// Takes what a client missed.
     fn take_missed(
         &mut self,
         now: Timestamp,

@@ -17,7 +17,7 @@ pub(crate) use self::users::{LEASE_MS, Push};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Plants {
     /// A replica that is promoted goes on under the same epochs.
-    pub(crate) no_life_check: bool,
+    pub(crate) no_lineage_check: bool,
     /// The relay knows no idempotency keys.
     pub(crate) no_keys: bool,
     /// Every tenth message gets the offset of the one before it.
@@ -65,8 +65,8 @@ pub(crate) struct Broker {
     plants: Plants,
     master: Store,
     replica: Store,
-    /// The life of the master: another one for each that is promoted or restarted.
-    pub(crate) life: u64,
+    /// The lineage of the master: another one for each that is promoted or restarted.
+    pub(crate) lineage: u64,
     /// Everything that ever had a place, in the order in which it got one.
     pub(crate) log: Vec<Placed>,
     /// The number of times that data may have been lost.
@@ -86,7 +86,7 @@ struct Store {
 #[derive(Debug, Clone)]
 struct Stream {
     position: TopicPosition,
-    life: u64,
+    lineage: u64,
     messages: VecDeque<StreamMessage>,
     /// The number of the last presence notice.
     notices: u64,
@@ -98,7 +98,7 @@ impl Broker {
             plants,
             master: Store::default(),
             replica: Store::default(),
-            life: 1,
+            lineage: 1,
             log: Vec::new(),
             losses: 0,
             epochs: 0,
@@ -107,10 +107,10 @@ impl Broker {
         }
     }
 
-    /// The topic as a script finds it: begun anew when it is gone, or of another life.
+    /// The topic as a script finds it: begun anew when it is gone, or of another lineage.
     fn stream(&mut self, topic: &Topic) -> &mut Stream {
-        let life = self.life;
-        let is_of_now = |stream: &Stream| self.plants.no_life_check || stream.life == life;
+        let lineage = self.lineage;
+        let is_of_now = |stream: &Stream| self.plants.no_lineage_check || stream.lineage == lineage;
         if !self.master.topics.get(topic).is_some_and(is_of_now) {
             self.epochs += 1;
             let epoch = match self.plants.epoch_kept {
@@ -119,7 +119,7 @@ impl Broker {
             };
             let stream = Stream {
                 position: TopicPosition::new(epoch, 0),
-                life,
+                lineage,
                 messages: VecDeque::new(),
                 notices: 0,
             };
@@ -224,13 +224,13 @@ impl Broker {
     /// The master is gone: the replica takes its place, as far as it got.
     pub(crate) fn promote(&mut self) {
         self.master = self.replica.clone();
-        self.life += 1;
+        self.lineage += 1;
         self.losses += 1;
     }
 
     /// The relay begins again with all its data.
     pub(crate) fn restart(&mut self) {
-        self.life += 1;
+        self.lineage += 1;
         self.losses += 1;
     }
 

@@ -49,11 +49,11 @@ pub(crate) struct Client {
     pub(crate) requests: BTreeMap<u64, Request>,
     next_id: u64,
     pub(crate) rooms: BTreeMap<String, Place>,
-    /// Where it was in rooms that keep a history.
+    /// Its positions in rooms that keep a history.
     pub(crate) known: BTreeMap<String, Known>,
-    /// What it has of the topic of everything but single rooms.
+    /// Its place in the topic of everything but single rooms.
     pub(crate) all: Place,
-    /// Who it knows to be in rooms that show it.
+    /// Users whom it knows to be in rooms that show it.
     pub(crate) seen: BTreeMap<String, Seen>,
     pub(crate) told: Told,
 }
@@ -108,8 +108,8 @@ impl Client {
         }
     }
 
-    /// It has a connection to a node that is at this place in the topic of everything but single
-    /// rooms.
+    /// Takes a connection to a node, which is at this place in the topic of everything but
+    /// single rooms.
     pub(crate) fn connected(
         &mut self,
         (node, conn): (usize, ConnId),
@@ -234,21 +234,16 @@ impl Client {
                 )),
             },
         };
-        // A message that the relay lost may have another place, of another epoch.
-        let places = truth.places(id).iter().copied();
+        // After a gap it is of the epoch that the node is in.
+        let epoch = place.epoch.as_deref().filter(|_| !place.gap).or(epoch);
         let from = frame.from.as_ref().map(|from| from.conn);
         let is_it = |at: &usize| *at >= place.next && log[*at].conn == from;
-        let places: Vec<_> = places.filter(is_it).collect();
-        // After a gap it is the one that the node is in.
-        let epoch = place.epoch.as_deref().filter(|_| !place.gap).or(epoch);
+        // A message that the relay lost may have another place, of another epoch.
+        let all = truth.positions(id).iter().copied();
+        let all: Vec<usize> = all.filter(is_it).collect();
         let is_of_now = |at: &&usize| epoch == Some(&*log[**at].position.epoch);
-        let of_now = places.iter().find(is_of_now);
-        let last = if place.gap {
-            places.last()
-        } else {
-            places.first()
-        };
-        let Some(at) = of_now.or(last).copied() else {
+        let likely = if place.gap { all.last() } else { all.first() };
+        let Some(at) = all.iter().find(is_of_now).or(likely).copied() else {
             violated(format!("I12: {who:?} gets {id} again, or before its time"));
         };
         let placed = &log[at];
@@ -275,19 +270,16 @@ impl Client {
             None => &mut self.all,
             Some(room) => self.rooms.get_mut(room).expect("it was there"),
         };
-        let epoch = placed.position.epoch.to_string();
+        let (epoch, next) = (placed.position.epoch.to_string(), at + 1);
         place.epoch = Some(epoch.clone());
-        (place.next, place.owed, place.gap) = (at + 1, at + 1, false);
+        (place.next, place.owed, place.gap) = (next, next, false);
         if let (Some(room), Some(offset)) = (topic.as_room(), offset) {
-            let next = at + 1;
-            self.known.insert(
-                room.to_owned(),
-                Known {
-                    epoch,
-                    offset,
-                    next,
-                },
-            );
+            let known = Known {
+                epoch,
+                offset,
+                next,
+            };
+            self.known.insert(room.to_owned(), known);
         }
     }
 
@@ -304,7 +296,7 @@ impl Client {
         if place.gap {
             return;
         }
-        for &at in truth.places_in(topic, place.owed.max(place.next), to) {
+        for &at in truth.positions_in(topic, place.owed.max(place.next), to) {
             let id = log[at].id;
             let claim = truth.claim(id, &self.recipient(conn));
             holds!(
@@ -356,13 +348,15 @@ impl Client {
 
     fn acked(&mut self, message: u64, offset: Option<u64>, truth: &mut Truth, log: &[Placed]) {
         self.told.acked += 1;
-        let places = truth.places(message);
+        let positions = truth.positions(message);
         holds!(
-            !places.is_empty(),
+            !positions.is_empty(),
             "an answer to {message}, which has no place"
         );
         if let Some(offset) = offset {
-            let is_one = places.iter().any(|&at| log[at].position.offset == offset);
+            let is_one = positions
+                .iter()
+                .any(|&at| log[at].position.offset == offset);
             holds!(is_one, "I34: {message} is not at {offset}");
         }
         let message = truth.messages.get_mut(&message).expect("it was published");
@@ -396,12 +390,12 @@ impl Client {
         if keeps(&room) {
             let topic = Topic::room(&room);
             let of_epoch = |at: &&usize| *log[**at].position.epoch == *epoch;
-            let places = truth.places_in(&topic, 0, log.len());
-            let mut places = places.iter().filter(of_epoch).copied();
+            let positions = truth.positions_in(&topic, 0, log.len());
+            let mut positions = positions.iter().filter(of_epoch).copied();
             let before = |at: &usize| log[*at].position.offset <= offset;
-            if let Some(last) = places.clone().filter(before).last() {
+            if let Some(last) = positions.clone().filter(before).last() {
                 (place.next, place.owed) = (last + 1, last + 1);
-            } else if let Some(first) = places.next() {
+            } else if let Some(first) = positions.next() {
                 (place.next, place.owed) = (first, first);
             }
         }
@@ -447,13 +441,13 @@ impl Client {
                 epoch && position.offset == offset && topic.as_room() == Some(room)
             };
             holds!(
-                truth.places(id).iter().any(is_it),
+                truth.positions(id).iter().any(is_it),
                 "I29: {id} is not at {offset}"
             );
         }
     }
 
-    /// When all faults have ended: everything that was owed has come, or a gap was told.
+    /// Checks, after all faults, that everything that was owed has come, or a gap was told.
     pub(crate) fn check_end(&self, truth: &Truth, log: &[Placed]) {
         let Some((_, conn)) = self.link else {
             return;

@@ -26,7 +26,7 @@ fn begin() -> Story {
     story
 }
 
-/// What backends were told, sorted: no node tells what another does.
+/// Events that backends were told, sorted: no node tells what another does.
 fn told(story: &mut Story) -> Vec<String> {
     let tells = std::mem::take(&mut story.tells).into_iter();
     let mut told: Vec<_> = tells

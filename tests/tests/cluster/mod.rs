@@ -2,22 +2,22 @@
 //! subscriptions die silently, messages come twice, answers are lost while the relay does what it
 //! was asked, sooner or later or not at all; it begins again, and forgets.
 //!
-//! After every step, clients hold what they are told against what the relay did. The same seed gives
-//! the same story. `ROOMCAST_SEEDS=100000` runs more of it, `ROOMCAST_SEED=17` one story, and prints
-//! it when it fails.
+//! After every step, clients hold what they are told against what the relay did. The same seed
+//! gives the same story. `ROOMCAST_SEEDS=100000` runs more of it, `ROOMCAST_SEED=17` one story, and
+//! prints it when it fails.
 //!
 //! | id | says | checked in |
 //! |---|---|---|
 //! | I10, I11 | nothing after the leave answer or before the join answer | `client`: a message needs a membership, and comes behind its position |
-//! | I12 | one order, no duplicates | `client`: places in the log only grow |
+//! | I12 | one order, no duplicates | `client`: positions in the log only grow |
 //! | I13 | no gap unless told | `client`: nothing that was owed lies between two messages, nor behind the last |
 //! | I15 | never to who is left out | `truth`: whoever published it, or is excepted, on any node |
 //! | I16 | the order of a publisher | `story`, at the end |
 //! | I17 | answers match requests | `client`, by id; at the end none is missing |
 //! | I28 to I32 | offsets, recovery, epochs | `client`: offsets are those of the relay; what is recovered has no seam; another epoch is told |
+//! | I34 | a key is one place | `story`, unless the relay lost the key |
 //! | I35, I36 | users come and go in turn, after a page too | `seen`; at the end all agree with who is there |
 //! | I38, I39 | dead nodes leave nobody behind | `check`, at the end; `dead`, each told once |
-//! | I34 | a key is one place | `story`, unless the relay lost the key |
 //! | I40 | a node delivers its own once | as I12 |
 //! | I41 | a node follows its rooms | `story`, at the end; `Hub::assert_consistent`, after each input |
 //! | I42 | foreign bytes are dropped | `story`: some come, and nothing follows |
@@ -113,8 +113,8 @@ fn i10_to_i42_hold_for_several_nodes() {
     assert!(figures.acked > figures.publishes / 4);
 }
 
-/// Each bug is found, and so is the relay without the check of its life: then a stale replica that
-/// is promoted makes clients miss messages without being told.
+/// Each bug is found, and so is the relay without the check of its lineage: then a stale replica
+/// that is promoted makes clients miss messages without being told.
 #[test]
 #[allow(clippy::print_stdout, reason = "it says what was found, and where")]
 fn planted_bugs_are_found() {
@@ -125,7 +125,7 @@ fn planted_bugs_are_found() {
         plants
     };
     for plants in [
-        planted(|plants| plants.no_life_check = true),
+        planted(|plants| plants.no_lineage_check = true),
         planted(|plants| plants.no_keys = true),
         planted(|plants| plants.offset_twice = true),
         planted(|plants| plants.epoch_kept = true),

@@ -28,8 +28,8 @@ pub(crate) struct Node {
     pub(crate) late: VecDeque<(u64, RelayCommand)>,
     /// The name under which it has a lease.
     pub(crate) incarnation: u64,
-    /// The life of the relay for which it has that name.
-    life: u64,
+    /// The lineage of the relay for which it has that name.
+    lineage: u64,
     /// True while its process stands still.
     pub(crate) stopped: bool,
     /// Events for backends.
@@ -47,7 +47,7 @@ pub(crate) struct Node {
     pub(crate) detached: bool,
     /// True while the relay does nothing for this node: it talks to one that is gone.
     pub(crate) cut_off: bool,
-    /// Frames for the story to look at, in their order.
+    /// Frames for the story, in their order.
     pub(crate) frames: Vec<(ConnId, String)>,
     pub(crate) closed: Vec<ConnId>,
     /// Lines of a journal, and the commands that each led to; `None` when nobody wants them.
@@ -65,7 +65,7 @@ impl Node {
         number: u64,
         config: &Config,
         (plants, records): (Plants, bool),
-        (incarnation, life): (u64, u64),
+        (incarnation, lineage): (u64, u64),
     ) -> Self {
         let block = if plants.same_serials { 0 } else { number };
         let first = block * SERIALS;
@@ -80,7 +80,7 @@ impl Node {
             commands: VecDeque::new(),
             late: VecDeque::new(),
             incarnation,
-            life,
+            lineage,
             stopped: false,
             tells: Vec::new(),
             answers: VecDeque::new(),
@@ -418,9 +418,9 @@ impl Node {
     pub(crate) fn up(&mut self, now: u64, broker: &mut Broker) {
         self.cut_off = false;
         self.event(now, RelayEvent::Up);
-        if self.life != broker.life && !self.plants.incarnation_kept {
+        if self.lineage != broker.lineage && !self.plants.incarnation_kept {
             // What the relay has of this node may be of long ago: it ends with the old lease.
-            self.life = broker.life;
+            self.lineage = broker.lineage;
             self.incarnation = broker.register(now);
             self.event(now, RelayEvent::Registered);
         }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::client::{holds, violated};
 
-/// Who is in a room, as a client knows it.
+/// Users of a room, as a client knows them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     /// Names of users, and ids of connections without one.
@@ -71,7 +71,7 @@ impl Seen {
         }
     }
 
-    /// Those who are seen, but for the client itself, of whom it is not told.
+    /// Users who are seen, but for the client itself, of whom it is not told.
     pub(crate) fn others(&self, own: &str) -> BTreeSet<&str> {
         let names = self.names.iter().map(String::as_str);
         names.filter(|name| *name != own).collect()

@@ -35,12 +35,12 @@ const POLICIES: &str = r#"{"rooms":[
     {"match":"log","history":{"messages":200},"echo":true,"presence":"members","presence_grace_s":5}
 ]}"#;
 
-/// What a story came to.
+/// Counts of a story.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Figures {
     pub(crate) steps: u64,
     pub(crate) publishes: u64,
-    pub(crate) places: u64,
+    pub(crate) positions: u64,
     pub(crate) acked: u64,
     pub(crate) delivered: u64,
     pub(crate) gaps: u64,
@@ -56,7 +56,7 @@ impl Figures {
     pub(crate) fn add(&mut self, other: &Self) {
         self.steps += other.steps;
         self.publishes += other.publishes;
-        self.places += other.places;
+        self.positions += other.positions;
         self.acked += other.acked;
         self.delivered += other.delivered;
         self.gaps += other.gaps;
@@ -88,7 +88,7 @@ pub(crate) struct Story {
     /// Events for backends.
     pub(crate) tells: Vec<String>,
     figures: Figures,
-    /// What happened, for a story that fails.
+    /// Steps and frames, for a story that fails.
     pub(crate) lines: Vec<String>,
     speaks: bool,
 }
@@ -148,7 +148,7 @@ impl Story {
             self.runs - 1,
             &self.config,
             how,
-            (incarnation, self.broker.life),
+            (incarnation, self.broker.lineage),
         )
     }
 
@@ -171,7 +171,7 @@ impl Story {
             let stats = node.app.hub().relay_stats().expect("it is clustered");
             self.figures.in_doubt += stats.in_doubt;
         }
-        self.figures.places = self.broker.log.len() as u64;
+        self.figures.positions = self.broker.log.len() as u64;
         self.figures
     }
 
@@ -347,7 +347,7 @@ impl Story {
         match outcome {
             Ok(_) => {
                 self.figures.acked += 1;
-                let placed = !self.truth.places(message).is_empty();
+                let placed = !self.truth.positions(message).is_empty();
                 holds!(
                     placed,
                     "a backend is answered for {message}, which has no place"

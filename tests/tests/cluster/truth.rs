@@ -1,4 +1,4 @@
-//! Messages of a story: who is to get them, and the places that the relay gave them.
+//! Messages of a story: who is to get them, and the positions that the relay gave them.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub(crate) enum Publisher {
     },
 }
 
-/// What one connection is to see of a message.
+/// The claim of one connection to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
     Owed,
@@ -57,37 +57,37 @@ pub(crate) struct Recipient<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     pub(crate) messages: BTreeMap<u64, Message>,
-    /// The places in the log of each message.
-    places: BTreeMap<u64, Vec<usize>>,
-    /// The places in the log of each topic.
+    /// The positions in the log of each message.
+    positions: BTreeMap<u64, Vec<usize>>,
+    /// The positions in the log of each topic.
     topics: BTreeMap<Topic, Vec<usize>>,
     seen: usize,
 }
 
 impl Truth {
-    /// Looks at what the relay gave places since.
+    /// Looks at what the relay gave positions since.
     pub(crate) fn follow(&mut self, log: &[Placed]) {
         for (at, placed) in log.iter().enumerate().skip(self.seen) {
-            self.places.entry(placed.id).or_default().push(at);
+            self.positions.entry(placed.id).or_default().push(at);
             let topic = self.topics.entry(placed.topic.clone());
             topic.or_default().push(at);
         }
         self.seen = log.len();
     }
 
-    pub(crate) fn places(&self, id: u64) -> &[usize] {
-        self.places.get(&id).map_or(&[], Vec::as_slice)
+    pub(crate) fn positions(&self, id: u64) -> &[usize] {
+        self.positions.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// The places of a topic in a part of the log.
-    pub(crate) fn places_in(&self, topic: &Topic, from: usize, to: usize) -> &[usize] {
+    /// The positions of a topic in a part of the log.
+    pub(crate) fn positions_in(&self, topic: &Topic, from: usize, to: usize) -> &[usize] {
         let all = self.topics.get(topic).map_or(&[][..], Vec::as_slice);
         let end = all.partition_point(|&at| at < to);
         let start = all.partition_point(|&at| at < from).min(end);
         &all[start..end]
     }
 
-    /// What a connection is to see of a message to a topic that it follows.
+    /// The claim of a connection to a message of a topic that it follows.
     pub(crate) fn claim(&self, id: u64, to: &Recipient<'_>) -> Claim {
         match &self.messages[&id].publisher {
             Publisher::Client {

@@ -273,7 +273,7 @@ impl Hub {
         }
     }
 
-    /// What is due for users who are present.
+    /// Does what is due for users who are present.
     pub(in crate::hub) fn tick_users(&mut self, now: Timestamp, out: &mut Outbox) {
         let unsure = self.relay.as_mut().map(|relay| relay.take_unsure(now));
         self.enter_again(unsure.into_iter().flatten(), out);

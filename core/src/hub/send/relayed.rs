@@ -276,7 +276,7 @@ impl Hub {
                     }
                 }
             }
-            Published::KeyReused | Published::Refused => {
+            Published::KeyReused | Published::Rejected => {
                 if let Some(pending) = relay.publishes.take(token) {
                     self.failed(pending, outcome, out);
                 }

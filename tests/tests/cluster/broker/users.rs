@@ -58,7 +58,7 @@ impl Room {
     }
 }
 
-/// What a node is told of users that were removed: the room and their names.
+/// Users that were removed: the room and their names.
 pub(crate) type Reaped = (Box<str>, Vec<Box<str>>);
 
 impl Broker {

@@ -96,27 +96,27 @@ impl Story {
             );
         }
         for (id, message) in &self.truth.messages {
-            let places = self.truth.places(*id).len();
+            let positions = self.truth.positions(*id).len();
             let lost = message.losses != self.broker.losses;
-            let once = places <= 1 || lost || self.is_late(*id, message);
-            holds!(once, "I34: {id} has {places} places");
+            let once = positions <= 1 || lost || self.is_late(*id, message);
+            holds!(once, "I34: {id} has {positions} positions");
             holds!(
-                !message.acked || places > 0,
+                !message.acked || positions > 0,
                 "{id} was answered, and has no place"
             );
         }
         self.check_order();
     }
 
-    /// True when the relay took attempts of a client without a user from its newest connection to its
-    /// oldest. An attempt looks for the keys of the connections before it, and knows none of those to
-    /// come: who could write a key of another connection could keep that from publishing.
+    /// True when the relay took attempts of a client without a user from its newest connection to
+    /// its oldest. An attempt looks for the keys of earlier connections, and knows none of later
+    /// ones: who could write the key of another connection could keep that from publishing.
     fn is_late(&self, id: u64, message: &Message) -> bool {
         let Publisher::Client { client, conns, .. } = &message.publisher else {
             return false;
         };
-        let places = self.truth.places(id).iter();
-        let at = places.map(|&place| {
+        let positions = self.truth.positions(id).iter();
+        let at = positions.map(|&place| {
             let conn = self.broker.log[place].conn;
             conns.iter().position(|of| Some(*of) == conn)
         });
@@ -134,7 +134,7 @@ impl Story {
             if !message.acked || message.attempts > 1 {
                 continue;
             }
-            let Some(&at) = self.truth.places(*id).first() else {
+            let Some(&at) = self.truth.positions(*id).first() else {
                 continue;
             };
             let before = last.insert(conns[0], at);
