@@ -69,6 +69,10 @@ fn member(node: &mut Node) -> ConnId {
                 let is_told = &*room == "\u{1}den";
                 assert_eq!(frames.len(), usize::from(is_told), "{room:?}: {frames:?}");
             }
+            RelayCommand::Reconcile { token, users, .. } => {
+                assert!(users.is_empty(), "the room was not open yet: {users:?}");
+                node.event(RelayEvent::Reconciled { token });
+            }
             other => panic!("{other:?}"),
         }
     }
