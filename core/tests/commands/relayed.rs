@@ -55,7 +55,7 @@ impl Node {
                 }
                 Command::Relay(command) => self.commands.push(command.clone()),
                 Command::Tell { event, .. } => frames.push(format!("told {event}")),
-                Command::Persist { .. } => {}
+                Command::Persist { .. } | Command::Ping { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
