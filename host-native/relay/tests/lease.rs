@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use roomcast_relay::{Change, Event, Relay, RelayError, Settings};
 use rustix::process::{Signal, kill_process};
 
@@ -15,10 +16,18 @@ use crate::{
     server::{PATIENCE, Server, pid},
 };
 
-/// A lease that ends soon.
-fn short(settings: &mut Settings) {
+/// Looks for dead nodes often, and waits for long: a busy machine is no outage.
+fn patient(settings: &mut Settings) {
     settings.timing.heartbeat = Duration::from_millis(200);
-    settings.timing.lease = Duration::from_millis(1_500);
+    settings.timing.response = PATIENCE;
+    settings.timing.silence = PATIENCE;
+    settings.timing.lease = PATIENCE;
+}
+
+/// The same with a lease that ends soon.
+fn short(settings: &mut Settings) {
+    patient(settings);
+    settings.timing.lease = Duration::from_secs(3);
 }
 
 /// Users who were told to have gone, with how often.
@@ -35,12 +44,20 @@ fn note(told: &mut Told, event: &Event) {
 
 /// Enters a thousand users, ten in each of a hundred rooms.
 async fn enter_thousand(node: &Node) {
-    for number in 0..1_000 {
+    let enter = async |number: u32| {
         let room = room(&format!("r{}", number % 100));
         let presence = present(&room, &format!("u{number}"), 1);
         let arrival = node.relay.set_present(&presence).await.unwrap();
         assert_eq!(arrival.change, Some(Change::Joined));
-    }
+    };
+    join_all((0..1_000).map(enter)).await;
+}
+
+/// Ends a node without a word, and waits until nothing of it goes on.
+async fn die(node: Node) {
+    let Node { relay, mut events } = node;
+    drop(relay);
+    while events.next().await.is_some() {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,7 +65,7 @@ async fn users_of_a_dead_node_leave_once_each() {
     let server = Server::start(&[]);
     let mut survivors = Vec::new();
     for _ in 0..2 {
-        survivors.push(Node::start_with(&server.url(), short).await);
+        survivors.push(Node::start_with(&server.url(), patient).await);
     }
     let rooms: Vec<_> = (0..100).map(|number| room(&format!("r{number}"))).collect();
     survivors[0].relay.subscribe(&rooms).await.unwrap();
@@ -57,7 +74,7 @@ async fn users_of_a_dead_node_leave_once_each() {
     // Some are on another node too: they stay.
     let shared = present(&rooms[7], "u7", 1);
     survivors[1].relay.set_present(&shared).await.unwrap();
-    drop(dead);
+    die(dead).await;
 
     let began = Instant::now();
     let (mut told, mut left): (Told, Told) = (HashMap::new(), HashMap::new());
@@ -110,10 +127,10 @@ async fn wait_for_no_dead(server: &Server) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_goes_on_where_another_one_died_while_it_cleared_away() {
     let server = Server::start(&[]);
-    let dead = Node::start_with(&server.url(), short).await;
+    let dead = Node::start_with(&server.url(), patient).await;
     enter_thousand(&dead).await;
     let incarnation = dead.relay.nodes().await.unwrap()[0].incarnation.clone();
-    drop(dead);
+    die(dead).await;
     // The other one had claimed the lease, and cleared one room of it.
     assert_eq!(
         server.run::<u64>(&format!("ZREM roomcast:leases {incarnation}")),
@@ -126,7 +143,7 @@ async fn a_node_goes_on_where_another_one_died_while_it_cleared_away() {
     server.run::<u64>(&format!("DEL roomcast:{{ns}}:n:{incarnation}:r5"));
     server.run::<u64>(&format!("SREM roomcast:rooms:{incarnation} ns}}r5"));
 
-    let mut node = Node::start_with(&server.url(), short).await;
+    let mut node = Node::start_with(&server.url(), patient).await;
     let mut told = HashMap::new();
     while told.len() < 990 {
         let event = node.until("reaped", |event| {
@@ -240,7 +257,7 @@ async fn process_of_a_node() {
 async fn a_node_that_stood_still_past_its_lease_leaves_no_ghosts() {
     let server = Server::start(&[]);
     let room = room("r");
-    let mut witness = Node::start_with(&server.url(), short).await;
+    let mut witness = Node::start_with(&server.url(), patient).await;
     witness
         .relay
         .subscribe(std::slice::from_ref(&room))

@@ -22,10 +22,17 @@ impl Node {
     }
 
     pub(crate) async fn start_with(url: &str, set: impl FnOnce(&mut Settings)) -> Self {
-        let (relay, events) = RedisRelay::start(settings(url, set)).await.unwrap();
-        let mut node = Self { relay, events };
-        node.until_ready().await;
-        node
+        let (relay, mut events) = RedisRelay::start(settings(url, set)).await.unwrap();
+        // Nothing comes before these: not even what became of nodes that were dead already.
+        let first = timeout(PATIENCE, events.next()).await.unwrap();
+        assert!(
+            matches!(first, Some(Event::Registered { .. })),
+            "{first:?} before the registration"
+        );
+        let next = timeout(PATIENCE, events.next()).await.unwrap();
+        assert_eq!(next, Some(Event::Ready));
+        assert_eq!(*relay.state().borrow(), State::Ready);
+        Self { relay, events }
     }
 
     /// The next event that is wanted; others are thrown away.

@@ -345,11 +345,14 @@ impl Shared {
         signals: &Signals,
         incarnation: &str,
     ) -> Result<(), RelayError> {
-        let claim = self.claim(session, incarnation);
+        let claim = self.claim(session, incarnation, true);
         self.within(Effect::Write, signals, claim).await?;
         // Each step has its own timeout: all together may take longer than one call.
-        let cleared = self.clear(session, incarnation).await;
-        cleared.map_err(|_| RelayError::InDoubt)
+        let cleared = self.clear(session, signals, incarnation).await;
+        match signals.loss() {
+            None => cleared.map_err(|_| RelayError::InDoubt),
+            Some(_) => Err(RelayError::InDoubt),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use redis::{RedisError, RedisResult, cmd};
 
 use super::{
     keys::unlisted,
-    session::{Session, is_read_only},
+    session::{Session, Signals, is_read_only},
     settings::millis,
     shared::Shared,
 };
@@ -64,12 +64,18 @@ impl Shared {
         session.run(script, &call).await
     }
 
-    /// Takes away leases that have ended, and answers with the dead that are not cleared away.
-    pub(crate) async fn claim(&self, session: &Session, own: &str) -> RedisResult<Vec<String>> {
+    /// Takes away leases that have ended, and answers with the dead that are not cleared away. The
+    /// own lease is taken away only when the node gives it up.
+    pub(crate) async fn claim(
+        &self,
+        session: &Session,
+        own: &str,
+        gives_up: bool,
+    ) -> RedisResult<Vec<String>> {
         let script = &self.scripts.claim;
         let keys = [self.keys.leases(), self.keys.dead(), self.keys.nodes()];
         let mut call = script.call(&keys);
-        call.arg(own);
+        call.arg(own).arg(if gives_up { "give up" } else { "" });
         let (claimed, dead): (u64, Vec<String>) = session.run(script, &call).await?;
         for _ in 0..claimed {
             self.counters.count_reaped_node();
@@ -78,8 +84,13 @@ impl Shared {
     }
 
     /// Removes all users of a dead incarnation, room by room. It may end at any step: another call
-    /// goes on there.
-    pub(crate) async fn clear(&self, session: &Session, incarnation: &str) -> RedisResult<()> {
+    /// goes on there. It ends with the session: nobody would take the events of what follows.
+    pub(crate) async fn clear(
+        &self,
+        session: &Session,
+        signals: &Signals,
+        incarnation: &str,
+    ) -> RedisResult<()> {
         let mut commands = session.commands.clone();
         let rooms = self.keys.rooms(incarnation);
         loop {
@@ -90,7 +101,13 @@ impl Shared {
                 break;
             }
             for name in names {
-                while self.clear_some(session, incarnation, &name).await? {}
+                let mut has_more = true;
+                while has_more {
+                    if signals.loss().is_some() {
+                        return Ok(());
+                    }
+                    has_more = self.clear_some(session, incarnation, &name).await?;
+                }
             }
         }
         let mut forget = cmd("SREM");
@@ -135,14 +152,20 @@ impl Shared {
     }
 
     /// Clears away the dead, in a task of its own; at most one at a time.
-    pub(crate) fn reap(self: &Arc<Self>, session: &Arc<Session>, dead: Vec<String>) {
+    pub(crate) fn reap(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        signals: &Arc<Signals>,
+        dead: Vec<String>,
+    ) {
         if dead.is_empty() || self.is_reaping.swap(true, Relaxed) {
             return;
         }
-        let (shared, session) = (self.clone(), session.clone());
+        let (shared, session, signals) = (self.clone(), session.clone(), signals.clone());
         tokio::spawn(async move {
             for incarnation in dead {
-                if let Err(error) = shared.clear(&session, &incarnation).await {
+                let cleared = shared.clear(&session, &signals, &incarnation).await;
+                if let Err(error) = cleared {
                     tracing::warn!(%error, "a dead node is not cleared away yet");
                     break;
                 }

@@ -76,7 +76,7 @@ async fn reconnect(shared: &Shared, backoff: &mut Backoff) -> (Arc<Session>, Arc
 }
 
 /// Serves a session until it is lost.
-async fn serve(shared: &Arc<Shared>, session: &Arc<Session>, signals: &Signals) -> Loss {
+async fn serve(shared: &Arc<Shared>, session: &Arc<Session>, signals: &Arc<Signals>) -> Loss {
     let served = async {
         begin(shared, session, signals).await?;
         let timing = &shared.settings.timing;
@@ -84,7 +84,10 @@ async fn serve(shared: &Arc<Shared>, session: &Arc<Session>, signals: &Signals) 
         let mut probe = ticks(timing.probe / 2);
         loop {
             select! {
-                _ = heartbeat.tick() => beat(shared, session).await?,
+                _ = heartbeat.tick() => {
+                    beat(shared, session).await?;
+                    clear_dead(shared, session, signals).await?;
+                }
                 _ = probe.tick() => {
                     let silence = signals.silence();
                     if silence >= timing.silence {
@@ -144,9 +147,21 @@ async fn beat(shared: &Arc<Shared>, session: &Arc<Session>) -> Result<(), Loss> 
     if lineage != session.lineage {
         return Err(Loss::Lineage);
     }
+    Ok(())
+}
+
+/// Looks for dead nodes. Not before the node is ready: what became of their users is an event, and
+/// the host has no use for one of a relay that it does not know yet.
+async fn clear_dead(
+    shared: &Arc<Shared>,
+    session: &Arc<Session>,
+    signals: &Arc<Signals>,
+) -> Result<(), Loss> {
     if !shared.is_retiring.load(Relaxed) {
-        let dead = shared.claim(session, "").await.map_err(failed)?;
-        shared.reap(session, dead);
+        let own = shared.incarnation();
+        let dead = shared.claim(session, &own, false).await;
+        let dead = dead.map_err(|error| loss_of(&error))?;
+        shared.reap(session, signals, dead);
     }
     Ok(())
 }
