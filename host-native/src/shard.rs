@@ -12,6 +12,7 @@ mod hosted;
 mod input;
 mod mail;
 mod namespaces;
+mod relayed;
 mod state;
 mod sweep;
 mod tasks;
@@ -25,7 +26,12 @@ pub(crate) use self::{
     home::Home,
     hosted::Hosted,
     mail::Switchboard,
-    state::{Mail, MailBatch, Posts, Shard},
+    state::{MailBatch, Posts, Shard},
     sweep::SWEEP,
     turn::newcomers::Cost,
+};
+#[cfg(feature = "relay")]
+pub(crate) use self::{
+    mail::{home_of, post_batch},
+    state::Mail,
 };

@@ -4,11 +4,13 @@
 -- KEYS  1 meta  2 stream
 -- ARGV  5 'after', 'before', or '' for the position alone  6 the reader's epoch  7 its offset
 --       8 messages at most  9 bytes at most: the message that passes them is the last
--- Returns  epoch, offset, number of the last presence notice, milliseconds of the clock,
---          offset, time and body of each message
+-- Returns  epoch, offset, number of the last presence notice, milliseconds of the clock, offset of
+--          the oldest message; offset, time and body of each message
 local epoch, offset, number = open(KEYS[1], KEYS[2])
 local time = redis.call('TIME')
-local found = {epoch, offset, number, time[1] * 1000 + math.floor(time[2] / 1000)}
+local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+local first = oldest and tonumber(oldest[1]:match('^%d+')) or offset + 1
+local found = {epoch, offset, number, time[1] * 1000 + math.floor(time[2] / 1000), first}
 if ARGV[5] == '' or (ARGV[6] ~= '' and ARGV[6] ~= epoch) then
   return found
 end

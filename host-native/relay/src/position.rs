@@ -87,6 +87,9 @@ pub enum Start {
         /// The last offset that the reader has.
         offset: u64,
     },
+    /// Messages above an offset, of whatever epoch, the oldest first. The first of them need not be
+    /// the next: what is no longer kept is left out.
+    Above(u64),
     /// Messages below an offset, the newest first; `None` for the newest there are.
     Before(Option<u64>),
 }
@@ -126,6 +129,8 @@ impl Read {
 pub struct Page {
     /// The position of the room.
     pub position: Position,
+    /// The offset of the oldest message that is kept; that of the next one when there is none.
+    pub first: u64,
     /// Messages in the order of the read, without a hole between them.
     pub messages: Vec<Kept>,
     /// True when nothing is missing between the start of the read and the first message here, nor
@@ -147,7 +152,13 @@ pub struct Kept {
 
 impl Page {
     /// Leaves out what does not follow without a hole, and what is too old.
-    pub(crate) fn new(read: &Read, position: Position, now_ms: u64, found: Vec<Kept>) -> Self {
+    pub(crate) fn new(
+        read: &Read,
+        position: Position,
+        first: u64,
+        now_ms: u64,
+        found: Vec<Kept>,
+    ) -> Self {
         let is_old =
             |kept: &Kept| read.age_ms > 0 && kept.at_ms.saturating_add(read.age_ms) < now_ms;
         let mut messages = Vec::with_capacity(found.len());
@@ -165,6 +176,16 @@ impl Page {
                 }
                 is_of_epoch && (last > *offset || last == position.offset)
             }
+            Start::Above(_) => {
+                for kept in found.into_iter().skip_while(is_old) {
+                    let last = messages.last().map(|last: &Kept| last.offset);
+                    if last.is_some_and(|last| kept.offset != last + 1) {
+                        break;
+                    }
+                    messages.push(kept);
+                }
+                true
+            }
             Start::Before(before) => {
                 let mut next = before.map_or(position.offset + 1, |before| before);
                 next = next.min(position.offset + 1);
@@ -180,6 +201,7 @@ impl Page {
         };
         Self {
             position,
+            first,
             messages,
             is_whole,
         }
@@ -205,7 +227,7 @@ mod tests {
             notice: 0,
         };
         let found = offsets.iter().copied().map(kept).collect();
-        let page = Page::new(read, position, now_ms, found);
+        let page = Page::new(read, position, 1, now_ms, found);
         let offsets = page.messages.iter().map(|kept| kept.offset).collect();
         (offsets, page.is_whole)
     }

@@ -245,3 +245,16 @@ async fn calls_that_break_a_rule_are_refused() {
     let answer = node.relay.publish(&long).await;
     assert!(invalid(answer.map(|_| ())));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_are_given_out_once() {
+    let server = Server::start(&[]);
+    let (a, b) = (Node::start(&server).await, Node::start(&server).await);
+    assert_eq!(a.relay.take_numbers(100, 0).await, Ok(0));
+    assert_eq!(b.relay.take_numbers(10, 0).await, Ok(100));
+    assert_eq!(a.relay.take_numbers(10, 100).await, Ok(110));
+    // The data is lost, and what a node had before is not.
+    server.run::<()>("FLUSHALL");
+    assert_eq!(a.relay.take_numbers(10, 120).await, Ok(120));
+    assert_eq!(b.relay.take_numbers(10, 110).await, Ok(130));
+}

@@ -31,6 +31,12 @@ enum Op {
         messages_max: u32,
         bytes_max: u32,
     },
+    Above {
+        node: usize,
+        room: usize,
+        offset: u64,
+        messages_max: u32,
+    },
     Before {
         node: usize,
         room: usize,
@@ -65,6 +71,9 @@ fn op() -> impl Strategy<Value = Op> {
             |(node, room, offset, messages_max, bytes_max)| Op::After {
                 node, room, offset, messages_max, bytes_max,
             },
+        ),
+        1 => (node.clone(), room.clone(), 0..8_u64, 1..4_u32).prop_map(
+            |(node, room, offset, messages_max)| Op::Above { node, room, offset, messages_max },
         ),
         1 => (node.clone(), room.clone(), prop::option::of(0..8_u64), 1..4_u32).prop_map(
             |(node, room, offset, messages_max)| Op::Before { node, room, offset, messages_max },
@@ -161,6 +170,17 @@ impl Side<'_> {
                 (read.messages_max, read.bytes_max) = (*messages_max, *bytes_max);
                 self.read(*node, &read).await
             }
+            Op::Above {
+                node,
+                room,
+                offset,
+                messages_max,
+            } => {
+                let mut read = Read::position(self.room(*room));
+                read.start = Start::Above(*offset);
+                read.messages_max = *messages_max;
+                self.read(*node, &read).await
+            }
             Op::Before {
                 node,
                 room,
@@ -207,7 +227,8 @@ impl Side<'_> {
         let messages = page.messages.iter();
         let messages: Vec<_> = messages.map(|kept| (kept.offset, &kept.body)).collect();
         let position = (page.position.offset, page.position.notice);
-        format!("{epoch} {position:?} {messages:?} {}", page.is_whole)
+        let (first, whole) = (page.first, page.is_whole);
+        format!("{epoch} {position:?} {first} {messages:?} {whole}")
     }
 
     /// Everything that was pushed to a node up to a last message.

@@ -31,8 +31,8 @@ use crate::{
 /// Rooms of one script of positions: some 100 µs of the server.
 const ROOMS_AT_ONCE: usize = 100;
 
-/// A position and a clock, and then messages.
-type Found = (String, u64, u64, u64, Vec<Kept>);
+/// A position, a clock and the oldest offset, and then messages.
+type Found = (String, u64, u64, u64, u64, Vec<Kept>);
 
 impl Relay for RedisRelay {
     fn publish<'a>(&'a self, publish: &'a Publish) -> Answer<'a, Published> {
@@ -97,6 +97,10 @@ impl Relay for RedisRelay {
 
     fn nodes(&self) -> Answer<'_, Vec<Node>> {
         Box::pin(self.shared.nodes())
+    }
+
+    fn take_numbers(&self, count: u64, floor: u64) -> Answer<'_, u64> {
+        Box::pin(self.shared.take_numbers(count, floor))
     }
 
     fn retire(&self) -> Answer<'_, ()> {
@@ -222,6 +226,7 @@ impl Shared {
         let (start, epoch, offset) = match &read.start {
             Start::Nothing => ("", "", 0),
             Start::After { epoch, offset } => ("after", &**epoch, *offset),
+            Start::Above(offset) => ("after", "", *offset),
             Start::Before(offset) => ("before", "", offset.unwrap_or(1 << 53)),
         };
         let script = &self.scripts.history;
@@ -229,13 +234,13 @@ impl Shared {
             call.arg(start).arg(epoch).arg(offset);
             call.arg(read.messages_max.max(1)).arg(read.bytes_max);
         });
-        let (epoch, offset, notice, now_ms, found) = found(answer.await?)?;
+        let (epoch, offset, notice, now_ms, first, found) = found(answer.await?)?;
         let position = Position {
             epoch: epoch.into(),
             offset,
             notice,
         };
-        Ok(Page::new(read, position, now_ms, found))
+        Ok(Page::new(read, position, first, now_ms, found))
     }
 
     async fn positions(&self, rooms: &[Address]) -> Result<Vec<Position>, RelayError> {
@@ -327,6 +332,25 @@ impl Shared {
         self.within(Effect::Write, &signals, answer).await
     }
 
+    async fn take_numbers(&self, count: u64, floor: u64) -> Result<u64, RelayError> {
+        let first = self.add_to_numbers(count).await?.saturating_sub(count);
+        if first >= floor {
+            return Ok(first);
+        }
+        // The counter was lost: it goes on above all that this node knows of.
+        let end = self.add_to_numbers(floor - first + count).await?;
+        Ok(end.saturating_sub(count))
+    }
+
+    async fn add_to_numbers(&self, more: u64) -> Result<u64, RelayError> {
+        let (session, signals) = self.session()?;
+        let mut add = cmd("INCRBY");
+        add.arg(self.keys.numbers()).arg(more);
+        let mut commands = session.commands.clone();
+        let answer = add.query_async(&mut commands);
+        self.within(Effect::Write, &signals, answer).await
+    }
+
     async fn retire(&self) -> Result<(), RelayError> {
         self.is_retiring.store(true, Relaxed);
         let incarnation = self.incarnation();
@@ -370,6 +394,7 @@ fn found(values: Vec<Value>) -> Result<Found, RelayError> {
     let offset = next(&mut values)?;
     let notice = next(&mut values)?;
     let now_ms = next(&mut values)?;
+    let first = next(&mut values)?;
     let mut messages = Vec::with_capacity(values.len() / 3);
     while values.len() > 0 {
         messages.push(Kept {
@@ -378,5 +403,5 @@ fn found(values: Vec<Value>) -> Result<Found, RelayError> {
             body: next::<Vec<u8>>(&mut values)?.into(),
         });
     }
-    Ok((epoch, offset, notice, now_ms, messages))
+    Ok((epoch, offset, notice, now_ms, first, messages))
 }

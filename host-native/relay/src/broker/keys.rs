@@ -99,6 +99,11 @@ impl Keys {
         format!("{}leases", self.prefix)
     }
 
+    /// The counter of numbers that are given out once.
+    pub(crate) fn numbers(&self) -> String {
+        format!("{}numbers", self.prefix)
+    }
+
     pub(crate) fn nodes(&self) -> String {
         format!("{}nodes", self.prefix)
     }

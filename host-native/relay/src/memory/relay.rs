@@ -190,6 +190,16 @@ impl Relay for MemoryRelay {
         answer(connected.map(|()| nodes))
     }
 
+    fn take_numbers(&self, count: u64, floor: u64) -> Answer<'_, u64> {
+        let mut world = self.world();
+        let connected = world.connected(&self.node).map(|_| ());
+        answer(connected.map(|()| {
+            let first = world.numbers.max(floor);
+            world.numbers = first + count;
+            first
+        }))
+    }
+
     fn retire(&self) -> Answer<'_, ()> {
         let mut world = self.world();
         let incarnation = world

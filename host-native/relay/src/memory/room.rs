@@ -88,7 +88,7 @@ impl Room {
         let messages_max = usize::try_from(read.messages_max).unwrap_or(usize::MAX);
         let found: Vec<_> = match &read.start {
             Start::Nothing => Vec::new(),
-            Start::After { offset, .. } => {
+            Start::After { offset, .. } | Start::Above(offset) => {
                 let later = self.stream.iter().filter(|kept| kept.offset > *offset);
                 later.take(messages_max).cloned().collect()
             }
@@ -104,7 +104,9 @@ impl Room {
             bytes += kept.body.len() as u64;
             is_wanted
         });
-        Page::new(read, self.position(), now_ms, found.collect())
+        let first = self.stream.front().map(|kept| kept.offset);
+        let first = first.unwrap_or(self.offset + 1);
+        Page::new(read, self.position(), first, now_ms, found.collect())
     }
 
     /// Sets the connections of a user on an incarnation.

@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) nodes: BTreeMap<Arc<str>, NodeState>,
     epochs: u64,
     pub(super) joins: u64,
+    /// The next of the numbers that are given out once.
+    pub(super) numbers: u64,
     pub(super) now_ms: u64,
 }
 
