@@ -186,13 +186,12 @@ async fn run_shards(
     settings.check()?;
     settings.check_mounted(gateways.mounted())?;
     if shards.is_empty() {
-        let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
-        return Err(fault.into());
+        return Err(io::Error::other("no listener was given").into());
     }
     let mut admin = settings.admin_listen.map(bind_admin).transpose()?;
     let admin_address = admin.as_ref().map(|(address, _)| *address);
-    let relay = relay::start(&settings, &posts).await?;
-    let (link, relay) = relay.unzip();
+    let relay = relay::start(&settings, &posts).await;
+    let (link, relay) = relay.map_err(RunError::Relay)?;
     let shared = Arc::new(share(settings, gateways, shards.len(), link)?);
     descriptors::reserve(shared.connections.max());
     if shared.hooks.is_on() {
@@ -246,10 +245,7 @@ async fn run_shards(
     };
     let ended = wait_for(ends, stopping).await;
     shared.ask.set(None);
-    // Behind all that the shards asked of it.
-    if let Some(relay) = relay {
-        relay.finish().await;
-    }
+    relay.finish().await;
     shared.hook_thread.finish().await;
     spans.finish().await;
     ended?;

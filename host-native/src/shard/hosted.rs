@@ -7,15 +7,15 @@ mod totals;
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    fmt, mem,
+    mem,
     sync::Arc,
 };
 
 use roomcast_core::{
-    App, Applied, CloseCode, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Outbox,
-    Outcome, Rejection, Timestamp,
+    App, Applied, CloseCode, Config, ConnId, Delivery, Frame, Gateway, Handshake, Hub, Input,
+    Outbox, Outcome, Rejection, Timestamp,
     gateway::{Admission, Token, Work},
-    hub::{HubState, RequestError, RestoreError},
+    hub::{HubState, RequestError, RestoreError, SendError},
     room::{Recoveries, RecoveryOutcome},
 };
 use roomcast_http::{Reason, TokenRefusal};
@@ -45,6 +45,9 @@ pub(crate) struct Hosted {
     inner: RefCell<Inner>,
 }
 
+/// The way of the outcome of a send that the relay tells.
+type RelayReply = Box<dyn FnOnce(Result<Delivery, SendError>)>;
+
 struct Inner {
     namespace: Namespace,
     fan_out: FanOut,
@@ -62,17 +65,9 @@ struct Inner {
     /// Recoveries, likewise.
     recoveries: Recoveries,
     /// Sends that the relay is to answer, by their numbers.
-    replies: HashMap<u64, relayed::Reply>,
+    replies: HashMap<u64, RelayReply>,
     /// Gaps that members were told of, as far as they are in the metrics.
     gaps: u64,
-}
-
-impl fmt::Debug for Inner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inner")
-            .field("namespace", &self.namespace)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Work that is left to the shard behind an input.

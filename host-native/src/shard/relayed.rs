@@ -1,11 +1,20 @@
 //! The relay between servers, as the namespaces of a shard know it.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use roomcast_core::{Input, relay::RelayEvent};
+use tokio::time::sleep;
 
 use super::{hosted::Hosted, state::Shard};
 use crate::shared::relay::{RelayRequest, is_up};
+
+/// The longest wait of a connection for its namespace, and the time between two looks.
+const PLACE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(2);
 
 impl Shard {
     /// Lets the relay know of a namespace that has begun, and that whether the relay can be reached.
@@ -21,6 +30,25 @@ impl Shard {
         });
         if is_up(generation) {
             self.apply(namespace, &Input::Relay(Box::new(RelayEvent::Up)));
+        }
+    }
+
+    /// Waits until a namespace knows its place in the order of messages to everybody, where the relay
+    /// can be reached: whoever is connected before that is told of a gap. It is known at once but for
+    /// the first connections.
+    pub(super) async fn wait_for_place(self: &Rc<Self>, shard: usize, namespace: &Arc<str>) {
+        let begun = Instant::now();
+        while begun.elapsed() < PLACE {
+            let name = namespace.clone();
+            let look = move |home: &Rc<Self>| {
+                let opened = home.open_namespace(&name);
+                // One that cannot begin says so to the connection.
+                opened.is_ok_and(|namespace| !namespace.has_place())
+            };
+            if self.on_shard(shard, look).await != Some(true) {
+                return;
+            }
+            sleep(PAUSE).await;
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signal
         source,
     };
     // Sentinels are asked one after the other, each with timeouts of its own.
-    let client = timeout(response * 5, settings.url.client()).await;
+    let client = timeout(settings.timing.connect * 5, settings.url.client()).await;
     let client = client.unwrap_or_else(|elapsed| Err(std::io::Error::from(elapsed).into()));
     let client = client.map_err(unreachable)?;
     let signals = Arc::new(Signals::new());
@@ -38,7 +38,7 @@ pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signal
     let receiver = Arc::new(receiver);
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(Some(response))
-        .set_connection_timeout(Some(response))
+        .set_connection_timeout(Some(settings.timing.connect))
         .set_pipeline_buffer_size(PIPELINE)
         .set_push_sender(move |push| {
             receiver.receive(push);

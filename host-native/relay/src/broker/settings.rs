@@ -58,6 +58,8 @@ impl Settings {
 pub struct Timing {
     /// The time within which each call is answered; default 1 s.
     pub response: Duration,
+    /// The time for a connection to begin; default 2 s.
+    pub connect: Duration,
     /// The time between two heartbeats; default 3 s.
     pub heartbeat: Duration,
     /// The time after which a node without a heartbeat counts as dead; default 10 s.
@@ -80,6 +82,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             response: Duration::from_secs(1),
+            connect: Duration::from_secs(2),
             heartbeat: Duration::from_secs(3),
             lease: Duration::from_secs(10),
             probe: Duration::from_secs(5),

@@ -11,12 +11,12 @@ use std::{
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use roomcast_core::relay::{RelayCommand, RelayEvent, Topic};
 use roomcast_relay::{
-    Address, Channel, Event, Events, LATENCY_BOUNDS_US, RedisRelay, Relay, Settings,
+    Address, Channel, Event, Events, LATENCY_BOUNDS_US, RedisRelay, Relay, Settings, StartError,
 };
 use tokio::{
     select,
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::call;
@@ -25,7 +25,8 @@ use crate::{
     shared::relay::{BLOCK, RelayCounts, RelayLink, RelayRequest},
 };
 
-/// The time within which a relay that was reached is ready.
+/// The time within which a relay is reached, and that within which it is then ready.
+const START: Duration = Duration::from_secs(3);
 const READY: Duration = Duration::from_secs(10);
 /// The time between two refreshes of positions: the relay forgets rooms that nobody touches.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -71,23 +72,23 @@ impl Exchange {
     /// Connects to the relay, and waits until it is ready.
     pub(super) async fn start(settings: Settings, posts: Posts) -> Result<Self, String> {
         let url = settings.url.clone();
-        let started = RedisRelay::start(settings).await;
-        let (relay, mut events) = started.map_err(|fault| fault.to_string())?;
+        let (relay, mut events) = connect(settings).await?;
         let relay = Arc::new(relay);
-        let ready = async {
+        let first = async {
             loop {
-                match events.next().await {
-                    Some(Event::Ready) => return Ok(()),
-                    Some(Event::Lost(loss)) => return Err(format!("{url}: {loss}")),
-                    Some(_) => {}
-                    None => return Err(format!("{url}: it ended")),
+                while events
+                    .next()
+                    .await
+                    .is_some_and(|event| event != Event::Ready)
+                {}
+                // It may be lost at once, and is then ready again.
+                if let Ok(first) = relay.take_numbers(BLOCK, 0).await {
+                    return first;
                 }
             }
         };
-        let late = || Err(format!("{url} answers, but publishes nothing"));
-        timeout(READY, ready).await.unwrap_or_else(|_| late())?;
-        let first = relay.take_numbers(BLOCK, 0).await;
-        let first = first.map_err(|fault| format!("{url}: {fault}"))?;
+        let first = timeout(READY, first).await;
+        let first = first.map_err(|_| format!("{url} answers, but does not publish"))?;
         let counted = relay.clone();
         let (link, requests) = RelayLink::new(&relay.node(), posts.len(), move || counts(&counted));
         link.add_numbers(first, BLOCK);
@@ -346,6 +347,18 @@ impl Exchange {
             if !mail.is_empty() {
                 post_batch(&self.posts, shard, mem::take(mail));
             }
+        }
+    }
+}
+
+/// Connects. A relay that begins at the same time as this server is waited for.
+async fn connect(settings: Settings) -> Result<(RedisRelay, Events), String> {
+    let begun = Instant::now();
+    loop {
+        match RedisRelay::start(settings.clone()).await {
+            Ok(started) => return Ok(started),
+            Err(StartError::Unreachable { .. }) if begun.elapsed() < START => sleep(PAUSE).await,
+            Err(fault) => return Err(fault.to_string()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that owns the connections to the relay.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use roomcast_relay::{RelayUrl, Settings as RelaySettings};
 use tokio::{
@@ -9,18 +9,15 @@ use tokio::{
 };
 
 use super::exchange::Exchange;
-use crate::{host::run::RunError, settings::Settings, shard::Posts, shared::relay::RelayLink};
+use crate::{settings::Settings, shard::Posts, shared::relay::RelayLink};
 
 /// The time within which the relay answers each call. After a call without an answer it is asked
 /// once more, for as long: so a publish fails within a second when the relay does not answer.
 const RESPONSE: Duration = Duration::from_millis(450);
 
-/// The thread of the relay, which ends with this.
+/// The thread of the relay, if there is one. It ends with this.
 #[derive(Debug)]
-pub(crate) struct RelayThread {
-    end: oneshot::Sender<()>,
-    ended: oneshot::Receiver<()>,
-}
+pub(crate) struct RelayThread(Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>);
 
 /// Connects to the relay that the settings name, if they do, and begins to exchange messages with
 /// the shards.
@@ -31,19 +28,19 @@ pub(crate) struct RelayThread {
 pub(crate) async fn start(
     settings: &Settings,
     posts: &Posts,
-) -> Result<Option<(Arc<RelayLink>, RelayThread)>, RunError> {
+) -> Result<(Option<Arc<RelayLink>>, RelayThread), String> {
     let Some(address) = &settings.relay else {
-        return Ok(None);
+        return Ok((None, RelayThread(None)));
     };
     let url: Result<RelayUrl, _> = address.as_text().parse();
-    let url = url.map_err(|fault| RunError::Relay(fault.to_string()))?;
+    let url = url.map_err(|fault| fault.to_string())?;
     let mut relay = RelaySettings::new(url);
     relay.timing.response = RESPONSE;
     let (tell, started) = oneshot::channel();
     let (end, ending) = oneshot::channel();
     let (done, ended) = oneshot::channel();
     let posts = posts.clone();
-    thread::Builder::new()
+    let spawned = thread::Builder::new()
         .name("roomcast-relay".into())
         .spawn(move || {
             let mut runtime = Builder::new_current_thread();
@@ -64,19 +61,20 @@ pub(crate) async fn start(
                 Err(fault) => tracing::error!(%fault, "the thread of the relay cannot start"),
             }
             let _ = done.send(()); // nobody waits any more
-        })?;
-    let link = started
-        .await
-        .map_err(|_| io::Error::other("the thread of the relay ended"))?;
-    let link = link.map_err(RunError::Relay)?;
-    Ok(Some((link, RelayThread { end, ended })))
+        });
+    spawned.map_err(|fault| fault.to_string())?;
+    let link = started.await;
+    let link = link.unwrap_or_else(|_| Err("its thread cannot start".to_owned()))?;
+    Ok((Some(link), RelayThread(Some((end, ended)))))
 }
 
 impl RelayThread {
     /// Waits until all that the shards asked for is done and the lease is given back, for some
     /// seconds at most. To be called when no shard asks for more.
     pub(crate) async fn finish(self) {
-        let _ = self.end.send(()); // it may have ended
-        let _ = self.ended.await; // or it panicked
+        if let Some((end, ended)) = self.0 {
+            let _ = end.send(()); // it may have ended
+            let _ = ended.await; // or it panicked
+        }
     }
 }

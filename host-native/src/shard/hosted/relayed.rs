@@ -1,14 +1,11 @@
 //! Sends of backends that the relay has not answered.
 
-use std::mem;
+use std::{fmt, mem};
 
 use roomcast_core::{Command, Delivery, Hub, hub::SendError};
 
 use super::{Hosted, Inner};
 use crate::shared::relay::{RelayLink, RelayRequest};
-
-/// The way of the outcome of a send.
-pub(super) type Reply = Box<dyn FnOnce(Result<Delivery, SendError>)>;
 
 impl Hosted {
     /// Does something with the outcome of a send, when the relay has told it under this number.
@@ -30,6 +27,14 @@ impl Hosted {
             Some(move || reply(outcome))
         });
         replies.collect()
+    }
+
+    /// True unless the relay can be reached and has not told the position of messages to everybody.
+    pub(in crate::shard) fn has_place(&self) -> bool {
+        self.ask(|hub| {
+            let position = hub.topics().next().map(|(_, position)| position);
+            !hub.is_relay_up() || position.is_none_or(|position| position.is_some())
+        })
     }
 
     /// The gaps that members were told of since this was last asked.
@@ -55,5 +60,13 @@ impl Inner {
                 });
             }
         }
+    }
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
     }
 }
