@@ -255,6 +255,8 @@ async fn numbers_are_given_out_once() {
     assert_eq!(a.relay.take_numbers(10, 100).await, Ok(110));
     // The data is lost, and what a node had before is not.
     server.run::<()>("FLUSHALL");
-    assert_eq!(a.relay.take_numbers(10, 120).await, Ok(120));
-    assert_eq!(b.relay.take_numbers(10, 110).await, Ok(130));
+    let first = a.relay.take_numbers(10, 120).await.unwrap();
+    assert!(first >= 120, "{first}");
+    let next = b.relay.take_numbers(10, 110).await.unwrap();
+    assert!(next >= first + 10, "{next}");
 }

@@ -61,9 +61,10 @@ impl Answer {
     /// The number under which the relay of a clustered namespace tells the outcome of a send; `None`
     /// for an answer that is whole.
     pub const fn relayed(&self) -> Option<u64> {
-        match self.0 {
-            Found::Relayed(number) => Some(number),
-            _ => None,
+        if let Found::Relayed(number) = &self.0 {
+            Some(*number)
+        } else {
+            None
         }
     }
 
