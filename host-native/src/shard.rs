@@ -20,18 +20,15 @@ mod totals;
 mod trim;
 mod turn;
 
+#[cfg(feature = "relay")]
+pub(crate) use self::mail::{home_of, post_batch};
 pub(crate) use self::{
     ask::Reached,
     egress::Link,
     home::Home,
     hosted::Hosted,
     mail::Switchboard,
-    state::{MailBatch, Posts, Shard},
+    state::{Mail, MailBatch, Posts, Shard},
     sweep::SWEEP,
     turn::newcomers::Cost,
-};
-#[cfg(feature = "relay")]
-pub(crate) use self::{
-    mail::{home_of, post_batch},
-    state::Mail,
 };
