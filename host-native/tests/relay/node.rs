@@ -39,9 +39,9 @@ impl Node {
             .expect("the server says where it listens");
         // A pipe that nobody empties would stop the server some day.
         thread::spawn(move || {
-            lines
-                .map_while(Result::ok)
-                .for_each(|line| eprintln!("{line}"))
+            for line in lines.map_while(Result::ok) {
+                eprintln!("{line}");
+            }
         });
         Self {
             process,
