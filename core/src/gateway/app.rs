@@ -11,9 +11,7 @@ use super::{
     rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade::Admission,
     upgrade::UpgradeRequest, work::Resumed,
 };
-use crate::hub::{
-    Config, ConnState, Delivery, Handshake, Hub, HubState, RestoreError, SendError, SessionError,
-};
+use crate::hub::{Config, ConnState, Delivery, Handshake, Hub, HubState, RestoreError, SendError};
 use crate::policy::Right;
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Message};
 use crate::{

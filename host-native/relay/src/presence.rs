@@ -51,6 +51,8 @@ pub struct Members {
     pub notice: u64,
     /// Users in all; more than are listed when the list was cut.
     pub total: u64,
+    /// Their connections, also those of users who are not listed.
+    pub connections: u64,
     /// Users, in no order.
     pub users: Vec<Member>,
 }

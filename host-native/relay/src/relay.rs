@@ -64,8 +64,8 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// [`RelayError::Fenced`] when the lease was taken away.
     fn set_present<'a>(&'a self, presence: &'a Presence) -> Answer<'a, Arrival>;
 
-    /// Makes the users that the relay has of this node in a room those given, and answers with the
-    /// number of corrections.
+    /// Makes the users that the relay has of this node in a room those given, in one step, and
+    /// answers with the number of corrections.
     ///
     /// Work: the users of this node in the room.
     fn reconcile<'a>(&'a self, room: &'a Address, present: &'a [Presence]) -> Answer<'a, usize>;

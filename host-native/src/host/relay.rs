@@ -7,6 +7,8 @@ mod call;
 #[cfg(feature = "relay")]
 mod exchange;
 #[cfg(feature = "relay")]
+mod presence;
+#[cfg(feature = "relay")]
 mod thread;
 
 #[cfg(not(feature = "relay"))]

@@ -88,4 +88,23 @@ impl Shard {
             }
         }
     }
+
+    /// Takes in that users of a dead node are gone from a room. This server alone is told, so a
+    /// namespace that does not live here begins when there are backends to tell.
+    #[cfg(feature = "relay")]
+    pub(crate) fn take_reaped(&self, name: &Arc<str>, room: Box<str>, names: Vec<Box<str>>) {
+        let namespace = match self.namespace(name) {
+            Some(namespace) => namespace,
+            None if self.shared.hooks.is_on() => match self.open_namespace(name) {
+                Ok(namespace) => namespace,
+                Err(fault) => {
+                    tracing::warn!(%name, %fault, "no backend is told of users of a dead server");
+                    return;
+                }
+            },
+            None => return,
+        };
+        let gone = RelayEvent::Reaped { room, names };
+        self.apply(&namespace, &Input::Relay(Box::new(gone)));
+    }
 }

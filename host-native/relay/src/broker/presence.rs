@@ -1,8 +1,8 @@
 //! Calls of the host: users of rooms, and nodes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use redis::{Value, cmd, pipe};
+use redis::{Value, pipe};
 
 use super::{
     calls::next,
@@ -18,21 +18,9 @@ use crate::{
 impl Shared {
     pub(crate) async fn set_present(&self, presence: &Presence) -> Result<Arrival, RelayError> {
         let address = &presence.address;
-        Keys::check(&address.namespace)?;
-        if presence.user.len() > usize::from(u16::MAX) {
-            return Err(RelayError::Invalid("a user has 65,535 bytes at most"));
-        }
+        check(presence)?;
         let incarnation = self.incarnation();
-        let keys = [
-            self.keys.meta(address),
-            self.keys.stream(address),
-            self.keys.topic(address),
-            self.keys.leases(),
-            self.keys.rooms(&incarnation),
-            self.keys.own(address, &incarnation),
-            self.keys.users(address),
-            self.keys.users_meta(address),
-        ];
+        let keys = self.keys_of_node(address, &incarnation);
         let script = &self.scripts.presence;
         let answer = self.call(Effect::Write, script, &keys, |call| {
             call.arg(&*incarnation).arg(&*presence.user);
@@ -57,32 +45,33 @@ impl Shared {
         room: &Address,
         present: &[Presence],
     ) -> Result<usize, RelayError> {
-        let (session, signals) = self.session()?;
-        let mut all = cmd("HGETALL");
-        all.arg(self.keys.own(room, &self.incarnation()));
-        let mut commands = session.commands.clone();
-        // In an order, so that the notices are in one.
-        let answer = all.query_async::<BTreeMap<String, u32>>(&mut commands);
-        let mut kept = self.within(Effect::Read, &signals, answer).await?;
-        let mut corrections = 0;
-        for presence in present {
-            let connections = kept.remove(&*presence.user).unwrap_or(0);
-            if connections != presence.connections {
-                self.set_present(presence).await?;
-                corrections += 1;
+        Keys::check(&room.namespace)?;
+        present.iter().try_for_each(check)?;
+        let incarnation = self.incarnation();
+        let keys = self.keys_of_node(room, &incarnation);
+        let script = &self.scripts.reconcile;
+        let answer = self.call(Effect::Write, script, &keys, |call| {
+            call.arg(&*incarnation).arg(listed(room));
+            for presence in present {
+                call.arg(&*presence.user).arg(presence.connections);
+                call.arg(&presence.meta[..]);
             }
-        }
-        for (user, _) in kept {
-            let gone = Presence {
-                address: room.clone(),
-                user: user.into(),
-                connections: 0,
-                meta: bytes::Bytes::new(),
-            };
-            self.set_present(&gone).await?;
-            corrections += 1;
-        }
-        Ok(corrections)
+        });
+        answer.await
+    }
+
+    /// The keys of a script that changes users of a node in a room.
+    fn keys_of_node(&self, address: &Address, incarnation: &str) -> [String; 8] {
+        [
+            self.keys.meta(address),
+            self.keys.stream(address),
+            self.keys.topic(address),
+            self.keys.leases(),
+            self.keys.rooms(incarnation),
+            self.keys.own(address, incarnation),
+            self.keys.users(address),
+            self.keys.users_meta(address),
+        ]
     }
 
     pub(crate) async fn members(
@@ -106,6 +95,7 @@ impl Shared {
             epoch: next::<String>(&mut values)?.into(),
             notice: next(&mut values)?,
             total: next(&mut values)?,
+            connections: next(&mut values)?,
             users: Vec::with_capacity(values.len() / 3),
         };
         while values.len() > 0 {
@@ -138,6 +128,13 @@ impl Shared {
         };
         Ok(leases.into_iter().map(node).collect())
     }
+}
+
+fn check(presence: &Presence) -> Result<(), RelayError> {
+    if presence.user.len() > usize::from(u16::MAX) {
+        return Err(RelayError::Invalid("a user has 65,535 bytes at most"));
+    }
+    Keys::check(&presence.address.namespace)
 }
 
 /// Milliseconds that came as a double, as scores do: whole, and below 2<sup>53</sup>.

@@ -45,6 +45,7 @@ pub(crate) struct Scripts {
     pub(crate) history: Script,
     pub(crate) positions: Script,
     pub(crate) presence: Script,
+    pub(crate) reconcile: Script,
     pub(crate) members: Script,
     pub(crate) lease: Script,
     pub(crate) claim: Script,
@@ -65,6 +66,12 @@ impl Scripts {
                 "total.lua",
                 "presence.lua"
             )),
+            reconcile: Script::new(text!(
+                " flags=allow-oom",
+                "room.lua",
+                "total.lua",
+                "reconcile.lua"
+            )),
             members: Script::new(text!(" flags=allow-oom", "room.lua", "members.lua")),
             lease: Script::new(text!(" flags=allow-oom", "lease.lua")),
             claim: Script::new(text!(" flags=allow-oom", "claim.lua")),
@@ -83,6 +90,7 @@ impl Scripts {
             &self.history,
             &self.positions,
             &self.presence,
+            &self.reconcile,
             &self.members,
             &self.lease,
             &self.claim,

@@ -169,6 +169,7 @@ impl Room {
             epoch: self.epoch.clone(),
             notice: self.notice,
             total: self.users.len() as u64,
+            connections: self.users.values().map(User::total).sum(),
             users: users.take(users_max).collect(),
         }
     }

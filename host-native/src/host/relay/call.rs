@@ -51,7 +51,7 @@ pub(super) async fn publish(
         Err(RelayError::InDoubt | RelayError::Unavailable(_)) => Published::TimedOut,
         Err(fault) => {
             tracing::debug!(%fault, %call.address, "the relay refused a message");
-            Published::Refused
+            Published::Rejected
         }
     };
     RelayEvent::Published { token, outcome }

@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::call;
+use super::{call, presence};
 use crate::{
     shard::{Mail, Posts, home_of, post_batch},
     shared::relay::{BLOCK, RelayCounts, RelayLink, RelayRequest},
@@ -206,6 +206,18 @@ impl Exchange {
                 let event = call::read(&*relay, &namespace, read).await;
                 answer(namespace, instance, event)
             }),
+            RelayCommand::SetPresent { token, room, user } => Box::pin(async move {
+                let event = presence::set(&*relay, &namespace, token, &room, user).await;
+                answer(namespace, instance, event)
+            }),
+            RelayCommand::Reconcile { token, room, users } => Box::pin(async move {
+                let event = presence::reconcile(&*relay, &namespace, token, &room, users).await;
+                answer(namespace, instance, event)
+            }),
+            RelayCommand::ListUsers { token, room, limit } => Box::pin(async move {
+                let event = presence::list(&*relay, &namespace, token, room, limit).await;
+                answer(namespace, instance, event)
+            }),
             RelayCommand::Unsubscribe { topic } => {
                 opened.topics.remove(&topic);
                 let address = call::address(&namespace, &topic);
@@ -266,7 +278,6 @@ impl Exchange {
         }
     }
 
-    #[allow(clippy::wildcard_enum_match_arm)] // the others are of no use to this host
     fn take_event(&mut self, event: Event) {
         match event {
             Event::Message {
@@ -275,11 +286,6 @@ impl Exchange {
                 offset,
                 body,
             } => {
-                let namespace = address.namespace;
-                let Some(opened) = self.namespaces.get(&namespace) else {
-                    return;
-                };
-                let instance = opened.instance;
                 let topic = match address.channel {
                     Channel::All => Topic::All,
                     Channel::Room(room) => Topic::room(&room),
@@ -290,9 +296,15 @@ impl Exchange {
                     offset,
                     body: Vec::from(body).into(),
                 };
-                let bytes = bytes_of(&event);
-                self.post(&namespace, instance, event, bytes);
+                self.tell(&address.namespace, event);
             }
+            event @ Event::Presence { .. } => {
+                if let Some((namespace, event)) = presence::notice(event) {
+                    self.tell(&namespace, event);
+                }
+            }
+            Event::Registered { .. } => self.tell_each(&RelayEvent::Registered),
+            Event::Reaped { address, users } => self.tell_of_dead(address, users),
             Event::Lost(_) => {
                 // Hubs subscribe anew, to what they want then.
                 let mut topics = Vec::new();
@@ -307,20 +319,46 @@ impl Exchange {
                 tracing::info!("the relay is ready again");
                 self.tell_all(true);
             }
-            _ => {}
+            // Nodes have nothing to say to each other.
+            Event::Bus { .. } => {}
         }
     }
 
-    /// Tells all namespaces that the relay can be reached, or not any more.
-    fn tell_all(&mut self, up: bool) {
-        self.link.set_up(up);
+    /// Tells a namespace something, if it lives here.
+    fn tell(&mut self, namespace: &Arc<str>, event: RelayEvent) {
+        if let Some(instance) = self.namespaces.get(namespace).map(|it| it.instance) {
+            let bytes = bytes_of(&event);
+            self.post(namespace, instance, event, bytes);
+        }
+    }
+
+    /// Tells all namespaces something.
+    fn tell_each(&mut self, event: &RelayEvent) {
         let namespaces = self.namespaces.iter();
         let all: Vec<_> = namespaces
             .map(|(namespace, opened)| (namespace.clone(), opened.instance))
             .collect();
         for (namespace, instance) in all {
-            self.post(&namespace, instance, self.state(), 0);
+            self.post(&namespace, instance, event.clone(), 0);
         }
+    }
+
+    /// Tells a namespace of users of a dead node, also when it does not live here: no other node is
+    /// told.
+    fn tell_of_dead(&mut self, address: Address, names: Vec<Box<str>>) {
+        let Channel::Room(room) = address.channel else {
+            return;
+        };
+        let (namespace, room) = (address.namespace, (*room).into());
+        let shard = home_of(&namespace, self.posts.len());
+        let task = Mail::task(move |shard| shard.take_reaped(&namespace, room, names));
+        self.outgoing[shard].push(task);
+    }
+
+    /// Tells all namespaces that the relay can be reached, or not any more.
+    fn tell_all(&mut self, up: bool) {
+        self.link.set_up(up);
+        self.tell_each(&self.state());
     }
 
     fn state(&self) -> RelayEvent {
@@ -377,6 +415,7 @@ fn bytes_of(event: &RelayEvent) -> usize {
         RelayEvent::Message { body, .. } => return MESSAGE_BYTES + body.len(),
         RelayEvent::Subscribed { pages, .. } => &**pages,
         RelayEvent::Page { page, .. } => std::slice::from_ref(page),
+        RelayEvent::Users { page, .. } => return MESSAGE_BYTES * (1 + page.users.len()),
         _ => return MESSAGE_BYTES,
     };
     let messages = pages.iter().flat_map(|page| &page.messages);
