@@ -4,10 +4,13 @@
 //! Each story is also told without the lineage, or with a wrong one: then the hole is there. So the
 //! stories are hard enough to find it.
 
-use roomcast_relay::{Lineage, Loss, Position, Read, Relay, Settings};
+use std::time::Duration;
+
+use roomcast_relay::{Change, Lineage, Loss, Position, Read, Relay, Settings};
 
 use crate::{
     node::{Node, room, settings},
+    presence::{notice, present},
     proxy::Proxy,
     server::Server,
 };
@@ -91,6 +94,52 @@ async fn a_stale_replica_that_is_promoted_begins_a_new_epoch() {
 async fn without_the_lineage_a_stale_replica_hides_what_it_lacks() {
     let findings = promote_a_stale_replica(|settings| settings.lineage = Lineage::Off);
     assert_eq!(findings.await, HOLE);
+}
+
+/// A replica is promoted that still has a user who has left, beside one who has not.
+async fn promote_a_replica_with_a_ghost(set: impl FnOnce(&mut Settings)) -> (Node, Server, Proxy) {
+    let (mut primary, replica) = pair();
+    let proxy = Proxy::start(primary.port).await;
+    let mut node = Node::start_with(&proxy.url(), set).await;
+    let (room, relay) = (room("r"), &node.relay);
+    for user in ["ann", "bob"] {
+        relay.set_present(&present(&room, user, 1)).await.unwrap();
+    }
+    replica.wait_caught_up(&primary);
+    replica.promote();
+    let gone = relay.set_present(&present(&room, "ann", 0)).await;
+    assert_eq!(gone.unwrap().change, Some(Change::Left));
+    primary.kill();
+    proxy.lead_to(replica.port);
+    node.until_lost().await;
+    node.until_ready().await;
+    node.relay.subscribe(&[room.clone()]).await.unwrap();
+    // As a node does that registers anew; one that does not has said all that it has to say.
+    let bob = present(&room, "bob", 1);
+    assert_eq!(node.relay.set_present(&bob).await.unwrap().change, None);
+    (node, replica, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_whom_a_stale_replica_has_too_much_go_with_the_old_lease() {
+    let node = promote_a_replica_with_a_ghost(|settings| {
+        settings.timing.lease = Duration::from_secs(3);
+    });
+    let (mut node, _server, _proxy) = node.await;
+    let left = node.until("notice", notice).await;
+    assert_eq!((left.1, &*left.2), (Change::Left, "ann"));
+    let members = node.relay.members(&room("r"), 10).await.unwrap();
+    assert_eq!((members.total, members.connections), (1, 1));
+    assert_eq!(&*members.users[0].user, "bob");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_lineage_users_whom_a_stale_replica_has_too_much_stay() {
+    let node = promote_a_replica_with_a_ghost(|settings| settings.lineage = Lineage::Off);
+    let (node, _server, _proxy) = node.await;
+    assert_eq!(node.relay.nodes().await.unwrap().len(), 1);
+    let members = node.relay.members(&room("r"), 10).await.unwrap();
+    assert_eq!((members.total, members.connections), (2, 2));
 }
 
 /// The primary follows its stale replica for a while, and is promoted again. It is one process all

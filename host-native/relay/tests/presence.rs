@@ -147,3 +147,22 @@ async fn users_are_made_those_that_a_node_has() {
     let answer = a.relay.set_present(&long).await;
     assert!(matches!(answer, Err(RelayError::Invalid(_))), "{answer:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_behind_a_reconciliation_is_not_undone_by_it() {
+    let server = Server::start(&[]);
+    let node = Node::start(&server).await;
+    for number in 0..100 {
+        let room = room(&format!("r{number}"));
+        let own = [present(&room, "ann", 1), present(&room, "bob", 2)];
+        let gone = present(&room, "ann", 0);
+        let reconciled = node.relay.reconcile(&room, &own);
+        let (reconciled, arrival) =
+            futures_util::future::join(reconciled, node.relay.set_present(&gone)).await;
+        assert_eq!(reconciled, Ok(2));
+        assert_eq!(arrival.unwrap().change, Some(Change::Left));
+        let members = node.relay.members(&room, 10).await.unwrap();
+        assert_eq!((members.total, members.connections), (1, 2));
+        assert_eq!(&*members.users[0].user, "bob");
+    }
+}

@@ -30,21 +30,27 @@ pub(crate) fn loss_of(error: &RedisError) -> Loss {
 }
 
 impl Shared {
-    /// Renews the lease, or registers anew where there is none to renew.
+    /// Renews the lease, or registers anew where there is none to renew, or where the data may be
+    /// older than the lease: users whom this node took away since then would stay. Under the old
+    /// incarnation they go when its lease ends.
     pub(crate) async fn hold_lease(&self, session: &Session) -> RedisResult<()> {
         if self.is_retiring.load(Relaxed) {
             return Ok(());
         }
-        let incarnation = self.incarnation();
-        if self.write_lease(session, &incarnation, "renew").await? {
+        let (incarnation, lineage) = self.registration();
+        let is_same = lineage.is_some_and(|lineage| *lineage == *session.lineage);
+        if is_same && self.write_lease(session, &incarnation, "renew").await? {
             return Ok(());
         }
         let is_first = incarnation.ends_with(".0");
         let fresh = self.renew_incarnation();
         self.write_lease(session, &fresh, "register").await?;
-        if !is_first {
+        self.note_lineage(&session.lineage);
+        if is_same {
             self.counters.count_fenced();
             tracing::warn!(node = %fresh, "the lease of this node was taken away: it enters its users again");
+        } else if !is_first {
+            tracing::warn!(node = %fresh, "the relay has other data: this node enters its users again");
         }
         self.ring.tell(Event::Registered { incarnation: fresh });
         Ok(())

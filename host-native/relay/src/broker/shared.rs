@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     permits: Semaphore,
     registrations: AtomicU64,
     incarnation: Mutex<Arc<str>>,
+    /// The lineage of the data in which that is registered.
+    lineage: Mutex<Option<Box<str>>>,
     session: Mutex<Option<(Arc<Session>, Arc<Signals>)>>,
 }
 
@@ -70,6 +72,7 @@ impl Shared {
             permits: Semaphore::new(settings.limits.calls_max),
             registrations: AtomicU64::new(0),
             incarnation,
+            lineage: Mutex::new(None),
             session: Mutex::new(None),
             node,
             settings,
@@ -89,6 +92,16 @@ impl Shared {
     /// The incarnation that owns the users of this node.
     pub(crate) fn incarnation(&self) -> Arc<str> {
         locked(&self.incarnation).clone()
+    }
+
+    /// The incarnation, and the lineage of the data in which it is registered.
+    pub(crate) fn registration(&self) -> (Arc<str>, Option<Box<str>>) {
+        (self.incarnation(), locked(&self.lineage).clone())
+    }
+
+    /// Notes that the incarnation is registered.
+    pub(crate) fn note_lineage(&self, lineage: &str) {
+        *locked(&self.lineage) = Some(lineage.into());
     }
 
     /// Takes a fresh id: one whose lease was taken away is never used again.

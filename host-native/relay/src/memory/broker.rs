@@ -98,7 +98,8 @@ impl MemoryBroker {
     }
 
     /// Promotes a replica: what came after it is lost. With the lineage read, all rooms begin new
-    /// epochs. Without, the loss is hidden, as a negative control.
+    /// epochs, and nodes register anew, as if their old leases ended at once. Without, the loss is
+    /// hidden, as a negative control.
     pub fn promote(&self, replica: Replica, is_lineage_read: bool) {
         let mut world = self.world();
         world.records = replica.records;
@@ -108,6 +109,12 @@ impl MemoryBroker {
             for address in addresses {
                 let epoch = world.fresh_epoch();
                 world.room(&address).renew(epoch);
+            }
+            let nodes: Vec<_> = world.nodes.keys().cloned().collect();
+            for node in nodes {
+                let old = world.node(&node).incarnation.clone();
+                world.clear(&old, &node);
+                world.node(&node).register(&node);
             }
         }
     }
