@@ -206,6 +206,11 @@ impl Relay {
         self.unsure_at = self.unsure_at.or(at);
     }
 
+    /// True when the relay is to be told again of users.
+    pub(crate) fn is_unsure(&self) -> bool {
+        !(self.unsure.is_empty() && self.doubts.is_empty())
+    }
+
     /// Takes the users who are to be entered again, when that is due.
     pub(crate) fn take_unsure(&mut self, now: Timestamp) -> BTreeSet<(Box<str>, Box<str>)> {
         match self.unsure_at.take_if(|at| *at <= now) {

@@ -181,10 +181,10 @@ async fn go_there_and_back_unnoticed(asks_lineage: bool) -> Findings {
     let (primary, replica) = pair();
     let node = Node::start_with(&primary.url(), |settings| {
         settings.asks_lineage = asks_lineage;
-        settings.timing.heartbeat = std::time::Duration::from_secs(3_600);
-        settings.timing.lease = std::time::Duration::from_secs(10_000);
-        settings.timing.probe = std::time::Duration::from_secs(3_600);
-        settings.timing.silence = std::time::Duration::from_secs(3_600);
+        settings.timing.heartbeat = Duration::from_secs(3_600);
+        settings.timing.lease = Duration::from_secs(10_000);
+        settings.timing.probe = Duration::from_secs(3_600);
+        settings.timing.silence = Duration::from_secs(3_600);
     })
     .await;
     publish(&node, "r", 1..=10).await;
@@ -213,7 +213,7 @@ async fn a_heartbeat_notices_another_lineage() {
     let (primary, replica) = pair();
     let mut node = Node::start_with(&primary.url(), |settings| {
         // No heartbeat falls into the time in which it takes no writes.
-        settings.timing.heartbeat = std::time::Duration::from_secs(4);
+        settings.timing.heartbeat = Duration::from_secs(4);
     })
     .await;
     let before = publish(&node, "r", 1..=3).await;

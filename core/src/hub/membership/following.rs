@@ -23,9 +23,16 @@ impl Hub {
         self.relay.as_ref().is_some_and(|relay| relay.is_up())
     }
 
-    /// Publishes of a clustered hub that the relay has not answered.
+    /// Commands of a clustered hub that the relay has not answered.
     pub fn relay_pending(&self) -> usize {
-        self.relay.as_ref().map_or(0, |relay| relay.publishes.len())
+        let relay = self.relay.as_ref();
+        relay.map_or(0, |relay| relay.publishes.len() + relay.asked())
+    }
+
+    /// True while a clustered hub does not know that the relay has its users as they are. A hub that
+    /// ends then may leave some behind until the lease of its node ends.
+    pub fn has_unsure_users(&self) -> bool {
+        self.relay.as_ref().is_some_and(|relay| relay.is_unsure())
     }
 
     /// Topics that a clustered hub follows, sorted, with the position of each that it knows.

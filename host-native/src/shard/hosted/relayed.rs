@@ -37,6 +37,11 @@ impl Hosted {
         })
     }
 
+    /// True while the relay is to answer something.
+    pub(crate) fn awaits_answers(&self) -> bool {
+        self.ask(Hub::relay_pending) > 0
+    }
+
     /// The gaps that members were told of since this was last asked.
     pub(in crate::shard) fn take_gaps(&self) -> u64 {
         let gaps = self.ask(Hub::relay_stats).map_or(0, |stats| stats.gaps);
@@ -45,9 +50,10 @@ impl Hosted {
 }
 
 impl Inner {
-    /// True while the relay is to answer something.
+    /// True while the relay is to answer something, or may have other users than are here.
     pub(super) fn awaits_relay(&self) -> bool {
-        !self.replies.is_empty() || self.namespace.app().hub().relay_pending() > 0
+        let hub = self.namespace.app().hub();
+        !self.replies.is_empty() || hub.relay_pending() > 0 || hub.has_unsure_users()
     }
 
     /// Hands the commands for the relay over.
