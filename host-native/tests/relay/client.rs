@@ -5,7 +5,10 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
 
 use super::PATIENCE;
 
@@ -17,8 +20,14 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) async fn connect(url: &str) -> Self {
-        let connected = timeout(PATIENCE, connect_async(url)).await;
+    /// Connects, with the name that a proxy gives the user.
+    pub(super) async fn connect(url: &str, user: Option<&str>) -> Self {
+        let mut request = url.into_client_request().expect("a URL");
+        if let Some(user) = user {
+            let user = user.parse().expect("a header");
+            request.headers_mut().insert("x-user", user);
+        }
+        let connected = timeout(PATIENCE, connect_async(request)).await;
         let (socket, _) = connected.expect("in time").expect("it takes connections");
         Self {
             socket,

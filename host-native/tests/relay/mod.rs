@@ -3,9 +3,11 @@
 mod client;
 mod cluster;
 mod faults;
+mod hook;
 mod node;
 mod rooms;
 mod start;
+mod users;
 
 use std::time::Duration;
 

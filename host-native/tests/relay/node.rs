@@ -25,11 +25,16 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn start(relay: &str) -> Self {
+        Self::start_with(relay, CONFIG, &[])
+    }
+
+    /// Starts one with another file of settings, and flags.
+    pub(super) fn start_with(relay: &str, settings: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("rooms.toml");
-        std::fs::write(&config, CONFIG).expect("written");
+        std::fs::write(&config, settings).expect("written");
         let config = config.to_str().expect("a path");
-        let mut process = serve(relay, &["--config", config]);
+        let mut process = serve(relay, &[&["--config", config], flags].concat());
         let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
         let address = lines
             .by_ref()
@@ -51,7 +56,12 @@ impl Node {
     }
 
     pub(super) async fn connect(&self) -> Client {
-        Client::connect(&format!("ws://{}/ws", self.address)).await
+        Client::connect(&format!("ws://{}/ws", self.address), None).await
+    }
+
+    /// A client of a user whom a proxy names.
+    pub(super) async fn connect_as(&self, user: &str) -> Client {
+        Client::connect(&format!("ws://{}/ws", self.address), Some(user)).await
     }
 
     /// A client that has joined a room, with the answer.
@@ -107,6 +117,10 @@ impl Node {
         value.parse().expect("a number")
     }
 
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it lives");
+    }
+
     /// Ends it without a word.
     pub(super) fn kill(mut self) {
         self.process.kill().expect("it lives");
@@ -115,7 +129,7 @@ impl Node {
 
     /// Has it end in order.
     pub(super) fn terminate(mut self) -> ExitStatus {
-        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it lives");
+        self.signal(Signal::TERM);
         self.process.wait().expect("it ends")
     }
 }
