@@ -52,6 +52,7 @@ impl Ask {
 
     /// The question for the relay that answers the request, for a [scope](Self::scope) of the
     /// relay.
+    #[allow(clippy::wildcard_enum_match_arm)] // the others ask for nothing of the relay
     pub fn read(&self) -> Option<Read> {
         use core::ops::Bound::{Excluded, Included, Unbounded};
         let (room, offsets, limit) = match self {
@@ -88,18 +89,18 @@ impl Ask {
     pub fn answer_read(&self, hub: &Hub, page: &TopicPage) -> Result<Answer, AskError> {
         let room = page.topic.as_room().unwrap_or_default();
         let page = hub.relayed_page(room, page);
-        match self {
-            Self::Position { .. } => Ok(Answer::Position(page.0)),
-            _ => Ok(Answer::History(page.1.ok_or(PageError::NoHistory)?)),
+        if matches!(self, Self::Position { .. }) {
+            return Ok(Answer::Position(page.0));
         }
+        Ok(Answer::History(page.1.ok_or(PageError::NoHistory)?))
     }
 
     /// The largest number of entries of its answer.
     const fn limit(&self) -> usize {
-        match self {
-            Self::Rooms { limit, .. } | Self::Connections { limit, .. } => *limit,
-            _ => usize::MAX,
+        if let Self::Rooms { limit, .. } | Self::Connections { limit, .. } = self {
+            return *limit;
         }
+        usize::MAX
     }
 }
 
@@ -271,6 +272,7 @@ fn sorted<T: Ord>(mut one: Vec<T>, other: Vec<T>) -> Vec<T> {
 }
 
 /// The first entries of an answer: each node gave as many of its own.
+#[allow(clippy::wildcard_enum_match_arm)] // the others have no limit
 fn cut(mut answer: Answer, limit: usize) -> Answer {
     match &mut answer {
         Answer::Rooms(rooms) => rooms.truncate(limit),

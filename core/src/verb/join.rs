@@ -83,7 +83,7 @@ impl Hub {
             .as_ref()
             .map(|missed| missed.as_ref().ok().map(Vec::len));
         answer(kind, request, out, |text| {
-            write_joined(text, &position, already, count)
+            write_joined(text, &position, already, count);
         });
         let outcome = missed.as_ref().map(|missed| missed.as_ref().err().copied());
         let (missed, offset) = (missed.and_then(Result::ok), position.offset);

@@ -113,7 +113,10 @@ async fn promote_a_replica_with_a_ghost(set: impl FnOnce(&mut Settings)) -> (Nod
     proxy.lead_to(replica.port);
     node.until_lost().await;
     node.until_ready().await;
-    node.relay.subscribe(&[room.clone()]).await.unwrap();
+    node.relay
+        .subscribe(std::slice::from_ref(&room))
+        .await
+        .unwrap();
     // As a node does that registers anew; one that does not has said all that it has to say.
     let bob = present(&room, "bob", 1);
     assert_eq!(node.relay.set_present(&bob).await.unwrap().change, None);

@@ -57,7 +57,7 @@ impl Hub {
             .as_ref()
             .map(|missed| missed.as_ref().ok().map(Vec::len));
         answer(kind, request, out, |text| {
-            write_joined(text, &position, already, count)
+            write_joined(text, &position, already, count);
         });
         if let Some(missed) = &missed {
             for frame in missed.iter().flatten() {
