@@ -136,8 +136,8 @@ pub struct Settings {
     /// Times at which the store makes what is written last through a failure of power or system;
     /// default once a second.
     pub store_sync: StoreSync,
-    /// The relay that servers share: rooms then have members on all of them; default none. Needs the
-    /// feature `relay`.
+    /// The relay that servers share: rooms then have members on all of them; default none. Needs
+    /// the feature `relay`.
     pub relay: Option<RelayAddress>,
     /// The folder for the journal of all inputs, in new files for each run; default none. What
     /// applications do is not in it:

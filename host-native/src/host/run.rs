@@ -198,9 +198,7 @@ async fn run_shards(
         shared.start_hooks()?;
     }
     let spans = shared.spans.start()?;
-    let listeners = shards.iter().filter_map(|(listener, _)| listener.as_ref());
-    let addresses = listeners.map(net::TcpListener::local_addr);
-    let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
+    let addresses = addresses(&shards)?;
     let (stop, phase) = watch::channel(Phase::Starting);
     let (ready, mut is_ready) = mpsc::unbounded_channel();
     let mut ends = Vec::new();
@@ -255,6 +253,13 @@ async fn run_shards(
     }
     tracing::info!("shut down");
     Ok(())
+}
+
+/// The addresses that the listeners of shards have.
+fn addresses(shards: &[(Option<net::TcpListener>, Mailbox)]) -> io::Result<Vec<net::SocketAddr>> {
+    let listeners = shards.iter().filter_map(|(listener, _)| listener.as_ref());
+    let addresses = listeners.map(net::TcpListener::local_addr);
+    addresses.collect()
 }
 
 /// The state that so many threads share: the store is opened, the journal begins.

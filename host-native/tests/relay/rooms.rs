@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{client::Client, cluster::Cluster};
 
-/// What members of a room saw of its messages: offsets and data.
+/// Offsets and data of messages that members of a room saw.
 fn seen(messages: &[Value]) -> Vec<(Value, Value)> {
     let seen = messages.iter();
     seen.map(|it| (it["offset"].clone(), it["data"].clone()))

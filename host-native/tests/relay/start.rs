@@ -7,7 +7,7 @@ use super::{
     node::serve,
 };
 
-/// What a server says that does not start.
+/// The words of a server that does not start.
 fn refused(relay: &str, flags: &[&str]) -> String {
     let mut process = serve(relay, flags);
     let mut said = String::new();

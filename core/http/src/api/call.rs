@@ -58,8 +58,8 @@ impl Answer {
         self.views().iter().map(|view| view.conn)
     }
 
-    /// The number under which the relay of a clustered namespace tells the outcome of a send; `None`
-    /// for an answer that is whole.
+    /// The number under which the relay of a clustered namespace tells the outcome of a send;
+    /// `None` for an answer that is whole.
     pub const fn relayed(&self) -> Option<u64> {
         if let Found::Relayed(number) = &self.0 {
             Some(*number)

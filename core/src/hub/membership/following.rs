@@ -29,8 +29,8 @@ impl Hub {
         relay.map_or(0, |relay| relay.publishes.len() + relay.asked())
     }
 
-    /// True while a clustered hub does not know that the relay has its users as they are. A hub that
-    /// ends then may leave some behind until the lease of its node ends.
+    /// True while a clustered hub does not know that the relay has its users as they are. A hub
+    /// that ends then may leave some behind until the lease of its node ends.
     pub fn has_unsure_users(&self) -> bool {
         self.relay.as_ref().is_some_and(|relay| relay.is_unsure())
     }

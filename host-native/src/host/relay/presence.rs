@@ -1,4 +1,4 @@
-//! Users of rooms: commands of a hub as calls of the relay, and the relay's events as those of a hub.
+//! Users of rooms: commands of a hub as calls of the relay, and notices of the relay as events.
 
 use std::{str, sync::Arc};
 
@@ -6,8 +6,8 @@ use bytes::Bytes;
 use roomcast_core::relay::{Notice, PresenceChange, PresentUser, RelayEvent, RoomUsers};
 use roomcast_relay::{Address, Change, Channel, Event, Presence, Relay, RelayError};
 
-/// Sets the connections of a user in a room. Without an answer it may be set or not: the hub sets it
-/// again.
+/// Sets the connections of a user in a room. Without an answer it may be set or not: the hub sets
+/// it again.
 pub(super) async fn set(
     relay: &impl Relay,
     namespace: &Arc<str>,

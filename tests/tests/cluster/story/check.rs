@@ -126,7 +126,7 @@ impl Story {
     /// The messages of a publisher have the order in which it published them, those aside that it
     /// published more than once or that were not answered as done.
     fn check_order(&self) {
-        let mut last = std::collections::BTreeMap::new();
+        let mut last = BTreeMap::new();
         for (id, message) in &self.truth.messages {
             let Publisher::Client { conns, .. } = &message.publisher else {
                 continue;
