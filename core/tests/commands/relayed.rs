@@ -1,5 +1,7 @@
 //! A clustered hub: what it has the relay do, and what it does with what the relay says.
 
+#![allow(clippy::wildcard_enum_match_arm)] // any other command is unexpected
+
 use std::time::Duration;
 
 use roomcast_core::{
