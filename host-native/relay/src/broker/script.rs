@@ -1,6 +1,6 @@
 //! Scripts, and calls of them.
 
-use redis::{Cmd, RedisResult, aio::MultiplexedConnection, cmd};
+use redis::{Arg, Cmd, RedisResult, aio::MultiplexedConnection, cmd};
 
 /// A script that Redis runs in one step.
 #[derive(Debug)]
@@ -20,6 +20,20 @@ impl Script {
         let mut call = cmd("EVALSHA");
         call.arg(&self.hash).arg(keys.len()).arg(keys);
         call
+    }
+
+    /// The same call for a server that has forgotten the script: in one step, so that it cannot
+    /// forget it again in between.
+    pub(crate) fn with_text(&self, call: &Cmd) -> Cmd {
+        let mut whole = cmd("EVAL");
+        whole.arg(self.text);
+        // Behind the command and the hash.
+        for argument in call.args_iter().skip(2) {
+            if let Arg::Simple(bytes) = argument {
+                whole.arg(bytes);
+            }
+        }
+        whole
     }
 
     pub(crate) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {

@@ -90,7 +90,7 @@ impl Signals {
 }
 
 impl Session {
-    /// Calls a script, and loads it where the server has forgotten it.
+    /// Calls a script, with its text where the server has forgotten it.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -99,8 +99,8 @@ impl Session {
         let mut commands = self.commands.clone();
         match call.query_async(&mut commands).await {
             Err(error) if is_forgotten(&error) => {
-                script.load(&mut commands).await?;
-                call.query_async(&mut commands).await
+                let whole = script.with_text(call);
+                whole.query_async(&mut commands).await
             }
             answer => answer,
         }
