@@ -229,7 +229,6 @@ impl Host {
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
                 | Command::LoadHistory { .. }
-                | Command::Relay(_)
                 | Command::Tell { .. } => {}
             }
         }

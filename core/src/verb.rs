@@ -3,7 +3,6 @@
 mod history;
 mod join;
 mod members;
-mod relay;
 
 use alloc::string::String;
 use core::num::NonZeroU64;

@@ -12,7 +12,6 @@ mod hosted;
 mod input;
 mod mail;
 mod namespaces;
-mod relayed;
 mod state;
 mod sweep;
 mod tasks;
@@ -20,8 +19,6 @@ mod totals;
 mod trim;
 mod turn;
 
-#[cfg(feature = "relay")]
-pub(crate) use self::mail::{home_of, post_batch};
 pub(crate) use self::{
     ask::Reached,
     egress::Link,

@@ -8,7 +8,6 @@ mod bursts;
 mod chat;
 mod client_keys;
 mod closing;
-mod cluster;
 mod crowd;
 mod deploy;
 mod doctor;

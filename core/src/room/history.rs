@@ -111,7 +111,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    pub(crate) fn is(&self, conn: ConnId) -> bool {
+    fn is(&self, conn: ConnId) -> bool {
         self.conn == conn || self.was.contains(&conn)
     }
 }

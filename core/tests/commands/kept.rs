@@ -49,7 +49,6 @@ fn message(harness: &Harness) -> HistoryMessage {
         | Command::PersistRoom { .. }
         | Command::PersistKey { .. }
         | Command::LoadHistory { .. }
-        | Command::Relay(_)
         | Command::Tell { .. } => None,
     });
     messages.next().expect("something to keep")

@@ -40,7 +40,6 @@ pub(crate) fn write(tape: &mut Vec<f64>, out: &Outbox) {
             | Command::PersistRoom { .. }
             | Command::PersistKey { .. }
             | Command::LoadHistory { .. }
-            | Command::Relay(_)
             | Command::Tell { .. } => {}
         }
     }

@@ -69,7 +69,6 @@ impl FanOut {
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
                 | Command::LoadHistory { .. }
-                | Command::Relay(_)
                 | Command::Tell { .. } => {}
             }
         }

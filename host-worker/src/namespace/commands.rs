@@ -85,7 +85,6 @@ impl<P: Platform> Namespace<P> {
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
                 | Command::LoadHistory { .. }
-                | Command::Relay(_)
                 | Command::Tell { .. } => {}
             }
         }

@@ -332,7 +332,6 @@ impl<G: Gateway> Core<G> {
                     | Command::PersistRoom { .. }
                     | Command::PersistKey { .. }
                     | Command::LoadHistory { .. }
-                    | Command::Relay(_)
                     | Command::Tell { .. }
             );
             // What only a host that keeps histories is told: the others do the same without it.
@@ -425,7 +424,7 @@ impl<G: Gateway> Core<G> {
                 let (_, out) = self.begin(namespace, Input::HistoryLoaded { room, messages });
                 self.carry_all_out(namespace, &out)?;
             }
-            Command::Relay(_) | Command::Tell { .. } => {}
+            Command::Tell { .. } => {}
         }
         Ok(())
     }

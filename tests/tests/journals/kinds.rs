@@ -39,7 +39,6 @@ kinds! {
     SetPolicies "set_policies",
     SetBackends "set_backends",
     Complete "complete",
-    Relay "relay",
     Drain "drain",
 }
 
@@ -54,5 +53,4 @@ kinds! {
     PersistKey "persist_key",
     LoadHistory "load_history",
     Tell "tell",
-    Relay "relay",
 }

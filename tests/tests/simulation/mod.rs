@@ -50,7 +50,7 @@ mod client;
 mod debts;
 mod due;
 mod message;
-pub(crate) mod random;
+mod random;
 mod scene;
 mod story;
 mod truth;

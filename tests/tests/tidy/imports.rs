@@ -22,7 +22,6 @@ const LAYERS: [(&str, &[&[&str]]); 2] = [
             &["verb"],
             &["hub"],
             &["outbox", "queue"],
-            &["relay"],
             &["room"],
             &["policy", "identity"],
             &["wire", "time"],

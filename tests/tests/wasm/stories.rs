@@ -143,7 +143,6 @@ fn write(results: &mut Vec<u8>, command: &Command<'_>) {
         | Command::PersistRoom { .. }
         | Command::PersistKey { .. }
         | Command::LoadHistory { .. }
-        | Command::Relay(_)
         | Command::Tell { .. } => {}
     }
 }

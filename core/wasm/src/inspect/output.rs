@@ -60,7 +60,6 @@ impl<'a> Output<'a> {
             | Command::PersistRoom { .. }
             | Command::PersistKey { .. }
             | Command::LoadHistory { .. }
-            | Command::Relay(_)
             | Command::Tell { .. } => return None,
         })
     }

@@ -34,7 +34,6 @@ impl Inner {
                 | Command::Ping { .. }
                 | Command::Persist { .. }
                 | Command::LoadHistory { .. }
-                | Command::Relay(_)
                 | Command::Tell { .. } => {}
             }
         }
