@@ -229,6 +229,7 @@ impl Host {
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
                 | Command::LoadHistory { .. }
+                | Command::Relay(_)
                 | Command::Tell { .. } => {}
             }
         }

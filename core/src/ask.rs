@@ -5,10 +5,12 @@
 
 mod answer;
 mod handle;
+mod nodes;
 mod request;
 
 pub use self::{
     answer::{Answer, AskError, WITHDRAW_AHEAD_S, wire},
     handle::{NamespaceHandle, Nowhere, Transport},
+    nodes::{BusMessage, Gathered, Gathering, Scope},
     request::{Ask, Asked},
 };

@@ -17,7 +17,7 @@ mod send;
 mod state;
 mod tell;
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ pub use self::{
         JoinError, KEY_BYTES_MAX, Refusal, RequestError, RestoreError, SendError, SessionError,
         UnknownConn,
     },
-    limits::{Config, Limits, Rate},
+    limits::{Cluster, Config, Limits, Rate},
     receive::allowance::{Allowance, Excess, Meter},
     receive::rate::Bucket,
     receive::resting::Resting,
@@ -42,6 +42,8 @@ use self::{
 pub use crate::room::{RoomInfo, RoomSummary};
 pub use crate::wire::conn_id::{ConnId, ParseConnIdError};
 use crate::{
+    relay::Relay,
+    relay::Topic,
     room::{recovery::Recoveries, rooms::Rooms},
     time::{Timestamp, UnixTime},
 };
@@ -107,16 +109,21 @@ pub struct Hub {
     changes: Changes,
     rate_refusals: u64,
     recoveries: Recoveries,
+    /// `None` when the hub is its own sequencer.
+    relay: Option<Box<Relay>>,
 }
 
 impl Hub {
     /// An empty hub.
     pub fn new(config: Config) -> Self {
+        let cluster = config.cluster.as_ref();
+        let cluster = cluster.filter(|_| cfg!(feature = "cluster"));
         Self {
+            next_serial: cluster.map_or(0, |cluster| cluster.serials.0),
+            relay: cluster.map(|cluster| Box::new(cluster.relay())),
             config,
             conns: Conns::default(),
             rooms: Rooms::default(),
-            next_serial: 0,
             keys: Keys::default(),
             withdrawn: Withdrawn::default(),
             client_keys: ClientKeys::default(),
@@ -313,6 +320,24 @@ impl Hub {
         &self.rooms
     }
 
+    /// The relay, where there is one.
+    pub(crate) fn relay_mut(&mut self) -> Option<&mut Relay> {
+        self.relay.as_deref_mut()
+    }
+
+    /// Messages of a topic that were delivered lately.
+    pub(crate) fn recent_of<'a>(&'a self, topic: &Topic) -> impl Iterator<Item = (u64, &'a [u8])> {
+        let relay = self.relay.as_ref();
+        let track = relay.and_then(|relay| relay.track(topic));
+        track.into_iter().flat_map(|track| track.recent())
+    }
+
+    /// True when messages take their order from a relay.
+    #[inline]
+    pub(crate) const fn is_clustered(&self) -> bool {
+        cfg!(feature = "cluster") && self.relay.is_some()
+    }
+
     /// Checks that everything derived agrees with what it is derived from.
     ///
     /// For tests: work is everything there is.
@@ -324,6 +349,7 @@ impl Hub {
         self.conns.assert_consistent();
         self.rooms.assert_consistent();
         self.assert_armed();
+        self.assert_follows();
         self.client_keys.assert_consistent();
         let mut memberships = 0;
         for conn in self.conns.iter() {

@@ -331,6 +331,7 @@ mod tests {
             | Command::PersistRoom { .. }
             | Command::PersistKey { .. }
             | Command::LoadHistory { .. }
+            | Command::Relay(_)
             | Command::Tell { .. } => None,
         });
         let expected = r#"{"event":"e","path":"/p","data":[ 1e999, 18446744073709551616 ]}"#;

@@ -14,6 +14,7 @@ pub mod journal;
 pub mod outbox;
 pub mod policy;
 pub mod queue;
+pub mod relay;
 pub mod room;
 pub mod router;
 mod time;

@@ -3,6 +3,7 @@
 mod history;
 mod join;
 mod members;
+mod relay;
 
 use alloc::string::String;
 use core::num::NonZeroU64;

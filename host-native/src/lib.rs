@@ -104,12 +104,13 @@
 //! |---|---|---|
 //! | `cli` | yes | the command `roomcast` |
 //! | `jwks` | yes | [`Tokens::jwks`]: published keys are fetched, by TLS |
+//! | `relay` | yes | [`Settings::relay`]: rooms that several servers share, through Redis |
 //! | `store` | yes | [`Settings::store`]: histories that outlive the process, in SQLite |
 //! | `tls` | yes | [`Settings::tls_cert`]: TLS of the listener, with rustls |
 //! | `axum` | no | `axum::router`: the server among the routes of an axum application |
 //! | `garde` | no | `Valid<T>`: payloads that are validated before their handler runs |
 //!
-//! A program that embeds the server needs none of the first four:
+//! A program that embeds the server needs none of the first five:
 //!
 //! ```toml
 //! [dependencies]
@@ -178,6 +179,9 @@ pub use roomcast_http::{
     UserHeaderNameError,
 };
 pub use roomcast_token::{FetchPace, JwksUrl, JwksUrlError, KeyError};
-pub use settings::{OtlpEndpoint, OtlpError, OtlpHeaders, OtlpSettings, Settings, SettingsError};
+pub use settings::{
+    OtlpEndpoint, OtlpError, OtlpHeaders, OtlpSettings, RelayAddress, RelayAddressError, Settings,
+    SettingsError,
+};
 pub use store::{StoreError, StoreSync};
 pub use tls::TlsError;

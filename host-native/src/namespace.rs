@@ -14,8 +14,9 @@ use std::{
 };
 
 use roomcast_core::{
-    App, Applied, ConnId, Gateway, Input, Outbox, Rejection, Timestamp,
+    App, Applied, ConnId, Delivery, Gateway, Input, Outbox, Rejection, Timestamp,
     gateway::{Admission, Token, UpgradeRequest, Work},
+    hub::SendError,
 };
 
 use self::{gateways::panic_text, recorder::Recorder};
@@ -135,6 +136,11 @@ impl Namespace {
             (token, info.and_then(|info| info.user.map(Into::into)), room)
         });
         asked.collect()
+    }
+
+    /// Outcomes of sends that the relay told since this was last called.
+    pub(crate) fn take_relayed(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
+        self.app.take_relayed()
     }
 
     /// Logs what went wrong in the application since this was last called.

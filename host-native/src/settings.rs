@@ -1,6 +1,7 @@
 //! Settings that a server is given at its start.
 
 mod otlp;
+mod relay;
 mod table;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -15,7 +16,10 @@ use roomcast_http::{
     },
 };
 
-pub use self::otlp::{OtlpEndpoint, OtlpError, OtlpHeaders, OtlpSettings};
+pub use self::{
+    otlp::{OtlpEndpoint, OtlpError, OtlpHeaders, OtlpSettings},
+    relay::{RelayAddress, RelayAddressError},
+};
 use crate::store::StoreSync;
 
 /// The settings of a server. Every field has a default; units are in the names or types.
@@ -132,6 +136,9 @@ pub struct Settings {
     /// Times at which the store makes what is written last through a failure of power or system;
     /// default once a second.
     pub store_sync: StoreSync,
+    /// The relay that servers share: rooms then have members on all of them; default none. Needs
+    /// the feature `relay`.
+    pub relay: Option<RelayAddress>,
     /// The folder for the journal of all inputs, in new files for each run; default none. What
     /// applications do is not in it:
     /// [`Replay::with_gateways`](roomcast_core::journal::Replay::with_gateways) has them do it
@@ -196,6 +203,7 @@ impl Default for Settings {
             api_body_bytes_max: API_BODY_BYTES_MAX,
             store: None,
             store_sync: StoreSync::default(),
+            relay: None,
             record: None,
             record_bytes_max: 64 * 1024 * 1024,
             slow_turn: Some(Duration::from_millis(100)),
@@ -288,6 +296,26 @@ impl Settings {
         )))
     }
 
+    fn check_relay(&self) -> Result<(), SettingsError> {
+        let fault = |text: &str| Err(SettingsError(text.into()));
+        if self.relay.is_none() {
+            return Ok(());
+        }
+        if !cfg!(feature = "relay") {
+            return fault(
+                "--relay needs a server that is built with the feature `relay` of `roomcast`: add it, \
+                 or leave --relay out",
+            );
+        }
+        if self.store.is_some() {
+            return fault(
+                "--relay has the histories of all servers: leave --store out, and have the relay keep \
+                 its data on disk (`appendonly yes`)",
+            );
+        }
+        Ok(())
+    }
+
     /// Checks the relations between settings. [`run`](crate::run) does it too.
     ///
     /// # Errors
@@ -315,6 +343,7 @@ impl Settings {
                     .into(),
             );
         }
+        self.check_relay()?;
         if self.access.tokens.jwks.is_some() && !cfg!(feature = "jwks") {
             return fault(
                 "--jwks needs a server that is built with the feature `jwks` of `roomcast`: add it, \
@@ -413,6 +442,27 @@ mod tests {
         } else {
             let fault = fault.expect_err("no store to be had");
             assert!(fault.starts_with("--store needs") && fault.contains("feature `store`"));
+        }
+    }
+
+    #[test]
+    fn a_relay_needs_its_feature_and_no_store() {
+        let relay = "redis://localhost".parse().expect("an address");
+        let mut settings = Settings {
+            relay: Some(relay),
+            ..Settings::default()
+        };
+        let fault = settings.check().map_err(|fault| fault.to_string());
+        if cfg!(feature = "relay") {
+            assert_eq!(fault, Ok(()));
+            settings.store = Some("histories".into());
+            let fault = settings.check().expect_err("both").to_string();
+            assert!(
+                fault.contains("--store") || fault.contains("feature `store`"),
+                "{fault}"
+            );
+        } else {
+            assert!(fault.expect_err("no relay").contains("feature `relay`"));
         }
     }
 

@@ -12,6 +12,7 @@ mod hosted;
 mod input;
 mod mail;
 mod namespaces;
+mod relayed;
 mod state;
 mod sweep;
 mod tasks;
@@ -19,6 +20,8 @@ mod totals;
 mod trim;
 mod turn;
 
+#[cfg(feature = "relay")]
+pub(crate) use self::mail::{home_of, post_batch};
 pub(crate) use self::{
     ask::Reached,
     egress::Link,

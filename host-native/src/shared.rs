@@ -7,6 +7,7 @@ pub(crate) mod keys;
 pub(crate) mod meters;
 pub(crate) mod permits;
 mod post;
+pub(crate) mod relay;
 pub(crate) mod spans;
 pub(crate) mod tokens;
 pub(crate) mod wire;
@@ -25,6 +26,7 @@ use self::{
     ask::AskGate,
     hooks::{HookThread, Hooks},
     permits::{Connections, Permits},
+    relay::RelayLink,
     spans::Spans,
     tokens::TokenGate,
 };
@@ -76,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) first_serial: u64,
     pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) store: Option<Store>,
+    /// The relay between servers, if there is one.
+    pub(crate) relay: Option<Arc<RelayLink>>,
     /// The namespaces that are in the store.
     pub(crate) stored: Vec<Arc<str>>,
     pub(crate) gateways: Gateways,

@@ -5,5 +5,7 @@ mod bench;
 mod features;
 #[cfg(feature = "store")]
 mod gateways;
+#[cfg(all(feature = "cli", feature = "relay"))]
+mod relay;
 #[cfg(feature = "cli")]
 mod settings;

@@ -8,6 +8,7 @@ mod bursts;
 mod chat;
 mod client_keys;
 mod closing;
+mod cluster;
 mod crowd;
 mod deploy;
 mod doctor;

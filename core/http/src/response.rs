@@ -54,6 +54,11 @@ impl Response {
         }
     }
 
+    /// `GET /readyz` of a server that cannot reach its relay.
+    pub fn unrelayed() -> Self {
+        Self::text(503, "the relay cannot be reached\n")
+    }
+
     /// `GET /server`: the kind of server, and how it is set up.
     pub fn server(facts: ServerFacts) -> Self {
         let mut response = Self::new(200, "application/json", facts.to_json());

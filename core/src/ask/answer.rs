@@ -18,6 +18,9 @@ use crate::wire::{Coded, Details, EncodeError, ErrorCode};
 pub enum Answer {
     /// The outcome of a send.
     Sent(Delivery),
+    /// The number under which a clustered namespace tells the outcome of a send; see
+    /// [`App::take_relayed`](crate::App::take_relayed).
+    Relayed(u64),
     /// True when the connection was already in the room that it joined.
     Joined(bool),
     /// True when the connection was in the room that it left.
@@ -131,7 +134,9 @@ impl From<SendError> for AskError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Encode(fault) => Self::Encode(fault),
-            fault @ (SendError::KeyReused | SendError::Key) => Self::Key(fault),
+            fault @ (SendError::KeyReused | SendError::Key | SendError::Unavailable) => {
+                Self::Key(fault)
+            }
         }
     }
 }
@@ -207,6 +212,7 @@ mod tests {
             PageError::NoPresence,
             PageError::Cursor,
             PageError::Unavailable,
+            PageError::Unfollowed,
         ];
         let others = [
             AskError::NotRunning,

@@ -355,6 +355,7 @@ impl Ask {
 fn answer(applied: Applied) -> Result<Answer, AskError> {
     Ok(match applied {
         Applied::Sent(sent) => Answer::Sent(sent?),
+        Applied::Relayed(token) => Answer::Relayed(token),
         Applied::Joined(joined) => Answer::Joined(joined?),
         Applied::Left(was) => Answer::Left(was),
         Applied::Withdrawn(ended) => Answer::Disconnected(ended),

@@ -11,7 +11,7 @@ use super::{
     rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade::Admission,
     upgrade::UpgradeRequest, work::Resumed,
 };
-use crate::hub::{Config, ConnState, Handshake, Hub, HubState, RestoreError};
+use crate::hub::{Config, ConnState, Delivery, Handshake, Hub, HubState, RestoreError, SendError};
 use crate::policy::Right;
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Message};
 use crate::{
@@ -367,6 +367,12 @@ impl<G: Gateway> App<G> {
     /// kept.
     pub fn take_errors(&mut self) -> Vec<HandlerError> {
         core::mem::take(&mut self.replies.errors)
+    }
+
+    /// Takes the answers of the relay to what backends sent, each with the number that
+    /// [`Applied::Relayed`] gave. There are some only behind an [`Input::Relay`](crate::Input).
+    pub fn take_relayed(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
+        self.hub.take_relayed()
     }
 
     /// Answers that nobody waits for any more, since their connections ended.

@@ -4,6 +4,8 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
+use serde_json::value::RawValue;
+
 use super::{
     app::App, app::Connecting, context::Context, failure::Failure, hooks::Gateway, input::Applied,
     input::Input, namespace_context::NamespaceContext, rejection::Rejection,
@@ -74,6 +76,10 @@ impl<G: Gateway> App<G> {
                 return Applied::Completed(self.complete(now, *token, outcome, out));
             }
             Input::Drain => return self.drain(now, out),
+            Input::Relay(event) => {
+                hub.take_event(now, event, out);
+                Applied::Done
+            }
             Input::Send {
                 key,
                 audience,
@@ -82,6 +88,9 @@ impl<G: Gateway> App<G> {
                 data,
             } => {
                 let event = Event::new(event).with_path(path.as_deref());
+                if hub.is_clustered() {
+                    return self.submit(key.as_deref(), audience, (event, data), out);
+                }
                 let send = |data| match key {
                     Some(key) => hub.send_once(now, key, audience, event, data, out),
                     None => Ok(hub.send(now, audience, event, data, out)?),
@@ -244,6 +253,20 @@ impl<G: Gateway> App<G> {
         }
     }
 
+    /// A backend sends something that the relay takes, or does not.
+    fn submit(
+        &mut self,
+        key: Option<&str>,
+        audience: &Audience,
+        (event, data): (Event<'_>, &RawValue),
+        out: &mut Outbox,
+    ) -> Applied {
+        let data = Payload::from_raw(data).map_err(EncodeError::from);
+        let data = data.map_err(SendError::from);
+        let submitted = data.and_then(|data| self.hub.submit(key, audience, (event, data), out));
+        submitted.map_or_else(|error| Applied::Sent(Err(error)), Applied::Relayed)
+    }
+
     fn send_frame(
         &mut self,
         now: Timestamp,
@@ -251,6 +274,10 @@ impl<G: Gateway> App<G> {
         frame: Frame<'_>,
         out: &mut Outbox,
     ) -> Applied {
+        if self.hub.is_clustered() {
+            let submitted = self.hub.submit_frame(audience, frame, out);
+            return submitted.map_or_else(|error| Applied::Sent(Err(error)), Applied::Relayed);
+        }
         let sent = self.hub.send_frame(now, audience, frame, out);
         Applied::Sent(sent.map_err(Into::into))
     }

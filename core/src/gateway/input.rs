@@ -11,7 +11,10 @@ use super::{
 };
 use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Frame};
-use crate::{identity::Identity, policy::Policies, policy::Subscriptions, room::HistoryMessage};
+use crate::{
+    identity::Identity, policy::Policies, policy::Subscriptions, relay::RelayEvent,
+    room::HistoryMessage,
+};
 
 /// Something for [`App::apply`](crate::App::apply): whatever may change a namespace.
 ///
@@ -193,6 +196,8 @@ pub enum Input<'a> {
         /// Identities that were issued before this time, in seconds since 1970, are refused.
         not_before_s: u64,
     },
+    /// The relay of a clustered namespace said something, or the host says it of the relay.
+    Relay(Box<RelayEvent>),
     /// The host will close all connections soon: [`Gateway::drain`](crate::Gateway::drain).
     Drain,
 }
@@ -238,7 +243,7 @@ impl<'a> Input<'a> {
     /// The same, to be taken to another thread.
     pub fn into_owned(self) -> Input<'static> {
         owned! { self:
-            Connect(handshake), Activity(conn);
+            Connect(handshake), Activity(conn), Relay(event);
             Timeout {}, SkipDue {}, Drain {},
             Authenticate { conn, text: own, identity, unavailable }, Withdraw { user: own, not_before_s },
             Text { conn, text: own }, Binary { conn, bytes: own },
@@ -278,6 +283,9 @@ pub enum Applied {
     Connected(Result<ConnId, ConnectError>),
     /// The result of [`Input::Send`], [`Input::SendText`] and [`Input::SendBinary`].
     Sent(Result<Delivery, SendError>),
+    /// The result of the same inputs of a clustered namespace: the relay was asked, and the answer
+    /// of this number comes by [`App::take_relayed`](crate::App::take_relayed).
+    Relayed(u64),
     /// The result of [`Input::Join`]: whether the connection was in the room before.
     Joined(Result<bool, JoinError>),
     /// The result of [`Input::Withdraw`]: the number of connections that ended.

@@ -30,6 +30,9 @@ impl Hub {
             Some(slot) if self.conns.len() < limit => slot,
             _ => return Err(Refusal::Full { limit }),
         };
+        if self.is_clustered() {
+            self.take_serial()?;
+        }
         if self.next_serial >= ConnId::SERIALS {
             return Err(Refusal::Exhausted);
         }
@@ -88,12 +91,16 @@ impl Hub {
         if self.tells() {
             self.tell_vacating(conn, &ended.rooms, out);
         }
+        let rooms = self.followed_rooms(&ended);
         let mut extra = false;
         for &slot in &ended.rooms {
             extra |= self.rooms.remove(slot, conn);
         }
         if extra {
             self.end_by_policy(now, &ended, reason.may_return(), out);
+        }
+        if self.is_clustered() {
+            self.unfollow_left(now, &rooms);
         }
         if self.tells() && !ended.is_unidentified() {
             self.tell_closed(conn, ended.user.as_deref(), reason, out);
@@ -253,7 +260,9 @@ impl Hub {
     /// pending, so that a host may sleep.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let (conns, rooms) = (self.conns.next_deadline(), self.rooms.next_due());
-        conns.into_iter().chain(rooms).min()
+        let relay = self.relay.as_ref().filter(|_| self.is_clustered());
+        let relay = relay.and_then(|relay| relay.next_due());
+        conns.into_iter().chain(rooms).chain(relay).min()
     }
 
     /// Does what is due. Early and repeated calls are harmless, late ones act late.
@@ -265,6 +274,9 @@ impl Hub {
         }
         self.expire_identities(now, out);
         self.tick_rooms(now, out);
+        if self.is_clustered() {
+            self.tick_relay(now, out);
+        }
     }
 
     /// Pings a connection that is silent, or closes one that did not answer.

@@ -167,6 +167,14 @@ pub enum RequestError {
         "the server could not save what this message changes, and did not process it: send it again"
     )]
     Unsaved,
+    /// The nodes of the server cannot reach what they share, or it is not known whether they did.
+    #[error(
+        "the server cannot reach its other nodes: send it again, a publish with the same `key`"
+    )]
+    Relay,
+    /// The connection left the room before its join was done.
+    #[error("the connection left the room before this was answered")]
+    JoinEnded,
     /// The server failed.
     #[error("{INTERNAL}")]
     Internal,
@@ -280,6 +288,10 @@ pub enum SendError {
     /// The idempotency key is empty or over 128 bytes.
     #[error("an idempotency key has 1 to {KEY_BYTES_MAX} bytes")]
     Key,
+    /// The relay between the nodes cannot be reached, or it is not known whether it took the
+    /// message.
+    #[error("the server cannot reach its other nodes: send it again, with the same key")]
+    Unavailable,
 }
 
 /// A session that cannot be read or kept.
@@ -341,7 +353,8 @@ impl Coded for RequestError {
             | Self::Right { .. }
             | Self::RightLost
             | Self::OtherUser
-            | Self::LateUser => (Code::Forbidden, None),
+            | Self::LateUser
+            | Self::JoinEnded => (Code::Forbidden, None),
             Self::Expired => (Code::Expired, None),
             Self::Token | Self::Unidentified => (Code::Unauthorized, None),
             Self::KeyReused => (Code::KeyReused, None),
@@ -361,7 +374,7 @@ impl Coded for RequestError {
             | Self::Queued { limit, .. }
             | Self::Pending { limit }
             | Self::Reads { limit } => (Code::Overloaded, Some(Details::limit(limit))),
-            Self::TokenUnavailable | Self::Unsaved => (Code::Unavailable, None),
+            Self::TokenUnavailable | Self::Unsaved | Self::Relay => (Code::Unavailable, None),
             Self::Internal => (Code::Internal, None),
         }
     }
@@ -416,6 +429,7 @@ impl Coded for SendError {
             Self::Encode(error) => error.row(),
             Self::KeyReused => (ErrorCode::KeyReused, None),
             Self::Key => (ErrorCode::BadRequest, Some(Details::limit(KEY_BYTES_MAX))),
+            Self::Unavailable => (ErrorCode::Unavailable, None),
         }
     }
 }
@@ -425,7 +439,7 @@ impl Coded for PageError {
         let code = match self {
             Self::NoHistory | Self::NoPresence => ErrorCode::Forbidden,
             Self::Cursor => ErrorCode::BadRequest,
-            Self::Unavailable => ErrorCode::Unavailable,
+            Self::Unavailable | Self::Unfollowed => ErrorCode::Unavailable,
         };
         (code, None)
     }

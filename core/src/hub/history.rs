@@ -1,5 +1,7 @@
 //! The histories of rooms: what is put into them, what is dropped, what is read.
 
+mod relayed;
+
 use alloc::{borrow::Cow, boxed::Box, vec::Vec};
 use core::ops::{Bound, RangeBounds};
 
@@ -19,6 +21,9 @@ use crate::{time::Timestamp, wire::ConnId, wire::Message};
 impl Hub {
     /// The position of a room, members or not.
     pub fn position(&self, room: &str) -> Position<'_> {
+        if self.is_clustered() {
+            return self.relayed_position(room);
+        }
         match self.rooms.find(room) {
             Some((slot, _)) => self.position_at(slot),
             None => self.nowhere(),
@@ -262,7 +267,7 @@ impl Hub {
     /// # Errors
     ///
     /// When the room keeps no history. When its messages are [away](Self::is_away): the host gives
-    /// them back first.
+    /// them back first. When they are the relay's: see [`relayed_page`](Self::relayed_page).
     pub fn history_page(
         &self,
         now: Timestamp,
@@ -273,6 +278,9 @@ impl Hub {
         let policy = self.policy_of(room).filter(|_| !self.config.raw);
         let policy = policy.and_then(|index| self.config.policies.get(index).history.as_ref());
         let policy = policy.ok_or(PageError::NoHistory)?;
+        if self.is_clustered() {
+            return Err(PageError::Unavailable);
+        }
         let position = self.position(room);
         let (epoch, offset) = (position.epoch.into_owned(), position.offset);
         let Some(history) = self.history_of(room) else {

@@ -5,6 +5,7 @@ use core::{ops::Bound, time::Duration};
 
 use super::Hub;
 use crate::policy::{Policies, PresencePolicy, RoomPolicy};
+use crate::relay::Topic;
 use crate::room::{history::History, presence::Arrival, presence::Presence, presence::Who};
 use crate::{outbox::Outbox, time::Timestamp};
 
@@ -33,7 +34,9 @@ impl Hub {
     pub(super) fn wants(&self, policy: &RoomPolicy) -> (bool, bool) {
         let shows = policy.presence != PresencePolicy::Off;
         let enveloped = !self.config.raw;
-        (policy.history.is_some() && enveloped, shows && enveloped)
+        // The histories of a clustered hub are the relay's.
+        let keeps = policy.history.is_some() && !self.is_clustered();
+        (keeps && enveloped, shows && enveloped)
     }
 
     /// Opens a room that there is none of, with what its policy wants.
@@ -229,6 +232,10 @@ impl Hub {
             (true, false) => self.end_presence(slot, out),
             (false, true) => self.begin_presence(slot, out),
             _ => {}
+        }
+        if shown != shows && self.is_clustered() {
+            let topic = Topic::room(&self.rooms.get(slot).name);
+            self.follow_users(now, &topic, out);
         }
         match (kept, keeps) {
             (true, false) => {

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::Policies, policy::Subscriptions, wire::ConnId};
+use crate::{policy::Policies, policy::Subscriptions, relay::Relay, wire::ConnId};
 
 /// A steady rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +189,33 @@ impl Default for Limits {
     }
 }
 
+/// The place of a hub among several nodes that share a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Cluster {
+    /// The name of this run of the node, which no other run of any node has.
+    pub node: String,
+    /// The first of the numbers for connections, and how many they are: no other node has them, for
+    /// as long as the namespace lives. More follow by
+    /// [`RelayEvent::Serials`](crate::relay::RelayEvent::Serials).
+    pub serials: (u64, u64),
+}
+
+impl Cluster {
+    /// The place of the node of this name, with so many numbers for connections from the first on.
+    pub fn new(node: impl Into<String>, first_serial: u64, serials: u64) -> Self {
+        Self {
+            node: node.into(),
+            serials: (first_serial, serials),
+        }
+    }
+
+    pub(super) fn relay(&self) -> Relay {
+        let (first, count) = self.serials;
+        Relay::new(self.node.as_str().into(), first.saturating_add(count))
+    }
+}
+
 /// The configuration of a hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -228,6 +255,11 @@ pub struct Config {
     /// default false. See [`App::take_asked`](crate::App::take_asked).
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub asks_join: bool,
+    /// The place of the hub among several nodes that share the namespace; default `None`: it is
+    /// alone, and its own sequencer. Histories are then the relay's, and `durable` means nothing.
+    /// Read only with the feature `cluster`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's
     /// times are those of the wall clock. For applications alone; no rule depends on it.
     #[serde(default, skip_serializing_if = "crate::time::is_zero")]
@@ -246,6 +278,7 @@ impl Config {
             notify_presence: false,
             subscriptions: Subscriptions::default(),
             asks_join: false,
+            cluster: None,
             unix_zero_ms: 0,
         }
     }
@@ -254,7 +287,7 @@ impl Config {
     /// way of an operation: all that plain hubs do not need lies behind it, out of line.
     #[inline]
     pub(super) const fn has_extras(&self) -> bool {
-        !self.policies.is_empty() || !self.subscriptions.is_empty()
+        !self.policies.is_empty() || !self.subscriptions.is_empty() || self.cluster.is_some()
     }
 
     /// The same with other limits.
@@ -282,6 +315,14 @@ impl Config {
     #[must_use]
     pub const fn with_asks_join(mut self, asks_join: bool) -> Self {
         self.asks_join = asks_join;
+        self
+    }
+
+    /// The same for one of several nodes.
+    #[cfg(feature = "cluster")]
+    #[must_use]
+    pub fn with_cluster(mut self, cluster: Cluster) -> Self {
+        self.cluster = Some(cluster);
         self
     }
 

@@ -1,5 +1,7 @@
 //! Connections that come into rooms and leave them.
 
+mod following;
+
 use alloc::sync::Arc;
 
 use super::{
@@ -13,7 +15,8 @@ use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnI
 
 impl Hub {
     /// Puts a connection into a room. The client is not told; its own `$join` is answered by
-    /// [`receive`](Self::receive).
+    /// [`receive`](Self::receive). When a clustered hub does not follow the room yet, the client is
+    /// told `$gap` where its messages begin.
     ///
     /// # Errors
     ///
@@ -45,7 +48,9 @@ impl Hub {
     ) -> Result<Joined<'_>, JoinError> {
         let meta = Some(meta.as_str()).filter(|meta| *meta != "null");
         let (slot, already) = self.enter(now, conn, room, meta, out)?;
-        let position = if self.config.policies.is_empty() {
+        let position = if self.is_clustered() {
+            self.relayed_position(room)
+        } else if self.config.policies.is_empty() {
             self.nowhere()
         } else {
             self.position_at(slot)
@@ -109,8 +114,13 @@ impl Hub {
         meta: Option<&str>,
         out: &mut Outbox,
     ) -> Result<(u32, bool), JoinError> {
+        if self.is_clustered() {
+            self.follow(room, out);
+        }
         if !self.config.policies.is_empty() {
-            return self.enter_by_policy(now, conn, room, meta, out);
+            let entered = self.enter_by_policy(now, conn, room, meta, out);
+            self.unfollow_if_empty(now, room);
+            return entered;
         }
         let found = self.rooms.find(room).map(|(slot, _)| slot);
         let slot = found.unwrap_or_else(|| self.rooms.open(room));
@@ -219,6 +229,9 @@ impl Hub {
         room: &str,
         out: &mut Outbox,
     ) -> Result<bool, UnknownConn> {
+        if self.is_clustered() {
+            self.end_joins(now, conn, room, out);
+        }
         let connection = self.conns.get_mut(conn).ok_or(UnknownConn(conn))?;
         let Some((slot, _)) = self.rooms.find(room) else {
             return Ok(false);
@@ -244,6 +257,9 @@ impl Hub {
         });
         if extra {
             self.leave_by_policy(now, conn, slot, out);
+        }
+        if self.is_clustered() {
+            self.unfollow_if_empty(now, room);
         }
         Ok(true)
     }
@@ -318,6 +334,7 @@ impl Hub {
             let before = presence.users();
             let until = (waits && before <= list_max).then(|| now + grace);
             match presence.leave(who, until) {
+                Departure::Stays if self.is_clustered() => self.enter_user(slot, who, out),
                 Departure::Stays => {}
                 Departure::Waits => {
                     self.rooms.arm(slot, now + grace);

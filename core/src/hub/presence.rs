@@ -1,13 +1,23 @@
 //! Presence in rooms: notices of users who come and go, and pages of those who are in.
 
+mod relayed;
+
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use super::Hub;
+use super::{Hub, send::retain_from};
 use crate::room::{
     PageError, PresencePage, Room, presence::Arrival, presence::Presence, presence::Who,
 };
 use crate::wire::{ConnId, write_bool, write_head, write_number, write_string};
 use crate::{outbox::Kind, outbox::Outbox, policy::Overflow, policy::PresencePolicy};
+
+/// Users before and after a change, and connections after it.
+#[derive(Debug, Clone, Copy)]
+struct Counts {
+    before: usize,
+    after: usize,
+    conns: usize,
+}
 
 impl Hub {
     /// A connection came into a room that a policy matches. `shown` is what presence shows of it.
@@ -44,13 +54,13 @@ impl Hub {
                 self.note_present(slot, conn, out);
             }
             Arrival::Back => self.persist_room(slot, out),
+            Arrival::Further if self.is_clustered() => self.enter_user(slot, who, out),
             Arrival::Further => {}
         }
     }
 
-    /// Tells the members of a room that somebody came or went. There were `before` users.
-    ///
-    /// Above the limit of the list there are only counts: nobody could keep a list by what is told.
+    /// Tells the members of a room that somebody came or went. There were `before` users. Of a
+    /// clustered hub, the relay has to say so.
     pub(super) fn announce(
         &self,
         slot: u32,
@@ -60,12 +70,38 @@ impl Hub {
         meta: Option<&str>,
         out: &mut Outbox,
     ) {
-        let list_max = self.config.limits.presence_list;
         let room = self.rooms.get(slot);
-        let (Some(policy), Some(presence)) = (self.room_policy(slot), room.presence()) else {
+        let Some(presence) = room.presence().filter(|_| !self.is_clustered()) else {
             return;
         };
-        let after = presence.users();
+        let counts = Counts {
+            before,
+            after: presence.users(),
+            conns: room.members.len(),
+        };
+        self.notify(slot, counts, (event, who, meta), out);
+    }
+
+    /// Tells the members of a room of a change.
+    ///
+    /// Above the limit of the list there are only counts: nobody could keep a list by what is told.
+    fn notify(
+        &self,
+        slot: u32,
+        counts: Counts,
+        (event, who, meta): (&str, Who<'_>, Option<&str>),
+        out: &mut Outbox,
+    ) {
+        let list_max = self.config.limits.presence_list;
+        let room = self.rooms.get(slot);
+        let Some(policy) = self.room_policy(slot) else {
+            return;
+        };
+        let Counts {
+            before,
+            after,
+            conns,
+        } = counts;
         if policy.presence != PresencePolicy::Members || before.min(after) > list_max {
             return;
         }
@@ -92,7 +128,7 @@ impl Hub {
             }
         } else {
             write_number(text, r#""users":"#, after);
-            write_number(text, r#","conns":"#, room.members.len());
+            write_number(text, r#","conns":"#, conns);
             write_bool(text, r#","listed":"#, after <= list_max);
         }
         text.push_str("}}");
@@ -105,6 +141,13 @@ impl Hub {
             }
         };
         room.push_members(itself, out.recipients());
+        if let Who::User(user) = who
+            && self.is_clustered()
+        {
+            // Others of its connections may have come before the relay said so.
+            let is_other = |conn| self.conns.user_of(conn) != Some(user);
+            retain_from(out.recipients(), draft.first_recipient(), is_other);
+        }
         self.retain_presence(&room.name, draft.first_recipient(), out);
         out.send(draft, kind);
     }
@@ -130,22 +173,36 @@ impl Hub {
         let policy = policy.map(|index| self.config.policies.get(index).presence);
         let policy = policy.filter(|policy| *policy != PresencePolicy::Off);
         let policy = policy.ok_or(PageError::NoPresence)?;
+        let roster = self.roster(room);
+        if self.is_clustered() && roster.is_none() {
+            return Err(PageError::Unfollowed);
+        }
         let room = self.rooms.find(room).map(|(_, room)| room);
-        let presence = room.and_then(Room::presence);
-        let users = presence.map_or(0, Presence::users);
+        let presence = room.and_then(Room::presence).filter(|_| roster.is_none());
+        let (users, conns) = match roster {
+            Some(roster) => roster.counts(),
+            None => (
+                presence.map_or(0, Presence::users),
+                room.map_or(0, |room| room.members.len()),
+            ),
+        };
         let limits = self.limits();
         let mut page = PresencePage {
             members: Vec::new(),
             users,
-            conns: room.map_or(0, |room| room.members.len()),
+            conns,
             next: None,
             listed: policy == PresencePolicy::Members && users <= limits.presence_list,
         };
-        let Some(presence) = presence.filter(|_| page.listed) else {
+        if !page.listed {
             return Ok(page);
-        };
+        }
         let (limit, mut bytes, mut last) = (limit.min(limits.page_entries), 0, None);
-        for member in presence.list(after) {
+        let all = roster.into_iter().flat_map(|roster| roster.list(after));
+        let here = presence
+            .into_iter()
+            .flat_map(|presence| presence.list(after));
+        for member in all.chain(here) {
             bytes += member.bytes();
             if page.members.len() == limit
                 || (bytes > limits.page_bytes && !page.members.is_empty())

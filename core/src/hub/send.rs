@@ -1,5 +1,8 @@
 //! The fan-out: a message goes to an audience, as one command.
 
+mod delivery;
+mod relayed;
+
 use alloc::{boxed::Box, vec::Vec};
 
 use super::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn};
@@ -9,8 +12,8 @@ use crate::policy::Right;
 use crate::room::{Except, Excepted, RoomName};
 use crate::time::Timestamp;
 use crate::wire::{
-    ConnId, EncodeError, Event, Frame, Message, Payload, write_from, write_head, write_number,
-    write_room_message,
+    Address, ConnId, EncodeError, Event, Frame, Message, Payload, write_from, write_head,
+    write_number, write_room_message,
 };
 
 impl Hub {
@@ -43,13 +46,18 @@ impl Hub {
             out.error(conn, message.address(), &error);
             return Ok(Delivery::default());
         }
-        if let Some(once) = &message.once {
+        if let Some(once) = &message.once
+            && !self.is_clustered()
+        {
             return Ok(self.publish_once(now, message, (room, once), out));
         }
-        if self.config.has_extras()
-            && let Some(policy) = self.policy_of(room)
-        {
-            return Ok(self.publish_by_policy(now, message, room, policy, out));
+        if self.config.has_extras() {
+            if self.is_clustered() {
+                return Ok(self.publish_relayed(message, room, out));
+            }
+            if let Some(policy) = self.policy_of(room) {
+                return Ok(self.publish_by_policy(now, message, room, policy, out));
+            }
         }
         let (text, draft) = out.frame();
         write_head(text, &message.event, None, Some(room));
@@ -72,7 +80,7 @@ impl Hub {
             self.tell_published(message, room, out);
         }
         if message.id.is_some() {
-            answer_publish(message, room, delivery, out);
+            answer_publish(conn, message.address(), delivery, out);
         }
         Ok(delivery)
     }
@@ -107,10 +115,14 @@ impl Hub {
     ) -> Result<Delivery, EncodeError> {
         event.check()?;
         self.check_rooms(audience)?;
-        if self.config.has_extras()
-            && let Some(room) = audience.as_room()
-        {
-            return Ok(self.send_with_extras(now, audience, room, (event, data), out));
+        if self.config.has_extras() {
+            if self.is_clustered() {
+                let content = (event, data);
+                return self.send_relayed(audience, content, out);
+            }
+            if let Some(room) = audience.as_room() {
+                return Ok(self.send_with_extras(now, audience, room, (event, data), out));
+            }
         }
         Ok(self.send_plain(audience, (event, data), out))
     }
@@ -160,6 +172,9 @@ impl Hub {
         out: &mut Outbox,
     ) -> Result<Delivery, EncodeError> {
         self.check_rooms(audience)?;
+        if self.is_clustered() {
+            return self.send_frame_relayed(audience, frame, out);
+        }
         let (text, draft) = out.frame();
         let bytes = match frame {
             Frame::Text(whole) => {
@@ -333,7 +348,7 @@ impl Hub {
             },
         );
         if id.is_some() {
-            answer_publish(message, room, delivery, out);
+            answer_publish(conn, message.address(), delivery, out);
         }
         delivery
     }
@@ -418,14 +433,9 @@ impl Hub {
 
 /// Tells the sender of a message how many it reached.
 #[inline(never)]
-pub(super) fn answer_publish(
-    message: &Message<'_>,
-    room: &str,
-    delivery: Delivery,
-    out: &mut Outbox,
-) {
-    out.send_to(message.conn, |text| {
-        write_head(text, &message.event, message.id.as_ref(), Some(room));
+pub(super) fn answer_publish(conn: ConnId, to: Address<'_>, delivery: Delivery, out: &mut Outbox) {
+    out.send_to(conn, |text| {
+        write_head(text, to.event, to.id, to.room);
         write_number(text, r#","data":{"reached":"#, delivery.queued);
         if let Some(offset) = delivery.offset {
             write_number(text, r#","offset":"#, offset);

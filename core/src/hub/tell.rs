@@ -35,15 +35,22 @@ impl Hub {
 
     #[cold]
     #[inline(never)]
-    pub(super) fn tell_room(&self, kind: EventKind, slot: u32, out: &mut Outbox) {
-        let room = &self.rooms.get(slot).name;
+    pub(super) fn tell_room(&mut self, kind: EventKind, slot: u32, out: &mut Outbox) {
+        if self.is_clustered() {
+            // The relay decides whether it is the first node, or the last.
+            return self.enter_room(slot, kind == EventKind::RoomOccupied, out);
+        }
+        self.tell_of_room(kind, &self.rooms.get(slot).name, out);
+    }
+
+    pub(super) fn tell_of_room(&self, kind: EventKind, room: &str, out: &mut Outbox) {
         self.tell(kind, Some(room), None, out, |_| {});
     }
 
     /// Tells that a room with extras is vacated, if it is.
     #[cold]
     #[inline(never)]
-    pub(super) fn tell_if_vacated(&self, slot: u32, out: &mut Outbox) {
+    pub(super) fn tell_if_vacated(&mut self, slot: u32, out: &mut Outbox) {
         if self.is_to_occupy(slot) {
             self.tell_room(EventKind::RoomVacated, slot, out);
         }
@@ -52,7 +59,7 @@ impl Hub {
     /// Tells that the rooms without extras that a connection is the last to leave are vacated.
     #[cold]
     #[inline(never)]
-    pub(super) fn tell_vacating(&self, conn: ConnId, slots: &[u32], out: &mut Outbox) {
+    pub(super) fn tell_vacating(&mut self, conn: ConnId, slots: &[u32], out: &mut Outbox) {
         for &slot in slots {
             let room = self.rooms.get(slot);
             if room.extra.is_none() && room.members.as_slice() == [conn] {
@@ -64,6 +71,9 @@ impl Hub {
     /// Records that a user is in a room, and tells of it.
     pub(super) fn note_present(&mut self, slot: u32, conn: ConnId, out: &mut Outbox) {
         let user = self.conns.get(conn).and_then(|conn| conn.user.clone());
+        if self.is_clustered() {
+            return self.enter_user(slot, Who::new(conn, user.as_deref()), out);
+        }
         let room = &self.rooms.get(slot).name;
         if self.tells()
             && let Some(user) = &user
@@ -81,6 +91,9 @@ impl Hub {
         leaving: Option<Leaving>,
         out: &mut Outbox,
     ) {
+        if self.is_clustered() {
+            return self.enter_user(slot, who, out);
+        }
         let room = &self.rooms.get(slot).name;
         if self.tells()
             && let Who::User(user) = who
@@ -92,7 +105,7 @@ impl Hub {
 
     #[cold]
     #[inline(never)]
-    fn tell_user(&self, kind: EventKind, room: &str, user: &str, out: &mut Outbox) {
+    pub(super) fn tell_user(&self, kind: EventKind, room: &str, user: &str, out: &mut Outbox) {
         self.tell(kind, Some(room), None, out, |text| {
             write_user(text, Some(user));
         });

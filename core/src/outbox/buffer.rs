@@ -4,7 +4,9 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::ops::Range;
 
 use crate::wire::{Address, CloseCode, ConnId, ErrorBody};
-use crate::{policy::EventKind, policy::Overflow, room::Except, time::Timestamp};
+use crate::{
+    policy::EventKind, policy::Overflow, relay::RelayCommand, room::Except, time::Timestamp,
+};
 
 /// The [`Class`](super::Class) in the buffers of an outbox.
 // A number rather than an enum: with that, the compiler would tell entries apart by the values that
@@ -36,6 +38,7 @@ pub(super) enum DurableCommand {
     /// A client, and its key.
     PersistKey(Range<usize>, Range<usize>),
     Tell(Tell),
+    Relay(Box<RelayCommand>),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -265,6 +268,10 @@ impl Outbox {
     pub(crate) fn persist_key(&mut self, client: &str, key: &str) {
         let (client, key) = (self.note(client), self.note(key));
         self.push_durable(DurableCommand::PersistKey(client, key));
+    }
+
+    pub(crate) fn relay(&mut self, command: RelayCommand) {
+        self.push_durable(DurableCommand::Relay(Box::new(command)));
     }
 
     pub(crate) fn tell(

@@ -4,8 +4,8 @@ use core::{fmt, ops::Range};
 
 use super::buffer::{Outbox, Shedding};
 use crate::{
-    policy::EventKind, policy::Overflow, room::Except, time::Timestamp, wire::CloseCode,
-    wire::ConnId, wire::Frame,
+    policy::EventKind, policy::Overflow, relay::RelayCommand, room::Except, time::Timestamp,
+    wire::CloseCode, wire::ConnId, wire::Frame,
 };
 
 /// A thing for the host to do. Commands are carried out in order.
@@ -84,6 +84,8 @@ pub enum Command<'a> {
         /// The room.
         room: &'a str,
     },
+    /// Have the relay do something. Given only with [`Config::cluster`](crate::Config::cluster).
+    Relay(&'a RelayCommand),
     /// Tell backends of an event. Given only for what
     /// [`Config::subscriptions`](crate::Config::subscriptions) wants.
     Tell {

@@ -111,7 +111,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn is(&self, conn: ConnId) -> bool {
+    pub(crate) fn is(&self, conn: ConnId) -> bool {
         self.conn == conn || self.was.contains(&conn)
     }
 }

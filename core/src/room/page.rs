@@ -145,6 +145,9 @@ pub enum PageError {
     /// The room's messages are with the host, and it did not give them back, or not as they were.
     #[error("the messages of this room are not available")]
     Unavailable,
+    /// The room has no member on this node of several, which therefore does not know who is in it.
+    #[error("nobody of this room is on this node: ask one that has a member")]
+    Unfollowed,
 }
 
 impl PastMessage {

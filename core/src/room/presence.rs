@@ -103,6 +103,21 @@ impl Presence {
         self.users.get(user?)?.meta.as_deref()
     }
 
+    /// The connections of a user, and what is shown of it. One who is waited for counts as
+    /// connected.
+    pub(crate) fn entry(&self, who: Who<'_>) -> (usize, Option<&str>) {
+        match who {
+            Who::User(user) => match self.users.get(user) {
+                Some(present) => (present.conns.max(1), present.meta.as_deref()),
+                None => (0, None),
+            },
+            Who::Guest(conn) => match self.guests.get(&conn) {
+                Some(meta) => (1, meta.as_deref()),
+                None => (0, None),
+            },
+        }
+    }
+
     /// The number of users, guests and those who are waited for included.
     pub(crate) fn users(&self) -> usize {
         self.users.len() + self.guests.len()

@@ -1,5 +1,8 @@
 //! `$history`: pages of what was said, and requests that wait for the host to have it.
 
+mod relayed;
+
+use alloc::string::String;
 use core::num::NonZeroU64;
 
 use serde::Deserialize;
@@ -7,7 +10,7 @@ use serde::Deserialize;
 use super::{answer, object, page_limit};
 use crate::hub::{Hub, RequestError};
 use crate::policy::Right;
-use crate::room::{HistoryMessage, PageError, history::Reader, rooms::Rooms};
+use crate::room::{HistoryMessage, PageError, Position, history::Reader, rooms::Rooms};
 use crate::wire::{ConnId, Message, PreviousConns, write_number, write_string};
 use crate::{outbox::Outbox, time::Timestamp};
 
@@ -30,6 +33,9 @@ impl Hub {
         request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
+        if self.is_clustered() {
+            return self.verb_history_relayed(now, request, None, out);
+        }
         let room = self.room_of(request)?;
         self.check_right(now, request.conn, Right::History, room)?;
         let data: HistoryData = object(request.data.as_str()).ok_or(RequestError::HistoryData)?;
@@ -49,19 +55,8 @@ impl Hub {
         let (span, limit) = ((data.after, data.before), page_limit(data.limit));
         let page = self.page(history, span, data.after.is_some(), limit, reader);
         answer(kind, request, out, |text| {
-            text.push_str(r#"{"epoch":"#);
-            let position = history.position();
-            write_string(text, &position.epoch);
-            write_number(text, r#","offset":"#, position.offset);
-            text.push_str(r#","messages":["#);
-            for (at, (_, frame)) in page.iter().enumerate() {
-                if at > 0 {
-                    text.push(',');
-                }
-                text.push_str(frame);
-            }
-            write_number(text, r#"],"first":"#, history.first());
-            text.push('}');
+            let frames = page.iter().map(|(_, frame)| *frame);
+            write_page(text, &history.position(), frames, history.first());
         });
         if let (Some((first, _)), Some((last, _))) = (page.first(), page.last()) {
             let span = (*first, *last);
@@ -71,7 +66,7 @@ impl Hub {
     }
 
     /// A member as the reader of a history.
-    pub(super) fn reader<'a>(&'a self, conn: ConnId, was: &'a PreviousConns) -> Reader<'a> {
+    pub(crate) fn reader<'a>(&'a self, conn: ConnId, was: &'a PreviousConns) -> Reader<'a> {
         let user = self.connection(conn).and_then(|conn| conn.user);
         let was = &was.0;
         Reader { conn, was, user }
@@ -113,4 +108,25 @@ impl Hub {
             }
         }
     }
+}
+
+/// Writes the `data` of the answer.
+fn write_page<'a>(
+    text: &mut String,
+    position: &Position<'_>,
+    frames: impl Iterator<Item = &'a str>,
+    first: u64,
+) {
+    text.push_str(r#"{"epoch":"#);
+    write_string(text, &position.epoch);
+    write_number(text, r#","offset":"#, position.offset);
+    text.push_str(r#","messages":["#);
+    for (at, frame) in frames.enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        text.push_str(frame);
+    }
+    write_number(text, r#"],"first":"#, first);
+    text.push('}');
 }

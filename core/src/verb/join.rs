@@ -1,6 +1,8 @@
 //! `$join`: a member, and what it missed since it was one before.
 
-use alloc::{borrow::Cow, vec::Vec};
+mod relayed;
+
+use alloc::{borrow::Cow, string::String, vec::Vec};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,6 +11,7 @@ use super::{answer, object};
 use crate::hub::{Hub, RequestError};
 use crate::policy::Right;
 use crate::room::{
+    Position,
     history::{History, Since},
     recovery::RecoveryOutcome,
 };
@@ -46,12 +49,12 @@ impl Hub {
         request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
+        if self.is_clustered() {
+            return self.verb_join_relayed(now, request, None, out);
+        }
         let (conn, room) = (request.conn, self.room_of(request)?);
         self.check_right(now, conn, Right::Join, room)?;
-        let (since, meta) = join_data(request.data.as_str()).ok_or(RequestError::JoinData)?;
-        if since.as_ref().is_some_and(|since| !since.conn.are_few()) {
-            return Err(RequestError::PreviousConns);
-        }
+        let (since, meta) = join_data(request.data.as_str())?;
         let shown = meta.is_none().then(|| self.default_meta(conn)).flatten();
         let meta = meta.or(shown.as_deref());
         // Who may not read the history could ask for all of it.
@@ -76,19 +79,11 @@ impl Hub {
         });
         let position = self.position_at(slot);
         let kind = self.position_kind(slot, out);
+        let count = missed
+            .as_ref()
+            .map(|missed| missed.as_ref().ok().map(Vec::len));
         answer(kind, request, out, |text| {
-            text.push_str(r#"{"epoch":"#);
-            write_string(text, &position.epoch);
-            write_number(text, r#","offset":"#, position.offset);
-            write_bool(text, r#","already":"#, already);
-            match &missed {
-                None => {}
-                Some(Err(_)) => text.push_str(r#","recovered":false"#),
-                Some(Ok(frames)) => {
-                    write_number(text, r#","recovered":true,"missed":"#, frames.len());
-                }
-            }
-            text.push('}');
+            write_joined(text, &position, already, count);
         });
         let outcome = missed.as_ref().map(|missed| missed.as_ref().err().copied());
         let (missed, offset) = (missed.and_then(Result::ok), position.offset);
@@ -144,9 +139,35 @@ impl Hub {
     }
 }
 
+/// Writes the `data` of the answer. `missed` is there for a join with a position: the number of
+/// messages that follow, if they can.
+fn write_joined(
+    text: &mut String,
+    position: &Position<'_>,
+    already: bool,
+    missed: Option<Option<usize>>,
+) {
+    text.push_str(r#"{"epoch":"#);
+    write_string(text, &position.epoch);
+    write_number(text, r#","offset":"#, position.offset);
+    write_bool(text, r#","already":"#, already);
+    match missed {
+        None => {}
+        Some(None) => text.push_str(r#","recovered":false"#),
+        Some(Some(count)) => {
+            write_number(text, r#","recovered":true,"missed":"#, count);
+        }
+    }
+    text.push('}');
+}
+
 /// The `data` of `$join`, checked to the bottom.
-fn join_data(json: &str) -> Option<(Option<SincePosition<'_>>, Option<&str>)> {
-    let data: JoinData<'_> = object(json)?;
-    let since = data.since.map_or(Some(None), |since| object(since.get()))?;
-    Some((since, data.meta.map(RawValue::get)))
+fn join_data(json: &str) -> Result<(Option<SincePosition<'_>>, Option<&str>), RequestError> {
+    let data: JoinData<'_> = object(json).ok_or(RequestError::JoinData)?;
+    let since = data.since.map_or(Some(None), |since| object(since.get()));
+    let since: Option<SincePosition<'_>> = since.ok_or(RequestError::JoinData)?;
+    if since.as_ref().is_some_and(|since| !since.conn.are_few()) {
+        return Err(RequestError::PreviousConns);
+    }
+    Ok((since, data.meta.map(RawValue::get)))
 }

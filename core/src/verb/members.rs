@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::{answer, object, page_limit, write_json};
 use crate::hub::{Hub, RequestError};
 use crate::outbox::{Kind, Outbox};
-use crate::{policy::Right, room::presence::Who, time::Timestamp, wire::Message};
+use crate::room::{pending_read::PendingRead, presence::Who};
+use crate::{policy::Right, time::Timestamp, wire::Message};
 
 /// The `data` of `$members`.
 #[derive(Default, Deserialize)]
@@ -20,11 +21,29 @@ struct MembersData {
 
 impl Hub {
     pub(super) fn verb_members(
-        &self,
+        &mut self,
         now: Timestamp,
         request: &Message<'_>,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
+        if let Some(room) = request.room.as_deref()
+            && self.is_clustered()
+            && self.can_ask_users(room)
+        {
+            // The answer tells how many connections others have, of which there are no notices.
+            self.check_members(now, request)?;
+            self.ask_users(room, Some(PendingRead::new(request)), out);
+            return Ok(());
+        }
+        self.list_members(now, request, out)
+    }
+
+    /// Checks that a connection may have such a page.
+    fn check_members(
+        &self,
+        now: Timestamp,
+        request: &Message<'_>,
+    ) -> Result<MembersData, RequestError> {
         let room = self.room_of(request)?;
         let data: MembersData = object(request.data.as_str()).ok_or(RequestError::MembersData)?;
         let after = data.after.as_deref();
@@ -33,6 +52,18 @@ impl Hub {
         }
         self.check_right(now, request.conn, Right::Presence, room)?;
         self.member_of(request)?;
+        Ok(data)
+    }
+
+    /// Answers with those who are known.
+    pub(super) fn list_members(
+        &self,
+        now: Timestamp,
+        request: &Message<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), RequestError> {
+        let data = self.check_members(now, request)?;
+        let (room, after) = (self.room_of(request)?, data.after.as_deref());
         let page = self.presence(room, after, page_limit(data.limit))?;
         answer(Kind::CONTROL, request, out, |text| write_json(text, &page));
         Ok(())

@@ -282,6 +282,9 @@ pub enum EncodeError {
     #[error(transparent)]
     #[serde(with = "RoomNameError")]
     Room(#[from] RoomNameError),
+    /// The relay between the nodes of the server cannot be reached.
+    #[error("the server cannot reach its other nodes: nothing was sent")]
+    Unavailable,
 }
 
 impl Coded for PayloadError {
@@ -324,6 +327,7 @@ impl Coded for EncodeError {
             Self::Payload(error) => error.row(),
             Self::Value => (ErrorCode::BadPayload, None),
             Self::Room(error) => error.row(),
+            Self::Unavailable => (ErrorCode::Unavailable, None),
         }
     }
 }

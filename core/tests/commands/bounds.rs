@@ -79,6 +79,7 @@ fn a_room_that_sheds_says_so_with_each_message() {
             | Command::PersistRoom { .. }
             | Command::PersistKey { .. }
             | Command::LoadHistory { .. }
+            | Command::Relay(_)
             | Command::Tell { .. } => None,
         });
         let name = |class| match class {

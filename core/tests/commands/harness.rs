@@ -35,6 +35,7 @@ pub(crate) fn lines(out: &Outbox) -> Vec<String> {
         Command::PersistRoom { room } => format!("persist {room}"),
         Command::PersistKey { client, key } => format!("persist key {key} of {client}"),
         Command::LoadHistory { room } => format!("recall {room}"),
+        Command::Relay(command) => format!("relay {command:?}"),
         Command::Tell { event, .. } => format!("tell {event}"),
     };
     out.iter().map(line).collect()

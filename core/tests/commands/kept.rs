@@ -49,6 +49,7 @@ fn message(harness: &Harness) -> HistoryMessage {
         | Command::PersistRoom { .. }
         | Command::PersistKey { .. }
         | Command::LoadHistory { .. }
+        | Command::Relay(_)
         | Command::Tell { .. } => None,
     });
     messages.next().expect("something to keep")

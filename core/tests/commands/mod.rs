@@ -8,6 +8,10 @@ mod harness;
 mod identity;
 mod kept;
 mod keys;
+#[cfg(feature = "cluster")]
+mod present;
 mod questions;
+#[cfg(feature = "cluster")]
+mod relayed;
 mod texts;
 mod time;

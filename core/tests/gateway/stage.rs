@@ -179,6 +179,7 @@ impl<G: Gateway> Stage<G> {
             Command::PersistRoom { room } => format!("persist {room}"),
             Command::PersistKey { client, key } => format!("persist key {key} of {client}"),
             Command::LoadHistory { room } => format!("recall {room}"),
+            Command::Relay(command) => format!("relay {command:?}"),
             Command::Tell { event, .. } => format!("tell {event}"),
         };
         let lines = self.out.iter().map(line).collect();

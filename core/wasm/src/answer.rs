@@ -60,6 +60,7 @@ pub(crate) fn applied(text: &mut String, applied: Applied) {
             result(text, opened.map(ConnId::as_u64).map_err(Problem::from));
         }
         Applied::Sent(sent) => result(text, sent),
+        Applied::Relayed(token) => ok(text, &token),
         Applied::Joined(joined) => result(text, joined),
         Applied::Withdrawn(ended) => ok(text, &ended),
         Applied::Left(was) => ok(text, &was),

@@ -40,6 +40,7 @@ pub(crate) fn write(tape: &mut Vec<f64>, out: &Outbox) {
             | Command::PersistRoom { .. }
             | Command::PersistKey { .. }
             | Command::LoadHistory { .. }
+            | Command::Relay(_)
             | Command::Tell { .. } => {}
         }
     }

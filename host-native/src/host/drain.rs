@@ -17,6 +17,9 @@ const AWAY_MS_MAX: u64 = 5_000;
 /// Beyond the time for the peers' answers: so that the sweep has seen to them.
 const GRACE: Duration = Duration::from_millis(200);
 
+/// The longest wait for answers of the relay.
+const RELAY: Duration = Duration::from_secs(1);
+
 /// A look that is later than this is one of a process that was suspended.
 const LATE: Duration = Duration::from_millis(50);
 /// Suspensions that do not count; more are a machine that is too busy to wait for.
@@ -66,6 +69,24 @@ pub(crate) async fn drain(shard: &Rc<Shard>) {
             usize::try_from(due).unwrap_or(ours)
         };
         closed += close_some(shard, due.saturating_sub(closed));
+        sleep(TICK).await;
+    }
+    wait_for_relay(shard).await;
+}
+
+/// Waits until the relay has said what became of the last users: backends are told of that.
+async fn wait_for_relay(shard: &Rc<Shard>) {
+    let Some(relay) = &shard.shared.relay else {
+        return;
+    };
+    // What the last connections left behind has reached the namespaces.
+    patience::turn().await;
+    let begun = Instant::now();
+    let waits = || {
+        let namespaces = shard.namespaces();
+        namespaces.iter().any(|it| it.awaits_answers())
+    };
+    while relay.is_up() && waits() && begun.elapsed() < RELAY {
         sleep(TICK).await;
     }
 }

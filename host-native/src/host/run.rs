@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     accept,
     announce::{Mounted, announce},
-    descriptors, drain,
+    descriptors, drain, relay,
 };
 use crate::{
     clock::{Clock, patience},
@@ -36,6 +36,7 @@ use crate::{
         hooks::{self, HookThread, Hooks},
         meters::Meters,
         permits::{Connections, Permits},
+        relay::RelayLink,
         spans::Spans,
         tokens::TokenGate,
     },
@@ -86,6 +87,9 @@ pub enum RunError {
     /// The backend of `[ask]` cannot be asked.
     #[error("[ask]: {0}")]
     Ask(String),
+    /// The relay cannot be reached or used.
+    #[error("--relay: {0}")]
+    Relay(String),
     /// The listener for administration cannot be had.
     #[error("cannot listen on {address}: {fault}: choose another --admin-listen")]
     AdminListen {
@@ -182,20 +186,19 @@ async fn run_shards(
     settings.check()?;
     settings.check_mounted(gateways.mounted())?;
     if shards.is_empty() {
-        let fault = io::Error::new(io::ErrorKind::InvalidInput, "no listener was given");
-        return Err(fault.into());
+        return Err(io::Error::other("no listener was given").into());
     }
     let mut admin = settings.admin_listen.map(bind_admin).transpose()?;
     let admin_address = admin.as_ref().map(|(address, _)| *address);
-    let shared = Arc::new(share(settings, gateways, shards.len())?);
+    let relay = relay::start(&settings, &posts).await;
+    let (link, relay) = relay.map_err(RunError::Relay)?;
+    let shared = Arc::new(share(settings, gateways, shards.len(), link)?);
     descriptors::reserve(shared.connections.max());
     if shared.hooks.is_on() {
         shared.start_hooks()?;
     }
     let spans = shared.spans.start()?;
-    let listeners = shards.iter().filter_map(|(listener, _)| listener.as_ref());
-    let addresses = listeners.map(net::TcpListener::local_addr);
-    let addresses: Vec<_> = addresses.collect::<io::Result<_>>()?;
+    let addresses = addresses(&shards)?;
     let (stop, phase) = watch::channel(Phase::Starting);
     let (ready, mut is_ready) = mpsc::unbounded_channel();
     let mut ends = Vec::new();
@@ -240,6 +243,7 @@ async fn run_shards(
     };
     let ended = wait_for(ends, stopping).await;
     shared.ask.set(None);
+    relay.finish().await;
     shared.hook_thread.finish().await;
     spans.finish().await;
     ended?;
@@ -251,8 +255,20 @@ async fn run_shards(
     Ok(())
 }
 
+/// The addresses that the listeners of shards have.
+fn addresses(shards: &[(Option<net::TcpListener>, Mailbox)]) -> io::Result<Vec<net::SocketAddr>> {
+    let listeners = shards.iter().filter_map(|(listener, _)| listener.as_ref());
+    let addresses = listeners.map(net::TcpListener::local_addr);
+    addresses.collect()
+}
+
 /// The state that so many threads share: the store is opened, the journal begins.
-fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Shared, RunError> {
+fn share(
+    settings: Settings,
+    gateways: Gateways,
+    threads: usize,
+    relay: Option<Arc<RelayLink>>,
+) -> Result<Shared, RunError> {
     let store = match &settings.store {
         Some(folder) => Some(Store::open(folder, settings.store_sync)?),
         None => None,
@@ -317,6 +333,7 @@ fn share(settings: Settings, gateways: Gateways, threads: usize) -> Result<Share
         notices: Mutex::default(),
         first_serial: getrandom::u32().unwrap_or_default().into(),
         store,
+        relay,
         stored,
         settings,
         gateways,

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc, sync::atomic::Ordering::Rela
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use roomcast_core::{ConnId, queue::AtQueue};
+use roomcast_core::{ConnId, Delivery, ask::AskError, hub::SendError, queue::AtQueue};
 use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
+use tokio::sync::oneshot;
 
 use super::{Body, Head, Peer, access, head_for};
 use crate::{
@@ -67,10 +68,15 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
         let mut answer = call.run(shard.now(), &mut reached)?;
         let queues = queues(&reached, &mut answer);
         let explained = resolve(&reached, &mut answer);
-        Ok::<_, Problem>((answer, queues, explained))
+        let relayed = relayed(&reached, &answer);
+        Ok::<_, Problem>((answer, queues, explained, relayed))
     };
     let done = shard.on_shard(home, task).await;
-    let (mut answer, remote, explained) = done.ok_or(Problem::Draining)??;
+    let (mut answer, remote, explained, relayed) = done.ok_or(Problem::Draining)??;
+    if let Some(relayed) = relayed {
+        let delivery = relayed.await.map_err(|_| Problem::Draining)?;
+        answer.set_delivery(delivery.map_err(AskError::from)?);
+    }
     if let Some((index, key, message)) = explained {
         let fate = move |shard: &Rc<Shard>| Some(shard.out.socket(key)?.fate(&message));
         if let Some(fate) = shard.on_shard(index, fate).await.flatten() {
@@ -93,6 +99,22 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
         }
     }
     Ok(answer.into())
+}
+
+/// The outcome of a send that the relay is asked for.
+fn relayed(
+    reached: &Reached<'_>,
+    answer: &Answer,
+) -> Option<oneshot::Receiver<Result<Delivery, SendError>>> {
+    let Reached::AtHome { namespace, .. } = reached else {
+        return None;
+    };
+    let number = answer.relayed()?;
+    let (tell, told) = oneshot::channel();
+    namespace.when_relayed(number, move |outcome| {
+        let _ = tell.send(outcome); // who asked may be gone
+    });
+    Some(told)
 }
 
 /// Says what the queues of the connections in an answer hold, as far as they are on this shard;

@@ -38,6 +38,7 @@ pub(super) async fn answer(shard: &Rc<Shard>) -> Response {
             history_bytes: settings.hub.history_bytes,
             outbox_bytes: settings.outbox_bytes_max,
         },
+        relay: shared.relay.as_ref().map(|relay| relay.counts()),
         process: process.await.unwrap_or_default(),
         start_unix_ms: shared.clock.start_unix_ms(),
         certificate_expiry: tls.and_then(|tls| tls.expiry()),

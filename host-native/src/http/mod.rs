@@ -195,7 +195,7 @@ async fn respond(
         Ok(Route::Client) => Ok(Response::client()),
         Ok(Route::Server) => Ok(Response::server(facts(shard, &access))),
         Ok(Route::Health) => Ok(Response::health()),
-        Ok(Route::Ready) => Ok(Response::ready(shard.shared.ending.load(Relaxed))),
+        Ok(Route::Ready) => Ok(ready(shard)),
         Ok(Route::Metrics) => Ok(metrics::answer(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
         Ok(Route::Api) => {
@@ -231,6 +231,16 @@ fn access(shard: &Shard, peer: Peer) -> Arc<Access> {
     let mut access = Access::clone(&access);
     access.keyless_api = false;
     Arc::new(access)
+}
+
+/// Says whether new connections should come here: not to a server that ends, nor to one whose
+/// publishes fail.
+fn ready(shard: &Shard) -> Response {
+    let is_ending = shard.shared.ending.load(Relaxed);
+    match &shard.shared.relay {
+        Some(relay) if !is_ending && !relay.is_up() => Response::unrelayed(),
+        _ => Response::ready(is_ending),
+    }
 }
 
 /// The server as it describes itself. Threads are those that run.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::PoisonError};
 use roomcast_core::room::RecoveryOutcome;
 use roomcast_http::Reason;
 
-use crate::shared::{ask::AskerCounts, hooks::HookCounts};
+use crate::shared::{ask::AskerCounts, hooks::HookCounts, relay::RelayCounts};
 
 use super::{
     CloseLabel, Metrics, TlsFailure,
@@ -45,6 +45,8 @@ pub(crate) struct Scrape<'a> {
     pub(crate) connections: usize,
     pub(crate) gauges: Gauges,
     pub(crate) maxima: Maxima,
+    /// Counters of the relay; none without one.
+    pub(crate) relay: Option<RelayCounts>,
     pub(crate) process: Process,
     /// Wall-clock time of the start, in milliseconds since 1970.
     pub(crate) start_unix_ms: u64,
@@ -78,6 +80,9 @@ impl Scrape<'_> {
         self.times(&mut text);
         self.hooks(&mut text);
         self.ask(&mut text);
+        if let Some(relay) = &self.relay {
+            Self::relay(relay, &mut text);
+        }
         if let Some(spans) = self.gauges.spans {
             text.counters(
                 "roomcast_spans_total",
@@ -192,6 +197,23 @@ impl Scrape<'_> {
         text.counter("roomcast_ask_request_seconds_total", "Time that these took.", *seconds);
         text.gauge("roomcast_ask_questions_waiting", "Questions that wait for the backend.", questions.waiting);
         text.gauge("roomcast_ask_circuit_open", "1 while the backend fails and is left alone.", usize::from(questions.is_open));
+    }
+
+    #[rustfmt::skip] // A line for each metric.
+    fn relay(relay: &RelayCounts, text: &mut Text) {
+        text.gauge("roomcast_relay_up", "1 while the relay can be reached.", usize::from(relay.is_up));
+        text.counters("roomcast_relay_publishes_total", "Messages handed to the relay, by outcome; those in doubt are \
+            handed over again.", "outcome", relay.publishes);
+        text.durations("roomcast_relay_publish_seconds", "Time until the relay accepted a message.",
+            relay.latency_bounds_us, &relay.latencies, relay.latency_us);
+        text.counter("roomcast_relay_received_total", "Messages that came by the relay.", relay.received);
+        text.counter("roomcast_relay_foreign_total", "Messages dropped since no server of this version wrote them.",
+            relay.foreign);
+        text.counter("roomcast_relay_gaps_total", "Gaps in rooms that members were told of.", relay.gaps);
+        text.counter("roomcast_relay_losses_total", "Losses of the relay.", relay.losses);
+        text.counter("roomcast_relay_connects_total", "Times that the relay became ready: the start, and each reconnect.",
+            relay.connects);
+        text.counter("roomcast_relay_failed_connects_total", "Attempts to connect that failed.", relay.failed_connects);
     }
 
     /// The names that all clients of Prometheus give to these.

@@ -70,6 +70,20 @@ impl Text {
         self.histogram(name, help, bounds, counts, seconds(total_ns));
     }
 
+    /// A histogram of seconds, with buckets of its own; the last count is of all above.
+    pub(super) fn durations(
+        &mut self,
+        name: &str,
+        help: &str,
+        bounds_us: &[u64],
+        counts: &[u64],
+        sum_us: u64,
+    ) {
+        let bounds = bounds_us.iter().map(|&us| seconds(us * 1_000));
+        let count = |bucket: usize| counts.get(bucket).copied().unwrap_or_default();
+        self.histogram(name, help, bounds, count, seconds(sum_us * 1_000));
+    }
+
     /// A histogram of sizes, of all shards together.
     pub(super) fn sizes<'a>(
         &mut self,

@@ -16,7 +16,7 @@ use roomcast_http::{
     },
 };
 
-use super::{OtlpError, Settings};
+use super::{OtlpError, RelayAddressError, Settings};
 use crate::store::StoreSync;
 
 type Row = Setting<Settings>;
@@ -123,6 +123,12 @@ pub(super) const TABLE: &[Row] = &[
     Row::text("store-sync", "second|always", show_sync, read_sync)
         .help(Operation, "When what is stored survives a failure of power or system: within a \
             second, or always"),
+    Row::text("relay", "URL",
+        |it| it.relay.as_ref().map_or_else(String::new, ToString::to_string),
+        |it, text| text.parse().map(|relay| it.relay = Some(relay))
+            .map_err(|fault: RelayAddressError| fault.to_string()))
+        .help(Operation, "Redis or Valkey, version 7 or newer, that servers share their rooms through: \
+            redis://user:password@host:6379"),
     Row::text("record", "DIR", |it| shown(it.record.as_ref()),
         |it, text| read_path(text, &mut it.record))
         .help(Operation, "Folder in which every input is recorded, for `roomcast replay`"),

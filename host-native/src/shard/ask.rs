@@ -60,7 +60,13 @@ impl Asked for Reached<'_> {
 impl Shard {
     /// Finds the namespace of a request, and begins it if it has to remember the request.
     pub(crate) fn reach(&self, name: &Arc<str>, ask: &Ask) -> Result<Reached<'_>, AskError> {
-        let found = if ask.is_remembered(&self.policies()) {
+        // By a relay, rooms that nobody here is in have members elsewhere.
+        let is_send = matches!(
+            ask,
+            Ask::Send { .. } | Ask::SendText { .. } | Ask::SendBinary { .. }
+        );
+        let is_relayed = is_send && self.shared.relay.is_some();
+        let found = if is_relayed || ask.is_remembered(&self.policies()) {
             Some(self.open_namespace(name)?)
         } else {
             self.namespace(name)
@@ -86,6 +92,14 @@ impl Shard {
         answer: oneshot::Sender<Result<Answer, AskError>>,
     ) {
         let asked = self.run_ask(name, ask);
+        if let Ok(Answer::Relayed(number)) = asked
+            && let Some(namespace) = self.namespace(name)
+        {
+            return namespace.when_relayed(number, move |outcome| {
+                let outcome = outcome.map(Answer::Sent).map_err(AskError::from);
+                let _ = answer.send(outcome); // who asked may be gone
+            });
+        }
         let question = asked.as_ref().ok().and_then(|found| at_queue(ask, found));
         let namespace = self.namespace(name);
         let way = question.and_then(|(conn, message)| Some((namespace?.link(conn)?, message)));

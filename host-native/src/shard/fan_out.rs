@@ -69,6 +69,7 @@ impl FanOut {
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
                 | Command::LoadHistory { .. }
+                | Command::Relay(_)
                 | Command::Tell { .. } => {}
             }
         }

@@ -110,6 +110,9 @@ impl Shard {
         handshake: Handshake,
     ) -> Result<(Home, ConnId), Refusal> {
         let shard = self.home_of(&namespace);
+        if self.shared.relay.is_some() {
+            self.wait_for_place(shard, &namespace).await;
+        }
         if shard == self.index {
             let namespace = self.open_namespace(&namespace)?;
             let link = Link::Local(socket.clone());

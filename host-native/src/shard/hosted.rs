@@ -1,19 +1,21 @@
 //! A namespace on its home shard: it takes inputs, and its commands go out.
 
 mod durable;
+mod relayed;
 mod totals;
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     mem,
     sync::Arc,
 };
 
 use roomcast_core::{
-    App, Applied, CloseCode, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Outbox,
-    Outcome, Rejection, Timestamp,
+    App, Applied, CloseCode, Config, ConnId, Delivery, Frame, Gateway, Handshake, Hub, Input,
+    Outbox, Outcome, Rejection, Timestamp,
     gateway::{Admission, Token, Work},
-    hub::{HubState, RequestError, RestoreError},
+    hub::{HubState, RequestError, RestoreError, SendError},
     room::{Recoveries, RecoveryOutcome},
 };
 use roomcast_http::{Reason, TokenRefusal};
@@ -37,11 +39,15 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Hosted {
     pub(crate) name: Arc<str>,
+    /// The number of this life of it, for the relay.
+    pub(in crate::shard) instance: u64,
     drained: Cell<bool>,
     inner: RefCell<Inner>,
 }
 
-#[derive(Debug)]
+/// The way of the outcome of a send that the relay tells.
+type RelayReply = Box<dyn FnOnce(Result<Delivery, SendError>)>;
+
 struct Inner {
     namespace: Namespace,
     fan_out: FanOut,
@@ -58,6 +64,10 @@ struct Inner {
     rate_refusals: u64,
     /// Recoveries, likewise.
     recoveries: Recoveries,
+    /// Sends that the relay is to answer, by their numbers.
+    replies: HashMap<u64, RelayReply>,
+    /// Gaps that members were told of, as far as they are in the metrics.
+    gaps: u64,
 }
 
 /// Work that is left to the shard behind an input.
@@ -91,10 +101,12 @@ impl Hosted {
         gateway: Box<dyn Gateway>,
         header: Option<NamespaceHeader>,
         recorder: Option<Arc<Recorder>>,
+        instance: u64,
     ) -> Result<Self, RestoreError> {
         let app = App::restore(config, gateway, state.into(), [])?;
         Ok(Self {
             name: name.clone(),
+            instance,
             drained: Cell::new(false),
             inner: RefCell::new(Inner {
                 namespace: Namespace::new(name, app, recorder),
@@ -106,6 +118,8 @@ impl Hosted {
                 client_keys: 0,
                 rate_refusals: 0,
                 recoveries: Recoveries::default(),
+                replies: HashMap::new(),
+                gaps: 0,
             }),
         })
     }
@@ -277,6 +291,7 @@ impl Hosted {
     pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
         let inner = self.inner.borrow();
         inner.tasks.is_empty()
+            && !inner.awaits_relay()
             && inner.namespace.app().hub().is_idle(now)
             && !inner.namespace.has_something_to_lose()
     }
@@ -288,6 +303,7 @@ impl Hosted {
         let hub = inner.namespace.app().hub();
         let counts = hub.counts();
         inner.tasks.is_empty()
+            && !inner.awaits_relay()
             && (counts.connections, counts.history_bytes) == (0, 0)
             && !hub.remembers_keys(now)
             && hub.withdrawn().next().is_none()
@@ -455,6 +471,9 @@ impl Inner {
         }
         if out.shared.hooks.is_on() {
             self.note_told(out, now);
+        }
+        if let Some(relay) = &out.shared.relay {
+            self.relay_out(relay);
         }
         self.fan_out.carry_out(out, now, self.namespace.out());
         self.namespace.clear_out();

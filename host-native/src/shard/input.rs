@@ -49,6 +49,7 @@ impl Shard {
         handshake: Handshake,
         link: Link,
     ) -> Result<ConnId, Refusal> {
+        self.refill_numbers(namespace);
         let now = self.begin(namespace);
         let (connected, left) = namespace.connect(&self.out, now, handshake, link);
         if namespace.next_schedule().is_some() {

@@ -70,7 +70,16 @@ impl Shard {
             .with_asks_join(self.shared.ask.asks_join())
             .with_durable(store.is_some())
             .with_unix_zero_ms(self.unix_zero_ms.get());
-        let state = HubState::from_serial(self.serial.get().max(header.next_serial))
+        let relay = self.shared.relay.as_ref();
+        let instance = relay.map_or(0, |relay| relay.next_instance());
+        let mut serial = self.serial.get().max(header.next_serial);
+        if let Some(relay) = relay {
+            // Numbers that no other node has, nor an earlier namespace here.
+            let cluster = relay.cluster(instance);
+            serial = cluster.serials.0;
+            config = config.with_cluster(cluster);
+        }
+        let state = HubState::from_serial(serial)
             .with_histories_opened(header.histories_opened)
             .with_rooms(rooms.iter().map(|room| room.state.clone()))
             .with_keys(keys)
@@ -85,11 +94,20 @@ impl Shard {
         self.record_opening(name, || Opening::new(config.clone(), state.clone()));
         let recorder = self.shared.recorder.clone();
         let (header_of_it, name_of_it) = (header.clone(), name.clone());
-        let namespace = Hosted::new(name_of_it, config, state, gateway, header_of_it, recorder)?;
+        let namespace = Hosted::new(
+            name_of_it,
+            config,
+            state,
+            gateway,
+            header_of_it,
+            recorder,
+            instance,
+        )?;
         let namespace = Rc::new(namespace);
         self.namespaces
             .borrow_mut()
             .insert(name.clone(), namespace.clone());
+        self.join_relay(&namespace);
         for (room, messages) in rooms.iter().map(|room| &room.state).zip(messages) {
             if namespace.ask(|hub| hub.room_state(room.room())).is_some() {
                 let (room, messages) = (room.room().into(), Cow::Borrowed(&*messages));
@@ -206,6 +224,7 @@ impl Shard {
         let next = namespace.ask(|hub| hub.state().next_serial());
         self.serial.set(self.serial.get().max(next));
         self.namespaces.borrow_mut().remove(&namespace.name);
+        self.leave_relay(&namespace);
         if self.shared.store.is_some() {
             self.out.persist(|batch| batch.forget(&namespace.name));
         }

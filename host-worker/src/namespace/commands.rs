@@ -85,6 +85,7 @@ impl<P: Platform> Namespace<P> {
                 | Command::PersistRoom { .. }
                 | Command::PersistKey { .. }
                 | Command::LoadHistory { .. }
+                | Command::Relay(_)
                 | Command::Tell { .. } => {}
             }
         }

@@ -332,6 +332,7 @@ impl<G: Gateway> Core<G> {
                     | Command::PersistRoom { .. }
                     | Command::PersistKey { .. }
                     | Command::LoadHistory { .. }
+                    | Command::Relay(_)
                     | Command::Tell { .. }
             );
             // What only a host that keeps histories is told: the others do the same without it.
@@ -424,7 +425,7 @@ impl<G: Gateway> Core<G> {
                 let (_, out) = self.begin(namespace, Input::HistoryLoaded { room, messages });
                 self.carry_all_out(namespace, &out)?;
             }
-            Command::Tell { .. } => {}
+            Command::Relay(_) | Command::Tell { .. } => {}
         }
         Ok(())
     }

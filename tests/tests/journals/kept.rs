@@ -81,6 +81,7 @@ pub(crate) fn write_command(text: &mut String, number: usize, command: &Command<
         Command::PersistRoom { room } | Command::LoadHistory { room } => {
             columns.push(visible(room));
         }
+        Command::Relay(command) => columns.push(visible(&format!("{command:?}"))),
         Command::Tell { event, .. } => columns.push(visible(event)),
         Command::PersistKey { client, key } => columns.extend([visible(client), visible(key)]),
     }

@@ -39,6 +39,7 @@ kinds! {
     SetPolicies "set_policies",
     SetBackends "set_backends",
     Complete "complete",
+    Relay "relay",
     Drain "drain",
 }
 
@@ -53,4 +54,5 @@ kinds! {
     PersistKey "persist_key",
     LoadHistory "load_history",
     Tell "tell",
+    Relay "relay",
 }

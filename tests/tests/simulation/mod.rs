@@ -50,7 +50,7 @@ mod client;
 mod debts;
 mod due;
 mod message;
-mod random;
+pub(crate) mod random;
 mod scene;
 mod story;
 mod truth;

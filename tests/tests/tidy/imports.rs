@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&[&str]]); 2] = [
             &["verb"],
             &["hub"],
             &["outbox", "queue"],
+            &["relay"],
             &["room"],
             &["policy", "identity"],
             &["wire", "time"],

@@ -143,6 +143,7 @@ fn write(results: &mut Vec<u8>, command: &Command<'_>) {
         | Command::PersistRoom { .. }
         | Command::PersistKey { .. }
         | Command::LoadHistory { .. }
+        | Command::Relay(_)
         | Command::Tell { .. } => {}
     }
 }

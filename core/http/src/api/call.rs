@@ -58,6 +58,21 @@ impl Answer {
         self.views().iter().map(|view| view.conn)
     }
 
+    /// The number under which the relay of a clustered namespace tells the outcome of a send;
+    /// `None` for an answer that is whole.
+    pub const fn relayed(&self) -> Option<u64> {
+        if let Found::Relayed(number) = &self.0 {
+            Some(*number)
+        } else {
+            None
+        }
+    }
+
+    /// Completes the answer to a send by its outcome.
+    pub fn set_delivery(&mut self, delivery: Delivery) {
+        self.0 = Found::Sent(delivery);
+    }
+
     /// Fills in what is queued for a connection, in bytes; 0 is what an answer says without.
     /// Nothing happens when the answer does not describe the connection. Work: a look-up.
     pub fn set_queued_bytes(&mut self, conn: ConnId, bytes: usize) {
@@ -110,6 +125,7 @@ impl From<Answer> for Response {
 #[serde(untagged)]
 enum Found {
     Sent(Delivery),
+    Relayed(u64),
     Rooms {
         rooms: Vec<RoomView>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,6 +250,7 @@ impl Found {
         }
         Ok(match (answer?, ask) {
             (ask::Answer::Sent(delivery), _) => Self::Sent(delivery),
+            (ask::Answer::Relayed(number), _) => Self::Relayed(number),
             (ask::Answer::Joined(already), Ask::Join { room, .. }) => {
                 let position = hub.position(room).into_owned();
                 Self::Joined { position, already }

@@ -77,6 +77,7 @@ fn messages_of_clients() {
         E::TokenUnavailable => E::TokenUnavailable, Unavailable, "";
         E::OtherUser => E::OtherUser, Forbidden, "";
         E::LateUser => E::LateUser, Forbidden, "";
+        E::JoinEnded => E::JoinEnded, Forbidden, "";
         E::Unidentified => E::Unidentified, Unauthorized, "";
         E::NotAMember => E::NotAMember, Forbidden, "";
         E::PublishForbidden => E::PublishForbidden, Forbidden, "";
@@ -92,6 +93,7 @@ fn messages_of_clients() {
         E::Pending { .. } => E::Pending { limit: 256 }, Overloaded, r#"{"limit":256}"#;
         E::Reads { .. } => E::Reads { limit: 1024 }, Overloaded, r#"{"limit":1024}"#;
         E::Unsaved => E::Unsaved, Unavailable, "";
+        E::Relay => E::Relay, Unavailable, "";
         E::Internal => E::Internal, Internal, "";
     }
     check(
@@ -131,6 +133,7 @@ fn envelopes_and_what_is_in_them() {
         W::Payload(_) => W::Payload(PayloadError::Depth), BadPayload, r#"{"limit":64}"#;
         W::Value => W::Value, BadPayload, "";
         W::Room(_) => W::Room(NAME), BadRoom, r#"{"limit":200}"#;
+        W::Unavailable => W::Unavailable, Unavailable, "";
     }
     check(&NAME, ErrorCode::BadRoom, r#"{"limit":200}"#);
 }
@@ -154,6 +157,7 @@ fn calls_of_the_hub() {
         S::Encode(_) => S::Encode(EncodeError::Event), BadRequest, r#"{"limit":128}"#;
         S::KeyReused => S::KeyReused, KeyReused, "";
         S::Key => S::Key, BadRequest, r#"{"limit":128}"#;
+        S::Unavailable => S::Unavailable, Unavailable, "";
     }
     use Refusal as R;
     rows! { Refusal,
@@ -177,6 +181,7 @@ fn calls_of_the_hub() {
         P::NoPresence => P::NoPresence, Forbidden, "";
         P::Cursor => P::Cursor, BadRequest, "";
         P::Unavailable => P::Unavailable, Unavailable, "";
+        P::Unfollowed => P::Unfollowed, Unavailable, "";
     }
     use RestoreError as Restore;
     rows! { RestoreError,

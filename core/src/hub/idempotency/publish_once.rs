@@ -55,7 +55,7 @@ impl Hub {
             }
         };
         if message.id.is_some() {
-            answer_publish(message, room, delivery, out);
+            answer_publish(conn, message.address(), delivery, out);
         }
         delivery
     }

@@ -44,6 +44,7 @@ fn told(out: &mut Outbox) -> Vec<String> {
         | Command::Append { .. }
         | Command::PersistKey { .. }
         | Command::LoadHistory { .. }
+        | Command::Relay(_)
         | Command::Tell { .. } => None,
     });
     let told = told.collect();

@@ -108,7 +108,7 @@ impl Hub {
         conns: impl IntoIterator<Item = ConnState>,
     ) -> Result<Self, RestoreError> {
         let mut hub = Self::new(config);
-        hub.next_serial = state.next_serial;
+        hub.next_serial = hub.next_serial.max(state.next_serial);
         hub.keys = Keys::from_vec(state.keys);
         let users_max = hub.limits().withdrawn_users;
         hub.withdrawn = Withdrawn::new(state.withdrawn, state.not_before_s, users_max);

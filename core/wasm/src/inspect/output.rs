@@ -60,6 +60,7 @@ impl<'a> Output<'a> {
             | Command::PersistRoom { .. }
             | Command::PersistKey { .. }
             | Command::LoadHistory { .. }
+            | Command::Relay(_)
             | Command::Tell { .. } => return None,
         })
     }

@@ -155,6 +155,7 @@ fn line(head: &str, command: &Command<'_>) -> Option<String> {
         | Command::PersistRoom { .. }
         | Command::PersistKey { .. }
         | Command::LoadHistory { .. }
+        | Command::Relay(_)
         | Command::Tell { .. } => None,
     }
 }

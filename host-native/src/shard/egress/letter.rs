@@ -7,6 +7,7 @@ use roomcast_core::{
     CloseCode, Input,
     ask::{Answer, Ask, AskError},
     queue::Tag,
+    relay::RelayEvent,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,6 +45,14 @@ pub(crate) enum Mail<S> {
     },
     /// The goodbye of a connection whose socket is there may follow what was dropped.
     Part { key: u32 },
+    /// A word of the relay for a namespace, and the bytes that it counts while it is under way.
+    #[cfg_attr(not(feature = "relay"), allow(dead_code))] // nobody sends it
+    Relay {
+        namespace: Arc<str>,
+        instance: u64,
+        event: Box<RelayEvent>,
+        bytes: usize,
+    },
     /// Bytes of messages and frames that were under way and are dealt with.
     Paid(Cost),
     /// Anything else: off the hot path.
@@ -85,6 +94,7 @@ impl<S> Mail<S> {
             Self::Ask { .. }
             | Self::Close { .. }
             | Self::Part { .. }
+            | Self::Relay { .. }
             | Self::Paid(_)
             | Self::Task(_) => (0, 0),
         };

@@ -34,6 +34,7 @@ impl Inner {
                 | Command::Ping { .. }
                 | Command::Persist { .. }
                 | Command::LoadHistory { .. }
+                | Command::Relay(_)
                 | Command::Tell { .. } => {}
             }
         }

@@ -1,0 +1,325 @@
+//! Presence of a clustered hub: the relay decides who comes and goes, counted over all nodes.
+
+use alloc::{boxed::Box, format, vec::Vec};
+
+use super::Counts;
+use crate::hub::Hub;
+use crate::policy::{EventKind, PresencePolicy};
+use crate::relay::{
+    Asked, Notice, PresenceChange, PresentUser, RelayCommand, RoomUsers, Roster, Topic, Track, Turn,
+};
+use crate::room::{pending_read::PendingRead, presence::Presence, presence::Who};
+use crate::{outbox::Outbox, time::Timestamp};
+
+/// The beginning of the names under which the relay counts nodes with members of a room: no room
+/// has such a name.
+const OCCUPANCY: char = '\u{1}';
+/// The name that a node has there.
+const OCCUPANT: &str = "*";
+
+impl Hub {
+    /// Users of a room on all nodes, as far as this one knows them.
+    pub(super) fn roster(&self, room: &str) -> Option<&Roster> {
+        let track = self.relay.as_ref()?.track(&Topic::room(room))?;
+        track.roster().filter(|roster| roster.is_known())
+    }
+
+    /// True when a room shows who is in it.
+    fn shows_users(&self, room: &str) -> bool {
+        let policy = self.policy(room).filter(|_| !self.config.raw);
+        policy.is_some_and(|policy| policy.presence != PresencePolicy::Off)
+    }
+
+    /// Tells the relay how many connections a user has in a room here.
+    #[cold]
+    #[inline(never)]
+    pub(in crate::hub) fn enter_user(&mut self, slot: u32, who: Who<'_>, out: &mut Outbox) {
+        let room = self.rooms.get(slot);
+        let user = entry(room.presence(), who);
+        self.tell_relay(&room.name.clone(), user, out);
+    }
+
+    /// Tells the relay whether a room has members here.
+    pub(in crate::hub) fn enter_room(&mut self, slot: u32, occupied: bool, out: &mut Outbox) {
+        let room = &*self.rooms.get(slot).name;
+        let wants = |kind| self.config.subscriptions.wants(kind, Some(room));
+        if wants(EventKind::RoomOccupied) || wants(EventKind::RoomVacated) {
+            let room = format!("{OCCUPANCY}{room}");
+            self.tell_relay(&room, occupant(occupied), out);
+        }
+    }
+
+    fn tell_relay(&mut self, room: &str, user: PresentUser, out: &mut Outbox) {
+        let Some(relay) = &mut self.relay else {
+            return;
+        };
+        if !relay.is_up() {
+            return relay.add_unsure((room.into(), user.name), None);
+        }
+        let token = relay.ask(Asked::Present(room.into(), user.name.clone()));
+        let room = room.into();
+        out.relay(RelayCommand::SetPresent { token, room, user });
+    }
+
+    /// Tells the relay again of users of whom it may have something else.
+    pub(crate) fn enter_again(
+        &mut self,
+        users: impl IntoIterator<Item = (Box<str>, Box<str>)>,
+        out: &mut Outbox,
+    ) {
+        for (room, name) in users {
+            let user = self.own_entry(&room, &name);
+            self.tell_relay(&room, user, out);
+        }
+    }
+
+    /// A user of this node as the relay is to have it.
+    fn own_entry(&self, room: &str, name: &str) -> PresentUser {
+        if let Some(room) = room.strip_prefix(OCCUPANCY) {
+            let room = self.rooms.find(room).map(|(_, room)| room);
+            return occupant(room.is_some_and(|room| !room.members.is_empty() || room.waits()));
+        }
+        let presence = self.rooms.find(room).and_then(|(_, room)| room.presence());
+        // It was made from one.
+        let who = Who::parse(name).unwrap_or(Who::User(name));
+        entry(presence, who)
+    }
+
+    /// The relay has nobody of this node any more: all are entered again.
+    pub(crate) fn enter_all(&mut self, out: &mut Outbox) {
+        let mut users = Vec::new();
+        for (_, room) in self.rooms.range(core::ops::Bound::Unbounded) {
+            let listed = room.presence().into_iter().flat_map(|all| all.list(None));
+            users.extend(listed.map(|it| (room.name.clone(), it.who.cursor().into())));
+            let kinds = [EventKind::RoomOccupied, EventKind::RoomVacated];
+            let wants = |kind| self.config.subscriptions.wants(kind, Some(&*room.name));
+            if kinds.into_iter().any(wants) && (!room.members.is_empty() || room.waits()) {
+                users.push((format!("{OCCUPANCY}{}", room.name).into(), OCCUPANT.into()));
+            }
+        }
+        self.enter_again(users, out);
+    }
+
+    /// Tells the relay who of a room is here.
+    fn reconcile(&mut self, room: &str, out: &mut Outbox) {
+        let users = self.own_entries(room);
+        if let Some(relay) = self.relay.as_mut().filter(|relay| relay.is_up()) {
+            let room: Box<str> = room.into();
+            let token = relay.ask(Asked::Reconcile(room.clone()));
+            out.relay(RelayCommand::Reconcile { token, room, users });
+        }
+    }
+
+    /// All users of this node in a room.
+    fn own_entries(&self, room: &str) -> Vec<PresentUser> {
+        if room.starts_with(OCCUPANCY) {
+            let entry = self.own_entry(room, OCCUPANT);
+            return Some(entry)
+                .filter(|entry| entry.conns > 0)
+                .into_iter()
+                .collect();
+        }
+        let presence = self.rooms.find(room).and_then(|(_, room)| room.presence());
+        let users = presence
+            .into_iter()
+            .flat_map(|presence| presence.list(None));
+        users.map(|it| entry(presence, it.who)).collect()
+    }
+
+    /// The topic of a room is followed: so is who is in it.
+    pub(crate) fn follow_users(&mut self, now: Timestamp, topic: &Topic, out: &mut Outbox) {
+        let Some(room) = topic.as_room() else {
+            return;
+        };
+        let shows = self.shows_users(room);
+        let relay = self.relay.as_mut();
+        let Some(track) = relay.and_then(|relay| relay.track_mut(topic)) else {
+            return;
+        };
+        track.show_users(shows);
+        let asks = track.is_live() && track.roster().is_some_and(Roster::is_offline);
+        if asks {
+            track.reconcile_by(now + Track::RECONCILE);
+        }
+        if let Some(relay) = &mut self.relay {
+            relay.arm(topic);
+        }
+        if asks {
+            self.ask_users(room, None, out);
+            self.reconcile(room, out);
+        }
+    }
+
+    /// Asks the relay for the users of a room.
+    pub(crate) fn ask_users(&mut self, room: &str, request: Option<PendingRead>, out: &mut Outbox) {
+        let limit = self.config.limits.presence_list;
+        let Some(relay) = self.relay.as_mut().filter(|relay| relay.is_up()) else {
+            return;
+        };
+        let token = relay.ask(Asked::Users(room.into(), request));
+        let track = relay.track_mut(&Topic::room(room));
+        if let Some(roster) = track.and_then(Track::roster_mut) {
+            roster.ask(token);
+        }
+        let room = room.into();
+        out.relay(RelayCommand::ListUsers { token, room, limit });
+    }
+
+    /// True when a list of users is to come from the relay.
+    pub(crate) fn can_ask_users(&self, room: &str) -> bool {
+        let relay = self.relay.as_ref().filter(|relay| relay.is_up());
+        let track = relay.and_then(|relay| relay.track(&Topic::room(room)));
+        track.is_some_and(|track| track.roster().is_some())
+    }
+
+    /// The users of a room are there.
+    pub(crate) fn take_users(&mut self, token: u64, page: &RoomUsers, out: &mut Outbox) {
+        let list_max = self.config.limits.presence_list;
+        let relay = self.relay.as_mut();
+        let track = relay.and_then(|relay| relay.track_mut(&Topic::room(&page.room)));
+        let Some(roster) = track.and_then(Track::roster_mut) else {
+            return;
+        };
+        let mut turns = Vec::new();
+        let again = roster.take_users(token, page, list_max, &mut turns);
+        self.tell_turns(&page.room, turns, out);
+        if again {
+            self.ask_users(&page.room, None, out);
+        }
+    }
+
+    /// Somebody came or went.
+    pub(crate) fn take_notice(&mut self, notice: &Notice, out: &mut Outbox) {
+        let list_max = self.config.limits.presence_list;
+        let relay = self.relay.as_mut();
+        let track = relay.and_then(|relay| relay.track_mut(&Topic::room(&notice.room)));
+        let Some(roster) = track.and_then(Track::roster_mut) else {
+            return;
+        };
+        let mut turns = Vec::new();
+        let asks = roster.take_notice(notice, list_max, &mut turns);
+        self.tell_turns(&notice.room, turns, out);
+        if asks {
+            self.ask_users(&notice.room, None, out);
+        }
+    }
+
+    fn tell_turns(&self, room: &str, turns: Vec<Turn>, out: &mut Outbox) {
+        let Some((slot, _)) = self.rooms.find(room) else {
+            return;
+        };
+        let conns = self.roster(room).map_or(0, |roster| roster.counts().1);
+        for turn in turns {
+            let event = match turn.change {
+                PresenceChange::Joined => "$joined",
+                PresenceChange::Left => "$left",
+            };
+            let (before, after) = (turn.before, turn.after);
+            let counts = Counts {
+                before,
+                after,
+                conns,
+            };
+            self.notify(
+                slot,
+                counts,
+                (event, turn.name.who(), turn.meta.as_deref()),
+                out,
+            );
+        }
+    }
+
+    /// A user was entered. The answer that has a change is the only one: backends and the
+    /// application are told of it here.
+    pub(crate) fn take_present(
+        &mut self,
+        (room, name): (&str, &str),
+        change: PresenceChange,
+        out: &mut Outbox,
+    ) {
+        if let Some(room) = room.strip_prefix(OCCUPANCY) {
+            let kind = match change {
+                PresenceChange::Joined => EventKind::RoomOccupied,
+                PresenceChange::Left => EventKind::RoomVacated,
+            };
+            return self.tell_of_room(kind, room, out);
+        }
+        let Some(Who::User(user)) = Who::parse(name) else {
+            return;
+        };
+        match change {
+            PresenceChange::Joined => {
+                self.tell_user(EventKind::UserJoined, room, user, out);
+                let members = self.members(room);
+                let mut conns = self.conns.of_user(user).iter();
+                let conn = conns
+                    .find(|conn| members.binary_search(conn).is_ok())
+                    .copied();
+                if let Some(conn) = conn {
+                    self.changes.push_present(room, conn, Some(user.into()));
+                }
+            }
+            PresenceChange::Left => {
+                self.tell_user(EventKind::UserLeft, room, user, out);
+                self.changes.push_absent(room, Who::User(user), None);
+            }
+        }
+    }
+
+    /// Users of a dead node were removed.
+    pub(crate) fn take_reaped(&mut self, room: &str, names: &[Box<str>], out: &mut Outbox) {
+        for name in names {
+            self.take_present((room, name), PresenceChange::Left, out);
+        }
+    }
+
+    /// Does what is due for users who are present.
+    pub(in crate::hub) fn tick_users(&mut self, now: Timestamp, out: &mut Outbox) {
+        let unsure = self.relay.as_mut().map(|relay| relay.take_unsure(now));
+        self.enter_again(unsure.into_iter().flatten(), out);
+        let doubts = self.relay.as_mut().map(|relay| relay.take_doubts(now));
+        for room in doubts.into_iter().flatten() {
+            self.reconcile(&room, out);
+        }
+    }
+
+    /// The time has come to tell the relay again who is in a room, or to ask it.
+    pub(in crate::hub) fn tick_roster(&mut self, now: Timestamp, topic: &Topic, out: &mut Outbox) {
+        let Some(room) = topic.as_room() else {
+            return;
+        };
+        let Some(relay) = &mut self.relay else {
+            return;
+        };
+        let Some(track) = relay
+            .track_mut(topic)
+            .filter(|track| track.roster().is_some())
+        else {
+            return;
+        };
+        track.reconcile_by(now + Track::RECONCILE);
+        let asks = track.is_live() && track.roster().is_some_and(Roster::is_offline);
+        relay.arm(topic);
+        if asks {
+            self.ask_users(room, None, out);
+        }
+        self.reconcile(room, out);
+    }
+}
+
+fn entry(presence: Option<&Presence>, who: Who<'_>) -> PresentUser {
+    let (conns, meta) = presence.map_or((0, None), |presence| presence.entry(who));
+    PresentUser {
+        name: who.cursor().into(),
+        conns: conns as u64,
+        meta: meta.map(Into::into),
+    }
+}
+
+fn occupant(occupied: bool) -> PresentUser {
+    PresentUser {
+        name: OCCUPANT.into(),
+        conns: u64::from(occupied),
+        meta: None,
+    }
+}

@@ -1,0 +1,439 @@
+//! Messages on their way to the relay, and what becomes of them.
+
+use alloc::{boxed::Box, format, string::String, vec::Vec};
+
+use super::answer_publish;
+use crate::hub::{
+    Audience, Delivery, Hub,
+    error::{KEY_BYTES_MAX, RequestError, SendError},
+    idempotency::{client_keys::client_name, fingerprint, publish_fingerprint},
+};
+use crate::relay::{
+    Ack, Answered, Body, BodyKind, KEEP_ALL, KEY_MS, Pending, Publish, Published, RelayCommand,
+    Replier, Topic, TopicPosition, Track,
+};
+use crate::time::{Timestamp, whole_millis};
+use crate::wire::{EncodeError, Event, Frame, Message, Payload};
+use crate::{outbox::Outbox, policy::HistoryPolicy};
+
+/// The names under which the relay knows a publish.
+struct Keys {
+    key: Box<str>,
+    earlier: Vec<Box<str>>,
+    print: u64,
+    key_ms: u64,
+}
+
+impl Hub {
+    /// The part of [`publish`](Self::publish) for a clustered hub: the sender is answered when the
+    /// relay has taken the message.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn publish_relayed(
+        &mut self,
+        message: &Message<'_>,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Delivery {
+        let conn = message.conn;
+        let policy = self.policy(room);
+        if policy.is_some_and(|policy| !policy.publish) {
+            out.error(conn, message.address(), &RequestError::PublishForbidden);
+            return Delivery::default();
+        }
+        let echo = message
+            .echo
+            .or(policy.map(|policy| policy.echo))
+            .unwrap_or_default();
+        let keep = policy.and_then(|policy| policy.history);
+        let user: Option<Box<str>> = self.conns.user_of(conn).map(Into::into);
+        let user = user.as_deref();
+        let keys = message.once.as_ref().map(|once| Keys {
+            key: client_key(&client_name(user, conn), &once.key),
+            earlier: {
+                let conns = once.conns.0.iter().map(|&was| client_name(None, was));
+                conns.map(|client| client_key(&client, &once.key)).collect()
+            },
+            print: publish_fingerprint(room, &message.event, message.data),
+            key_ms: whole_millis(self.config.limits.idempotency),
+        });
+        let body = Body {
+            kind: BodyKind::Event,
+            node: "",
+            token: 0,
+            conn: Some(conn),
+            user,
+            echo,
+            audience: None,
+            event: &message.event,
+            path: None,
+            payload: message.data.as_str().as_bytes(),
+        };
+        let replier = Replier::Client(conn, message.address().to_owned());
+        let topic = Topic::room(room);
+        if self
+            .relay_out(topic, (keep, keys), body, replier, out)
+            .is_none()
+        {
+            out.error(conn, message.address(), &RequestError::Relay);
+        }
+        Delivery::default()
+    }
+
+    /// The part of [`send`](Self::send) for a clustered hub. Nobody is told how many it reached.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn send_relayed(
+        &mut self,
+        audience: &Audience,
+        content: (Event<'_>, Payload<'_>),
+        out: &mut Outbox,
+    ) -> Result<Delivery, EncodeError> {
+        let sent = self.relay_event(audience, content, None, Replier::Nobody, out);
+        sent.map_or(Err(EncodeError::Unavailable), |_| Ok(Delivery::default()))
+    }
+
+    /// The same for a frame of the application's own.
+    pub(super) fn send_frame_relayed(
+        &mut self,
+        audience: &Audience,
+        frame: Frame<'_>,
+        out: &mut Outbox,
+    ) -> Result<Delivery, EncodeError> {
+        let sent = self.relay_frame(audience, frame, Replier::Nobody, out);
+        sent.map_or(Err(EncodeError::Unavailable), |_| Ok(Delivery::default()))
+    }
+
+    /// Sends what a backend sent, with a key once. The outcome is taken by the number that is
+    /// returned.
+    pub(crate) fn submit(
+        &mut self,
+        key: Option<&str>,
+        audience: &Audience,
+        content: (Event<'_>, Payload<'_>),
+        out: &mut Outbox,
+    ) -> Result<u64, SendError> {
+        let (event, data) = content;
+        if key.is_some_and(|key| !(1..=KEY_BYTES_MAX).contains(&key.len())) {
+            return Err(SendError::Key);
+        }
+        event.check()?;
+        self.check_rooms(audience)?;
+        let keys = key.map(|key| Keys {
+            key: format!("b:{key}").into(),
+            earlier: Vec::new(),
+            print: fingerprint(audience, event, data),
+            key_ms: whole_millis(self.config.limits.idempotency),
+        });
+        let sent = self.relay_event(audience, content, keys, Replier::Backend, out);
+        sent.ok_or(SendError::Unavailable)
+    }
+
+    /// The same for a frame of its own.
+    pub(crate) fn submit_frame(
+        &mut self,
+        audience: &Audience,
+        frame: Frame<'_>,
+        out: &mut Outbox,
+    ) -> Result<u64, SendError> {
+        self.check_rooms(audience)?;
+        let sent = self.relay_frame(audience, frame, Replier::Backend, out);
+        sent.ok_or(SendError::Unavailable)
+    }
+
+    fn relay_event(
+        &mut self,
+        audience: &Audience,
+        (event, data): (Event<'_>, Payload<'_>),
+        keys: Option<Keys>,
+        replier: Replier,
+        out: &mut Outbox,
+    ) -> Option<u64> {
+        let room = audience.as_room();
+        let plain = room.is_some() && !audience.has_exceptions();
+        let json = (!plain).then(|| to_json(audience));
+        let policy = room.and_then(|room| self.policy(room));
+        let keep = match room {
+            Some(_) => policy.and_then(|policy| policy.history),
+            None => Some(KEEP_ALL),
+        };
+        let body = Body {
+            kind: BodyKind::Event,
+            node: "",
+            token: 0,
+            conn: None,
+            user: None,
+            echo: true,
+            audience: json.as_deref(),
+            event: event.name(),
+            path: event.path(),
+            payload: data.as_str().as_bytes(),
+        };
+        let topic = room.map_or(Topic::All, Topic::room);
+        self.relay_out(topic, (keep, keys), body, replier, out)
+    }
+
+    // Never in the topic of a room: no history has frames without envelopes.
+    fn relay_frame(
+        &mut self,
+        audience: &Audience,
+        frame: Frame<'_>,
+        replier: Replier,
+        out: &mut Outbox,
+    ) -> Option<u64> {
+        let (kind, payload) = match frame {
+            Frame::Text(text) => (BodyKind::Text, text.as_bytes()),
+            Frame::Binary(bytes) => (BodyKind::Binary, bytes),
+        };
+        let body = Body {
+            kind,
+            node: "",
+            token: 0,
+            conn: None,
+            user: None,
+            echo: true,
+            audience: Some(&to_json(audience)),
+            event: "",
+            path: None,
+            payload,
+        };
+        self.relay_out(Topic::All, (Some(KEEP_ALL), None), body, replier, out)
+    }
+
+    /// Hands a message to the relay; `None` when that takes none.
+    fn relay_out(
+        &mut self,
+        topic: Topic,
+        (keep, keys): (Option<HistoryPolicy>, Option<Keys>),
+        body: Body<'_>,
+        replier: Replier,
+        out: &mut Outbox,
+    ) -> Option<u64> {
+        let raw = self.config.raw;
+        let relay = self.relay.as_mut()?;
+        if !relay.is_up() || relay.publishes.are_full() {
+            relay.stats.failed += 1;
+            return None;
+        }
+        let token = relay.token();
+        let node = &*relay.node;
+        let body = Body {
+            node,
+            token,
+            ..body
+        }
+        .encode();
+        let keys = keys.unwrap_or_else(|| Keys {
+            key: format!("n:{node}:{token}").into(),
+            earlier: Vec::new(),
+            print: 0,
+            key_ms: KEY_MS,
+        });
+        let publish = Publish {
+            token,
+            keep: keep.filter(|_| !raw || topic == Topic::All),
+            topic,
+            key: keys.key,
+            earlier: keys.earlier,
+            print: keys.print,
+            key_ms: keys.key_ms,
+            body,
+        };
+        relay.stats.published += 1;
+        if let Some(publish) = relay.publishes.add(publish, replier) {
+            out.relay(RelayCommand::Publish(publish));
+        }
+        Some(token)
+    }
+
+    /// The relay answered a publish.
+    pub(crate) fn take_published(
+        &mut self,
+        now: Timestamp,
+        token: u64,
+        outcome: &Published,
+        out: &mut Outbox,
+    ) {
+        let Some(relay) = &mut self.relay else {
+            return;
+        };
+        match outcome {
+            Published::TimedOut => {
+                relay.stats.in_doubt += 1;
+                if let Some(pending) = relay.publishes.doubt(token) {
+                    match pending.seen.clone() {
+                        Some(position) => self.accepted_once(now, pending, position, out),
+                        None => self.failed(pending, outcome, out),
+                    }
+                }
+            }
+            Published::Accepted { position, repeated } => {
+                if let Some(pending) = relay.publishes.take(token) {
+                    let position = position.clone();
+                    match repeated {
+                        true => self.accepted(now, pending, position, out),
+                        false => self.accepted_once(now, pending, position, out),
+                    }
+                }
+            }
+            Published::KeyReused | Published::Rejected => {
+                if let Some(pending) = relay.publishes.take(token) {
+                    self.failed(pending, outcome, out);
+                }
+            }
+        }
+        if let Some(relay) = &mut self.relay {
+            for publish in relay.publishes.resume() {
+                out.relay(RelayCommand::Publish(publish));
+            }
+        }
+    }
+
+    /// A publish has its place. It is answered when this node has delivered all up to it, where it
+    /// follows the topic: a member that is answered has everything before that.
+    fn accepted(
+        &mut self,
+        now: Timestamp,
+        pending: Pending,
+        position: TopicPosition,
+        out: &mut Outbox,
+    ) {
+        let topic = pending.publish.topic;
+        let ack = Ack {
+            token: pending.publish.token,
+            replier: pending.replier,
+            position,
+            reached: pending.reached,
+            until: now + Track::ACK_WAIT,
+        };
+        let relay = self.relay.as_mut();
+        let Some((relay, at)) = relay.and_then(|relay| {
+            let at = relay.track(&topic)?.position()?.clone();
+            Some((relay, at))
+        }) else {
+            return self.acknowledge(&topic, ack, true, out);
+        };
+        if at.epoch == ack.position.epoch && ack.position.offset <= at.offset {
+            return self.acknowledge(&topic, ack, true, out);
+        }
+        let is_behind = at.epoch != ack.position.epoch;
+        let mut asks = false;
+        if let Some(track) = relay.track_mut(&topic) {
+            asks = is_behind && track.is_live();
+            track.push_ack(ack);
+        }
+        relay.arm(&topic);
+        if asks {
+            self.fill(&topic, out);
+        }
+    }
+
+    /// The same of a message that is new: backends are told of it.
+    pub(crate) fn accepted_once(
+        &mut self,
+        now: Timestamp,
+        pending: Pending,
+        position: TopicPosition,
+        out: &mut Outbox,
+    ) {
+        self.tell_relayed(&pending, &position, out);
+        self.accepted(now, pending, position, out);
+    }
+
+    /// Answers a publish that has its place. Without the place in the answer a client goes on to
+    /// wait for what comes before it.
+    pub(crate) fn acknowledge(&mut self, topic: &Topic, ack: Ack, placed: bool, out: &mut Outbox) {
+        let kept = topic.as_room().is_some_and(|room| self.keeps(room));
+        let offset = (kept && placed).then_some(ack.position.offset);
+        let delivery = Delivery {
+            offset,
+            ..Delivery::queued(ack.reached)
+        };
+        match ack.replier {
+            Replier::Nobody => {}
+            Replier::Backend => {
+                if let Some(relay) = &mut self.relay {
+                    relay.answered.push((ack.token, Ok(delivery_of(delivery))));
+                }
+            }
+            Replier::Client(conn, address) => {
+                let to = address.borrow();
+                if to.id.is_some() && self.conns.get(conn).is_some() {
+                    answer_publish(conn, to, delivery, out);
+                }
+            }
+        }
+    }
+
+    /// Answers a publish that has no place, or of which nothing is known.
+    pub(crate) fn failed(&mut self, pending: Pending, outcome: &Published, out: &mut Outbox) {
+        let Some(relay) = &mut self.relay else {
+            return;
+        };
+        relay.stats.failed += 1;
+        let reused = *outcome == Published::KeyReused;
+        match pending.replier {
+            Replier::Nobody => {}
+            Replier::Backend => {
+                let token = pending.publish.token;
+                relay.answered.push((token, Err(reused)));
+            }
+            Replier::Client(conn, address) => {
+                let error = match reused {
+                    true => RequestError::KeyReused,
+                    false => RequestError::Relay,
+                };
+                if self.conns.get(conn).is_some() {
+                    out.error(conn, address.borrow(), &error);
+                }
+            }
+        }
+    }
+
+    /// Takes the outcomes of what backends sent.
+    pub(crate) fn take_relayed(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
+        let Some(relay) = &mut self.relay else {
+            return Vec::new();
+        };
+        let answered = core::mem::take(&mut relay.answered).into_iter();
+        let outcome = |(token, outcome): (u64, Answered)| {
+            let outcome = match outcome {
+                Ok((reached, offset)) => Ok(Delivery {
+                    offset,
+                    ..Delivery::queued(reached)
+                }),
+                Err(true) => Err(SendError::KeyReused),
+                Err(false) => Err(SendError::Unavailable),
+            };
+            (token, outcome)
+        };
+        answered.map(outcome).collect()
+    }
+
+    /// Tells backends of a message: the node that published it does, which alone was answered.
+    fn tell_relayed(&self, pending: &Pending, position: &TopicPosition, out: &mut Outbox) {
+        let publish = &pending.publish;
+        if self.tells()
+            && let Some(room) = publish.topic.as_room()
+            && let Some(body) = Body::decode(&publish.body)
+            && let Some(content) = super::delivery::content(&body)
+        {
+            let offset = self.keeps(room).then_some(position.offset);
+            self.tell_message(room, body.conn, offset, content, out);
+        }
+    }
+}
+
+const fn delivery_of(delivery: Delivery) -> (usize, Option<u64>) {
+    (delivery.queued, delivery.offset)
+}
+
+/// The name of a client's key: of the client first, whose name no other client has.
+fn client_key(client: &str, key: &str) -> Box<str> {
+    format!("c:{}:{client}:{key}", client.len()).into()
+}
+
+fn to_json(audience: &Audience) -> String {
+    // Fails only for maps with keys that are no strings; there is none.
+    serde_json::to_string(audience).unwrap_or_default()
+}

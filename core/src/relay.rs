@@ -1,0 +1,33 @@
+//! Many nodes, one namespace: messages that take their order from a relay behind all nodes.
+//!
+//! A clustered hub is not its own sequencer. It commands the host to publish a message, and
+//! delivers what comes back: messages of its own as those of other nodes, in the order of the
+//! relay, each once. So it is with users who come and go. Nothing here knows a hub, a room or a
+//! connection beyond its id.
+
+mod body;
+mod command;
+mod event;
+mod publishes;
+mod roster;
+mod state;
+mod stats;
+mod topic;
+mod track;
+mod users;
+
+pub(crate) use self::{
+    body::{Body, BodyKind},
+    command::{KEEP_ALL, KEY_MS},
+    publishes::{Pending, Replier},
+    roster::{Roster, Turn},
+    state::{Answered, Asked, Relay, WAITING_MAX},
+    track::{Ack, Effect, Taken, Track},
+};
+pub use self::{
+    command::{Publish, Read, RelayCommand, Wanted},
+    event::{Published, RelayEvent, StreamMessage, TopicPage},
+    stats::RelayStats,
+    topic::{Topic, TopicPosition},
+    users::{Notice, PresenceChange, PresentUser, RoomUsers},
+};

@@ -1,0 +1,131 @@
+//! Work that a clustered hub has for the relay.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    topic::{Topic, TopicPosition},
+    users::PresentUser,
+};
+use crate::policy::HistoryPolicy;
+
+/// Messages of [`Topic::All`] that the relay keeps: enough to fill what a node misses while it
+/// connects anew.
+pub(crate) const KEEP_ALL: HistoryPolicy = HistoryPolicy {
+    messages: 1_000,
+    bytes: 1 << 20,
+    age: Duration::from_secs(60),
+};
+
+/// The time for which the relay knows the key of a publish without one of the client, in
+/// milliseconds: longer than any retry of a node takes.
+pub(crate) const KEY_MS: u64 = 60_000;
+
+/// A thing for the relay to do.
+///
+/// A host sends the commands of a namespace in their order, on one connection. It answers each but
+/// [`Unsubscribe`](Self::Unsubscribe) once, by a [`RelayEvent`](super::RelayEvent), or says that
+/// the relay is [down](super::RelayEvent::Down), which answers all.
+///
+/// Exhaustive on purpose: a new variant must break every host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayCommand {
+    /// Give a message the next offset of its topic, keep it, and send it to all nodes that
+    /// subscribe to the topic. Answered by [`Published`](super::RelayEvent::Published).
+    Publish(Publish),
+    /// Subscribe to topics; when that is confirmed, read their positions, and what was kept behind
+    /// the positions that are known. Answered by [`Subscribed`](super::RelayEvent::Subscribed).
+    Subscribe {
+        /// The number of the command.
+        token: u64,
+        /// The topics, at most 256.
+        topics: Vec<Wanted>,
+    },
+    /// End a subscription.
+    Unsubscribe {
+        /// The topic, of a room.
+        topic: Topic,
+    },
+    /// Read the position of a topic, and messages that were kept. Answered by
+    /// [`Page`](super::RelayEvent::Page).
+    Read(Read),
+    /// Set the connections that a user has in a room on this node. Answered by
+    /// [`Present`](super::RelayEvent::Present).
+    SetPresent {
+        /// The number of the command.
+        token: u64,
+        /// The room. One that begins with U+0001 is no room, and has no topic.
+        room: Box<str>,
+        /// The user; with 0 connections it is in the room no more.
+        user: PresentUser,
+    },
+    /// Make the users that the relay has of this node in a room those given. Answered by
+    /// [`Reconciled`](super::RelayEvent::Reconciled).
+    Reconcile {
+        /// The number of the command.
+        token: u64,
+        /// The room, as in [`SetPresent`](Self::SetPresent).
+        room: Box<str>,
+        /// All users with a connection on this node.
+        users: Vec<PresentUser>,
+    },
+    /// List users of a room on all nodes. Answered by [`Users`](super::RelayEvent::Users).
+    ListUsers {
+        /// The number of the command.
+        token: u64,
+        /// The room.
+        room: Box<str>,
+        /// The largest number of users; their counts are of all.
+        limit: usize,
+    },
+}
+
+/// A message for the relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// The number of the command; a retry has the same.
+    pub token: u64,
+    /// The topic.
+    pub topic: Topic,
+    /// The idempotency key: when the relay knows it, it does nothing and answers as before.
+    pub key: Box<str>,
+    /// Other keys under which the message may have been published, which are looked for too.
+    pub earlier: Vec<Box<str>>,
+    /// A print of the message: a key that is known of another one is
+    /// [`KeyReused`](super::Published::KeyReused).
+    pub print: u64,
+    /// The time for which the relay knows the key, in milliseconds.
+    pub key_ms: u64,
+    /// The part of the topic that is kept; `None` when it is only counted.
+    pub keep: Option<HistoryPolicy>,
+    /// The message, which means something to hubs alone.
+    pub body: Box<[u8]>,
+}
+
+/// A topic to subscribe to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// The topic.
+    pub topic: Topic,
+    /// The position up to which the node has all messages: those behind it are wanted, when the
+    /// epoch is still the same.
+    pub after: Option<TopicPosition>,
+}
+
+/// A read of what a topic has kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// The number of the command.
+    pub token: u64,
+    /// The topic.
+    pub topic: Topic,
+    /// The offset that the messages come after: then the oldest of them are read, else the newest.
+    pub after: Option<u64>,
+    /// The offset that the messages come before.
+    pub before: Option<u64>,
+    /// The largest number of messages.
+    pub limit: usize,
+}

@@ -1,0 +1,281 @@
+//! The part of a clustered hub that is about its relay.
+
+use alloc::{
+    boxed::Box, collections::BTreeMap, collections::BTreeSet, collections::VecDeque, vec::Vec,
+};
+
+use super::{publishes::Publishes, stats::RelayStats, topic::Topic, track::Track};
+use crate::{room::pending_read::PendingRead, time::Timestamp, wire::ConnId};
+
+/// Requests that may wait for the relay, for a topic and in all: as many as come back at once when
+/// a node has ended.
+pub(crate) const WAITING_MAX: usize = 65_536;
+
+/// Topics that are followed, publishes without an answer, requests that wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay {
+    pub(crate) node: Box<str>,
+    up: bool,
+    tracks: BTreeMap<Topic, Track>,
+    pub(crate) publishes: Publishes,
+    asked: BTreeMap<u64, Asked>,
+    /// The number of the next command.
+    next: u64,
+    /// An entry for each topic that has something to do later.
+    timers: BTreeSet<(Timestamp, Topic)>,
+    armed: BTreeMap<Topic, Timestamp>,
+    /// The number that the connections to come must be below.
+    serials_end: u64,
+    /// The first and the end of those that follow.
+    serials: VecDeque<(u64, u64)>,
+    /// Users of whom it is not known whether the relay has them as they are, by room.
+    unsure: BTreeSet<(Box<str>, Box<str>)>,
+    /// The time at which they are entered again.
+    unsure_at: Option<Timestamp>,
+    /// Rooms whose users were told to the relay without an answer. It may still find that in the
+    /// buffer of a lost connection, when they have changed.
+    doubts: BTreeSet<Box<str>>,
+    /// The time at which it is told again who is there, members or not.
+    doubts_at: Option<Timestamp>,
+    pub(crate) stats: RelayStats,
+    /// Answers for backends that the host has not taken.
+    pub(crate) answered: Vec<(u64, Answered)>,
+}
+
+/// The outcome of a publish for a backend: the connections that it reached here and its offset, or
+/// whether its key is known of another message.
+pub(crate) type Answered = Result<(usize, Option<u64>), bool>;
+
+/// A thing that the relay was asked for.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    /// Positions of topics, behind a subscription.
+    Subscribe(Vec<Topic>),
+    /// Messages that a topic lacks.
+    Fill(Topic),
+    /// Messages that a client missed which joins a room.
+    Join(Topic, PendingRead),
+    /// A page of a history for a client.
+    History(PendingRead),
+    /// Users of a room, perhaps for a client.
+    Users(Box<str>, Option<PendingRead>),
+    /// A user who is entered into a room.
+    Present(Box<str>, Box<str>),
+    /// All users of this node in a room.
+    Reconcile(Box<str>),
+}
+
+impl Asked {
+    /// The request of a client that waits for it.
+    pub(crate) const fn request(&self) -> Option<&PendingRead> {
+        match self {
+            Self::Join(_, request) | Self::History(request) => Some(request),
+            Self::Users(_, request) => request.as_ref(),
+            Self::Subscribe(_) | Self::Fill(_) | Self::Present(..) | Self::Reconcile(_) => None,
+        }
+    }
+
+    pub(crate) fn into_request(self) -> Option<PendingRead> {
+        match self {
+            Self::Join(_, request) | Self::History(request) => Some(request),
+            Self::Users(_, request) => request,
+            Self::Subscribe(_) | Self::Fill(_) | Self::Present(..) | Self::Reconcile(_) => None,
+        }
+    }
+}
+
+impl Relay {
+    /// The relay of a node that has not reached it yet. Connections have the numbers below
+    /// `serials_end`.
+    pub(crate) fn new(node: Box<str>, serials_end: u64) -> Self {
+        Self {
+            node,
+            up: false,
+            tracks: [(Topic::All, Track::default())].into(),
+            publishes: Publishes::default(),
+            asked: BTreeMap::new(),
+            next: 0,
+            timers: BTreeSet::new(),
+            armed: BTreeMap::new(),
+            serials_end,
+            serials: VecDeque::new(),
+            unsure: BTreeSet::new(),
+            unsure_at: None,
+            doubts: BTreeSet::new(),
+            doubts_at: None,
+            stats: RelayStats::default(),
+            answered: Vec::new(),
+        }
+    }
+
+    pub(crate) const fn is_up(&self) -> bool {
+        self.up
+    }
+
+    pub(crate) const fn set_up(&mut self, up: bool) {
+        self.up = up;
+    }
+
+    /// A number for a command.
+    pub(crate) const fn token(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// Asks for something, by a command of the number that is returned.
+    pub(crate) fn ask(&mut self, asked: Asked) -> u64 {
+        let token = self.token();
+        self.asked.insert(token, asked);
+        token
+    }
+
+    /// The number of things that the relay was asked for.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.len()
+    }
+
+    pub(crate) fn take_asked(&mut self, token: u64) -> Option<Asked> {
+        self.asked.remove(&token)
+    }
+
+    pub(crate) fn take_all_asked(&mut self) -> impl Iterator<Item = Asked> + use<> {
+        core::mem::take(&mut self.asked).into_values()
+    }
+
+    /// Takes the requests of a connection that wait for the relay, by whether they are of a room.
+    pub(crate) fn end_asked(
+        &mut self,
+        conn: ConnId,
+        is_over: impl Fn(&Asked) -> bool,
+    ) -> Vec<Asked> {
+        let is_of = |asked: &Asked| asked.request().is_some_and(|it| it.conn == conn);
+        let ended = self
+            .asked
+            .extract_if(.., |_, asked| is_of(asked) && is_over(asked));
+        ended.map(|(_, asked)| asked).collect()
+    }
+
+    pub(crate) fn track(&self, topic: &Topic) -> Option<&Track> {
+        self.tracks.get(topic)
+    }
+
+    pub(crate) fn track_mut(&mut self, topic: &Topic) -> Option<&mut Track> {
+        self.tracks.get_mut(topic)
+    }
+
+    pub(crate) fn open_track(&mut self, topic: &Topic) -> &mut Track {
+        self.tracks.entry(topic.clone()).or_default()
+    }
+
+    pub(crate) fn close_track(&mut self, topic: &Topic) {
+        self.tracks.remove(topic);
+        self.arm(topic);
+    }
+
+    /// The topics that are followed.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = (&Topic, &Track)> {
+        self.tracks.iter()
+    }
+
+    /// Sets the timer of a topic by what it has to do.
+    pub(crate) fn arm(&mut self, topic: &Topic) {
+        let due = self.tracks.get(topic).and_then(Track::due);
+        if self.armed.get(topic).copied() == due {
+            return;
+        }
+        if let Some(before) = self.armed.remove(topic) {
+            self.timers.remove(&(before, topic.clone()));
+        }
+        if let Some(due) = due {
+            self.armed.insert(topic.clone(), due);
+            self.timers.insert((due, topic.clone()));
+        }
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        let due = self.timers.first().map(|(due, _)| *due);
+        due.into_iter()
+            .chain(self.unsure_at)
+            .chain(self.doubts_at)
+            .min()
+    }
+
+    /// A user is to be entered again, at once when the relay is there again.
+    pub(crate) fn add_unsure(&mut self, entry: (Box<str>, Box<str>), at: Option<Timestamp>) {
+        self.unsure.insert(entry);
+        self.unsure_at = self.unsure_at.or(at);
+    }
+
+    /// True when the relay is to be told again of users.
+    pub(crate) fn is_unsure(&self) -> bool {
+        !(self.unsure.is_empty() && self.doubts.is_empty())
+    }
+
+    /// Takes the users who are to be entered again, when that is due.
+    pub(crate) fn take_unsure(&mut self, now: Timestamp) -> BTreeSet<(Box<str>, Box<str>)> {
+        match self.unsure_at.take_if(|at| *at <= now) {
+            Some(_) if self.up => core::mem::take(&mut self.unsure),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// The relay may have other users of a room than it was told, until this time.
+    pub(crate) fn add_doubt(&mut self, room: Box<str>, until: Timestamp) {
+        self.doubts.insert(room);
+        self.doubts_at = self.doubts_at.max(Some(until));
+    }
+
+    /// Takes the rooms that are in doubt, when it is time to tell the relay again.
+    pub(crate) fn take_doubts(&mut self, now: Timestamp) -> BTreeSet<Box<str>> {
+        match self.doubts_at.take_if(|at| *at <= now) {
+            Some(_) if self.up => core::mem::take(&mut self.doubts),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Takes all who are to be entered again: the relay is there again.
+    pub(crate) fn take_all_unsure(&mut self, until: Timestamp) -> BTreeSet<(Box<str>, Box<str>)> {
+        self.unsure_at = None;
+        self.doubts_at = (!self.doubts.is_empty()).then_some(until);
+        core::mem::take(&mut self.unsure)
+    }
+
+    /// Takes the timer of a topic that is due.
+    pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Topic> {
+        self.timers.first().filter(|(due, _)| *due <= now)?;
+        let (_, topic) = self.timers.pop_first()?;
+        self.armed.remove(&topic);
+        Some(topic)
+    }
+
+    /// Adds numbers for connections to come.
+    pub(crate) fn add_serials(&mut self, first: u64, count: u64) {
+        self.serials.push_back((first, first.saturating_add(count)));
+    }
+
+    /// The number of the next connection, when it should be `next`; `None` when none is left.
+    pub(crate) fn serial(&mut self, next: u64) -> Option<u64> {
+        if next < self.serials_end {
+            return Some(next);
+        }
+        let (first, end) = self.serials.pop_front()?;
+        self.serials_end = end;
+        Some(first.max(next)).filter(|serial| *serial < end)
+    }
+
+    /// The number of connections that can still be numbered, when the next one is `next`.
+    pub(crate) fn serials_left(&self, next: u64) -> u64 {
+        let later = self.serials.iter().map(|(first, end)| end - first);
+        self.serials_end.saturating_sub(next) + later.sum::<u64>()
+    }
+
+    pub(crate) fn assert_consistent(&self) {
+        self.publishes.assert_consistent();
+        for (topic, track) in &self.tracks {
+            assert_eq!(self.armed.get(topic).copied(), track.due(), "{topic:?}");
+            assert!(self.up || track.is_offline(), "{topic:?} is not offline");
+        }
+        assert_eq!(self.armed.len(), self.timers.len());
+        assert!(self.up || self.asked.is_empty() && self.publishes.len() == 0);
+    }
+}

@@ -1,0 +1,63 @@
+//! Users in rooms on all nodes, as the relay counts them.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+/// The connections that a user has in a room: on a node, or on all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresentUser {
+    /// The name, which means something to hubs alone. That of a connection without a user is its
+    /// own.
+    pub name: Box<str>,
+    /// Connections.
+    pub conns: u64,
+    /// JSON that is shown of the user, when there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta: Option<Box<str>>,
+}
+
+/// A change that is counted over all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceChange {
+    /// The first connection of a user.
+    Joined,
+    /// The end of the last.
+    Left,
+}
+
+/// A notice of a change, in the order of its room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The room.
+    pub room: Box<str>,
+    /// The epoch of the number.
+    pub epoch: Box<str>,
+    /// The number, one above that of the last: another count than that of messages.
+    pub number: u64,
+    /// The change.
+    pub change: PresenceChange,
+    /// The name of the user.
+    pub name: Box<str>,
+    /// JSON that is shown of the user, when there is any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta: Option<Box<str>>,
+}
+
+/// Users of a room, with the notice behind which later ones apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomUsers {
+    /// The room.
+    pub room: Box<str>,
+    /// The epoch of notices.
+    pub epoch: Box<str>,
+    /// The number of the last notice that is included.
+    pub number: u64,
+    /// Users in all; more than are listed when the list was cut off.
+    pub total: usize,
+    /// Connections in all, as far as the relay knows those of users who are not listed.
+    pub conns: usize,
+    /// Users, in no order.
+    pub users: Vec<PresentUser>,
+}

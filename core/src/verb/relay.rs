@@ -1,0 +1,405 @@
+//! Events of the relay, and the requests that waited for them.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::ops::Bound;
+
+use crate::hub::{Hub, RequestError};
+use crate::outbox::Outbox;
+use crate::relay::{Asked, Published, RelayEvent, Taken, Topic, TopicPage, Track};
+use crate::room::pending_read::PendingRead;
+use crate::time::Timestamp;
+
+impl Hub {
+    /// Takes what the relay of a clustered hub said; any other hub ignores it.
+    ///
+    /// Work: the members of the room that it is about, the messages in it, and the requests that
+    /// waited for it. [`RelayEvent::Up`] and [`RelayEvent::Down`]: all topics.
+    pub fn take_event(&mut self, now: Timestamp, event: &RelayEvent, out: &mut Outbox) {
+        if !self.is_clustered() {
+            return;
+        }
+        match event {
+            RelayEvent::Up => self.relay_up(now, out),
+            RelayEvent::Down => self.relay_down(now, out),
+            RelayEvent::Published { token, outcome } => {
+                self.take_published(now, *token, outcome, out);
+            }
+            RelayEvent::Message {
+                topic,
+                epoch,
+                offset,
+                body,
+            } => self.take_message(now, topic, (epoch, *offset), body.clone(), out),
+            RelayEvent::Subscribed { token, pages } => {
+                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
+                if let Some(Asked::Subscribe(topics)) = asked {
+                    self.take_pages(now, *token, (&topics, pages), out);
+                }
+            }
+            RelayEvent::Page { token, page } => {
+                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
+                if let Some(asked) = asked {
+                    self.take_answer(now, *token, (asked, page.clone()), out);
+                }
+            }
+            RelayEvent::Present { token, change } => {
+                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
+                if let (Some(Asked::Present(room, name)), Some(change)) = (asked, *change) {
+                    self.take_present((&room, &name), change, out);
+                }
+            }
+            RelayEvent::Reconciled { token } => {
+                self.relay_mut().and_then(|relay| relay.take_asked(*token));
+            }
+            RelayEvent::Users { token, page } => {
+                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
+                if let Some(Asked::Users(_, request)) = asked {
+                    self.take_users(*token, page, out);
+                    self.list_users(now, request, out);
+                }
+            }
+            RelayEvent::Notice(notice) => self.take_notice(notice, out),
+            RelayEvent::Registered => self.enter_all(out),
+            RelayEvent::Reaped { room, names } => self.take_reaped(room, names, out),
+            RelayEvent::Failed { token } => {
+                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
+                if let Some(asked) = asked {
+                    self.fail(now, asked, Some(now + Track::RETRY), out);
+                }
+            }
+            RelayEvent::Serials { first, count } => {
+                if let Some(relay) = self.relay_mut() {
+                    relay.add_serials(*first, *count);
+                }
+            }
+        }
+    }
+
+    fn relay_up(&mut self, now: Timestamp, out: &mut Outbox) {
+        if self.is_relay_up() {
+            // Whatever was asked of the connections before is lost.
+            self.relay_down(now, out);
+        }
+        let rooms = self.table().range(Bound::Unbounded);
+        let rooms = rooms.filter(|(_, room)| !room.members.is_empty());
+        let mut topics: Vec<Topic> = rooms.map(|(_, room)| Topic::room(&room.name)).collect();
+        topics.insert(0, Topic::All);
+        if let Some(relay) = self.relay_mut() {
+            relay.set_up(true);
+            for topic in &topics {
+                relay.open_track(topic);
+            }
+        }
+        self.subscribe(&topics, out);
+        let until = now + Track::RECONCILE;
+        let unsure = self.relay_mut().map(|relay| relay.take_all_unsure(until));
+        self.enter_again(unsure.into_iter().flatten(), out);
+    }
+
+    /// Answers a client that asked for the users of a room.
+    fn list_users(&mut self, now: Timestamp, request: Option<PendingRead>, out: &mut Outbox) {
+        let Some(request) = request.filter(|it| self.connection(it.conn).is_some()) else {
+            return;
+        };
+        let request = request.request();
+        if let Err(error) = self.list_members(now, &request, out) {
+            out.error(request.conn, request.address(), &error);
+        }
+    }
+
+    fn relay_down(&mut self, now: Timestamp, out: &mut Outbox) {
+        let Some(relay) = self.relay_mut() else {
+            return;
+        };
+        relay.set_up(false);
+        let asked: Vec<Asked> = relay.take_all_asked().collect();
+        let pending: Vec<_> = relay.publishes.take_all().collect();
+        let topics: Vec<Topic> = relay.topics().map(|(topic, _)| topic.clone()).collect();
+        for pending in pending {
+            match pending.seen.clone() {
+                Some(position) => self.accepted_once(now, pending, position, out),
+                None => self.failed(pending, &Published::TimedOut, out),
+            }
+        }
+        for asked in asked {
+            self.fail(now, asked, None, out);
+        }
+        for topic in topics {
+            self.stop_following(&topic, out);
+        }
+    }
+
+    /// A topic is not followed any more: the relay is down.
+    fn stop_following(&mut self, topic: &Topic, out: &mut Outbox) {
+        let empty = topic
+            .as_room()
+            .is_some_and(|room| self.members(room).is_empty());
+        let Some(relay) = self.relay_mut() else {
+            return;
+        };
+        let Some(track) = relay.track_mut(topic) else {
+            return;
+        };
+        track.go_offline(None);
+        let joins = track.take_joins();
+        let acks = track.expire_acks(Timestamp::from_millis(u64::MAX));
+        if empty {
+            relay.close_track(topic);
+        } else {
+            relay.arm(topic);
+        }
+        for ack in acks {
+            self.acknowledge(topic, ack, false, out);
+        }
+        for join in joins {
+            self.refuse_read(&join, out);
+        }
+    }
+
+    fn refuse_read(&self, read: &PendingRead, out: &mut Outbox) {
+        if self.connection(read.conn).is_some() {
+            let request = read.request();
+            out.error(read.conn, request.address(), &RequestError::Relay);
+        }
+    }
+
+    /// The relay did not answer what it was asked.
+    fn fail(
+        &mut self,
+        now: Timestamp,
+        asked: Asked,
+        retry_at: Option<Timestamp>,
+        out: &mut Outbox,
+    ) {
+        match asked {
+            Asked::Subscribe(topics) => {
+                for topic in topics {
+                    self.fail_topic(now, &topic, retry_at, out);
+                }
+            }
+            Asked::Fill(topic) => self.fail_topic(now, &topic, retry_at, out),
+            Asked::Join(topic, request) => {
+                if let Some(track) = self.relay_mut().and_then(|relay| relay.track_mut(&topic)) {
+                    track.end_recovery();
+                }
+                self.refuse_read(&request, out);
+                if let Some(room) = topic.as_room() {
+                    self.unfollow_if_empty(now, room);
+                }
+            }
+            Asked::History(request) => self.refuse_read(&request, out),
+            Asked::Users(room, request) => {
+                if let Some(request) = request {
+                    self.refuse_read(&request, out);
+                }
+                self.fail_users(room, retry_at);
+            }
+            Asked::Reconcile(room) => {
+                if let Some(relay) = self.relay_mut() {
+                    relay.add_doubt(room.clone(), now + Track::RECONCILE);
+                }
+                self.fail_users(room, retry_at);
+            }
+            Asked::Present(room, name) => {
+                if let Some(relay) = self.relay_mut() {
+                    relay.add_doubt(room.clone(), now + Track::RECONCILE);
+                    relay.add_unsure((room, name), retry_at);
+                }
+            }
+        }
+    }
+
+    /// The relay did not say who is in a room, or did not take who is here.
+    fn fail_users(&mut self, room: Box<str>, retry_at: Option<Timestamp>) {
+        let topic = Topic::Room(room);
+        let Some((relay, at)) = self.relay_mut().zip(retry_at) else {
+            return;
+        };
+        if let Some(track) = relay.track_mut(&topic)
+            && let Some(roster) = track.roster_mut()
+        {
+            roster.go_offline();
+            track.reconcile_by(at);
+        }
+        relay.arm(&topic);
+    }
+
+    fn fail_topic(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        retry_at: Option<Timestamp>,
+        out: &mut Outbox,
+    ) {
+        let Some(relay) = self.relay_mut() else {
+            return;
+        };
+        let Some(track) = relay.track_mut(topic) else {
+            return;
+        };
+        track.go_offline(retry_at);
+        let joins = track.take_joins();
+        relay.arm(topic);
+        for join in joins {
+            self.refuse_read(&join, out);
+        }
+        if let Some(room) = topic.as_room() {
+            self.unfollow_if_empty(now, room);
+        }
+    }
+
+    /// A message came by a subscription.
+    fn take_message(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        (epoch, offset): (&str, u64),
+        body: Box<[u8]>,
+        out: &mut Outbox,
+    ) {
+        let Some(relay) = self.relay_mut() else {
+            return;
+        };
+        let Some(track) = relay.track_mut(topic) else {
+            relay.stats.duplicates += 1;
+            return;
+        };
+        match track.take_message(epoch, offset, body) {
+            Taken::Next(body) => {
+                self.deliver_relayed(topic, (epoch, offset), &body, out);
+                self.release(now, topic, out);
+            }
+            Taken::Duplicate => relay.stats.duplicates += 1,
+            Taken::Held => {}
+            Taken::Ask => self.fill(topic, out),
+        }
+    }
+
+    /// Answers the publishes that waited until this node has delivered so far.
+    fn release(&mut self, now: Timestamp, topic: &Topic, out: &mut Outbox) {
+        let Some(relay) = self.relay_mut() else {
+            return;
+        };
+        let acks = relay
+            .track_mut(topic)
+            .map(Track::take_acks)
+            .unwrap_or_default();
+        if acks.is_empty() {
+            return;
+        }
+        relay.arm(topic);
+        for ack in acks {
+            self.acknowledge(topic, ack, true, out);
+        }
+        if let Some(room) = topic.as_room() {
+            self.unfollow_if_empty(now, room);
+        }
+    }
+
+    /// Topics are subscribed to; one without a page is asked for again.
+    fn take_pages(
+        &mut self,
+        now: Timestamp,
+        token: u64,
+        (topics, pages): (&[Topic], &[TopicPage]),
+        out: &mut Outbox,
+    ) {
+        for topic in topics {
+            match pages.iter().find(|page| page.topic == *topic) {
+                Some(page) => self.take_page(now, token, page.clone(), out),
+                None => self.fail_topic(now, topic, Some(now + Track::RETRY), out),
+            }
+        }
+    }
+
+    fn take_answer(
+        &mut self,
+        now: Timestamp,
+        token: u64,
+        (asked, page): (Asked, TopicPage),
+        out: &mut Outbox,
+    ) {
+        match asked {
+            Asked::Subscribe(topics) => self.take_pages(now, token, (&topics, &[page]), out),
+            Asked::Fill(topic) if topic == page.topic => self.take_page(now, token, page, out),
+            Asked::Fill(topic) => self.fail_topic(now, &topic, Some(now + Track::RETRY), out),
+            Asked::Join(topic, request) => self.take_missed(now, &topic, (request, page), out),
+            Asked::History(request) => {
+                if self.connection(request.conn).is_none() {
+                    return;
+                }
+                let request = request.request();
+                let answered = self.verb_history_relayed(now, &request, Some(&page), out);
+                if let Err(error) = answered {
+                    out.error(request.conn, request.address(), &error);
+                }
+            }
+            // None of them is answered by a page.
+            Asked::Users(..) | Asked::Present(..) | Asked::Reconcile(_) => {}
+        }
+    }
+
+    /// The page of a topic is there: what members lack, then joins that waited for the position,
+    /// then what was held back.
+    fn take_page(&mut self, now: Timestamp, token: u64, mut page: TopicPage, out: &mut Outbox) {
+        let topic = page.topic.clone();
+        let relay = self.relay_mut();
+        let track = relay.and_then(|relay| relay.track_mut(&topic));
+        let Some(track) = track.filter(|track| track.awaits(token)) else {
+            return;
+        };
+        let effects = track.take_page(&mut page);
+        let joins = track.take_joins();
+        self.carry_out(&topic, &page.position.epoch, effects, out);
+        self.follow_users(now, &topic, out);
+        for join in joins {
+            if self.connection(join.conn).is_some() {
+                self.verb(now, &join.request(), out);
+            }
+        }
+        let relay = self.relay_mut();
+        let Some(track) = relay.and_then(|relay| relay.track_mut(&topic)) else {
+            return;
+        };
+        let (effects, again) = track.take_held(token);
+        self.carry_out(&topic, &page.position.epoch, effects, out);
+        if again {
+            self.fill(&topic, out);
+        }
+        self.release(now, &topic, out);
+        if let Some(room) = topic.as_room() {
+            self.unfollow_if_empty(now, room);
+        }
+    }
+
+    /// Takes what a client missed.
+    fn take_missed(
+        &mut self,
+        now: Timestamp,
+        topic: &Topic,
+        (request, mut page): (PendingRead, TopicPage),
+        out: &mut Outbox,
+    ) {
+        let relay = self.relay_mut();
+        let Some(track) = relay.and_then(|relay| relay.track_mut(topic)) else {
+            return self.refuse_read(&request, out);
+        };
+        let effects = track.take_ahead(&mut page);
+        self.carry_out(topic, &page.position.epoch, effects, out);
+        self.release(now, topic, out);
+        if self.connection(request.conn).is_some() {
+            let request = request.request();
+            let answered = self.verb_join_relayed(now, &request, Some(&page), out);
+            if let Err(error) = answered {
+                out.error(request.conn, request.address(), &error);
+            }
+        }
+        let relay = self.relay_mut();
+        if let Some(track) = relay.and_then(|relay| relay.track_mut(topic)) {
+            track.end_recovery();
+        }
+        if let Some(room) = topic.as_room() {
+            self.unfollow_if_empty(now, room);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A clustered hub: who is in a room on all nodes.
+
+#![allow(clippy::wildcard_enum_match_arm)] // any other command is unexpected
+
+use roomcast_core::{
+    Config, ConnId, Policies,
+    policy::{EventKind, Subscription, Subscriptions},
+    relay::{Notice, PresenceChange, PresentUser, RelayCommand, RelayEvent, RoomUsers, Topic},
+};
+
+use super::relayed::{Node, page};
+
+fn node() -> Node {
+    let policies = r#"{"rooms":[{"match":"den","presence":"members"}]}"#;
+    let policies: Policies = serde_json::from_str(policies).expect("policies");
+    let kinds = [
+        EventKind::UserJoined,
+        EventKind::UserLeft,
+        EventKind::RoomOccupied,
+    ];
+    let subscription = Subscription::new(kinds, "*".parse().expect("a pattern"));
+    let config = Config::new("alone").with_policies(policies);
+    Node::with(config.with_subscriptions(Subscriptions::from_iter([subscription])))
+}
+
+fn users(number: u64, names: &[&str]) -> RoomUsers {
+    let user = |name: &&str| user(name, 1);
+    RoomUsers {
+        room: "den".into(),
+        epoch: "e".into(),
+        number,
+        total: names.len(),
+        conns: names.len(),
+        users: names.iter().map(user).collect(),
+    }
+}
+
+fn user(name: &str, conns: u64) -> PresentUser {
+    PresentUser {
+        name: name.into(),
+        conns,
+        meta: None,
+    }
+}
+
+fn notice(number: u64, change: PresenceChange, name: &str) -> RelayEvent {
+    RelayEvent::Notice(Notice {
+        room: "den".into(),
+        epoch: "e".into(),
+        number,
+        change,
+        name: name.into(),
+        meta: None,
+    })
+}
+
+/// A guest in the room, which nobody else is in, as the relay and the node know.
+fn member(node: &mut Node) -> ConnId {
+    let conn = node.connect();
+    node.text(conn, r#"{"event":"$join","room":"den"}"#);
+    node.subscribed(&[page(Topic::room("den"), 0, &[])]);
+    for command in std::mem::take(&mut node.commands) {
+        match command {
+            RelayCommand::ListUsers { token, .. } => {
+                let page = users(0, &[]);
+                node.event(RelayEvent::Users { token, page });
+            }
+            RelayCommand::SetPresent { token, room, .. } => {
+                let change = Some(PresenceChange::Joined);
+                let frames = node.event(RelayEvent::Present { token, change });
+                let is_told = &*room == "\u{1}den";
+                assert_eq!(frames.len(), usize::from(is_told), "{room:?}: {frames:?}");
+            }
+            RelayCommand::Reconcile { token, users, .. } => {
+                assert!(users.is_empty(), "the room was not open yet: {users:?}");
+                node.event(RelayEvent::Reconciled { token });
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let name = format!("c{conn}");
+    node.event(notice(1, PresenceChange::Joined, &name));
+    conn
+}
+
+#[test]
+fn members_are_told_what_the_relay_says_and_once() {
+    let mut node = node();
+    member(&mut node);
+    let joined = notice(2, PresenceChange::Joined, "uann");
+    let frame = r#"0 {"event":"$joined","room":"den","data":{"user":"ann"}}"#;
+    assert_eq!(node.event(joined.clone()), [frame]);
+    assert!(node.event(joined).is_empty());
+    let frame = r#"0 {"event":"$left","room":"den","data":{"user":"ann"}}"#;
+    assert_eq!(node.event(notice(3, PresenceChange::Left, "uann")), [frame]);
+    assert!(node.commands.is_empty());
+}
+
+#[test]
+fn after_a_lost_notice_the_difference_is_told() {
+    let mut node = node();
+    let conn = member(&mut node);
+    assert!(
+        node.event(notice(3, PresenceChange::Joined, "uben"))
+            .is_empty()
+    );
+    let RelayCommand::ListUsers { token, limit, .. } = node.command() else {
+        panic!("no list");
+    };
+    assert_eq!(limit, node.hub.limits().presence_list);
+    let page = users(3, &[&format!("c{conn}"), "uann", "uben"]);
+    let frames = node.event(RelayEvent::Users { token, page });
+    let frame =
+        |user| format!(r#"0 {{"event":"$joined","room":"den","data":{{"user":"{user}"}}}}"#);
+    assert_eq!(frames, [frame("ann"), frame("ben")]);
+}
+
+#[test]
+fn a_page_of_members_comes_from_the_relay() {
+    let mut node = node();
+    let conn = member(&mut node);
+    node.event(notice(2, PresenceChange::Joined, "uann"));
+    let request = r#"{"event":"$members","id":1,"room":"den"}"#;
+    assert!(node.text(conn, request).is_empty());
+    let token = node.token();
+    let mut page = users(2, &[&format!("c{conn}"), "uann"]);
+    (page.conns, page.users[1].conns) = (4, 3);
+    let frames = node.event(RelayEvent::Users { token, page });
+    let members = r#"[{"user":"ann","conns":3},{"user":"","conn":"0","conns":1}]"#;
+    let answer = format!(
+        r#"0 {{"event":"$members","id":1,"room":"den","data":{{"members":{members},"users":2,"conns":4}}}}"#
+    );
+    assert_eq!(frames, [answer]);
+    node.event(RelayEvent::Down);
+    let frames = node.text(conn, request);
+    assert!(frames[0].contains(members), "as it was: {frames:?}");
+}
+
+#[test]
+fn who_was_not_entered_is_entered_again() {
+    let mut node = node();
+    let conn = member(&mut node);
+    node.text(conn, r#"{"event":"$leave","room":"den"}"#);
+    let mut left = std::mem::take(&mut node.commands);
+    let room = |command: &RelayCommand| match command {
+        RelayCommand::SetPresent { room, user, .. } => (room.clone(), user.clone()),
+        other => panic!("{other:?}"),
+    };
+    left.retain(|command| &*room(command).0 == "den");
+    let gone = ("den".into(), user(&format!("c{conn}"), 0));
+    assert_eq!(
+        left.iter().map(room).collect::<Vec<_>>(),
+        std::slice::from_ref(&gone)
+    );
+    let RelayCommand::SetPresent { token, .. } = left[0] else {
+        panic!("{left:?}");
+    };
+    node.event(RelayEvent::Failed { token });
+    node.wait(1_000);
+    let again: Vec<_> = std::mem::take(&mut node.commands)
+        .iter()
+        .map(room)
+        .collect();
+    assert_eq!(again, [gone]);
+}
+
+#[test]
+fn a_node_that_was_taken_for_dead_enters_all() {
+    let mut node = node();
+    let conn = member(&mut node);
+    node.event(RelayEvent::Registered);
+    let entered: Vec<_> = std::mem::take(&mut node.commands)
+        .into_iter()
+        .map(|command| match command {
+            RelayCommand::SetPresent { room, user, .. } => (room, user),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let guest = ("den".into(), user(&format!("c{conn}"), 1));
+    assert_eq!(entered, [guest, ("\u{1}den".into(), user("*", 1))]);
+}
+
+#[test]
+fn users_of_a_dead_node_are_told_to_backends_here() {
+    let mut node = node();
+    let names = ["uann".into(), "c99".into()].into();
+    let room = "den".into();
+    let told = node.event(RelayEvent::Reaped { room, names });
+    assert_eq!(
+        told,
+        [r#"told {"type":"user.left","room":"den","user":"ann"}"#]
+    );
+}
+
+#[test]
+fn the_relay_is_told_once_a_minute_who_is_here() {
+    let mut node = node();
+    let conn = member(&mut node);
+    node.wait(60_000);
+    let RelayCommand::Reconcile { room, users, .. } = node.command() else {
+        panic!("not reconciled");
+    };
+    assert_eq!((&*room, users), ("den", vec![user(&format!("c{conn}"), 1)]));
+}

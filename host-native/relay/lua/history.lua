@@ -1,0 +1,36 @@
+-- The position of a room, and messages that its stream has: read at one moment, so that what is
+-- delivered later fits behind it.
+--
+-- KEYS  1 meta  2 stream
+-- ARGV  5 'after', 'before', or '' for the position alone  6 the reader's epoch  7 its offset
+--       8 messages at most  9 bytes at most: the message that passes them is the last
+-- Returns  epoch, offset, number of the last presence notice, milliseconds of the clock, offset of
+--          the oldest message; offset, time and body of each message
+local epoch, offset, number = open(KEYS[1], KEYS[2])
+local time = redis.call('TIME')
+local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+local first = oldest and tonumber(oldest[1]:match('^%d+')) or offset + 1
+local found = {epoch, offset, number, time[1] * 1000 + math.floor(time[2] / 1000), first}
+if ARGV[5] == '' or (ARGV[6] ~= '' and ARGV[6] ~= epoch) then
+  return found
+end
+local entries
+if ARGV[5] == 'after' then
+  entries = redis.call('XRANGE', KEYS[2], string.format('%.0f', ARGV[7] + 1), '+', 'COUNT', ARGV[8])
+elseif tonumber(ARGV[7]) > 1 then
+  entries = redis.call('XREVRANGE', KEYS[2], string.format('%.0f', ARGV[7] - 1), '-', 'COUNT', ARGV[8])
+else
+  entries = {}
+end
+local bytes = 0
+for _, entry in ipairs(entries) do
+  if bytes >= tonumber(ARGV[9]) then
+    break
+  end
+  local fields = entry[2]
+  found[#found + 1] = tonumber(entry[1]:match('^%d+'))
+  found[#found + 1] = tonumber(fields[2])
+  found[#found + 1] = fields[4]
+  bytes = bytes + #fields[4]
+end
+return found

@@ -1,0 +1,48 @@
+-- Makes the users that a node has in a room those given, in one step: a change that the node makes
+-- is before all of it or behind, so a correction never undoes it.
+--
+-- KEYS  as of the script for one user
+-- ARGV  5 incarnation of the node  6 the room as the node's rooms name it
+--       7.. user, connections and meta of each
+-- Returns  the number of corrections
+if not redis.call('ZSCORE', KEYS[4], ARGV[5]) then
+  return redis.error_reply('FENCED the lease of this node was taken away')
+end
+local epoch, _, number = open(KEYS[1], KEYS[2])
+local kept, users, corrections = {}, redis.call('HGETALL', KEYS[6]), 0
+for i = 1, #users, 2 do
+  kept[users[i]] = tonumber(users[i + 1])
+end
+if #ARGV > 6 then
+  redis.call('SADD', KEYS[5], ARGV[6])
+end
+local function correct(user, count, meta)
+  local before = kept[user] or 0
+  kept[user] = nil
+  if before == count then
+    return
+  end
+  if count > 0 then
+    redis.call('HSET', KEYS[6], user, count)
+  else
+    redis.call('HDEL', KEYS[6], user)
+  end
+  number = change(user, count - before, meta, epoch, number)[3]
+  corrections = corrections + 1
+end
+for i = 7, #ARGV, 3 do
+  correct(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2])
+end
+-- In an order, so that the notices are in one.
+local gone = {}
+for user in pairs(kept) do
+  gone[#gone + 1] = user
+end
+table.sort(gone)
+for _, user in ipairs(gone) do
+  correct(user, 0, '')
+end
+if redis.call('EXISTS', KEYS[6]) == 0 then
+  redis.call('SREM', KEYS[5], ARGV[6])
+end
+return corrections

@@ -1,0 +1,27 @@
+//! The relay over Redis or Valkey.
+
+mod calls;
+mod connect;
+mod id;
+mod keys;
+mod lease;
+mod presence;
+mod receive;
+mod run;
+mod script;
+mod server;
+mod session;
+mod settings;
+mod shared;
+mod start;
+mod topics;
+
+pub use self::{
+    server::{
+        check::StartError,
+        lineage::Lineage,
+        url::{RelayUrl, UrlError},
+    },
+    settings::{Limits, Settings, Timing},
+    start::RedisRelay,
+};

@@ -1,0 +1,407 @@
+//! Calls of the host: messages, streams and topics.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use redis::{FromRedisValue, RedisResult, Value, cmd, pipe};
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    keys::Keys,
+    script::Script,
+    session::{Session, Signals, is_forgotten},
+    settings::millis,
+    shared::{Effect, Shared},
+    start::RedisRelay,
+    topics::Topic,
+};
+use crate::{
+    counters::Counters,
+    error::RelayError,
+    position::{Address, Channel, Kept, Page, Position, Read, Start},
+    presence::{Arrival, Members, Node, Presence},
+    publish::{Publish, Published},
+    relay::{Answer, Destination, Relay, State},
+    wire::{Envelope, Kind},
+};
+
+/// Rooms of one script of positions: some 100 µs of the server.
+const ROOMS_AT_ONCE: usize = 100;
+
+/// A position, a clock and the oldest offset, and then messages.
+type Found = (String, u64, u64, u64, u64, Vec<Kept>);
+
+impl Relay for RedisRelay {
+    fn publish<'a>(&'a self, publish: &'a Publish) -> Answer<'a, Published> {
+        Box::pin(self.shared.publish(publish))
+    }
+
+    fn read<'a>(&'a self, read: &'a Read) -> Answer<'a, Page> {
+        Box::pin(self.shared.read(read))
+    }
+
+    fn positions<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, Vec<Position>> {
+        Box::pin(self.shared.positions(rooms))
+    }
+
+    fn open<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            Keys::check(namespace)?;
+            let topics = self.shared.topics_of(namespace);
+            self.shared.subscribe(topics).await
+        })
+    }
+
+    fn close<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let topics = self.shared.topics_of(namespace);
+            let names = topics.into_iter().map(|(name, _)| name).collect();
+            self.shared.unsubscribe(names).await
+        })
+    }
+
+    fn subscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut topics = Vec::with_capacity(rooms.len());
+            for room in rooms {
+                Keys::check(&room.namespace)?;
+                topics.push((self.shared.keys.topic(room), Topic::Messages(room.clone())));
+            }
+            self.shared.subscribe(topics).await
+        })
+    }
+
+    fn unsubscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()> {
+        let names = rooms.iter().map(|room| self.shared.keys.topic(room));
+        Box::pin(self.shared.unsubscribe(names.collect()))
+    }
+
+    fn set_present<'a>(&'a self, presence: &'a Presence) -> Answer<'a, Arrival> {
+        Box::pin(self.shared.set_present(presence))
+    }
+
+    fn reconcile<'a>(&'a self, room: &'a Address, present: &'a [Presence]) -> Answer<'a, usize> {
+        Box::pin(self.shared.reconcile(room, present))
+    }
+
+    fn members<'a>(&'a self, room: &'a Address, users_max: u32) -> Answer<'a, Members> {
+        Box::pin(self.shared.members(room, users_max))
+    }
+
+    fn send<'a>(&'a self, to: &'a Destination, body: Bytes) -> Answer<'a, usize> {
+        Box::pin(self.shared.send(to, body))
+    }
+
+    fn nodes(&self) -> Answer<'_, Vec<Node>> {
+        Box::pin(self.shared.nodes())
+    }
+
+    fn take_numbers(&self, count: u64, floor: u64) -> Answer<'_, u64> {
+        Box::pin(self.shared.take_numbers(count, floor))
+    }
+
+    fn retire(&self) -> Answer<'_, ()> {
+        Box::pin(self.shared.retire())
+    }
+
+    fn node(&self) -> Arc<str> {
+        self.shared.node.clone()
+    }
+
+    fn state(&self) -> watch::Receiver<State> {
+        self.shared.state.subscribe()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+}
+
+impl Shared {
+    async fn publish(&self, publish: &Publish) -> Result<Published, RelayError> {
+        let began = Instant::now();
+        self.counters.count_publish();
+        let published = self.publish_once(publish).await;
+        match &published {
+            Ok(_) => self.counters.count_latency(began.elapsed()),
+            Err(RelayError::InDoubt) => self.counters.count_in_doubt(),
+            Err(_) => self.counters.count_failed(),
+        }
+        published
+    }
+
+    async fn publish_once(&self, publish: &Publish) -> Result<Published, RelayError> {
+        let address = &publish.address;
+        Keys::check(&address.namespace)?;
+        if publish.body.len() + 1_024 > self.settings.limits.envelope_bytes_max {
+            return Err(RelayError::Invalid(
+                "the message is longer than an envelope",
+            ));
+        }
+        let (session, signals) = self.session()?;
+        let mut keys = vec![
+            self.keys.meta(address),
+            self.keys.stream(address),
+            self.keys.topic(address),
+        ];
+        if let Some(once) = &publish.once {
+            let names = [&once.key].into_iter().chain(&once.earlier);
+            keys.extend(names.map(|name| self.keys.once(&address.namespace, name)));
+        }
+        let kind = match address.channel {
+            Channel::Room(_) => Kind::Message,
+            Channel::All => Kind::Audience,
+        };
+        let script = &self.scripts.publish;
+        let mut call = script.call(&keys);
+        self.begin_arguments(&mut call, &session);
+        call.arg(kind as u8).arg(&publish.body[..]);
+        call.arg(publish.retention.messages);
+        call.arg(publish.retention.age_ms);
+        if let Some(once) = &publish.once {
+            call.arg(format!("{:016x}", once.print));
+            call.arg(once.expiry_ms.max(1));
+        }
+        let (epoch, offset, repeated): (String, u64, u8) = match self.settings.replicas_ack {
+            0 => {
+                let answer = session.run(script, &call);
+                self.within(Effect::Write, &signals, answer).await?
+            }
+            replicas => {
+                let answer = self.publish_and_wait(&session, script, &call, replicas);
+                let answer = self.within(Effect::Write, &signals, answer).await?;
+                // It is published, and may be lost in a failover: its key answers a retry.
+                answer.ok_or(RelayError::InDoubt)?
+            }
+        };
+        Ok(Published {
+            epoch: epoch.into(),
+            offset,
+            is_repeated: repeated == 1,
+        })
+    }
+
+    /// Publishes, and waits for replicas; `None` when too few of them have it.
+    async fn publish_and_wait<T: FromRedisValue>(
+        &self,
+        session: &Session,
+        script: &Script,
+        call: &redis::Cmd,
+        replicas: u8,
+    ) -> RedisResult<Option<T>> {
+        let mut commands = session.commands.clone();
+        // `WAIT` is about the writes of its own connection. It ends before the call does.
+        let wait_ms = millis(self.settings.timing.response) * 3 / 4;
+        let mut both = pipe();
+        both.add_command(call.clone());
+        both.cmd("WAIT").arg(replicas).arg(wait_ms);
+        for is_last in [false, true] {
+            let answers = commands.send_packed_commands(&both, 0, 2).await?;
+            let mut answers = answers.into_iter();
+            let answer = answers.next().unwrap_or(Value::Nil).extract_error();
+            match answer {
+                Err(error) if is_forgotten(&error) && !is_last => {
+                    script.load(&mut commands).await?;
+                }
+                answer => {
+                    let answer = T::from_redis_value(answer?)?;
+                    let acked = answers.next().unwrap_or(Value::Nil).extract_error()?;
+                    let acked = u8::from_redis_value(acked)?;
+                    return Ok((acked >= replicas).then_some(answer));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn read(&self, read: &Read) -> Result<Page, RelayError> {
+        Keys::check(&read.address.namespace)?;
+        let keys = [
+            self.keys.meta(&read.address),
+            self.keys.stream(&read.address),
+        ];
+        let (start, epoch, offset) = match &read.start {
+            Start::Nothing => ("", "", 0),
+            Start::After { epoch, offset } => ("after", &**epoch, *offset),
+            Start::Above(offset) => ("after", "", *offset),
+            Start::Before(offset) => ("before", "", offset.unwrap_or(1 << 53)),
+        };
+        let script = &self.scripts.history;
+        let answer = self.call::<Vec<Value>>(Effect::Read, script, &keys, |call| {
+            call.arg(start).arg(epoch).arg(offset);
+            call.arg(read.messages_max.max(1)).arg(read.bytes_max);
+        });
+        let (epoch, offset, notice, now_ms, first, found) = found(answer.await?)?;
+        let position = Position {
+            epoch: epoch.into(),
+            offset,
+            notice,
+        };
+        Ok(Page::new(read, position, first, now_ms, found))
+    }
+
+    async fn positions(&self, rooms: &[Address]) -> Result<Vec<Position>, RelayError> {
+        let mut positions = Vec::with_capacity(rooms.len());
+        for rooms in rooms.chunks(ROOMS_AT_ONCE) {
+            let keys = rooms.iter();
+            let keys = keys.flat_map(|room| [self.keys.meta(room), self.keys.stream(room)]);
+            let keys: Vec<_> = keys.collect();
+            let script = &self.scripts.positions;
+            let answer = self.call::<Vec<Value>>(Effect::Read, script, &keys, |_| {});
+            let mut values = answer.await?.into_iter();
+            for _ in rooms {
+                positions.push(Position {
+                    epoch: next::<String>(&mut values)?.into(),
+                    offset: next(&mut values)?,
+                    notice: next(&mut values)?,
+                });
+            }
+        }
+        Ok(positions)
+    }
+
+    fn topics_of(&self, namespace: &str) -> Vec<(String, Topic)> {
+        let namespace: Arc<str> = namespace.into();
+        let all = Address::all(namespace.clone());
+        vec![
+            (self.keys.topic(&all), Topic::Messages(all)),
+            (self.keys.bus(&namespace), Topic::Bus(namespace.clone())),
+            (
+                self.keys.node_bus(&namespace, &self.node),
+                Topic::Bus(namespace),
+            ),
+        ]
+    }
+
+    /// Subscribes to topics. Those that fail are not wanted any more.
+    async fn subscribe(&self, topics: Vec<(String, Topic)>) -> Result<(), RelayError> {
+        let _turn = self.turn_of_topics().await?;
+        let new = self.topics.add(topics);
+        let subscribed = self.change_topics("SSUBSCRIBE", &new).await;
+        if subscribed.is_err() {
+            self.topics.remove(&new);
+        }
+        subscribed
+    }
+
+    async fn unsubscribe(&self, names: Vec<String>) -> Result<(), RelayError> {
+        let _turn = self.turn_of_topics().await?;
+        self.topics.remove(&names);
+        self.change_topics("SUNSUBSCRIBE", &names).await
+    }
+
+    async fn turn_of_topics(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, RelayError> {
+        let turn = timeout(self.settings.timing.response, self.topics_turn.lock()).await;
+        turn.map_err(|_| RelayError::Unavailable("too many calls wait for it"))
+    }
+
+    async fn change_topics(&self, verb: &str, names: &[String]) -> Result<(), RelayError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let (session, signals) = self.session()?;
+        let answer = session.subscribe(verb, names);
+        self.within(Effect::Read, &signals, answer).await
+    }
+
+    async fn send(&self, to: &Destination, body: Bytes) -> Result<usize, RelayError> {
+        let (namespace, topic) = match to {
+            Destination::Nodes(namespace) => (namespace, self.keys.bus(namespace)),
+            Destination::Node { namespace, node } => {
+                (namespace, self.keys.node_bus(namespace, node))
+            }
+        };
+        Keys::check(namespace)?;
+        let envelope = Envelope {
+            kind: Kind::Bus,
+            epoch: (*self.node).into(),
+            number: 0,
+            user: Box::default(),
+            body,
+        };
+        let too_long = |_| RelayError::Invalid("the message is longer than an envelope");
+        let body = envelope.encode().map_err(too_long)?;
+        let (session, signals) = self.session()?;
+        let mut publish = cmd("SPUBLISH");
+        publish.arg(topic).arg(body);
+        let mut commands = session.commands.clone();
+        let answer = publish.query_async(&mut commands);
+        self.within(Effect::Write, &signals, answer).await
+    }
+
+    async fn take_numbers(&self, count: u64, floor: u64) -> Result<u64, RelayError> {
+        let first = self.add_to_numbers(count).await?.saturating_sub(count);
+        if first >= floor {
+            return Ok(first);
+        }
+        // The counter was lost: it goes on above all that this node knows of.
+        let end = self.add_to_numbers(floor - first + count).await?;
+        Ok(end.saturating_sub(count))
+    }
+
+    async fn add_to_numbers(&self, more: u64) -> Result<u64, RelayError> {
+        let (session, signals) = self.session()?;
+        let mut add = cmd("INCRBY");
+        add.arg(self.keys.numbers()).arg(more);
+        let mut commands = session.commands.clone();
+        let answer = add.query_async(&mut commands);
+        self.within(Effect::Write, &signals, answer).await
+    }
+
+    async fn retire(&self) -> Result<(), RelayError> {
+        self.is_retiring.store(true, Relaxed);
+        let incarnation = self.incarnation();
+        let gone = match self.session() {
+            Ok((session, signals)) => self.give_up(&session, &signals, &incarnation).await,
+            // Without it, others do it when the lease has ended.
+            Err(error) => Err(error),
+        };
+        self.stop.notify_one();
+        gone
+    }
+
+    async fn give_up(
+        &self,
+        session: &Session,
+        signals: &Signals,
+        incarnation: &str,
+    ) -> Result<(), RelayError> {
+        let claim = self.claim(session, incarnation, true);
+        self.within(Effect::Write, signals, claim).await?;
+        // Each step has its own timeout: all together may take longer than one call.
+        let cleared = self.clear(session, signals, incarnation).await;
+        match signals.loss() {
+            None => cleared.map_err(|_| RelayError::InDoubt),
+            Some(_) => Err(RelayError::InDoubt),
+        }
+    }
+}
+
+/// The next of several values of an answer.
+pub(super) fn next<T: FromRedisValue>(
+    values: &mut impl Iterator<Item = Value>,
+) -> Result<T, RelayError> {
+    let value = values.next().unwrap_or(Value::Nil);
+    T::from_redis_value(value).map_err(|error| RelayError::Foreign(error.to_string().into()))
+}
+
+fn found(values: Vec<Value>) -> Result<Found, RelayError> {
+    let mut values = values.into_iter();
+    let epoch = next(&mut values)?;
+    let offset = next(&mut values)?;
+    let notice = next(&mut values)?;
+    let now_ms = next(&mut values)?;
+    let first = next(&mut values)?;
+    let mut messages = Vec::with_capacity(values.len() / 3);
+    while values.len() > 0 {
+        messages.push(Kept {
+            offset: next(&mut values)?,
+            at_ms: next(&mut values)?,
+            body: next::<Vec<u8>>(&mut values)?.into(),
+        });
+    }
+    Ok((epoch, offset, notice, now_ms, first, messages))
+}

@@ -1,0 +1,64 @@
+//! Making of a session: connections, checks, scripts.
+
+use std::sync::Arc;
+
+use redis::{AsyncConnectionConfig, RedisError};
+use tokio::time::timeout;
+
+use super::{
+    receive::Receiver,
+    server::check::{StartError, check},
+    session::{Session, Signals},
+    shared::Shared,
+};
+
+/// Calls that the library takes before their senders wait.
+const PIPELINE: usize = 1_024;
+
+/// Connects, and checks the server: after a failover it is another one.
+pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signals>), StartError> {
+    let settings = &shared.settings;
+    let response = settings.timing.response;
+    let unreachable = |source: RedisError| StartError::Unreachable {
+        url: settings.url.to_string().into(),
+        source,
+    };
+    // Sentinels are asked one after the other, each with timeouts of its own.
+    let client = timeout(settings.timing.connect * 5, settings.url.client()).await;
+    let client = client.unwrap_or_else(|elapsed| Err(std::io::Error::from(elapsed).into()));
+    let client = client.map_err(unreachable)?;
+    let signals = Arc::new(Signals::new());
+    let receiver = Receiver {
+        topics: shared.topics.clone(),
+        ring: shared.ring.clone(),
+        counters: shared.counters.clone(),
+        signals: signals.clone(),
+        envelope_bytes_max: settings.limits.envelope_bytes_max,
+    };
+    let receiver = Arc::new(receiver);
+    let config = AsyncConnectionConfig::new()
+        .set_response_timeout(Some(response))
+        .set_connection_timeout(Some(settings.timing.connect))
+        .set_pipeline_buffer_size(PIPELINE)
+        .set_push_sender(move |push| {
+            receiver.receive(push);
+            Ok::<_, std::convert::Infallible>(())
+        });
+    let connection = client.get_multiplexed_async_connection_with_config(&config);
+    let mut commands = connection.await.map_err(unreachable)?;
+    check(&mut commands, settings).await?;
+    let lineage = settings.lineage.read(&mut commands, &shared.keys).await;
+    let lineage = lineage.map_err(StartError::Command)?;
+    if lineage.is_empty() {
+        return Err(StartError::Hidden);
+    }
+    let loaded = shared.scripts.load(&mut commands).await;
+    loaded.map_err(StartError::Command)?;
+    let connection = client.get_multiplexed_async_connection_with_config(&config);
+    let session = Session {
+        commands,
+        subscriptions: connection.await.map_err(unreachable)?,
+        lineage,
+    };
+    Ok((Arc::new(session), signals))
+}

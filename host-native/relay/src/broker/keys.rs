@@ -1,0 +1,161 @@
+//! Names of keys and topics.
+//!
+//! The tag between braces is the namespace: all keys of a namespace are in one slot.
+
+use std::sync::Arc;
+
+use crate::{
+    error::RelayError,
+    position::{Address, Channel},
+};
+
+/// Names under one prefix.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    prefix: Box<str>,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.into(),
+        }
+    }
+
+    /// Checks what would make two names one.
+    pub(crate) fn check(namespace: &str) -> Result<(), RelayError> {
+        if namespace.is_empty() || namespace.contains(['{', '}']) {
+            return Err(RelayError::Invalid(
+                "a namespace of the relay has a name without braces",
+            ));
+        }
+        Ok(())
+    }
+
+    fn of(&self, address: &Address, room: &str, all: &str) -> String {
+        let (prefix, namespace) = (&self.prefix, &address.namespace);
+        match &address.channel {
+            Channel::Room(name) => format!("{prefix}{{{namespace}}}:{room}:{name}"),
+            Channel::All => format!("{prefix}{{{namespace}}}:{all}"),
+        }
+    }
+
+    pub(crate) fn meta(&self, address: &Address) -> String {
+        self.of(address, "m", "ma")
+    }
+
+    pub(crate) fn stream(&self, address: &Address) -> String {
+        self.of(address, "h", "ha")
+    }
+
+    pub(crate) fn topic(&self, address: &Address) -> String {
+        self.of(address, "ws:room", "ws:all")
+    }
+
+    /// Connections of each user of a room.
+    pub(crate) fn users(&self, address: &Address) -> String {
+        self.of(address, "u", "ua")
+    }
+
+    /// Meta of each user of a room.
+    pub(crate) fn users_meta(&self, address: &Address) -> String {
+        self.of(address, "i", "ia")
+    }
+
+    /// Connections of each user that a node has in a room.
+    pub(crate) fn own(&self, address: &Address, incarnation: &str) -> String {
+        self.of(
+            address,
+            &format!("n:{incarnation}"),
+            &format!("na:{incarnation}"),
+        )
+    }
+
+    /// The record of an idempotency key.
+    pub(crate) fn once(&self, namespace: &str, key: &str) -> String {
+        format!("{}{{{namespace}}}:k:{key}", self.prefix)
+    }
+
+    /// The topic of all nodes of a namespace.
+    pub(crate) fn bus(&self, namespace: &str) -> String {
+        format!("{}{{{namespace}}}:ws:nodes", self.prefix)
+    }
+
+    /// The topic of one node in a namespace.
+    pub(crate) fn node_bus(&self, namespace: &str, node: &str) -> String {
+        format!("{}{{{namespace}}}:ws:node:{node}", self.prefix)
+    }
+
+    /// The topic of probes.
+    pub(crate) fn probe(&self, node: &str) -> String {
+        format!("{}ws:probe:{node}", self.prefix)
+    }
+
+    pub(crate) fn lineage(&self) -> String {
+        format!("{}lineage", self.prefix)
+    }
+
+    pub(crate) fn leases(&self) -> String {
+        format!("{}leases", self.prefix)
+    }
+
+    /// The counter of numbers that are given out once.
+    pub(crate) fn numbers(&self) -> String {
+        format!("{}numbers", self.prefix)
+    }
+
+    pub(crate) fn nodes(&self) -> String {
+        format!("{}nodes", self.prefix)
+    }
+
+    pub(crate) fn dead(&self) -> String {
+        format!("{}dead", self.prefix)
+    }
+
+    /// The rooms in which an incarnation has users.
+    pub(crate) fn rooms(&self, incarnation: &str) -> String {
+        format!("{}rooms:{incarnation}", self.prefix)
+    }
+}
+
+/// A room as the rooms of a node name it. A namespace has no braces, so the first one ends it.
+pub(crate) fn listed(address: &Address) -> String {
+    match &address.channel {
+        Channel::Room(room) => format!("{}}}{room}", address.namespace),
+        Channel::All => address.namespace.to_string(),
+    }
+}
+
+/// The room of such a name.
+pub(crate) fn unlisted(name: &str) -> Address {
+    match name.split_once('}') {
+        Some((namespace, room)) => Address::room(namespace, Arc::from(room)),
+        None => Address::all(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_the_namespace_as_their_tag() {
+        let keys = Keys::new("p:");
+        let room = Address::room("ns", "a}{:b");
+        assert_eq!(keys.meta(&room), "p:{ns}:m:a}{:b");
+        assert_eq!(keys.topic(&room), "p:{ns}:ws:room:a}{:b");
+        assert_eq!(keys.topic(&Address::all("ns")), "p:{ns}:ws:all");
+        assert!(Keys::check("a}b").is_err() && Keys::check("").is_err());
+    }
+
+    #[test]
+    fn a_listed_room_comes_back() {
+        for address in [
+            Address::room("ns", "a}{:b"),
+            Address::room("ns", ""),
+            Address::all("ns"),
+        ] {
+            assert_eq!(unlisted(&listed(&address)), address);
+        }
+    }
+}

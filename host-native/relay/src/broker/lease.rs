@@ -1,0 +1,182 @@
+//! The lease of a node, and the clearing away of dead ones.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use redis::{RedisError, RedisResult, cmd};
+
+use super::{
+    keys::unlisted,
+    session::{Session, Signals, is_read_only},
+    settings::millis,
+    shared::Shared,
+};
+use crate::event::{Event, Loss};
+
+/// Users of a dead node that one script removes: less than a millisecond of the server.
+const USERS_AT_ONCE: usize = 50;
+
+/// The loss that an error of a heartbeat or a probe means.
+pub(crate) fn loss_of(error: &RedisError) -> Loss {
+    if is_read_only(error) {
+        Loss::ReadOnly
+    } else if error.is_timeout() {
+        Loss::Silent
+    } else {
+        if !error.is_connection_dropped() {
+            tracing::warn!(%error, "the server of the relay refused a heartbeat");
+        }
+        Loss::Disconnected
+    }
+}
+
+impl Shared {
+    /// Renews the lease, or registers anew where there is none to renew, or where the data may be
+    /// older than the lease: users whom this node took away since then would stay. Under the old
+    /// incarnation they go when its lease ends.
+    pub(crate) async fn hold_lease(&self, session: &Session) -> RedisResult<()> {
+        if self.is_retiring.load(Relaxed) {
+            return Ok(());
+        }
+        let (incarnation, lineage) = self.registration();
+        let is_same = lineage.is_some_and(|lineage| *lineage == *session.lineage);
+        if is_same && self.write_lease(session, &incarnation, "renew").await? {
+            return Ok(());
+        }
+        let is_first = incarnation.ends_with(".0");
+        let fresh = self.renew_incarnation();
+        self.write_lease(session, &fresh, "register").await?;
+        self.note_lineage(&session.lineage);
+        if is_same {
+            self.counters.count_fenced();
+            tracing::warn!(node = %fresh, "the lease of this node was taken away: it enters its users again");
+        } else if !is_first {
+            tracing::warn!(node = %fresh, "the relay has other data: this node enters its users again");
+        }
+        self.ring.tell(Event::Registered { incarnation: fresh });
+        Ok(())
+    }
+
+    async fn write_lease(
+        &self,
+        session: &Session,
+        incarnation: &str,
+        mode: &str,
+    ) -> RedisResult<bool> {
+        let script = &self.scripts.lease;
+        let mut call = script.call(&[self.keys.leases(), self.keys.nodes()]);
+        let lease_ms = millis(self.settings.timing.lease);
+        call.arg(incarnation).arg(lease_ms).arg(mode);
+        call.arg(&self.settings.about[..]);
+        session.run(script, &call).await
+    }
+
+    /// Takes away leases that have ended, and answers with the dead that are not cleared away. The
+    /// own lease is taken away only when the node gives it up.
+    pub(crate) async fn claim(
+        &self,
+        session: &Session,
+        own: &str,
+        gives_up: bool,
+    ) -> RedisResult<Vec<String>> {
+        let script = &self.scripts.claim;
+        let keys = [self.keys.leases(), self.keys.dead(), self.keys.nodes()];
+        let mut call = script.call(&keys);
+        call.arg(own).arg(if gives_up { "give up" } else { "" });
+        let (claimed, dead): (u64, Vec<String>) = session.run(script, &call).await?;
+        for _ in 0..claimed {
+            self.counters.count_reaped_node();
+        }
+        Ok(dead)
+    }
+
+    /// Removes all users of a dead incarnation, room by room. It may end at any step: another call
+    /// goes on there. It ends with the session: nobody would take the events of what follows.
+    pub(crate) async fn clear(
+        &self,
+        session: &Session,
+        signals: &Signals,
+        incarnation: &str,
+    ) -> RedisResult<()> {
+        let mut commands = session.commands.clone();
+        let rooms = self.keys.rooms(incarnation);
+        loop {
+            let mut pick = cmd("SRANDMEMBER");
+            pick.arg(&rooms).arg(16);
+            let names: Vec<String> = pick.query_async(&mut commands).await?;
+            if names.is_empty() {
+                break;
+            }
+            for name in names {
+                let mut has_more = true;
+                while has_more {
+                    if signals.loss().is_some() {
+                        return Ok(());
+                    }
+                    has_more = self.clear_some(session, incarnation, &name).await?;
+                }
+            }
+        }
+        let mut forget = cmd("SREM");
+        forget.arg(self.keys.dead()).arg(incarnation);
+        forget.query_async::<u64>(&mut commands).await?;
+        Ok(())
+    }
+
+    /// Removes some users from a room. True when there are more.
+    async fn clear_some(
+        &self,
+        session: &Session,
+        incarnation: &str,
+        name: &str,
+    ) -> RedisResult<bool> {
+        let address = unlisted(name);
+        let script = &self.scripts.reap;
+        let mut call = script.call(&[
+            self.keys.meta(&address),
+            self.keys.stream(&address),
+            self.keys.topic(&address),
+            self.keys.dead(),
+            self.keys.rooms(incarnation),
+            self.keys.own(&address, incarnation),
+            self.keys.users(&address),
+            self.keys.users_meta(&address),
+        ]);
+        self.begin_arguments(&mut call, session);
+        call.arg(incarnation).arg(name).arg(USERS_AT_ONCE);
+        let answer = session.run(script, &call).await;
+        let mut found: Vec<String> = match answer {
+            // Another node has cleared away the last of it.
+            Err(error) if error.code() == Some("ALIVE") => return Ok(false),
+            answer => answer?,
+        };
+        let has_more = found.first().is_some_and(|more| more == "1");
+        let users: Vec<Box<str>> = found.drain(1..).map(Into::into).collect();
+        if !users.is_empty() {
+            self.ring.tell(Event::Reaped { address, users });
+        }
+        Ok(has_more)
+    }
+
+    /// Clears away the dead, in a task of its own; at most one at a time.
+    pub(crate) fn reap(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        signals: &Arc<Signals>,
+        dead: Vec<String>,
+    ) {
+        if dead.is_empty() || self.is_reaping.swap(true, Relaxed) {
+            return;
+        }
+        let (shared, session, signals) = (self.clone(), session.clone(), signals.clone());
+        tokio::spawn(async move {
+            for incarnation in dead {
+                let cleared = shared.clear(&session, &signals, &incarnation).await;
+                if let Err(error) = cleared {
+                    tracing::warn!(%error, "a dead node is not cleared away yet");
+                    break;
+                }
+            }
+            shared.is_reaping.store(false, Relaxed);
+        });
+    }
+}

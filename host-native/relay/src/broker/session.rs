@@ -1,0 +1,142 @@
+//! A pair of connections that lives and ends together.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use redis::{
+    ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value,
+    aio::MultiplexedConnection, pipe,
+};
+use tokio::sync::Notify;
+
+use super::script::Script;
+use crate::event::Loss;
+
+/// Topics in one step of subscribing.
+const TOPICS_AT_ONCE: usize = 200;
+
+/// Two connections to one server. When one ends, the other ends too: there is one way back, and it
+/// looks at everything.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) commands: MultiplexedConnection,
+    pub(crate) subscriptions: MultiplexedConnection,
+    /// The lineage of the data when the connections were made.
+    pub(crate) lineage: Box<str>,
+}
+
+/// Signals from connections and calls to the task that watches them.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    born: Instant,
+    heard_ms: AtomicU64,
+    loss: OnceLock<Loss>,
+    lost: Notify,
+    /// A call had no answer in time: the server is asked at once.
+    pub(crate) suspected: Notify,
+    /// A probe came back.
+    pub(crate) probed: Notify,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Self {
+        Self {
+            born: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            loss: OnceLock::new(),
+            lost: Notify::new(),
+            suspected: Notify::new(),
+            probed: Notify::new(),
+        }
+    }
+
+    /// Ends the session. The first reason counts.
+    pub(crate) fn fail(&self, loss: Loss) {
+        if self.loss.set(loss).is_ok() {
+            self.lost.notify_one();
+        }
+    }
+
+    pub(crate) fn loss(&self) -> Option<Loss> {
+        self.loss.get().copied()
+    }
+
+    /// Waits for the end of the session. For one task.
+    pub(crate) async fn lost(&self) -> Loss {
+        loop {
+            if let Some(loss) = self.loss() {
+                return loss;
+            }
+            self.lost.notified().await;
+        }
+    }
+
+    /// Notes that something came from the server by itself.
+    pub(crate) fn note_heard(&self) {
+        let now_ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard_ms.store(now_ms, Relaxed);
+    }
+
+    /// The time since then.
+    pub(crate) fn silence(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard_ms.load(Relaxed));
+        self.born.elapsed().saturating_sub(heard)
+    }
+}
+
+impl Session {
+    /// Calls a script, with its text where the server has forgotten it.
+    pub(crate) async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        call: &redis::Cmd,
+    ) -> RedisResult<T> {
+        let mut commands = self.commands.clone();
+        match call.query_async(&mut commands).await {
+            Err(error) if is_forgotten(&error) => {
+                let whole = script.with_text(call);
+                whole.query_async(&mut commands).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Subscribes to topics, or ends that. It is confirmed when it is answered.
+    pub(crate) async fn subscribe(&self, verb: &str, topics: &[String]) -> RedisResult<()> {
+        let mut connection = self.subscriptions.clone();
+        for topics in topics.chunks(TOPICS_AT_ONCE) {
+            // One command for each topic: each has one answer then, as the library expects.
+            let mut commands = pipe();
+            for topic in topics {
+                commands.cmd(verb).arg(topic);
+            }
+            let answers = connection.send_packed_commands(&commands, 0, topics.len());
+            for answer in answers.await? {
+                if let Value::ServerError(error) = answer {
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True when the server does not know a script.
+pub(crate) fn is_forgotten(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// True when the server takes no writes: it is a replica, or loads its data.
+pub(crate) fn is_read_only(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Server(
+            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
+        )
+    )
+}

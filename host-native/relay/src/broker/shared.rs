@@ -1,0 +1,203 @@
+//! State that callers, connections and the watching task share.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    id::random_id,
+    keys::Keys,
+    script::{Script, Scripts},
+    session::{Session, Signals, is_read_only},
+    settings::{Settings, millis},
+    topics::Topics,
+};
+use crate::{counters::Counters, error::RelayError, event::Loss, relay::State, ring::Ring};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) keys: Keys,
+    pub(crate) scripts: Scripts,
+    pub(crate) topics: Arc<Topics>,
+    /// Held while subscriptions change: a later change is not to overtake an earlier one.
+    pub(crate) topics_turn: tokio::sync::Mutex<()>,
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) node: Arc<str>,
+    pub(crate) state: watch::Sender<State>,
+    /// True while a dead node is cleared away here.
+    pub(crate) is_reaping: AtomicBool,
+    pub(crate) is_retiring: AtomicBool,
+    pub(crate) stop: Notify,
+    permits: Semaphore,
+    registrations: AtomicU64,
+    incarnation: Mutex<Arc<str>>,
+    /// The lineage of the data in which that is registered.
+    lineage: Mutex<Option<Box<str>>>,
+    session: Mutex<Option<(Arc<Session>, Arc<Signals>)>>,
+}
+
+/// Effects of a call that is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Something may have changed.
+    Write,
+    /// Nothing that counts has changed.
+    Read,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, ring: Arc<Ring>) -> Self {
+        let node: Arc<str> = random_id().into();
+        let incarnation = Mutex::new(format!("{node}.0").into());
+        Self {
+            keys: Keys::new(&settings.prefix),
+            scripts: Scripts::new(),
+            topics: Arc::default(),
+            topics_turn: tokio::sync::Mutex::default(),
+            ring,
+            counters: Arc::default(),
+            state: watch::Sender::new(State::Lost),
+            is_reaping: AtomicBool::new(false),
+            is_retiring: AtomicBool::new(false),
+            stop: Notify::new(),
+            permits: Semaphore::new(settings.limits.calls_max),
+            registrations: AtomicU64::new(0),
+            incarnation,
+            lineage: Mutex::new(None),
+            session: Mutex::new(None),
+            node,
+            settings,
+        }
+    }
+
+    /// The session, if there is one.
+    pub(crate) fn session(&self) -> Result<(Arc<Session>, Arc<Signals>), RelayError> {
+        let session = locked(&self.session).clone();
+        session.ok_or(RelayError::Unavailable("there is no connection"))
+    }
+
+    pub(crate) fn set_session(&self, session: Option<(Arc<Session>, Arc<Signals>)>) {
+        *locked(&self.session) = session;
+    }
+
+    /// The incarnation that owns the users of this node.
+    pub(crate) fn incarnation(&self) -> Arc<str> {
+        locked(&self.incarnation).clone()
+    }
+
+    /// The incarnation, and the lineage of the data in which it is registered.
+    pub(crate) fn registration(&self) -> (Arc<str>, Option<Box<str>>) {
+        (self.incarnation(), locked(&self.lineage).clone())
+    }
+
+    /// Notes that the incarnation is registered.
+    pub(crate) fn note_lineage(&self, lineage: &str) {
+        *locked(&self.lineage) = Some(lineage.into());
+    }
+
+    /// Takes a fresh id: one whose lease was taken away is never used again.
+    pub(crate) fn renew_incarnation(&self) -> Arc<str> {
+        let number = self.registrations.fetch_add(1, Relaxed) + 1;
+        let fresh: Arc<str> = format!("{}.{number}", self.node).into();
+        locked(&self.incarnation).clone_from(&fresh);
+        fresh
+    }
+
+    /// Begins the arguments of a script of rooms, see `lua/room.lua`.
+    pub(crate) fn begin_arguments(&self, call: &mut Cmd, session: &Session) {
+        let ask = if self.settings.asks_lineage {
+            "ask"
+        } else {
+            ""
+        };
+        let room_ms = millis(self.settings.timing.room);
+        call.arg(&*session.lineage).arg(ask);
+        call.arg(&*random_id()).arg(room_ms);
+    }
+
+    /// Calls a script of rooms.
+    pub(crate) async fn call<T: FromRedisValue>(
+        &self,
+        effect: Effect,
+        script: &Script,
+        keys: &[String],
+        arguments: impl FnOnce(&mut Cmd),
+    ) -> Result<T, RelayError> {
+        let (session, signals) = self.session()?;
+        let mut call = script.call(keys);
+        self.begin_arguments(&mut call, &session);
+        arguments(&mut call);
+        self.within(effect, &signals, session.run(script, &call))
+            .await
+    }
+
+    /// Waits for an answer, in line and within the response timeout.
+    pub(crate) async fn within<T>(
+        &self,
+        effect: Effect,
+        signals: &Signals,
+        answer: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, RelayError> {
+        let deadline = Instant::now() + self.settings.timing.response;
+        let permit = timeout_at(deadline, self.permits.acquire()).await;
+        // A permit of the last moment is of no use: nothing would be known of what was sent.
+        let permit = permit.ok().filter(|_| Instant::now() < deadline);
+        let Some(Ok(_permit)) = permit else {
+            signals.suspected.notify_one();
+            return Err(RelayError::Unavailable("too many calls wait for it"));
+        };
+        let error = match timeout_at(deadline, answer).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) if error.is_timeout() => RelayError::InDoubt,
+            Ok(Err(error)) => classify(&error, signals),
+            Err(_) => RelayError::InDoubt,
+        };
+        if error == RelayError::InDoubt {
+            signals.suspected.notify_one();
+            if effect == Effect::Read {
+                return Err(RelayError::Unavailable("it does not answer"));
+            }
+        }
+        Err(error)
+    }
+}
+
+fn classify(error: &RedisError, signals: &Signals) -> RelayError {
+    if is_read_only(error) {
+        signals.fail(Loss::ReadOnly);
+        return RelayError::Unavailable("its server takes no writes");
+    }
+    match error.code() {
+        Some("FENCED") => {
+            signals.suspected.notify_one();
+            return RelayError::Fenced;
+        }
+        Some("KEYREUSED") => return RelayError::KeyReused,
+        _ => {}
+    }
+    let kind = error.kind();
+    let text = || error.to_string().into();
+    if matches!(
+        kind,
+        ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed
+    ) {
+        RelayError::Refusal(text())
+    } else if matches!(kind, ErrorKind::Parse | ErrorKind::UnexpectedReturnType) {
+        RelayError::Foreign(text())
+    } else {
+        RelayError::InDoubt
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

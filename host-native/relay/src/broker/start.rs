@@ -1,0 +1,52 @@
+//! The start of a relay over Redis.
+
+use std::sync::Arc;
+
+use super::{
+    connect::connect,
+    run::run,
+    server::check::{StartError, check_settings},
+    settings::Settings,
+    shared::Shared,
+    topics::Topic,
+};
+use crate::ring::{Events, Ring};
+
+/// A relay over Redis or Valkey 7 or newer.
+///
+/// A node has two connections: one for calls, one for what is pushed. They are made anew together,
+/// for as long as the node lives. Dropped without [`retire`](crate::Relay::retire), the relay ends
+/// its connections, and other nodes remove its users when its lease has ended.
+#[derive(Debug)]
+pub struct RedisRelay {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl RedisRelay {
+    /// Connects to the server, checks it, and begins to keep the connections alive, in tasks of the
+    /// tokio runtime that this is called in. The first event is [`Registered`], the next [`Ready`].
+    ///
+    /// [`Registered`]: crate::Event::Registered
+    /// [`Ready`]: crate::Event::Ready
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached, or cannot be used; the text says what to change.
+    pub async fn start(settings: Settings) -> Result<(Self, Events), StartError> {
+        check_settings(&settings)?;
+        let limits = settings.limits;
+        let (ring, events) = Ring::new(limits.ring_events_max, limits.ring_bytes_max);
+        let shared = Arc::new(Shared::new(settings, ring));
+        let probe = shared.keys.probe(&shared.node);
+        shared.topics.add(vec![(probe, Topic::Probe)]);
+        let first = connect(&shared).await?;
+        tokio::spawn(run(shared.clone(), first));
+        Ok((Self { shared }, events))
+    }
+}
+
+impl Drop for RedisRelay {
+    fn drop(&mut self) {
+        self.shared.stop.notify_one();
+    }
+}

@@ -1,0 +1,104 @@
+//! Counters of a relay, for metrics.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// Upper bounds of the buckets of latencies, in microseconds; one more bucket has all above.
+pub const LATENCY_BOUNDS_US: [u64; 10] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000,
+];
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident $count:ident;)*) => {
+        /// Numbers that any thread adds to and any thread reads.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($name: AtomicU64,)*
+            buckets: [AtomicU64; LATENCY_BOUNDS_US.len() + 1],
+            latency_us: AtomicU64,
+        }
+
+        /// The values of [`Counters`] at a moment.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Snapshot {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Publishes that were answered, by how long it took; see [`LATENCY_BOUNDS_US`]. Not
+            /// summed up.
+            pub latencies: [u64; LATENCY_BOUNDS_US.len() + 1],
+            /// The sum of these latencies, in microseconds.
+            pub latency_us: u64,
+        }
+
+        impl Counters {
+            $($(#[$doc])* pub fn $count(&self) {
+                self.$name.fetch_add(1, Relaxed);
+            })*
+
+            /// Reads all values.
+            pub fn snapshot(&self) -> Snapshot {
+                Snapshot {
+                    $($name: self.$name.load(Relaxed),)*
+                    latencies: self.buckets.each_ref().map(|bucket| bucket.load(Relaxed)),
+                    latency_us: self.latency_us.load(Relaxed),
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Publishes that were asked for.
+    publishes count_publish;
+    /// Publishes without an answer in time.
+    in_doubt count_in_doubt;
+    /// Publishes that were refused, or failed at once.
+    failed count_failed;
+    /// Messages and notices that came.
+    received count_received;
+    /// Bytes that are no envelope, and were dropped.
+    foreign count_foreign;
+    /// Envelopes of topics that nobody wants any more, and were dropped.
+    unwanted count_unwanted;
+    /// Losses of the relay.
+    losses count_loss;
+    /// Losses by a full ring.
+    overflows count_overflow;
+    /// Attempts to connect that failed.
+    failed_connects count_failed_connect;
+    /// Times that the relay became ready.
+    connects count_connect;
+    /// Gaps that the host told members of: messages that the stream no longer had, or a new epoch.
+    gaps count_gap;
+    /// Times that the lease was taken away.
+    fenced count_fenced;
+    /// Dead nodes that this one claimed.
+    reaped_nodes count_reaped_node;
+}
+
+impl Counters {
+    pub(crate) fn count_latency(&self, took: Duration) {
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < took_us);
+        self.buckets[bucket].fetch_add(1, Relaxed);
+        self.latency_us.fetch_add(took_us, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_fall_into_their_buckets() {
+        let counters = Counters::default();
+        for micros in [0, 100, 101, 1_000_000, 1_000_001] {
+            counters.count_latency(Duration::from_micros(micros));
+        }
+        let snapshot = counters.snapshot();
+        assert_eq!(snapshot.latencies, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(snapshot.latency_us, 2_000_202);
+    }
+}

@@ -1,0 +1,29 @@
+//! Errors of calls to a relay.
+
+/// A call that the relay did not carry out, or may not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// The relay is not there, or overloaded. Nothing was done.
+    #[error("the relay is unavailable: {0}")]
+    Unavailable(&'static str),
+    /// There was no answer in time. The call may have been carried out: a publish is repeated with
+    /// its key alone. Changes of presence may be repeated as they are.
+    #[error("the relay did not answer: it is not known whether this was carried out")]
+    InDoubt,
+    /// The server refused. Nothing was done.
+    #[error("the server of the relay refused: {0}")]
+    Refusal(Box<str>),
+    /// The lease of the node was taken away. [`Registered`](crate::Event::Registered) follows.
+    #[error("the lease of this node was taken away")]
+    Fenced,
+    /// The idempotency key belongs to another message.
+    #[error("the idempotency key belongs to another message")]
+    KeyReused,
+    /// The call breaks a rule of the relay.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The server answered something else than its scripts answer.
+    #[error("the relay answered in a form that is not known: {0}")]
+    Foreign(Box<str>),
+}

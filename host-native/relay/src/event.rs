@@ -1,0 +1,89 @@
+//! Events that a relay tells a node.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{position::Address, presence::Change};
+
+/// An event of the relay. Messages of a room are in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A message for local members.
+    Message {
+        /// The recipients, as far as the relay distinguishes them.
+        address: Address,
+        /// The epoch.
+        epoch: Arc<str>,
+        /// The offset.
+        offset: u64,
+        /// The message as it was published.
+        body: Bytes,
+    },
+    /// A user came to a room or left it, counted over all nodes.
+    Presence {
+        /// The room.
+        address: Address,
+        /// The epoch.
+        epoch: Arc<str>,
+        /// The number of the notice, one above that of the last.
+        notice: u64,
+        /// The change.
+        change: Change,
+        /// The user.
+        user: Box<str>,
+        /// Data that others see with the user.
+        meta: Bytes,
+    },
+    /// A message of another node, or of this one, over the bus.
+    Bus {
+        /// The namespace that it is about.
+        namespace: Arc<str>,
+        /// The node that sent it.
+        from: Arc<str>,
+        /// Its content.
+        body: Bytes,
+    },
+    /// The relay is lost: messages may be missing from here on, and publishes fail.
+    Lost(Loss),
+    /// The relay works again, through both connections, and all topics are subscribed. Positions of
+    /// open rooms are to be compared.
+    Ready,
+    /// The node has a new incarnation, without users. It enters its own again.
+    Registered {
+        /// The incarnation.
+        incarnation: Arc<str>,
+    },
+    /// Users of a dead node were removed from a room. Members are told by their own events; this
+    /// event is for backends, and comes to a single node.
+    Reaped {
+        /// The room.
+        address: Address,
+        /// The users who are gone.
+        users: Vec<Box<str>>,
+    },
+}
+
+/// A reason for the loss of the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Loss {
+    /// A connection ended.
+    #[error("a connection to the relay ended")]
+    Disconnected,
+    /// Messages came faster than they were taken.
+    #[error("messages came faster than they were delivered: the ring is full")]
+    Overflow,
+    /// Nothing came for too long, not even a probe.
+    #[error("the relay is silent")]
+    Silent,
+    /// The server became a replica.
+    #[error("the server of the relay takes no writes: it is a replica, or loads its data")]
+    ReadOnly,
+    /// The server has other data than before, or the same after a failover.
+    #[error("the data of the relay has another lineage: there was a failover or a restart")]
+    Lineage,
+    /// The node retires.
+    #[error("the node retires")]
+    Retired,
+}

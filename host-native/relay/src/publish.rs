@@ -1,0 +1,53 @@
+//! Publishes and their answers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::position::Address;
+
+/// A message for the members of a room, or for an audience, on all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// The recipients, as far as the relay distinguishes them.
+    pub address: Address,
+    /// The message with its sender and its exact audience, in the core's encoding.
+    pub body: Bytes,
+    /// The part of the stream that stays behind it.
+    pub retention: Retention,
+    /// The idempotency key. A publish without one cannot be repeated when it is in doubt.
+    pub once: Option<Once>,
+}
+
+/// The number of messages that a room keeps, and their time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Messages; 0 keeps none, and the room has a counter alone.
+    pub messages: u32,
+    /// Milliseconds; 0 for ever.
+    pub age_ms: u64,
+}
+
+/// An idempotency key: it gives one offset and one delivery, whichever nodes it is sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// The key with the name of its owner. Under this name it is remembered.
+    pub key: Box<str>,
+    /// Names under which an earlier attempt may have been remembered.
+    pub earlier: Vec<Box<str>>,
+    /// A print of the message: the key of another message is refused.
+    pub print: u64,
+    /// Milliseconds that it is remembered.
+    pub expiry_ms: u64,
+}
+
+/// The answer to a publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The epoch.
+    pub epoch: Arc<str>,
+    /// The offset.
+    pub offset: u64,
+    /// True when its key had been published before: nothing is delivered again.
+    pub is_repeated: bool,
+}

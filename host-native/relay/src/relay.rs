@@ -1,0 +1,125 @@
+//! The border between a host and its relay.
+
+use std::{fmt, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::{
+    counters::Counters,
+    error::RelayError,
+    position::{Address, Page, Position, Read},
+    presence::{Arrival, Members, Node, Presence},
+    publish::{Publish, Published},
+};
+
+/// The answer to a call, when it is there. Dropped early, the call may be carried out or not.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RelayError>> + Send + 'a>>;
+
+/// A relay as a host sees it. Any thread may call; each call is answered within the response
+/// timeout, whatever the server does.
+///
+/// The order of calls is in the documentation of the crate.
+///
+/// # Errors
+///
+/// Each call may be [`Unavailable`](RelayError::Unavailable), [in doubt](RelayError::InDoubt) or
+/// [refused](RelayError::Refusal).
+pub trait Relay: fmt::Debug + Send + Sync + 'static {
+    /// Publishes a message. The answer may come before the message comes back, and after it.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError::KeyReused`] for a key of another message.
+    fn publish<'a>(&'a self, publish: &'a Publish) -> Answer<'a, Published>;
+
+    /// Reads the position of a room, and messages that are kept.
+    ///
+    /// Work: the messages of the answer.
+    fn read<'a>(&'a self, read: &'a Read) -> Answer<'a, Page>;
+
+    /// Reads the positions of many rooms, in batches, in the order of the rooms. A room that has
+    /// none gets one. Called once a minute for all open rooms, it keeps quiet ones from being
+    /// forgotten.
+    fn positions<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, Vec<Position>>;
+
+    /// Begins to receive what is for a whole namespace: audiences, and the bus.
+    fn open<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()>;
+
+    /// Ends it. Rooms stay as they are.
+    fn close<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()>;
+
+    /// Begins to receive messages of rooms. When it is answered, each later message comes. It
+    /// outlives outages.
+    fn subscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()>;
+
+    /// Ends it. Messages that are under way may still come.
+    fn unsubscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()>;
+
+    /// Sets the connections of a user in a room on this node: an absolute number, so it may be
+    /// repeated. It is kept as long as the node has its lease.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError::Fenced`] when the lease was taken away.
+    fn set_present<'a>(&'a self, presence: &'a Presence) -> Answer<'a, Arrival>;
+
+    /// Makes the users that the relay has of this node in a room those given, in one step, and
+    /// answers with the number of corrections.
+    ///
+    /// Work: the users of this node in the room.
+    fn reconcile<'a>(&'a self, room: &'a Address, present: &'a [Presence]) -> Answer<'a, usize>;
+
+    /// Lists users of a room on all nodes.
+    ///
+    /// Work: the users of the room.
+    fn members<'a>(&'a self, room: &'a Address, users_max: u32) -> Answer<'a, Members>;
+
+    /// Sends something to nodes that have the namespace open, and answers with their number. It is
+    /// not kept: a node that is away misses it.
+    fn send<'a>(&'a self, to: &'a Destination, body: Bytes) -> Answer<'a, usize>;
+
+    /// Lists the nodes with a lease.
+    fn nodes(&self) -> Answer<'_, Vec<Node>>;
+
+    /// Takes so many numbers in a row that no other node has, and answers with the first: `floor`
+    /// or above it. A counter that was lost with its data begins again there.
+    fn take_numbers(&self, count: u64, floor: u64) -> Answer<'_, u64>;
+
+    /// Gives the lease back: removes all users of this node, and ends the connections.
+    ///
+    /// Work: the users of this node.
+    fn retire(&self) -> Answer<'_, ()>;
+
+    /// The id of this node, the address of its bus: the same until the process ends.
+    fn node(&self) -> Arc<str>;
+
+    /// The state, and a way to wait for another one.
+    fn state(&self) -> watch::Receiver<State>;
+
+    /// Counters for metrics.
+    fn counters(&self) -> &Counters;
+}
+
+/// States of a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Publishes fail: there is no connection, or it does not answer.
+    Lost,
+    /// A probe went through both connections.
+    Ready,
+}
+
+/// Recipients of a message over the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// All nodes that have the namespace open, this one included.
+    Nodes(Arc<str>),
+    /// A single node that has the namespace open.
+    Node {
+        /// The namespace.
+        namespace: Arc<str>,
+        /// The id of the node.
+        node: Arc<str>,
+    },
+}

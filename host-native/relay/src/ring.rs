@@ -1,0 +1,159 @@
+//! The bounded ring between the connection that receives and the host that delivers.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use crate::event::Event;
+
+/// Bytes that an event counts beside its body.
+const EVENT_BYTES: usize = 256;
+
+/// The ring. The library of Redis hands messages over without waiting: whatever has no limit here
+/// would have none.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    queue: Mutex<Queue>,
+    filled: Notify,
+    events_max: usize,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+/// A message that the ring has no space for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Ring {
+    pub(crate) fn new(events_max: usize, bytes_max: usize) -> (Arc<Self>, Events) {
+        let ring = Arc::new(Self {
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            events_max,
+            bytes_max,
+        });
+        (ring.clone(), Events { ring })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a message in, if there is space.
+    pub(crate) fn push(&self, event: Event) -> Result<(), Full> {
+        let bytes = bytes_of(&event);
+        let mut queue = self.queue();
+        if queue.events.len() >= self.events_max || queue.bytes + bytes > self.bytes_max {
+            return Err(Full);
+        }
+        queue.put(event, bytes);
+        drop(queue);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Puts an event in that is about the relay itself: there are few, and none may be missing.
+    pub(crate) fn tell(&self, event: Event) {
+        let bytes = bytes_of(&event);
+        self.queue().put(event, bytes);
+        self.filled.notify_one();
+    }
+
+    /// Ends it: what is there is still taken.
+    pub(crate) fn close(&self) {
+        self.queue().is_closed = true;
+        self.filled.notify_one();
+    }
+}
+
+impl Queue {
+    fn put(&mut self, event: Event, bytes: usize) {
+        if !self.is_closed {
+            self.bytes += bytes;
+            self.events.push_back(event);
+        }
+    }
+
+    fn take(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        self.bytes -= bytes_of(&event);
+        Some(event)
+    }
+}
+
+fn bytes_of(event: &Event) -> usize {
+    let bytes = match event {
+        Event::Message { body, .. } | Event::Bus { body, .. } => body.len(),
+        Event::Presence { user, meta, .. } => user.len() + meta.len(),
+        Event::Reaped { users, .. } => users.iter().map(|user| user.len() + 16).sum(),
+        Event::Lost(_) | Event::Ready | Event::Registered { .. } => 0,
+    };
+    EVENT_BYTES + bytes
+}
+
+/// The events of a relay, for one task of the host that hands them on.
+#[derive(Debug)]
+pub struct Events {
+    ring: Arc<Ring>,
+}
+
+impl Events {
+    /// The next event; `None` when the relay has ended. Nothing is lost when it is dropped early.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            {
+                let mut queue = self.ring.queue();
+                if let Some(event) = queue.take() {
+                    return Some(event);
+                }
+                if queue.is_closed {
+                    return None;
+                }
+            }
+            self.ring.filled.notified().await;
+        }
+    }
+
+    /// The next event, if it is there already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.ring.queue().take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Loss;
+
+    fn message(bytes: usize) -> Event {
+        Event::Bus {
+            namespace: "n".into(),
+            from: "f".into(),
+            body: vec![0; bytes].into(),
+        }
+    }
+
+    #[test]
+    fn the_ring_is_bounded_in_events_and_bytes() {
+        let (ring, mut events) = Ring::new(3, 2 * EVENT_BYTES + 10);
+        assert_eq!(ring.push(message(11)), Ok(()));
+        assert_eq!(ring.push(message(0)), Err(Full), "bytes");
+        assert_eq!(events.try_next(), Some(message(11)));
+        assert_eq!(ring.push(message(5)), Ok(()));
+        assert_eq!(ring.push(message(5)), Ok(()));
+        assert_eq!(ring.push(message(0)), Err(Full), "bytes of all");
+        ring.tell(Event::Lost(Loss::Overflow));
+        let (ring, _events) = Ring::new(1, 10 * EVENT_BYTES);
+        assert_eq!(ring.push(message(0)), Ok(()));
+        assert_eq!(ring.push(message(0)), Err(Full), "events");
+    }
+}

@@ -1,0 +1,279 @@
+//! Failovers to a replica that lacks messages: the epoch ends, and so nobody is told that nothing
+//! is missing.
+//!
+//! Each story is also told without the lineage, or with a wrong one: then the hole is there. So the
+//! stories are hard enough to find it.
+
+use std::time::Duration;
+
+use roomcast_relay::{Change, Lineage, Loss, Position, Read, Relay, Settings};
+
+use crate::{
+    node::{Node, room, settings},
+    presence::{notice, present},
+    proxy::Proxy,
+    server::Server,
+};
+
+/// The findings about a reader that had all messages before a failover.
+#[derive(Debug, PartialEq, Eq)]
+struct Findings {
+    /// True when it is told that nothing is missing, while its offsets were given out again.
+    is_recovered: bool,
+    is_same_epoch: bool,
+    /// The offset of the first message after the failover.
+    offset: u64,
+}
+
+const HONEST: Findings = Findings {
+    is_recovered: false,
+    is_same_epoch: false,
+    offset: 1,
+};
+
+const HOLE: Findings = Findings {
+    is_recovered: true,
+    is_same_epoch: true,
+    offset: 11,
+};
+
+/// A primary with a replica. The first replica of a primary changes its replication id, so it is
+/// there before the node.
+fn pair() -> (Server, Server) {
+    let (primary, replica) = (Server::start(&[]), Server::start(&[]));
+    replica.follow(&primary);
+    (primary, replica)
+}
+
+/// Publishes five messages and reads as one who has had 15.
+async fn look(node: &Node, name: &str, before: &Position) -> Findings {
+    let room = room(name);
+    let published = node.publish_surely(&room, "new 1").await;
+    for count in 2..=5 {
+        node.publish_surely(&room, &format!("new {count}")).await;
+    }
+    let read = Read::after(room, before.epoch.clone(), before.offset);
+    Findings {
+        is_recovered: node.relay.read(&read).await.unwrap().is_whole,
+        is_same_epoch: published.epoch == before.epoch,
+        offset: published.offset,
+    }
+}
+
+async fn publish(node: &Node, name: &str, counts: std::ops::RangeInclusive<u64>) -> Position {
+    let room = room(name);
+    for count in counts {
+        let published = node.publish_surely(&room, &format!("{name} {count}")).await;
+        assert_eq!(published.offset, count);
+    }
+    node.position(&room).await
+}
+
+/// A replica is promoted that lacks the last five of fifteen messages.
+async fn promote_a_stale_replica(set: impl FnOnce(&mut Settings)) -> Findings {
+    let (mut primary, replica) = pair();
+    let proxy = Proxy::start(primary.port).await;
+    let mut node = Node::start_with(&proxy.url(), set).await;
+    publish(&node, "r", 1..=10).await;
+    replica.wait_caught_up(&primary);
+    replica.promote();
+    let before = publish(&node, "r", 11..=15).await;
+    primary.kill();
+    proxy.lead_to(replica.port);
+    assert_eq!(node.until_lost().await, Loss::Disconnected);
+    node.until_ready().await;
+    look(&node, "r", &before).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_replica_that_is_promoted_begins_a_new_epoch() {
+    assert_eq!(promote_a_stale_replica(|_| {}).await, HONEST);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_lineage_a_stale_replica_hides_what_it_lacks() {
+    let findings = promote_a_stale_replica(|settings| settings.lineage = Lineage::Off);
+    assert_eq!(findings.await, HOLE);
+}
+
+/// A replica is promoted that still has a user who has left, beside one who has not.
+async fn promote_a_replica_with_a_ghost(set: impl FnOnce(&mut Settings)) -> (Node, Server, Proxy) {
+    let (mut primary, replica) = pair();
+    let proxy = Proxy::start(primary.port).await;
+    let mut node = Node::start_with(&proxy.url(), set).await;
+    let (room, relay) = (room("r"), &node.relay);
+    for user in ["ann", "bob"] {
+        relay.set_present(&present(&room, user, 1)).await.unwrap();
+    }
+    replica.wait_caught_up(&primary);
+    replica.promote();
+    let gone = relay.set_present(&present(&room, "ann", 0)).await;
+    assert_eq!(gone.unwrap().change, Some(Change::Left));
+    primary.kill();
+    proxy.lead_to(replica.port);
+    node.until_lost().await;
+    node.until_ready().await;
+    node.relay
+        .subscribe(std::slice::from_ref(&room))
+        .await
+        .unwrap();
+    // As a node does that registers anew; one that does not has said all that it has to say.
+    let bob = present(&room, "bob", 1);
+    assert_eq!(node.relay.set_present(&bob).await.unwrap().change, None);
+    (node, replica, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_whom_a_stale_replica_has_too_much_go_with_the_old_lease() {
+    let node = promote_a_replica_with_a_ghost(|settings| {
+        settings.timing.lease = Duration::from_secs(3);
+    });
+    let (mut node, _server, _proxy) = node.await;
+    let left = node.until("notice", notice).await;
+    assert_eq!((left.1, &*left.2), (Change::Left, "ann"));
+    let members = node.relay.members(&room("r"), 10).await.unwrap();
+    assert_eq!((members.total, members.connections), (1, 1));
+    assert_eq!(&*members.users[0].user, "bob");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_lineage_users_whom_a_stale_replica_has_too_much_stay() {
+    let node = promote_a_replica_with_a_ghost(|settings| settings.lineage = Lineage::Off);
+    let (node, _server, _proxy) = node.await;
+    assert_eq!(node.relay.nodes().await.unwrap().len(), 1);
+    let members = node.relay.members(&room("r"), 10).await.unwrap();
+    assert_eq!((members.total, members.connections), (2, 2));
+}
+
+/// The primary follows its stale replica for a while, and is promoted again. It is one process all
+/// the time.
+async fn go_there_and_back(set: impl FnOnce(&mut Settings)) -> Findings {
+    let (primary, replica) = pair();
+    let mut node = Node::start_with(&primary.url(), set).await;
+    publish(&node, "r", 1..=10).await;
+    replica.wait_caught_up(&primary);
+    replica.promote();
+    let before = publish(&node, "r", 11..=15).await;
+    primary.follow(&replica);
+    assert_eq!(node.until_lost().await, Loss::ReadOnly);
+    primary.promote();
+    node.until_ready().await;
+    look(&node, "r", &before).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_there_and_back_begins_a_new_epoch() {
+    assert_eq!(go_there_and_back(|_| {}).await, HONEST);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_run_id_hides_a_failover_there_and_back() {
+    let findings = go_there_and_back(|settings| settings.lineage = Lineage::RunId);
+    assert_eq!(findings.await, HOLE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_lineage_a_failover_there_and_back_is_hidden() {
+    let findings = go_there_and_back(|settings| settings.lineage = Lineage::Off);
+    assert_eq!(findings.await, HOLE);
+}
+
+/// There and back between two heartbeats: the node notices nothing, and writes with the lineage of
+/// before.
+async fn go_there_and_back_unnoticed(asks_lineage: bool) -> Findings {
+    let (primary, replica) = pair();
+    let node = Node::start_with(&primary.url(), |settings| {
+        settings.asks_lineage = asks_lineage;
+        settings.timing.heartbeat = Duration::from_secs(3_600);
+        settings.timing.lease = Duration::from_secs(10_000);
+        settings.timing.probe = Duration::from_secs(3_600);
+        settings.timing.silence = Duration::from_secs(3_600);
+    })
+    .await;
+    publish(&node, "r", 1..=10).await;
+    replica.wait_caught_up(&primary);
+    replica.promote();
+    let before = publish(&node, "r", 11..=15).await;
+    primary.follow(&replica);
+    primary.promote();
+    let findings = look(&node, "r", &before).await;
+    assert_eq!(node.relay.counters().snapshot().connects, 1, "it noticed");
+    findings
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_asks_for_the_lineage_sees_what_no_heartbeat_saw() {
+    assert_eq!(go_there_and_back_unnoticed(true).await, HONEST);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn between_heartbeats_a_failover_there_and_back_is_hidden() {
+    assert_eq!(go_there_and_back_unnoticed(false).await, HOLE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_notices_another_lineage() {
+    let (primary, replica) = pair();
+    let mut node = Node::start_with(&primary.url(), |settings| {
+        // No heartbeat falls into the time in which it takes no writes.
+        settings.timing.heartbeat = Duration::from_secs(4);
+    })
+    .await;
+    let before = publish(&node, "r", 1..=3).await;
+    replica.wait_caught_up(&primary);
+    replica.promote();
+    primary.follow(&replica);
+    primary.promote();
+    let loss = node.until_lost().await;
+    assert!(matches!(loss, Loss::Lineage | Loss::ReadOnly), "{loss:?}");
+    node.until_ready().await;
+    let after = node.position(&room("r")).await;
+    assert_ne!(after.epoch, before.epoch);
+    assert_eq!(after.offset, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_acknowledge_before_the_relay_does() {
+    let (primary, replica) = (Server::start(&[]), Server::start(&[]));
+    // Before the node begins: the first replica of a primary is another lineage.
+    replica.follow(&primary);
+    primary.wait_info("connected_slaves", |count| count == "1");
+    let node = Node::start_with(&primary.url(), |settings| settings.replicas_ack = 1).await;
+    replica.stop();
+    let room = room("r");
+    let mut publish = crate::node::message(&room, "hi");
+    publish.once = Some(crate::node::once("k", 1));
+    let alone = node.relay.publish(&publish).await;
+    assert_eq!(
+        alone,
+        Err(roomcast_relay::RelayError::InDoubt),
+        "no replica acknowledges"
+    );
+    replica.go_on();
+    let published = node.publish_surely(&room, "two").await;
+    assert_eq!(
+        published.offset, 2,
+        "the first was published, in doubt as it was"
+    );
+    let kept: u64 = replica.run("HGET roomcast:{ns}:m:r o");
+    assert_eq!(kept, 2, "the replica has what was acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_say_where_the_primary_is() {
+    let primary = Server::start(&[]);
+    let sentinel = Server::start(&["--sentinel"]);
+    let monitor = format!("SENTINEL MONITOR rooms 127.0.0.1 {} 1", primary.port);
+    sentinel.run::<()>(&monitor);
+    let url = format!(
+        "redis+sentinel://127.0.0.1:1,127.0.0.1:{}/rooms",
+        sentinel.port
+    );
+    let node = Node::start_with(&url, |_| {}).await;
+    node.publish(&room("r"), "hi").await;
+    assert_eq!(primary.run::<u64>("HGET roomcast:{ns}:m:r o"), 1);
+    let url = format!("redis+sentinel://127.0.0.1:{}/other", sentinel.port);
+    let error = roomcast_relay::RedisRelay::start(settings(&url, |_| {})).await;
+    let error = error.expect_err("no such service").to_string();
+    assert!(error.contains("cannot be reached"), "{error}");
+}

@@ -1,0 +1,20 @@
+//! The relay against real servers, which the tests start on free ports.
+
+// Helpers stop where they cannot go on, and pick single events of many kinds.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+
+mod bus;
+mod failover;
+mod faults;
+mod lease;
+mod memory;
+mod node;
+mod outage;
+mod presence;
+mod proxy;
+mod publish;
+mod same;
+mod server;
+mod start;
+#[cfg(feature = "tls")]
+mod tls;

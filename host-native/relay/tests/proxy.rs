@@ -1,0 +1,80 @@
+//! A proxy of TCP between a node and its server: it leads elsewhere, or goes silent.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU16, Ordering::SeqCst},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    target: Arc<AtomicU16>,
+    /// Bytes are read and thrown away: half open.
+    is_mute: Arc<AtomicBool>,
+    generation: watch::Sender<u64>,
+}
+
+impl Proxy {
+    pub(crate) async fn start(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Self {
+            port: listener.local_addr().unwrap().port(),
+            target: Arc::new(AtomicU16::new(target)),
+            is_mute: Arc::default(),
+            generation: watch::Sender::new(0),
+        };
+        let (target, is_mute) = (proxy.target.clone(), proxy.is_mute.clone());
+        let generation = proxy.generation.subscribe();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let mut cut = generation.clone();
+                cut.mark_unchanged();
+                let (target, is_mute) = (target.load(SeqCst), is_mute.clone());
+                tokio::spawn(async move {
+                    let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else {
+                        return;
+                    };
+                    let (up, down) = (client.into_split(), server.into_split());
+                    tokio::select! {
+                        () = pass(up.0, down.1, &is_mute) => {}
+                        () = pass(down.0, up.1, &is_mute) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
+            }
+        });
+        proxy
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Leads new connections to another server, and cuts those that are there.
+    pub(crate) fn lead_to(&self, target: u16) {
+        self.target.store(target, SeqCst);
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    pub(crate) fn set_mute(&self, is_mute: bool) {
+        self.is_mute.store(is_mute, SeqCst);
+    }
+}
+
+async fn pass(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    is_mute: &AtomicBool,
+) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        if !is_mute.load(SeqCst) && to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}

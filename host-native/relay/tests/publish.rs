@@ -1,0 +1,262 @@
+//! Order, idempotency, retention and reads.
+
+use roomcast_relay::{Address, Event, Read, Relay, RelayError, Retention, Start};
+
+use crate::{
+    node::{Node, message, once, room, text},
+    server::Server,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_publishers_give_one_order_at_every_node() {
+    const EACH: usize = 200;
+    let server = Server::start(&[]);
+    let room = room("r");
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let node = Node::start(&server).await;
+        node.relay
+            .subscribe(std::slice::from_ref(&room))
+            .await
+            .unwrap();
+        nodes.push(node);
+    }
+    let mut acknowledged = Vec::new();
+    {
+        let publish = async |number: usize| {
+            let mut offsets = Vec::new();
+            for count in 0..EACH {
+                let body = format!("{number}.{count}");
+                offsets.push((nodes[number].publish(&room, &body).await.offset, body));
+            }
+            offsets
+        };
+        let (a, b, c) = tokio::join!(publish(0), publish(1), publish(2));
+        for offsets in [a, b, c] {
+            assert!(offsets.is_sorted(), "the order of one publisher is kept");
+            acknowledged.extend(offsets);
+        }
+    }
+    acknowledged.sort();
+    let offsets: Vec<_> = acknowledged.iter().map(|(offset, _)| *offset).collect();
+    assert_eq!(offsets, (1..=3 * EACH as u64).collect::<Vec<_>>());
+    for node in &mut nodes {
+        assert_eq!(node.messages(&room, 3 * EACH).await, acknowledged);
+        assert_eq!(node.relay.counters().snapshot().foreign, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_gives_one_offset_and_one_delivery_on_any_node() {
+    let server = Server::start(&[]);
+    let room = room("r");
+    let (mut a, b) = (Node::start(&server).await, Node::start(&server).await);
+    a.relay
+        .subscribe(std::slice::from_ref(&room))
+        .await
+        .unwrap();
+    let mut publish = message(&room, "hi");
+    publish.once = Some(once("ann:k", 7));
+    let first = a.relay.publish(&publish).await.unwrap();
+    assert!(!first.is_repeated);
+    let again = b.relay.publish(&publish).await.unwrap();
+    assert!(again.is_repeated);
+    assert_eq!((again.epoch, again.offset), (first.epoch, first.offset));
+
+    let mut renamed = publish.clone();
+    let mut renamed_once = once("bob:k", 7);
+    renamed_once.earlier = vec!["ann:k".into()];
+    renamed.once = Some(renamed_once);
+    assert_eq!(
+        b.relay.publish(&renamed).await.unwrap().offset,
+        first.offset
+    );
+
+    publish.once = Some(once("ann:k", 8));
+    assert_eq!(a.relay.publish(&publish).await, Err(RelayError::KeyReused));
+    b.publish(&room, "end").await;
+    let delivered = a.messages(&room, 2).await;
+    assert_eq!(delivered, [(1, "hi".to_owned()), (2, "end".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_forgotten_when_its_time_is_over() {
+    let server = Server::start(&[]);
+    let room = room("r");
+    let node = Node::start(&server).await;
+    let mut publish = message(&room, "hi");
+    let mut short = once("k", 1);
+    short.expiry_ms = 1;
+    publish.once = Some(short);
+    node.publish(&room, "first").await;
+    node.relay.publish(&publish).await.unwrap();
+    while server.run::<u64>("EXISTS roomcast:{ns}:k:k") == 1 {}
+    assert_eq!(node.relay.publish(&publish).await.unwrap().offset, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn audiences_have_a_counter_of_their_own() {
+    let server = Server::start(&[]);
+    let (room, all) = (room("r"), Address::all("ns"));
+    let mut node = Node::start(&server).await;
+    node.relay.open("ns").await.unwrap();
+    node.relay
+        .subscribe(std::slice::from_ref(&room))
+        .await
+        .unwrap();
+    assert_eq!(node.publish(&room, "room").await.offset, 1);
+    assert_eq!(node.publish(&all, "everybody").await.offset, 1);
+    assert_eq!(node.publish(&all, "again").await.offset, 2);
+    let received = |event: &Event| match event {
+        Event::Message {
+            address,
+            offset,
+            body,
+            ..
+        } => Some((address.clone(), *offset, text(body))),
+        _ => None,
+    };
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        order.push(node.until("message", received).await);
+    }
+    let expected = [
+        (room, 1, "room".to_owned()),
+        (all.clone(), 1, "everybody".to_owned()),
+        (all, 2, "again".to_owned()),
+    ];
+    assert_eq!(order, expected, "one order per namespace");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_keeps_what_its_room_wants_and_is_read_from_both_ends() {
+    let server = Server::start(&[]);
+    let room = room("r");
+    let node = Node::start(&server).await;
+    let mut publish = message(&room, "");
+    publish.retention.messages = 5;
+    for count in 1..=9 {
+        publish.body = format!("m{count}").into();
+        assert_eq!(node.relay.publish(&publish).await.unwrap().offset, count);
+    }
+    let epoch = node.position(&room).await.epoch;
+    let read = async |read: Read| {
+        let page = node.relay.read(&read).await.unwrap();
+        assert_eq!(page.position.offset, 9);
+        let bodies = page.messages.iter();
+        let bodies: Vec<_> = bodies.map(|kept| (kept.offset, text(&kept.body))).collect();
+        assert!(
+            bodies
+                .iter()
+                .all(|(offset, body)| *body == format!("m{offset}"))
+        );
+        let offsets: Vec<_> = bodies.into_iter().map(|(offset, _)| offset).collect();
+        (offsets, page.is_whole)
+    };
+    let after = |offset| Read::after(room.clone(), epoch.clone(), offset);
+    assert_eq!(read(after(6)).await, (vec![7, 8, 9], true));
+    assert_eq!(read(after(4)).await, (vec![5, 6, 7, 8, 9], true));
+    assert_eq!(read(after(3)).await, (vec![], false), "trimmed");
+    assert_eq!(read(after(9)).await, (vec![], true));
+    assert_eq!(read(after(12)).await, (vec![], false), "of nobody");
+    let foreign = Read::after(room.clone(), "other", 6);
+    assert_eq!(read(foreign).await, (vec![], false));
+    let mut few = after(5);
+    few.messages_max = 2;
+    assert_eq!(read(few.clone()).await, (vec![6, 7], true));
+    few.messages_max = 100;
+    few.bytes_max = 3;
+    assert_eq!(
+        read(few.clone()).await,
+        (vec![6, 7], true),
+        "the second passes"
+    );
+    let mut newest = Read::position(room.clone());
+    newest.start = Start::Before(None);
+    assert_eq!(read(newest.clone()).await, (vec![9, 8, 7, 6, 5], true));
+    newest.start = Start::Before(Some(7));
+    assert_eq!(read(newest.clone()).await, (vec![6, 5], true));
+    newest.start = Start::Before(Some(1));
+    assert_eq!(read(newest).await, (vec![], true));
+    assert_eq!(read(Read::position(room.clone())).await, (vec![], true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_without_history_has_a_counter() {
+    let server = Server::start(&[]);
+    let room = room("r");
+    let node = Node::start(&server).await;
+    let mut publish = message(&room, "hi");
+    publish.retention = Retention::default();
+    for offset in 1..=3 {
+        assert_eq!(node.relay.publish(&publish).await.unwrap().offset, offset);
+    }
+    let epoch = node.position(&room).await.epoch;
+    let page = node.relay.read(&Read::after(room, epoch, 1)).await.unwrap();
+    assert_eq!((page.messages.len(), page.is_whole), (0, false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_of_many_rooms_come_in_their_order() {
+    let server = Server::start(&[]);
+    let node = Node::start(&server).await;
+    let rooms: Vec<_> = (0..250).map(|number| room(&number.to_string())).collect();
+    node.publish(&rooms[3], "a").await;
+    node.publish(&rooms[249], "a").await;
+    node.publish(&rooms[249], "b").await;
+    let positions = node.relay.positions(&rooms).await.unwrap();
+    let offsets: Vec<_> = positions.iter().map(|position| position.offset).collect();
+    assert_eq!(offsets.len(), 250);
+    assert_eq!(
+        (offsets[3], offsets[249], offsets.iter().sum::<u64>()),
+        (1, 2, 3)
+    );
+    // A room that was empty keeps the epoch that it was given.
+    let published = node.publish(&rooms[0], "first").await;
+    assert_eq!(
+        (published.epoch, published.offset),
+        (positions[0].epoch.clone(), 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scripts_that_the_server_forgot_are_loaded_again() {
+    let server = Server::start(&[]);
+    let node = Node::start(&server).await;
+    server.run::<()>("SCRIPT FLUSH");
+    assert_eq!(node.publish(&room("r"), "hi").await.offset, 1);
+    server.run::<()>("SCRIPT FLUSH");
+    assert_eq!(node.position(&room("r")).await.offset, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_break_a_rule_are_refused() {
+    let server = Server::start(&[]);
+    let node = Node::start_with(&server.url(), |settings| {
+        settings.limits.envelope_bytes_max = 10_000;
+    })
+    .await;
+    let invalid = |answer: Result<_, RelayError>| matches!(answer, Err(RelayError::Invalid(_)));
+    assert!(invalid(node.relay.open("a}b").await));
+    assert!(invalid(
+        node.relay.subscribe(&[Address::room("{", "r")]).await
+    ));
+    let long = message(&room("r"), &"x".repeat(10_000));
+    let answer = node.relay.publish(&long).await;
+    assert!(invalid(answer.map(|_| ())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_are_given_out_once() {
+    let server = Server::start(&[]);
+    let (a, b) = (Node::start(&server).await, Node::start(&server).await);
+    assert_eq!(a.relay.take_numbers(100, 0).await, Ok(0));
+    assert_eq!(b.relay.take_numbers(10, 0).await, Ok(100));
+    assert_eq!(a.relay.take_numbers(10, 100).await, Ok(110));
+    // The data is lost, and what a node had before is not.
+    server.run::<()>("FLUSHALL");
+    let first = a.relay.take_numbers(10, 120).await.unwrap();
+    assert!(first >= 120, "{first}");
+    let next = b.relay.take_numbers(10, 110).await.unwrap();
+    assert!(next >= first + 10, "{next}");
+}

@@ -1,0 +1,80 @@
+//! The thread that owns the connections to the relay.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use roomcast_relay::{RelayUrl, Settings as RelaySettings};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::oneshot,
+};
+
+use super::exchange::Exchange;
+use crate::{settings::Settings, shard::Posts, shared::relay::RelayLink};
+
+/// The time within which the relay answers each call. After a call without an answer it is asked
+/// once more, for as long: so a publish fails within a second when the relay does not answer.
+const RESPONSE: Duration = Duration::from_millis(450);
+
+/// The thread of the relay, if there is one. It ends with this.
+#[derive(Debug)]
+pub(crate) struct RelayThread(Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>);
+
+/// Connects to the relay that the settings name, if they do, and begins to exchange messages with
+/// the shards.
+///
+/// # Errors
+///
+/// When the relay cannot be reached or used, or the thread cannot start.
+pub(crate) async fn start(
+    settings: &Settings,
+    posts: &Posts,
+) -> Result<(Option<Arc<RelayLink>>, RelayThread), String> {
+    let Some(address) = &settings.relay else {
+        return Ok((None, RelayThread(None)));
+    };
+    let url: Result<RelayUrl, _> = address.as_text().parse();
+    let url = url.map_err(|fault| fault.to_string())?;
+    let mut relay = RelaySettings::new(url);
+    relay.timing.response = RESPONSE;
+    let (tell, started) = oneshot::channel();
+    let (end, ending) = oneshot::channel();
+    let (done, ended) = oneshot::channel();
+    let posts = posts.clone();
+    let spawned = thread::Builder::new()
+        .name("roomcast-relay".into())
+        .spawn(move || {
+            let mut runtime = Builder::new_current_thread();
+            let runtime = runtime.enable_all().build_local(LocalOptions::default());
+            let work = async {
+                match Exchange::start(relay, posts).await {
+                    Ok(exchange) => {
+                        let _ = tell.send(Ok(exchange.link())); // the server may have given up
+                        exchange.run(ending).await;
+                    }
+                    Err(fault) => {
+                        let _ = tell.send(Err(fault));
+                    }
+                }
+            };
+            match runtime {
+                Ok(runtime) => runtime.block_on(work),
+                Err(fault) => tracing::error!(%fault, "the thread of the relay cannot start"),
+            }
+            let _ = done.send(()); // nobody waits any more
+        });
+    spawned.map_err(|fault| fault.to_string())?;
+    let link = started.await;
+    let link = link.unwrap_or_else(|_| Err("its thread cannot start".to_owned()))?;
+    Ok((Some(link), RelayThread(Some((end, ended)))))
+}
+
+impl RelayThread {
+    /// Waits until all that the shards asked for is done and the lease is given back, for some
+    /// seconds at most. To be called when no shard asks for more.
+    pub(crate) async fn finish(self) {
+        if let Some((end, ended)) = self.0 {
+            let _ = end.send(()); // it may have ended
+            let _ = ended.await; // or it panicked
+        }
+    }
+}

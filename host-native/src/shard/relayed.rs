@@ -1,0 +1,110 @@
+//! The relay between servers, as the namespaces of a shard know it.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use roomcast_core::{Input, relay::RelayEvent};
+use tokio::time::sleep;
+
+use super::{hosted::Hosted, state::Shard};
+use crate::shared::relay::{RelayRequest, is_up};
+
+/// The longest wait of a connection for its namespace, and the time between two looks.
+const PLACE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(2);
+
+impl Shard {
+    /// Lets the relay know of a namespace that has begun, and that of whether the relay is up.
+    pub(super) fn join_relay(&self, namespace: &Rc<Hosted>) {
+        let Some(relay) = &self.shared.relay else {
+            return;
+        };
+        let generation = relay.generation();
+        relay.send(RelayRequest::Open {
+            namespace: namespace.name.clone(),
+            instance: namespace.instance,
+            generation,
+        });
+        if is_up(generation) {
+            self.apply(namespace, &Input::Relay(Box::new(RelayEvent::Up)));
+        }
+    }
+
+    /// Waits until a namespace knows its place in the order of messages to everybody, where the
+    /// relay can be reached: whoever is connected before that is told of a gap. It is known at once
+    /// but for the first connections.
+    pub(super) async fn wait_for_place(self: &Rc<Self>, shard: usize, namespace: &Arc<str>) {
+        let begun = Instant::now();
+        while begun.elapsed() < PLACE {
+            let name = namespace.clone();
+            let look = move |home: &Rc<Self>| {
+                let opened = home.open_namespace(&name);
+                // One that cannot begin says so to the connection.
+                opened.is_ok_and(|namespace| !namespace.has_place())
+            };
+            if self.on_shard(shard, look).await != Some(true) {
+                return;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Lets the relay know that a namespace has ended.
+    pub(super) fn leave_relay(&self, namespace: &Hosted) {
+        if let Some(relay) = &self.shared.relay {
+            let namespace = namespace.name.clone();
+            relay.send(RelayRequest::Close { namespace });
+        }
+    }
+
+    /// Gives a namespace numbers for connections to come, when it has few.
+    pub(super) fn refill_numbers(&self, namespace: &Rc<Hosted>) {
+        if let Some(relay) = &self.shared.relay
+            && let Some(left) = namespace.ask(|hub| hub.serials_left())
+            && let Some((first, count)) = relay.more_numbers(left)
+        {
+            let numbers = RelayEvent::Serials { first, count };
+            self.apply(namespace, &Input::Relay(Box::new(numbers)));
+        }
+    }
+
+    /// Takes a word of the relay in, and answers the backends that waited for it.
+    pub(super) fn take_relay_event(&self, name: &Arc<str>, instance: u64, event: Box<RelayEvent>) {
+        let namespace = self.namespace(name);
+        let Some(namespace) = namespace.filter(|namespace| namespace.instance == instance) else {
+            return; // it ended meanwhile
+        };
+        self.apply(&namespace, &Input::Relay(event));
+        for answer in namespace.take_relayed() {
+            answer();
+        }
+        if let Some(relay) = &self.shared.relay {
+            let gaps = namespace.take_gaps();
+            if gaps > 0 {
+                relay.count_gaps(gaps);
+            }
+        }
+    }
+
+    /// Takes in that users of a dead node are gone from a room. This server alone is told, so a
+    /// namespace that does not live here begins when there are backends to tell.
+    #[cfg(feature = "relay")]
+    pub(crate) fn take_reaped(&self, name: &Arc<str>, room: Box<str>, names: Vec<Box<str>>) {
+        let namespace = match self.namespace(name) {
+            Some(namespace) => namespace,
+            None if self.shared.hooks.is_on() => match self.open_namespace(name) {
+                Ok(namespace) => namespace,
+                Err(fault) => {
+                    tracing::warn!(%name, %fault, "no backend is told of users of a dead server");
+                    return;
+                }
+            },
+            None => return,
+        };
+        let gone = RelayEvent::Reaped { room, names };
+        self.apply(&namespace, &Input::Relay(Box::new(gone)));
+    }
+}

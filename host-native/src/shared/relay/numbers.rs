@@ -1,0 +1,67 @@
+//! Numbers of connections that the relay gave to this node.
+
+use std::collections::VecDeque;
+
+/// Numbers that are taken from the relay at a time: as many connections can begin while it is down.
+pub(crate) const BLOCK: u64 = 65_536;
+
+/// Blocks of numbers, each for one use.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    /// The first of each block, and how many they are.
+    blocks: VecDeque<(u64, u64)>,
+    left: u64,
+    end: u64,
+    /// True while more are on their way.
+    is_asking: bool,
+}
+
+impl Numbers {
+    /// Takes so many in a row, or fewer; true when more are to be asked for.
+    pub(super) fn take(&mut self, count: u64) -> (Option<(u64, u64)>, bool) {
+        let taken = self.blocks.front_mut().map(|(first, left)| {
+            let taken = (*first, count.min(*left));
+            *first += taken.1;
+            *left -= taken.1;
+            taken
+        });
+        if self.blocks.front().is_some_and(|(_, left)| *left == 0) {
+            self.blocks.pop_front();
+        }
+        self.left -= taken.map_or(0, |(_, count)| count);
+        let asks = self.left < BLOCK / 2 && !self.is_asking;
+        self.is_asking |= asks;
+        (taken, asks)
+    }
+
+    pub(super) fn add(&mut self, first: u64, count: u64) {
+        self.blocks.push_back((first, count));
+        self.left += count;
+        self.end = self.end.max(first + count);
+        self.is_asking = false;
+    }
+
+    /// The number above all that were added.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_is_taken_once_and_more_are_asked_for_once() {
+        let mut numbers = Numbers::default();
+        assert_eq!(numbers.take(5), (None, true));
+        assert_eq!(numbers.take(5), (None, false), "asked already");
+        numbers.add(10, 7);
+        assert_eq!(numbers.take(5), (Some((10, 5)), true));
+        assert_eq!(numbers.take(5), (Some((15, 2)), false), "fewer");
+        assert_eq!(numbers.take(5), (None, false));
+        numbers.add(100, BLOCK);
+        assert_eq!(numbers.take(5), (Some((100, 5)), false), "enough are left");
+        assert_eq!(numbers.end(), 100 + BLOCK);
+    }
+}

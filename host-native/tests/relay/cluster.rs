@@ -1,0 +1,135 @@
+//! A Redis, and servers that share it.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{PATIENCE, node::Node};
+
+/// A `redis-server` in a folder of its own, which ends with the test.
+pub(super) struct Redis {
+    port: u16,
+    process: Child,
+    folder: TempDir,
+    flags: Vec<String>,
+}
+
+impl Redis {
+    pub(super) fn start(flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        // Another process may take the port before the server has it.
+        for _ in 0..10 {
+            let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
+            let process = spawn(port, &folder, &flags);
+            let flags = flags.clone();
+            let mut redis = Self {
+                port,
+                process,
+                folder,
+                flags,
+            };
+            if redis.answers() {
+                return redis;
+            }
+            let _ = redis.process.wait();
+        }
+        panic!("redis-server does not start");
+    }
+
+    fn answers(&mut self) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if self.process.try_wait().expect("a child").is_some() {
+                return false;
+            }
+            if self.run(&["PING"]) == "PONG" {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("redis-server does not answer");
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The answer to a command of an administrator.
+    pub(super) fn run(&self, command: &[&str]) -> String {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-p", &self.port.to_string()]).args(command);
+        let output = cli
+            .output()
+            .expect("redis-cli is installed with redis-server");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Ends it as a power failure would.
+    pub(super) fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again after [`kill`](Self::kill), with what is on its disk.
+    pub(super) fn start_again(&mut self) {
+        self.process = spawn(self.port, &self.folder, &self.flags);
+        assert!(self.answers(), "redis-server does not start again");
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it lives");
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(port: u16, folder: &TempDir, flags: &[String]) -> Child {
+    let mut command = Command::new("redis-server");
+    command.args(flags).args(["--port", &port.to_string()]);
+    command.args(["--bind", "127.0.0.1", "--save", ""]);
+    command.arg("--dir").arg(folder.path());
+    let spawned = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    spawned.expect("there is no `redis-server`: install it, `apt-get install redis-server`")
+}
+
+pub(super) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A Redis with three servers.
+pub(super) struct Cluster {
+    // Servers end before it.
+    pub(super) nodes: Vec<Node>,
+    pub(super) redis: Redis,
+}
+
+impl Cluster {
+    pub(super) fn start(nodes: usize, flags: &[&str]) -> Self {
+        let redis = Redis::start(flags);
+        let nodes = (0..nodes).map(|_| Node::start(&redis.url())).collect();
+        Self { nodes, redis }
+    }
+
+    /// The number of servers that have a lease.
+    pub(super) fn leases(&self) -> u32 {
+        let count = self.redis.run(&["ZCARD", "roomcast:leases"]);
+        count.parse().expect("a number")
+    }
+
+    /// Waits until all servers are ready.
+    pub(super) async fn ready(&self) {
+        for node in &self.nodes {
+            super::wait_for("a server is not ready", || node.is_ready()).await;
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A server in a process of its own, and calls of it over HTTP.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::client::Client;
+
+/// Rooms `log...` have a history, others none.
+const CONFIG: &str = "[[rooms]]\nmatch = \"log*\"\nhistory.messages = 10000\n";
+
+/// A server on a port of its own, which ends with the test.
+pub(super) struct Node {
+    process: Child,
+    address: String,
+    _folder: TempDir,
+}
+
+impl Node {
+    pub(super) fn start(relay: &str) -> Self {
+        Self::start_with(relay, CONFIG, &[])
+    }
+
+    /// Starts one with another file of settings, and flags.
+    pub(super) fn start_with(relay: &str, settings: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("rooms.toml");
+        std::fs::write(&config, settings).expect("written");
+        let config = config.to_str().expect("a path");
+        let mut process = serve(relay, &[&["--config", config], flags].concat());
+        let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .inspect(|line| eprintln!("{line}"))
+            .find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()))
+            .expect("the server says where it listens");
+        // A pipe that nobody empties would stop the server some day.
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                eprintln!("{line}");
+            }
+        });
+        Self {
+            process,
+            address,
+            _folder: folder,
+        }
+    }
+
+    pub(super) async fn connect(&self) -> Client {
+        Client::connect(&format!("ws://{}/ws", self.address), None).await
+    }
+
+    /// A client of a user whom a proxy names.
+    pub(super) async fn connect_as(&self, user: &str) -> Client {
+        Client::connect(&format!("ws://{}/ws", self.address), Some(user)).await
+    }
+
+    /// A client that has joined a room, with the answer.
+    pub(super) async fn join(&self, room: &str) -> (Client, Value) {
+        let mut client = self.connect().await;
+        let answer = client.join(room, None).await;
+        (client, answer)
+    }
+
+    /// The status and the body of a call.
+    pub(super) fn http(&self, head: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let (address, length) = (&self.address, body.len());
+        let head = head.trim_end();
+        let (line, headers) = head.split_once('\n').unwrap_or((head, ""));
+        let headers = headers.replace('\n', "\r\n");
+        let headers = if headers.is_empty() {
+            headers
+        } else {
+            headers + "\r\n"
+        };
+        let request = format!(
+            "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+             content-length: {length}\r\n{headers}\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).expect("a status");
+        (status.parse().expect("a number"), body.to_owned())
+    }
+
+    /// Sends as a backend does.
+    pub(super) fn send(&self, key: &str, room: &str, data: &Value) -> (u16, Value) {
+        let body = json!({"audience": {"rooms": [room]}, "event": "told", "data": data});
+        let head = format!("POST /api/v1/default/send\nidempotency-key: {key}");
+        let (status, body) = self.http(&head, &body.to_string());
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.http("GET /readyz", "").0 == 200
+    }
+
+    /// A number of `/metrics`.
+    pub(super) fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.http("GET /metrics", "");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = line.unwrap_or_else(|| panic!("no {name} in {text}"));
+        value.parse().expect("a number")
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it lives");
+    }
+
+    /// Ends it without a word.
+    pub(super) fn kill(mut self) {
+        self.process.kill().expect("it lives");
+        let _ = self.process.wait();
+    }
+
+    /// Has it end in order.
+    pub(super) fn terminate(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.process.wait().expect("it ends")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Starts a server, with nothing from the environment of whoever runs the test.
+pub(super) fn serve(relay: &str, flags: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--relay", relay]);
+    command.args(["--inbound-rate", "off"]).args(flags);
+    command.env_clear().stderr(Stdio::piped());
+    command.spawn().expect("the server starts")
+}

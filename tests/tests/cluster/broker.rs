@@ -1,0 +1,266 @@
+//! A relay in memory that can be broken: a model of what the scripts of a real one do, each in one
+//! step.
+
+mod users;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use roomcast_core::{
+    ConnId,
+    relay::{Publish, Published, Read, StreamMessage, Topic, TopicPage, TopicPosition, Wanted},
+};
+
+use self::users::Users;
+pub(crate) use self::users::{LEASE_MS, Push};
+
+/// Bugs that are planted in the relay, in its hosts and around the core, to see that each is found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Plants {
+    /// A replica that is promoted goes on under the same epochs.
+    pub(crate) no_lineage_check: bool,
+    /// The relay knows no idempotency keys.
+    pub(crate) no_keys: bool,
+    /// Every tenth message gets the offset of the one before it.
+    pub(crate) offset_twice: bool,
+    /// A topic that was dropped begins again under the same epoch.
+    pub(crate) epoch_kept: bool,
+    /// A publish that was not answered in time is called a success.
+    pub(crate) doubt_is_success: bool,
+    /// Positions are read before the subscription that they are for.
+    pub(crate) position_first: bool,
+    /// A subscription that is dead is never found to be.
+    pub(crate) no_probe: bool,
+    /// All nodes give their connections the same numbers.
+    pub(crate) same_serials: bool,
+    /// A node delivers its own publishes at once, and again when they come back.
+    pub(crate) local_first: bool,
+    /// A node tells nobody of a gap.
+    pub(crate) gap_ignored: bool,
+    /// A node takes each epoch of a topic for the first.
+    pub(crate) lineage_ignored: bool,
+    /// A node delivers what waited for the answer to a subscription, also up to its position.
+    pub(crate) waiting_kept: bool,
+    /// Users of dead nodes stay.
+    pub(crate) no_reaper: bool,
+    /// A node writes after it was taken for dead.
+    pub(crate) no_fence: bool,
+    /// A node keeps its name when the data of the relay may be older than it was.
+    pub(crate) incarnation_kept: bool,
+    /// A list of users says that it has the next notice too.
+    pub(crate) list_too_new: bool,
+}
+
+/// A message that has its place, as the relay of that moment gave it.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    /// The number of the message, by which the story knows it.
+    pub(crate) id: u64,
+    pub(crate) topic: Topic,
+    pub(crate) position: TopicPosition,
+    /// The connection that published it.
+    pub(crate) conn: Option<ConnId>,
+}
+
+pub(crate) struct Broker {
+    plants: Plants,
+    master: Store,
+    replica: Store,
+    /// The lineage of the master: another one for each that is promoted or restarted.
+    pub(crate) lineage: u64,
+    /// Everything that ever had a place, in the order in which it got one.
+    pub(crate) log: Vec<Placed>,
+    /// The number of times that data may have been lost.
+    pub(crate) losses: u64,
+    epochs: u64,
+    publishes: u64,
+    incarnations: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Store {
+    topics: BTreeMap<Topic, Stream>,
+    keys: BTreeMap<Box<str>, (u64, TopicPosition)>,
+    users: Users,
+}
+
+#[derive(Debug, Clone)]
+struct Stream {
+    position: TopicPosition,
+    lineage: u64,
+    messages: VecDeque<StreamMessage>,
+    /// The number of the last presence notice.
+    notices: u64,
+}
+
+impl Broker {
+    pub(crate) fn new(plants: Plants) -> Self {
+        Self {
+            plants,
+            master: Store::default(),
+            replica: Store::default(),
+            lineage: 1,
+            log: Vec::new(),
+            losses: 0,
+            epochs: 0,
+            publishes: 0,
+            incarnations: 0,
+        }
+    }
+
+    /// The topic as a script finds it: begun anew when it is gone, or of another lineage.
+    fn stream(&mut self, topic: &Topic) -> &mut Stream {
+        let lineage = self.lineage;
+        let is_of_now = |stream: &Stream| self.plants.no_lineage_check || stream.lineage == lineage;
+        if !self.master.topics.get(topic).is_some_and(is_of_now) {
+            self.epochs += 1;
+            let epoch = match self.plants.epoch_kept {
+                true => "e".to_owned(),
+                false => format!("e{}", self.epochs),
+            };
+            let stream = Stream {
+                position: TopicPosition::new(epoch, 0),
+                lineage,
+                messages: VecDeque::new(),
+                notices: 0,
+            };
+            self.master.topics.insert(topic.clone(), stream);
+        }
+        self.master.topics.get_mut(topic).expect("it is there")
+    }
+
+    /// Gives a message its place, unless it has one. Returns the outcome, and whether the message
+    /// goes to those who subscribe.
+    pub(crate) fn publish(&mut self, publish: &Publish) -> (Published, bool) {
+        let mut keys = std::iter::once(&publish.key).chain(&publish.earlier);
+        let known = keys.find_map(|key| self.master.keys.get(key)).cloned();
+        if let Some((print, position)) = known.filter(|_| !self.plants.no_keys) {
+            if print != publish.print {
+                return (Published::KeyReused, false);
+            }
+            let repeated = true;
+            return (Published::Accepted { position, repeated }, false);
+        }
+        self.publishes += 1;
+        let stays = self.plants.offset_twice && self.publishes.is_multiple_of(10);
+        let stream = self.stream(&publish.topic);
+        let offset = &mut stream.position.offset;
+        *offset += u64::from(!stays || *offset == 0);
+        let message = StreamMessage {
+            offset: *offset,
+            body: publish.body.clone(),
+        };
+        if let Some(keep) = publish.keep {
+            stream.messages.push_back(message);
+            while stream.messages.len() > keep.messages {
+                stream.messages.pop_front();
+            }
+        }
+        let position = stream.position.clone();
+        let known = (publish.print, position.clone());
+        self.master.keys.insert(publish.key.clone(), known);
+        self.log.push(Placed {
+            id: id_of(&publish.body),
+            topic: publish.topic.clone(),
+            position: position.clone(),
+            conn: conn_of(&publish.body),
+        });
+        let repeated = false;
+        (Published::Accepted { position, repeated }, true)
+    }
+
+    pub(crate) fn wanted(&mut self, wanted: &Wanted) -> TopicPage {
+        let epoch = self.stream(&wanted.topic).position.epoch.clone();
+        let after = wanted.after.as_ref();
+        let known = after.filter(|after| after.epoch == epoch);
+        let Some(known) = known else {
+            return self.page(&wanted.topic, None, |_| Vec::new());
+        };
+        let after = known.offset;
+        let behind = |messages: &VecDeque<StreamMessage>| {
+            let behind = messages.iter().filter(|message| message.offset > after);
+            behind.cloned().collect()
+        };
+        self.page(&wanted.topic, Some(after), behind)
+    }
+
+    pub(crate) fn read(&mut self, read: &Read) -> TopicPage {
+        let after = read.after.unwrap_or(0);
+        let before = read.before.unwrap_or(u64::MAX);
+        let newest = read.after.is_none();
+        let limit = read.limit;
+        self.page(&read.topic, read.after, |messages| {
+            let fits = |message: &&StreamMessage| (after + 1..before).contains(&message.offset);
+            let span: Vec<_> = messages.iter().filter(fits).cloned().collect();
+            let skip = if newest {
+                span.len().saturating_sub(limit)
+            } else {
+                0
+            };
+            span.into_iter().skip(skip).take(limit).collect()
+        })
+    }
+
+    fn page(
+        &mut self,
+        topic: &Topic,
+        _after: Option<u64>,
+        messages: impl FnOnce(&VecDeque<StreamMessage>) -> Vec<StreamMessage>,
+    ) -> TopicPage {
+        let stream = self.stream(topic);
+        let first = stream.messages.front().map(|first| first.offset);
+        TopicPage {
+            topic: topic.clone(),
+            position: stream.position.clone(),
+            first: first.unwrap_or(stream.position.offset + 1),
+            messages: messages(&stream.messages),
+        }
+    }
+
+    /// The replica gets everything that the master has.
+    pub(crate) fn replicate(&mut self) {
+        self.replica = self.master.clone();
+    }
+
+    /// The master is gone: the replica takes its place, as far as it got.
+    pub(crate) fn promote(&mut self) {
+        self.master = self.replica.clone();
+        self.lineage += 1;
+        self.losses += 1;
+    }
+
+    /// The relay begins again with all its data.
+    pub(crate) fn restart(&mut self) {
+        self.lineage += 1;
+        self.losses += 1;
+    }
+
+    /// The data of a topic is gone.
+    pub(crate) fn evict(&mut self, topic: &Topic) {
+        self.master.topics.remove(topic);
+        self.losses += 1;
+    }
+
+    /// All data is gone.
+    pub(crate) fn flush(&mut self) {
+        self.master = Store::default();
+        self.losses += 1;
+    }
+}
+
+/// The number that a message of these stories has for its payload: the last field of its form.
+pub(crate) fn id_of(body: &[u8]) -> u64 {
+    let text = std::str::from_utf8(body).expect("a text");
+    let payload = text.trim_end_matches(',').rsplit(':').next();
+    payload
+        .and_then(|payload| payload.parse().ok())
+        .expect("a number")
+}
+
+/// The connection in the form of a message between nodes: its third field, `-` when there is none.
+/// None of the first three has a comma.
+fn conn_of(body: &[u8]) -> Option<ConnId> {
+    let text = std::str::from_utf8(body).expect("a text");
+    let conn = text.splitn(4, ',').nth(2)?;
+    let conn = Some(conn).filter(|conn| !conn.starts_with('-'))?;
+    conn.split_once(':')?.1.parse().ok()
+}
