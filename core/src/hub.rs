@@ -17,7 +17,7 @@ mod send;
 mod state;
 mod tell;
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,7 @@ use self::{
 pub use crate::room::{RoomInfo, RoomSummary};
 pub use crate::wire::conn_id::{ConnId, ParseConnIdError};
 use crate::{
+    relay::OptionalRelay,
     relay::Relay,
     relay::Topic,
     room::{recovery::Recoveries, rooms::Rooms},
@@ -109,8 +110,7 @@ pub struct Hub {
     changes: Changes,
     rate_refusals: u64,
     recoveries: Recoveries,
-    /// `None` when the hub is its own sequencer.
-    relay: Option<Box<Relay>>,
+    relay: OptionalRelay,
 }
 
 impl Hub {
@@ -120,7 +120,7 @@ impl Hub {
         let cluster = cluster.filter(|_| cfg!(feature = "cluster"));
         Self {
             next_serial: cluster.map_or(0, |cluster| cluster.serials.0),
-            relay: cluster.map(|cluster| Box::new(cluster.relay())),
+            relay: OptionalRelay::new(cluster.map(Cluster::relay)),
             config,
             conns: Conns::default(),
             rooms: Rooms::default(),
@@ -321,8 +321,9 @@ impl Hub {
     }
 
     /// The relay, where there is one.
+    #[inline]
     pub(crate) fn relay_mut(&mut self) -> Option<&mut Relay> {
-        self.relay.as_deref_mut()
+        self.relay.as_mut()
     }
 
     /// Messages of a topic that were delivered lately.
@@ -335,7 +336,7 @@ impl Hub {
     /// True when messages take their order from a relay.
     #[inline]
     pub(crate) const fn is_clustered(&self) -> bool {
-        cfg!(feature = "cluster") && self.relay.is_some()
+        self.relay.is_some()
     }
 
     /// Checks that everything derived agrees with what it is derived from.

@@ -8,6 +8,7 @@
 mod body;
 mod command;
 mod event;
+mod optional;
 mod publishes;
 mod roster;
 mod state;
@@ -19,6 +20,7 @@ mod users;
 pub(crate) use self::{
     body::{Body, BodyKind},
     command::{KEEP_ALL, KEY_MS},
+    optional::OptionalRelay,
     publishes::{Pending, Replier},
     roster::{Roster, Turn},
     state::{Answered, Asked, Relay, WAITING_MAX},

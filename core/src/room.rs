@@ -61,6 +61,7 @@ const _: () = assert!(size_of::<Room>() <= 48 && size_of::<Extra>() <= 232);
 
 impl Room {
     /// True when a connection is a member.
+    #[inline]
     pub(crate) fn has(&self, conn: ConnId) -> bool {
         // A newcomer is younger than all members.
         self.members.last().is_some_and(|&last| conn <= last)

@@ -260,7 +260,7 @@ impl Hub {
     /// pending, so that a host may sleep.
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let (conns, rooms) = (self.conns.next_deadline(), self.rooms.next_due());
-        let relay = self.relay.as_ref().filter(|_| self.is_clustered());
+        let relay = self.relay.as_ref();
         let relay = relay.and_then(|relay| relay.next_due());
         conns.into_iter().chain(rooms).chain(relay).min()
     }

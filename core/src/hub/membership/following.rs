@@ -37,7 +37,7 @@ impl Hub {
 
     /// Topics that a clustered hub follows, sorted, with the position of each that it knows.
     pub fn topics(&self) -> impl Iterator<Item = (&Topic, Option<&TopicPosition>)> {
-        let relay = self.relay.iter();
+        let relay = self.relay.as_ref().into_iter();
         relay.flat_map(|relay| relay.topics().map(|(topic, it)| (topic, it.position())))
     }
 
@@ -49,7 +49,7 @@ impl Hub {
 
     /// Takes the number of the next connection.
     pub(in crate::hub) fn take_serial(&mut self) -> Result<(), Refusal> {
-        if let Some(relay) = &mut self.relay {
+        if let Some(relay) = self.relay.as_mut() {
             self.next_serial = relay.serial(self.next_serial).ok_or(Refusal::Exhausted)?;
         }
         Ok(())
@@ -78,7 +78,7 @@ impl Hub {
     /// Follows the topic of a room that somebody joins.
     pub(super) fn follow(&mut self, room: &str, out: &mut Outbox) {
         let topic = Topic::room(room);
-        let Some(relay) = &mut self.relay else {
+        let Some(relay) = self.relay.as_mut() else {
             return;
         };
         let track = relay.open_track(&topic);
@@ -178,7 +178,7 @@ impl Hub {
     /// A connection leaves a room: its joins of it that wait end, and are answered so.
     pub(super) fn end_joins(&mut self, now: Timestamp, conn: ConnId, room: &str, out: &mut Outbox) {
         let topic = Topic::room(room);
-        let Some(relay) = &mut self.relay else {
+        let Some(relay) = self.relay.as_mut() else {
             return;
         };
         let Some(track) = relay.track_mut(&topic) else {
@@ -205,7 +205,7 @@ impl Hub {
     pub(crate) fn unfollow_if_empty(&mut self, now: Timestamp, room: &str) {
         let empty = self.members(room).is_empty();
         let topic = Topic::room(room);
-        if let Some(relay) = &mut self.relay
+        if let Some(relay) = self.relay.as_mut()
             && let Some(track) = relay.track_mut(&topic)
         {
             let idle = empty && track.joins() == 0 && !track.recovers();
@@ -243,7 +243,7 @@ impl Hub {
         let empty = topic
             .as_room()
             .is_some_and(|room| self.members(room).is_empty());
-        let Some(relay) = &mut self.relay else {
+        let Some(relay) = self.relay.as_mut() else {
             return;
         };
         let up = relay.is_up();
@@ -293,7 +293,7 @@ impl Hub {
 
     /// The part of `assert_consistent` for topics.
     pub(in crate::hub) fn assert_follows(&self) {
-        let Some(relay) = &self.relay else {
+        let Some(relay) = self.relay.as_ref() else {
             return;
         };
         relay.assert_consistent();

@@ -50,7 +50,7 @@ impl Hub {
     }
 
     fn tell_relay(&mut self, room: &str, user: PresentUser, out: &mut Outbox) {
-        let Some(relay) = &mut self.relay else {
+        let Some(relay) = self.relay.as_mut() else {
             return;
         };
         if !relay.is_up() {
@@ -141,7 +141,7 @@ impl Hub {
         if asks {
             track.reconcile_by(now + Track::RECONCILE);
         }
-        if let Some(relay) = &mut self.relay {
+        if let Some(relay) = self.relay.as_mut() {
             relay.arm(topic);
         }
         if asks {
@@ -288,7 +288,7 @@ impl Hub {
         let Some(room) = topic.as_room() else {
             return;
         };
-        let Some(relay) = &mut self.relay else {
+        let Some(relay) = self.relay.as_mut() else {
             return;
         };
         let Some(track) = relay

@@ -47,7 +47,7 @@ impl Hub {
     ) {
         let body = Body::decode(bytes);
         let reached = body.and_then(|body| self.fan_out(topic, offset, &body, out));
-        let Some(relay) = &mut self.relay else {
+        let Some(relay) = self.relay.as_mut() else {
             return;
         };
         if let Some(track) = relay.track_mut(topic) {
@@ -162,7 +162,7 @@ impl Hub {
             }
         }
         if out.send(draft, Kind::CONTROL) > 0
-            && let Some(relay) = &mut self.relay
+            && let Some(relay) = self.relay.as_mut()
         {
             relay.stats.gaps += 1;
         }

@@ -254,7 +254,7 @@ impl Hub {
         outcome: &Published,
         out: &mut Outbox,
     ) {
-        let Some(relay) = &mut self.relay else {
+        let Some(relay) = self.relay.as_mut() else {
             return;
         };
         match outcome {
@@ -282,7 +282,7 @@ impl Hub {
                 }
             }
         }
-        if let Some(relay) = &mut self.relay {
+        if let Some(relay) = self.relay.as_mut() {
             for publish in relay.publishes.resume() {
                 out.relay(RelayCommand::Publish(publish));
             }
@@ -352,7 +352,7 @@ impl Hub {
         match ack.replier {
             Replier::Nobody => {}
             Replier::Backend => {
-                if let Some(relay) = &mut self.relay {
+                if let Some(relay) = self.relay.as_mut() {
                     relay.answered.push((ack.token, Ok(delivery_of(delivery))));
                 }
             }
@@ -367,7 +367,7 @@ impl Hub {
 
     /// Answers a publish that has no place, or of which nothing is known.
     pub(crate) fn failed(&mut self, pending: Pending, outcome: &Published, out: &mut Outbox) {
-        let Some(relay) = &mut self.relay else {
+        let Some(relay) = self.relay.as_mut() else {
             return;
         };
         relay.stats.failed += 1;
@@ -392,7 +392,7 @@ impl Hub {
 
     /// Takes the outcomes of what backends sent.
     pub(crate) fn take_relayed(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
-        let Some(relay) = &mut self.relay else {
+        let Some(relay) = self.relay.as_mut() else {
             return Vec::new();
         };
         let answered = core::mem::take(&mut relay.answered).into_iter();
