@@ -13,7 +13,7 @@
 // The variables ROOMCAST_PACKAGE, ROOMCAST_MANIFEST_PATH and ROOMCAST_RS256 say the same as the options: also
 // to `npm run dev` and `npm run deploy`, which build first.
 
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -38,6 +38,7 @@ const { values: options } = parseArgs({
 });
 const manifest = options["manifest-path"];
 const dist = resolve(options.out);
+const FILES = ["index.js", "roomcast.wasm"];
 
 // What the module may weigh, compressed as the platform counts it: a little over what it does.
 // Start-up time grows with it. Raise it when a feature is worth it.
@@ -47,17 +48,19 @@ const GZIP_BYTES_MAX_OF_APPLICATIONS = 3_000_000;
 
 async function main() {
   const { target, name, lib } = await crate();
-  mkdirSync(dist, { recursive: true });
+  // Whoever runs what is there meanwhile finds no half of a file.
+  const fresh = join(dist, ".new");
+  mkdirSync(fresh, { recursive: true });
   const script = await bind({
     name, lib, target,
     where: manifest ? ["--manifest-path", resolve(manifest), ...profile()] : ["--locked"],
     features: features(name),
     quick: options.quick,
-    wasm: join(dist, "roomcast.wasm"),
+    wasm: join(fresh, "roomcast.wasm"),
   });
   await build({
     entryPoints: [join(here, "shim", "index.js")],
-    outfile: join(dist, "index.js"),
+    outfile: join(fresh, "index.js"),
     alias: { "#roomcast": script },
     // Given by the platform, and the module that it compiles.
     external: ["cloudflare:workers", "./roomcast.wasm"],
@@ -68,6 +71,8 @@ async function main() {
     legalComments: "none",
     logLevel: "warning",
   });
+  for (const name of FILES) renameSync(join(fresh, name), join(dist, name));
+  rmSync(fresh, { recursive: true });
   assets(options.assets ? resolve(process.env.INIT_CWD ?? ".", options.assets) : join(here, "assets"));
   weigh(name === PLAIN ? GZIP_BYTES_MAX : GZIP_BYTES_MAX_OF_APPLICATIONS);
 }
@@ -115,7 +120,7 @@ function profile() {
 
 function weigh(bytesMax) {
   let total = 0;
-  for (const name of ["index.js", "roomcast.wasm"]) {
+  for (const name of FILES) {
     const bytes = readFileSync(join(dist, name));
     const gzip = gzipSync(bytes, { level: 9 }).length;
     total += gzip;

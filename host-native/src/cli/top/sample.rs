@@ -130,7 +130,8 @@ async fn page<T: DeserializeOwned>(
     call: &str,
     after: &str,
 ) -> Result<T, Failure> {
-    let path = caller.path(url, &format!("{call}?limit=1000{after}"));
+    // As many as fit into an answer that is read, with the longest users and sessions.
+    let path = caller.path(url, &format!("{call}?limit=400{after}"));
     let body = caller
         .call(url, Request::get(path), String::new(), DOUBTS)
         .await?;
