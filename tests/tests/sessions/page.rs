@@ -12,7 +12,7 @@ use std::{
 
 use roomcast_tests::{Edge, Trace};
 
-use super::{HERE, Server, check, python, run};
+use super::{HERE, Server, binary, check, python, run};
 
 #[test]
 fn two_panes_of_the_page_talk_in_chromium() {
@@ -129,6 +129,14 @@ fn the_chats_of_the_readme_talk_in_chromium() {
     let server = Server::start(&["--config", &config.to_string_lossy()]);
     let url = format!("http://{}", server.address);
     check("page", "node", &["recipe.mjs", &url]);
+}
+
+/// Its ports are free ones, and what it installs is there already.
+#[test]
+fn the_tutorial_leads_to_what_it_promises_in_chromium() {
+    let binary = binary().canonicalize().expect("it exists");
+    let args = ["tutorial.mjs", &binary.to_string_lossy()];
+    check("page", "node", &args);
 }
 
 /// A copy of the template beside the repository.
