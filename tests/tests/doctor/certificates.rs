@@ -3,7 +3,7 @@
 use super::{Behind, Findings, KEY, doctor_with};
 use crate::{
     process::child::Process,
-    proxy::{HAPROXY, Kind, NGINX},
+    proxy::{CADDY, HAPROXY, Kind, NGINX},
     tls::pair::Pairs,
 };
 
@@ -19,6 +19,10 @@ fn behind(kind: Kind, pairs: &Pairs) -> Behind {
             "bind :80",
             &format!("bind :80 ssl crt {}", pairs.path("both.pem")),
         ),
+        Kind::Caddy => {
+            let name = "chat.example.com {\n";
+            CADDY.replace(name, &format!("{name}\ttls {cert} {key}\n"))
+        }
     };
     Behind::start(kind, &config, &[])
 }
@@ -45,7 +49,7 @@ fn an_expired_certificate_is_named() {
         assert!(findings.all("ok").contains(&"messages"));
         assert!(findings.all("skipped").contains(&"key"));
     };
-    for kind in [Kind::Nginx, Kind::HaProxy] {
+    for kind in [Kind::Nginx, Kind::HaProxy, Kind::Caddy] {
         check(&behind(kind, &pairs).proxy.port.to_string());
     }
     let flags = pairs.flags();

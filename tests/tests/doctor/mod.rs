@@ -116,7 +116,7 @@ const HERE: [&str; 4] = [
 
 #[test]
 fn nothing_fails_where_all_is_well() {
-    for kind in [Kind::Nginx, Kind::HaProxy] {
+    for kind in [Kind::Nginx, Kind::HaProxy, Kind::Caddy] {
         let behind = Behind::start(kind, kind.config(), &HERE);
         let origin = ["--origin", "https://app.example.com"];
         let flags = [&origin[..], &["--api-key", KEY, "--wait-s", "60"]].concat();

@@ -1,7 +1,7 @@
 //! Faults in the files of proxies.
 
 use super::{Behind, HERE};
-use crate::proxy::{HAPROXY, Kind, NGINX};
+use crate::proxy::{CADDY, HAPROXY, Kind, NGINX};
 
 /// The file with this line in the place of that one.
 fn change(config: &str, line: &str, other: &str) -> String {
@@ -53,6 +53,11 @@ fn a_proxy_that_rewrites_host_is_named() {
     let behind = Behind::start(Kind::HaProxy, &change(HAPROXY, bind, &line), &[]);
     let fixes = ["haproxy.cfg: no `http-request set-header Host`"];
     behind.doctor(&[]).fails("upgrade", "another Host", &fixes);
+    let health = "\t\thealth_uri /readyz\n";
+    let line = format!("{health}\t\theader_up Host roomcast\n");
+    let behind = Behind::start(Kind::Caddy, &change(CADDY, health, &line), &[]);
+    let fixes = ["Caddy, /etc/caddy/Caddyfile"];
+    behind.doctor(&[]).fails("upgrade", "another Host", &fixes);
 }
 
 #[test]
@@ -75,7 +80,7 @@ fn an_idle_timeout_under_the_heartbeat_is_named() {
 
 #[test]
 fn a_wrong_origin_is_named() {
-    for kind in [Kind::Nginx, Kind::HaProxy] {
+    for kind in [Kind::Nginx, Kind::HaProxy, Kind::Caddy] {
         let behind = Behind::start(kind, kind.config(), &HERE);
         let fixes = [
             "roomcast.toml",
@@ -112,6 +117,12 @@ fn a_proxy_that_does_not_find_the_server_is_named() {
         "503 Service Unavailable",
         &["haproxy.cfg: `server`"],
     );
+    let caddy = change(CADDY, "127.0.0.1:3000", "127.0.0.1:1");
+    let caddy = change(&caddy, "\t\thealth_uri /readyz\n", "");
+    let behind = Behind::start(Kind::Caddy, &caddy, &[]);
+    behind
+        .doctor(&[])
+        .fails("ready", "502 Bad Gateway", &["`reverse_proxy`"]);
 }
 
 #[test]

@@ -1,9 +1,8 @@
-//! nginx and HAProxy as processes, with the files in `deploy` or changes of them.
+//! nginx, HAProxy and Caddy as processes, with the files in `deploy` or changes of them.
 
 use std::{
     fs,
     net::{TcpListener, TcpStream},
-    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -13,12 +12,14 @@ use tempfile::TempDir;
 
 pub(crate) const NGINX: &str = include_str!("../../../deploy/nginx/roomcast.conf");
 pub(crate) const HAPROXY: &str = include_str!("../../../deploy/haproxy/haproxy.cfg");
+pub(crate) const CADDY: &str = include_str!("../../../deploy/caddy/Caddyfile");
 const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Nginx,
     HaProxy,
+    Caddy,
 }
 
 impl Kind {
@@ -27,6 +28,7 @@ impl Kind {
         match self {
             Self::Nginx => NGINX,
             Self::HaProxy => HAPROXY,
+            Self::Caddy => CADDY,
         }
     }
 }
@@ -50,23 +52,32 @@ impl Proxy {
             .replace("bind :80", &format!("bind 127.0.0.1:{port}"));
         let file = folder.path().join("proxy.conf");
         let at = folder.path().display().to_string();
-        let (program, args, config) = match kind {
-            Kind::Nginx => ("nginx", ["-e", "stderr", "-c"], around_nginx(&at, &config)),
+        // Debian has two of them where only root looks for programs.
+        let (program, args, config): (_, &[&str], _) = match kind {
+            Kind::Nginx => (
+                "/usr/sbin/nginx",
+                &["-e", "stderr", "-c"],
+                around_nginx(&at, &config),
+            ),
             Kind::HaProxy => {
                 let global = format!("global\n    stats socket {at}/stats\n\n{config}");
-                ("haproxy", ["-q", "-db", "-f"], global)
+                ("/usr/sbin/haproxy", &["-q", "-db", "-f"], global)
             }
+            Kind::Caddy => (
+                "/usr/bin/caddy",
+                &["run", "--adapter", "caddyfile", "--config"],
+                around_caddy(port, &config),
+            ),
         };
         fs::write(&file, &config).expect("a file");
-        // Debian has them where only root looks for programs.
-        let program = Path::new("/usr/sbin").join(program);
-        let process = Command::new(&program)
-            .args(args)
-            .arg(&file)
-            .stdin(Stdio::null())
-            .spawn();
+        let mut command = Command::new(program);
+        command.args(args).arg(&file).stdin(Stdio::null());
+        // Caddy keeps certificates, and its last configuration.
+        command
+            .envs(["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"].map(|name| (name, folder.path())));
+        let process = command.spawn();
         let mut process =
-            process.unwrap_or_else(|fault| panic!("{}: {fault}: see tests/run", program.display()));
+            process.unwrap_or_else(|fault| panic!("{program}: {fault}: see tests/run"));
         until("the proxy to listen", || {
             if let Ok(Some(status)) = process.try_wait() {
                 panic!("the proxy ended, {status}:\n{config}");
@@ -96,6 +107,22 @@ fn around_nginx(folder: &str, site: &str) -> String {
         "daemon off;\nmaster_process off;\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{}{site}}}\n",
         folders.concat()
     )
+}
+
+/// The file of a site on that port, whatever name clients use, without an administrative listener
+/// and one for redirects.
+fn around_caddy(port: u16, site: &str) -> String {
+    let name = "chat.example.com {\n";
+    assert!(site.contains(name), "{site}");
+    // It speaks TLS where the site says with what.
+    let scheme = if site.contains("\ttls ") {
+        "https"
+    } else {
+        "http"
+    };
+    let own = format!("{scheme}://:{port} {{\n\tbind 127.0.0.1\n");
+    let site = site.replace(name, &own);
+    format!("{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n\n{site}")
 }
 
 pub(crate) fn free_port() -> u16 {

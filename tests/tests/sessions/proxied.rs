@@ -1,4 +1,4 @@
-//! The server behind nginx and HAProxy, as `deploy` and the documentation have them set up.
+//! The server behind nginx, HAProxy and Caddy, as `deploy` and the documentation have them set up.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{Server, binary, check, run, urls};
 use crate::{
     peer::Peer,
-    proxy::{HAPROXY, Kind, NGINX, Proxy, until},
+    proxy::{CADDY, HAPROXY, Kind, NGINX, Proxy, until},
 };
 
 const PAGE: &str = include_str!("../../../docs/proxy.md");
@@ -41,6 +41,10 @@ impl Proxied {
             (Kind::HaProxy, _) => {
                 let (defaults, _) = HAPROXY.split_once("frontend").expect("one");
                 format!("{defaults}{}", block("haproxy", 0))
+            }
+            (Kind::Caddy, _) => {
+                let (before, _) = CADDY.split_once("\treverse_proxy").expect("one");
+                format!("{before}{}}}\n", block("caddy", 0))
             }
         };
         Self::with(kind, path, &config)
@@ -278,6 +282,20 @@ fn sessions_hold_behind_haproxy_below_a_path() {
     let proxied = Proxied::start(Kind::HaProxy, "/chat");
     assert_eq!(proxied.health(), ("L7OK".into(), "200".into()));
     proxied.holds_its_sessions();
+    proxied.sends();
+    proxied.has_its_page();
+}
+
+#[test]
+fn sessions_hold_behind_caddy() {
+    let proxied = Proxied::start(Kind::Caddy, "");
+    proxied.holds_its_sessions();
+    proxied.sends();
+}
+
+#[test]
+fn the_page_works_behind_caddy_below_a_path() {
+    let proxied = Proxied::start(Kind::Caddy, "/chat");
     proxied.sends();
     proxied.has_its_page();
 }
