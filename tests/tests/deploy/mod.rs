@@ -2,6 +2,8 @@
 
 mod container;
 mod monitoring;
+mod packages;
+mod site;
 mod systemd;
 mod version;
 

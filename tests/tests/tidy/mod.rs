@@ -22,7 +22,7 @@ use self::tree::{Source, Tree, Violation};
 /// A rule: its name in `exceptions.txt`, and how it looks at the tree.
 type Rule = (&'static str, fn(&Tree) -> Vec<Violation>);
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 19] = [
     ("file_length", |tree| each(tree, source::file_length)),
     ("function_length", |tree| {
         each(tree, source::function_length)
@@ -42,6 +42,7 @@ const RULES: [Rule; 18] = [
     ("import_layer", imports::layers),
     ("settings", settings::settings),
     ("dead_link", prose::dead_links),
+    ("summary", prose::summary),
     ("prose_width", prose::width),
     ("document_words", prose::total_words),
     ("changelog", prose::changelog),

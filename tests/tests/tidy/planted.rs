@@ -62,13 +62,6 @@ fn planted() -> Vec<Planted> {
         plant("import_layer", &upward),
         settings(setting, "# Settings\n"),
         settings("", "| `--b-ms MS` | 1 |\n"),
-        document("dead_link", "[there](nowhere.md)\n"),
-        document(
-            "dead_link",
-            "[there](a.md#no-such-heading)\n\n# A heading\n",
-        ),
-        document("dead_link", "[there][1]\n\n[1]: nowhere.md\n"),
-        document("dead_link", "<img src=\"nowhere.svg\">\n"),
         document("prose_width", &"word ".repeat(25)),
         document("document_words", &"word ".repeat(26_001)),
         plant(
@@ -85,6 +78,31 @@ fn planted() -> Vec<Planted> {
         walk(&"`publish`: `hub/send.rs`, ".repeat(37)),
         walk("it goes out"),
         walk("`Hub::publish`: `hub/send.rs`"),
+    ]
+}
+
+/// Links to what is not there, and tables of contents that lack a page or have it twice.
+fn planted_links() -> Vec<Planted> {
+    let document = |rule, text: &str| plant(rule, &[("docs/a.md", text)]);
+    let summary = |entries: &str| {
+        let files = [("docs/a.md", "# A\n"), ("docs/SUMMARY.md", entries)];
+        plant("summary", &files)
+    };
+    vec![
+        document("dead_link", "[there](nowhere.md)\n"),
+        document(
+            "dead_link",
+            "[there](a.md#no-such-heading)\n\n# A heading\n",
+        ),
+        document("dead_link", "[there][1]\n\n[1]: nowhere.md\n"),
+        document("dead_link", "<img src=\"nowhere.svg\">\n"),
+        document(
+            "dead_link",
+            "[there](https://github.com/roomcast/roomcast/blob/main/docs/b.md)\n",
+        ),
+        document("dead_link", "[there](#twice-2)\n\n# Twice\n\n# Twice\n"),
+        summary("# Summary\n"),
+        summary("[A](a.md)\n[A](a.md)\n"),
     ]
 }
 
@@ -212,8 +230,10 @@ fn no_rule_finds_a_violation_in_good_files() {
     tree.add("docs/settings.md", "| `--page on\\|off` | on |\n");
     tree.add(
         "docs/a.md",
-        "# A heading\n\n[here](#a-heading) and [there](../core/src/a.rs)\n",
+        "# A heading\n\n[here](#a-heading) and [there](../core/src/a.rs)\n\n# A heading\n\n\
+         [again](https://github.com/roomcast/roomcast/blob/main/docs/a.md#a-heading-1)\n",
     );
+    tree.add("docs/SUMMARY.md", "[A](a.md)\n[Settings](settings.md)\n");
     tree.add("CHANGELOG.md", "## [Unreleased]\n");
     tree.add(
         "ARCHITECTURE.md",

@@ -1,6 +1,6 @@
 //! Rules about documents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tree::{Source, Tree, Violation};
 
@@ -45,16 +45,26 @@ fn targets(line: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The repository on the web: packages link to it, since they hold no other documents.
+const REPOSITORY: &str = "https://github.com/roomcast/roomcast/";
+
 fn dead(tree: &Tree, document: &Source, target: &str) -> Option<String> {
+    let of_repository = target
+        .strip_prefix(REPOSITORY)
+        .and_then(|rest| rest.split_once("/main/"))
+        .filter(|(kind, _)| matches!(*kind, "blob" | "tree"));
+    let (folder, target) = match of_repository {
+        Some((_, path)) => ("", path),
+        None => {
+            let folder = document.path.rsplit_once('/');
+            (folder.map_or("", |(folder, _)| folder), target)
+        }
+    };
     // Paths of items are for rustdoc, which looks for them by itself.
     if target.contains("::") || target.contains("://") || target.starts_with("mailto:") {
         return None;
     }
     let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-    let folder = document
-        .path
-        .rsplit_once('/')
-        .map_or("", |(folder, _)| folder);
     let path = if file.is_empty() {
         document.path.clone()
     } else {
@@ -67,10 +77,49 @@ fn dead(tree: &Tree, document: &Source, target: &str) -> Option<String> {
         return None;
     }
     let other = tree.documents.iter().find(|other| other.path == path)?;
-    let found = outside_code(&other.text)
-        .filter(|(_, line)| line.starts_with('#'))
-        .any(|(_, line)| anchor(line) == heading);
+    let found = anchors(&other.text).any(|anchor| anchor == heading);
     (!found).then(|| format!("a link to #{heading}, a heading that {path} has not"))
+}
+
+/// The anchors of all headings: the second of one text has a number.
+fn anchors(text: &str) -> impl Iterator<Item = String> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let headings = outside_code(text).filter(|(_, line)| line.starts_with('#'));
+    headings.map(move |(_, line)| {
+        let anchor = anchor(line);
+        let count = seen.entry(anchor.clone()).or_default();
+        *count += 1;
+        match *count {
+            1 => anchor,
+            count => format!("{anchor}-{}", count - 1),
+        }
+    })
+}
+
+/// The table of contents of the site.
+const SUMMARY: &str = "docs/SUMMARY.md";
+
+/// Pages in `docs` that the table of contents has not, or has twice.
+pub(crate) fn summary(tree: &Tree) -> Vec<Violation> {
+    let find = |path: &str| tree.documents.iter().find(|document| document.path == path);
+    let Some(summary) = find(SUMMARY) else {
+        return Vec::new();
+    };
+    let listed: Vec<_> = summary.text.lines().flat_map(targets).collect();
+    let pages = tree.documents.iter().filter_map(|document| {
+        let page = document.path.strip_prefix("docs/")?;
+        (page != "SUMMARY.md").then_some(page)
+    });
+    let counts = pages.map(|page| {
+        let entries = listed.iter().filter(|target| **target == page);
+        (page, entries.count())
+    });
+    let wrong = counts.filter(|(_, count)| *count != 1);
+    let fixes = wrong.map(|(page, count)| {
+        let fix = format!("{count} entries for {page}: the site shows it once");
+        summary.violation(0, fix)
+    });
+    fixes.collect()
 }
 
 fn joined(folder: &str, file: &str) -> String {
