@@ -27,6 +27,7 @@ mod guide;
 mod history_memory;
 mod hooks;
 mod hostile;
+mod howto;
 mod invariants;
 mod journal;
 mod journals;

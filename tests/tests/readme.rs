@@ -20,7 +20,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The fenced blocks of a language.
-fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+pub(crate) fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     let start = format!("```{language}\n");
     let parts = text.split(&*start).skip(1);
     parts
@@ -130,7 +130,7 @@ impl Drop for Shell {
 }
 
 /// The one that other tests start.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     server_binary().canonicalize().expect("it is built")
 }
 
@@ -141,14 +141,14 @@ fn free_port() -> u16 {
     listener.local_addr().expect("bound").port()
 }
 
-fn client(address: &str, actor: &str) -> Url {
+pub(crate) fn client(address: &str, actor: &str) -> Url {
     let mut url = Url::new(format!("ws://{address}/ws")).expect("an address");
     let connects = format!("{actor} connects").parse().expect("a line");
     url.perform(&connects).expect("it connects");
     url
 }
 
-fn says(url: &mut Url, actor: &str, text: &str) -> Vec<String> {
+pub(crate) fn says(url: &mut Url, actor: &str, text: &str) -> Vec<String> {
     let op = Op::Text {
         actor: actor.into(),
         text: text.into(),
