@@ -180,8 +180,8 @@ pub use roomcast_http::{
 };
 pub use roomcast_token::{FetchPace, JwksUrl, JwksUrlError, KeyError};
 pub use settings::{
-    OtlpEndpoint, OtlpError, OtlpHeaders, OtlpSettings, RelayAddress, RelayAddressError, Settings,
-    SettingsError,
+    OtlpEndpoint, OtlpError, OtlpHeaders, OtlpSettings, RelayAddress, RelayAddressError,
+    RelayLineage, Settings, SettingsError,
 };
 pub use store::{StoreError, StoreSync};
 pub use tls::TlsError;

@@ -218,6 +218,8 @@ fn a_word_that_is_none_of_those_allowed_opens_nothing() {
         ("--log", "roomcast=chatty,info", "trace or off"),
         ("--store-sync", "never", "second, always"),
         ("--store-sync", "Always", "second, always"),
+        ("--relay-lineage", "datum", "replication, data"),
+        ("--relay-prefix", "a b", "such as chat:"),
         ("--heartbeat-ms", "never", "or off"),
         ("--inbound-rate", "OFF", "or off"),
         ("--connections-per-address-max", "none", "or off"),

@@ -9,6 +9,8 @@ mod exchange;
 #[cfg(feature = "relay")]
 mod presence;
 #[cfg(feature = "relay")]
+mod settings;
+#[cfg(feature = "relay")]
 mod thread;
 
 #[cfg(not(feature = "relay"))]

@@ -16,7 +16,7 @@ use roomcast_http::{
     },
 };
 
-use super::{OtlpError, RelayAddressError, Settings};
+use super::{OtlpError, RelayAddressError, RelayLineage, Settings, relay::check_prefix};
 use crate::store::StoreSync;
 
 type Row = Setting<Settings>;
@@ -129,6 +129,22 @@ pub(super) const TABLE: &[Row] = &[
             .map_err(|fault: RelayAddressError| fault.to_string()))
         .help(Operation, "Redis or Valkey, version 7 or newer, that servers share their rooms through: \
             redis://user:password@host:6379"),
+    Row::text("relay-prefix", "TEXT", |it| it.relay_prefix.clone(), read_prefix)
+        .help(Operation, "Beginning of all keys and topics of the relay: servers with one prefix share \
+            their rooms"),
+    Row::text("relay-lineage", "replication|data", |it| it.relay_lineage.name().to_owned(),
+        |it, text| RelayLineage::read(text).map(|lineage| it.relay_lineage = lineage))
+        .help(Operation, "Mark by which a loss of the relay's data is noticed: its replication, another \
+            one after each failover and restart; or a value in the data, for a relay with \
+            appendfsync always and without a replica"),
+    Row::permission("relay-asks-lineage", |it| &mut it.relay_asks_lineage)
+        .help(Operation, "Read the lineage in each script, and not only every 3 s: some 7 µs of the \
+            relay for each publish"),
+    Row::number("relay-replicas-ack", 0..=16, |it| &mut it.relay_replicas_ack)
+        .help(Operation, "Replicas of the relay that must have a message before its publish is answered"),
+    Row::permission("relay-checked-by-hand", |it| &mut it.relay_checked_by_hand)
+        .help(Operation, "Start although the relay hides INFO or CONFIG: it is version 7, a primary, \
+            noeviction and appendfsync always; with --relay-lineage data"),
     Row::text("record", "DIR", |it| shown(it.record.as_ref()),
         |it, text| read_path(text, &mut it.record))
         .help(Operation, "Folder in which every input is recorded, for `roomcast replay`"),
@@ -196,6 +212,12 @@ fn read_file(text: &str, path: &mut Option<PathBuf>) -> Result<(), String> {
         return Err("must be the path of a file".to_owned());
     }
     *path = Some(text.into());
+    Ok(())
+}
+
+fn read_prefix(settings: &mut Settings, text: &str) -> Result<(), String> {
+    check_prefix(text)?;
+    text.clone_into(&mut settings.relay_prefix);
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::{
     cluster::{Redis, free_port},
-    node::serve,
+    node::{Node, serve},
 };
 
 /// The words of a server that does not start.
@@ -38,4 +38,21 @@ fn a_relay_that_cannot_be_used_is_named_with_the_cure() {
     let store = folder.path().to_str().expect("a path");
     let said = refused(&redis.url(), &["--store", store]);
     assert!(said.contains("leave --store out"), "{said}");
+}
+
+/// A server that loses nothing may keep its epochs, another one may not.
+#[test]
+fn the_lineage_of_data_is_for_a_relay_that_loses_nothing() {
+    let lineage = ["--relay-lineage", "data"];
+    let redis = Redis::start(&["--appendonly", "yes"]);
+    let said = refused(&redis.url(), &lineage);
+    for word in ["--relay-lineage data", "appendfsync", "replication"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let flags = [&lineage[..], &["--relay-prefix", "chat:"]].concat();
+    let node = Node::start_with(&redis.url(), "", &flags);
+    assert!(node.is_ready());
+    assert_eq!(redis.run(&["EXISTS", "chat:lineage"]), "1");
+    assert_eq!(redis.run(&["EXISTS", "roomcast:leases"]), "0");
 }

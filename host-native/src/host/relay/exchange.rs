@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{call, presence};
+use super::{call, presence, settings::explain};
 use crate::{
     shard::{Mail, Posts, home_of, post_batch},
     shared::relay::{BLOCK, RelayCounts, RelayLink, RelayRequest},
@@ -396,7 +396,7 @@ async fn connect(settings: Settings) -> Result<(RedisRelay, Events), String> {
         match RedisRelay::start(settings.clone()).await {
             Ok(started) => return Ok(started),
             Err(StartError::Unreachable { .. }) if begun.elapsed() < START => sleep(PAUSE).await,
-            Err(fault) => return Err(fault.to_string()),
+            Err(fault) => return Err(explain(&fault)),
         }
     }
 }

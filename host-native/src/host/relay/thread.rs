@@ -1,19 +1,14 @@
 //! The thread that owns the connections to the relay.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread};
 
-use roomcast_relay::{RelayUrl, Settings as RelaySettings};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::oneshot,
 };
 
-use super::exchange::Exchange;
+use super::{exchange::Exchange, settings::relay_settings};
 use crate::{settings::Settings, shard::Posts, shared::relay::RelayLink};
-
-/// The time within which the relay answers each call. After a call without an answer it is asked
-/// once more, for as long: so a publish fails within a second when the relay does not answer.
-const RESPONSE: Duration = Duration::from_millis(450);
 
 /// The thread of the relay, if there is one. It ends with this.
 #[derive(Debug)]
@@ -32,10 +27,7 @@ pub(crate) async fn start(
     let Some(address) = &settings.relay else {
         return Ok((None, RelayThread(None)));
     };
-    let url: Result<RelayUrl, _> = address.as_text().parse();
-    let url = url.map_err(|fault| fault.to_string())?;
-    let mut relay = RelaySettings::new(url);
-    relay.timing.response = RESPONSE;
+    let relay = relay_settings(settings, address)?;
     let (tell, started) = oneshot::channel();
     let (end, ending) = oneshot::channel();
     let (done, ended) = oneshot::channel();

@@ -1,0 +1,59 @@
+//! Settings of the server as those of its relay, and errors of the relay by the names of settings.
+
+use std::time::Duration;
+
+use roomcast_relay::{Lineage, RelayUrl, Settings as RelaySettings, StartError};
+
+use crate::settings::{RelayAddress, RelayLineage, Settings};
+
+/// The time within which the relay answers each call. After a call without an answer it is asked
+/// once more, for as long: so a publish fails within a second when the relay does not answer.
+const RESPONSE: Duration = Duration::from_millis(450);
+
+/// The settings of the relay at an address.
+///
+/// # Errors
+///
+/// When the address is malformed, which the check of the settings has found before.
+pub(super) fn relay_settings(
+    settings: &Settings,
+    address: &RelayAddress,
+) -> Result<RelaySettings, String> {
+    let url: Result<RelayUrl, _> = address.as_text().parse();
+    let url = url.map_err(|fault| fault.to_string())?;
+    let mut relay = RelaySettings::new(url);
+    relay.prefix = (*settings.relay_prefix).into();
+    relay.lineage = match settings.relay_lineage {
+        RelayLineage::Replication => Lineage::Replication,
+        RelayLineage::Data => Lineage::Data,
+        RelayLineage::RunId => Lineage::RunId,
+        RelayLineage::Off => Lineage::Off,
+    };
+    relay.asks_lineage = settings.relay_asks_lineage;
+    relay.replicas_ack = u8::try_from(settings.relay_replicas_ack).unwrap_or(u8::MAX);
+    relay.is_checked_by_hand = settings.relay_checked_by_hand;
+    relay.timing.response = RESPONSE;
+    Ok(relay)
+}
+
+/// The error, with the flags to change where it is about settings.
+#[allow(clippy::wildcard_enum_match_arm)] // the others are about the server of the relay
+pub(super) fn explain(fault: &StartError) -> String {
+    match fault {
+        StartError::Hidden => {
+            "its server hides INFO: permit `+info` to the user of --relay; or check \
+             by hand that it is version 7, a primary, `noeviction` and `appendfsync always`, and \
+             start with --relay-lineage data and --relay-checked-by-hand"
+                .to_owned()
+        }
+        StartError::DataLineage(what) => format!(
+            "--relay-lineage data needs a server with `appendonly yes`, `appendfsync always` and no \
+             replica ({what}): change that, or choose --relay-lineage replication"
+        ),
+        StartError::HiddenConfig => "--relay-lineage data needs to read `appendfsync`: permit \
+             `+config|get` to the user of --relay, or check it by hand and start with \
+             --relay-checked-by-hand"
+            .to_owned(),
+        fault => fault.to_string(),
+    }
+}
