@@ -16,6 +16,7 @@ mod shared;
 mod start;
 mod topics;
 
+pub(crate) use self::{calls::next, keys::Keys, presence::read_nodes, server::info::info_field};
 pub use self::{
     server::{
         check::StartError,

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::event::Loss;
+
 /// Upper bounds of the buckets of latencies, in microseconds; one more bucket has all above.
 pub const LATENCY_BOUNDS_US: [u64; 10] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000,
@@ -16,6 +18,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $($name: AtomicU64,)*
+            losses: [AtomicU64; Loss::ALL.len()],
+            corrections: AtomicU64,
             buckets: [AtomicU64; LATENCY_BOUNDS_US.len() + 1],
             latency_us: AtomicU64,
         }
@@ -25,6 +29,12 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Snapshot {
             $($(#[$doc])* pub $name: u64,)*
+            /// Losses of the relay.
+            pub losses: u64,
+            /// Losses by reason, in the order of [`Loss::ALL`].
+            pub losses_by_reason: [u64; Loss::ALL.len()],
+            /// Users whom the relay had otherwise than the node, at a reconciliation.
+            pub corrections: u64,
             /// Publishes that were answered, by how long it took; see [`LATENCY_BOUNDS_US`]. Not
             /// summed up.
             pub latencies: [u64; LATENCY_BOUNDS_US.len() + 1],
@@ -39,8 +49,12 @@ macro_rules! counters {
 
             /// Reads all values.
             pub fn snapshot(&self) -> Snapshot {
+                let losses_by_reason = self.losses.each_ref().map(|count| count.load(Relaxed));
                 Snapshot {
                     $($name: self.$name.load(Relaxed),)*
+                    losses: losses_by_reason.iter().sum(),
+                    losses_by_reason,
+                    corrections: self.corrections.load(Relaxed),
                     latencies: self.buckets.each_ref().map(|bucket| bucket.load(Relaxed)),
                     latency_us: self.latency_us.load(Relaxed),
                 }
@@ -62,8 +76,6 @@ counters! {
     foreign count_foreign;
     /// Envelopes of topics that nobody wants any more, and were dropped.
     unwanted count_unwanted;
-    /// Losses of the relay.
-    losses count_loss;
     /// Losses by a full ring.
     overflows count_overflow;
     /// Attempts to connect that failed.
@@ -79,6 +91,17 @@ counters! {
 }
 
 impl Counters {
+    pub(crate) fn count_loss(&self, loss: Loss) {
+        let reason = Loss::ALL.iter().position(|it| *it == loss);
+        if let Some(count) = reason.and_then(|reason| self.losses.get(reason)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn count_corrections(&self, more: usize) {
+        self.corrections.fetch_add(more as u64, Relaxed);
+    }
+
     pub(crate) fn count_latency(&self, took: Duration) {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < took_us);
@@ -90,6 +113,23 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_are_counted_by_reason() {
+        let counters = Counters::default();
+        for loss in [Loss::Silent, Loss::Lineage, Loss::Silent] {
+            counters.count_loss(loss);
+        }
+        let snapshot = counters.snapshot();
+        assert_eq!(snapshot.losses, 3);
+        let of = |loss| {
+            Loss::ALL
+                .iter()
+                .position(|it| *it == loss)
+                .map(|at| snapshot.losses_by_reason[at])
+        };
+        assert_eq!((of(Loss::Silent), of(Loss::Overflow)), (Some(2), Some(0)));
+    }
 
     #[test]
     fn latencies_fall_into_their_buckets() {

@@ -87,3 +87,27 @@ pub enum Loss {
     #[error("the node retires")]
     Retired,
 }
+
+impl Loss {
+    /// All reasons, in the order of counters.
+    pub const ALL: [Self; 6] = [
+        Self::Disconnected,
+        Self::Overflow,
+        Self::Silent,
+        Self::ReadOnly,
+        Self::Lineage,
+        Self::Retired,
+    ];
+
+    /// The reason as a label of metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Overflow => "overflow",
+            Self::Silent => "silent",
+            Self::ReadOnly => "read_only",
+            Self::Lineage => "lineage",
+            Self::Retired => "retired",
+        }
+    }
+}

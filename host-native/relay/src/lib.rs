@@ -45,6 +45,7 @@ mod broker;
 mod counters;
 mod error;
 mod event;
+mod inspector;
 mod memory;
 mod position;
 mod presence;
@@ -58,11 +59,12 @@ pub use self::{
     counters::{Counters, LATENCY_BOUNDS_US, Snapshot},
     error::RelayError,
     event::{Event, Loss},
+    inspector::{Inspector, RoomFacts, ServerFacts},
     memory::{MemoryBroker, MemoryRelay, Replica, Trouble},
     position::{Address, Channel, Kept, Page, Position, Read, Start},
     presence::{Arrival, Change, Member, Members, Node, Presence},
     publish::{Once, Publish, Published, Retention},
     relay::{Answer, Destination, Relay, State},
-    ring::Events,
+    ring::{Backlog, Events},
     wire::{Envelope, Kind, WireError},
 };

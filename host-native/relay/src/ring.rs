@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
@@ -24,9 +25,21 @@ pub(crate) struct Ring {
 
 #[derive(Debug, Default)]
 struct Queue {
-    events: VecDeque<Event>,
+    /// Events, and the times at which they came.
+    events: VecDeque<(Instant, Event)>,
     bytes: usize,
     is_closed: bool,
+}
+
+/// The events that have come and that the host has not taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Their number.
+    pub events: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// The time for which the oldest waits.
+    pub age: Duration,
 }
 
 /// A message that the ring has no space for.
@@ -68,6 +81,16 @@ impl Ring {
         self.filled.notify_one();
     }
 
+    pub(crate) fn backlog(&self) -> Backlog {
+        let queue = self.queue();
+        let oldest = queue.events.front();
+        Backlog {
+            events: queue.events.len(),
+            bytes: queue.bytes,
+            age: oldest.map_or(Duration::ZERO, |(came, _)| came.elapsed()),
+        }
+    }
+
     /// Ends it: what is there is still taken.
     pub(crate) fn close(&self) {
         self.queue().is_closed = true;
@@ -79,12 +102,12 @@ impl Queue {
     fn put(&mut self, event: Event, bytes: usize) {
         if !self.is_closed {
             self.bytes += bytes;
-            self.events.push_back(event);
+            self.events.push_back((Instant::now(), event));
         }
     }
 
     fn take(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
+        let (_, event) = self.events.pop_front()?;
         self.bytes -= bytes_of(&event);
         Some(event)
     }
@@ -151,6 +174,8 @@ mod tests {
         assert_eq!(ring.push(message(5)), Ok(()));
         assert_eq!(ring.push(message(5)), Ok(()));
         assert_eq!(ring.push(message(0)), Err(Full), "bytes of all");
+        let backlog = ring.backlog();
+        assert_eq!((backlog.events, backlog.bytes), (2, 2 * (EVENT_BYTES + 5)));
         ring.tell(Event::Lost(Loss::Overflow));
         let (ring, _events) = Ring::new(1, 10 * EVENT_BYTES);
         assert_eq!(ring.push(message(0)), Ok(()));

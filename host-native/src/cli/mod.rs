@@ -4,16 +4,17 @@
 mod say;
 
 mod bench;
+mod call;
 mod client;
+#[cfg(feature = "relay")]
+mod cluster;
 mod config;
 mod doctor;
-mod explain;
 mod generate;
 mod join;
 mod key;
 mod log;
 mod replay;
-mod send;
 mod serve;
 mod token;
 mod top;
@@ -57,9 +58,9 @@ enum Action {
     #[command(after_help = VARIABLES)]
     Serve(Box<serve::ServeArgs>),
     /// Send a message into rooms, over the HTTP API of a running server.
-    Send(Box<send::SendArgs>),
+    Send(Box<call::send::SendArgs>),
     /// Explain why a connection got a message of a room's history or did not.
-    Explain(explain::ExplainArgs),
+    Explain(call::explain::ExplainArgs),
     /// Make a token for development, or read one.
     Token(Box<token::TokenArgs>),
     /// Join rooms in the terminal: prints frames, publishes the lines typed.
@@ -77,6 +78,9 @@ enum Action {
     Doctor(doctor::DoctorArgs),
     /// Show rooms, rates, queues and slow readers of a server, live.
     Top(top::TopArgs),
+    /// Show the servers that share a relay, and what the relay has.
+    #[cfg(feature = "relay")]
+    Cluster(cluster::ClusterArgs),
     /// Print completions for a shell, or man pages.
     Generate(generate::GenerateArgs),
 }
@@ -113,8 +117,8 @@ impl Cli {
         let done = match self.command {
             None => self.serve.run(hangups, &Self::command()),
             Some(Action::Serve(args)) => args.run(hangups, &Self::command()),
-            Some(Action::Send(args)) => block_on(send::run(*args)),
-            Some(Action::Explain(args)) => block_on(explain::run(args)),
+            Some(Action::Send(args)) => block_on(call::send::run(*args)),
+            Some(Action::Explain(args)) => block_on(call::explain::run(args)),
             Some(Action::Token(args)) => token::run(&args),
             Some(Action::Join(args)) => block_on(join::run(args)),
             Some(Action::Config(args)) => args.run(),
@@ -123,6 +127,8 @@ impl Cli {
             Some(Action::Bench(args)) => bench::run(args),
             Some(Action::Doctor(args)) => block_on(doctor::run(args)),
             Some(Action::Top(args)) => block_on(top::run(args)),
+            #[cfg(feature = "relay")]
+            Some(Action::Cluster(args)) => block_on(cluster::run(args)),
             Some(Action::Generate(args)) => generate::run(&args, Self::command()),
         };
         done.unwrap_or_else(|fault| {

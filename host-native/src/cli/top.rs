@@ -1,7 +1,7 @@
 //! `roomcast top`: a live view of a server in the terminal.
 
 mod figures;
-mod format;
+pub(super) mod format;
 mod metrics;
 mod sample;
 mod screen;

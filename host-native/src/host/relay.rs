@@ -1,9 +1,13 @@
 //! The relay between servers: its thread, and the exchange between it and the shards.
 
+#[cfg(feature = "relay")]
+mod about;
 #[cfg(not(feature = "relay"))]
 mod absent;
 #[cfg(feature = "relay")]
 mod call;
+#[cfg(feature = "relay")]
+mod counts;
 #[cfg(feature = "relay")]
 mod exchange;
 #[cfg(feature = "relay")]

@@ -36,7 +36,7 @@ use crate::{
         hooks::{self, HookThread, Hooks},
         meters::Meters,
         permits::{Connections, Permits},
-        relay::RelayLink,
+        relay::{NodeLoad, RelayLink},
         spans::Spans,
         tokens::TokenGate,
     },
@@ -199,6 +199,7 @@ async fn run_shards(
     }
     let spans = shared.spans.start()?;
     let addresses = addresses(&shards)?;
+    introduce(&shared, addresses.first().copied());
     let (stop, phase) = watch::channel(Phase::Starting);
     let (ready, mut is_ready) = mpsc::unbounded_channel();
     let mut ends = Vec::new();
@@ -253,6 +254,22 @@ async fn run_shards(
     }
     tracing::info!("shut down");
     Ok(())
+}
+
+/// Lets the relay tell other nodes about this server.
+fn introduce(shared: &Arc<Shared>, listen: Option<net::SocketAddr>) {
+    if let Some(link) = &shared.relay {
+        // The server has the way to the relay, and not the other way round.
+        let shared = Arc::downgrade(shared);
+        link.set_load(move || {
+            let shared = shared.upgrade();
+            NodeLoad {
+                listen,
+                connections: shared.as_ref().map_or(0, |it| it.connections.taken()),
+                is_draining: shared.is_some_and(|it| it.ending.load(Relaxed)),
+            }
+        });
+    }
 }
 
 /// The addresses that the listeners of shards have.

@@ -210,10 +210,20 @@ impl Scrape<'_> {
         text.counter("roomcast_relay_foreign_total", "Messages dropped since no server of this version wrote them.",
             relay.foreign);
         text.counter("roomcast_relay_gaps_total", "Gaps in rooms that members were told of.", relay.gaps);
-        text.counter("roomcast_relay_losses_total", "Losses of the relay.", relay.losses);
+        text.counters("roomcast_relay_losses_total", "Times that the relay was lost, by reason.", "reason",
+            relay.losses.iter().copied());
         text.counter("roomcast_relay_connects_total", "Times that the relay became ready: the start, and each reconnect.",
             relay.connects);
         text.counter("roomcast_relay_failed_connects_total", "Attempts to connect that failed.", relay.failed_connects);
+        text.gauge("roomcast_relay_waiting_events", "Messages and notices that came and are not taken yet.", relay.waiting);
+        text.gauge("roomcast_relay_waiting_bytes", "Their bytes.", relay.waiting_bytes);
+        text.gauge("roomcast_relay_under_way_bytes", "Bytes of those that were taken, and not dealt with.",
+            relay.under_way_bytes);
+        text.gauge("roomcast_relay_lag_seconds", "Time for which the oldest of them waits.", relay.lag.as_secs_f64());
+        text.counter("roomcast_relay_fenced_total", "Times that the lease of this server was taken away.", relay.fenced);
+        text.counter("roomcast_relay_reaped_total", "Dead servers that this one removed from the relay.", relay.reaped);
+        text.counter("roomcast_relay_corrections_total", "Users whom the relay had otherwise than this server.",
+            relay.corrections);
     }
 
     /// The names that all clients of Prometheus give to these.

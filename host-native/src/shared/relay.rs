@@ -8,8 +8,9 @@ mod numbers;
 
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
             AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
@@ -67,6 +68,16 @@ pub(crate) struct RelayLink {
     /// Gaps that members were told of.
     gaps: AtomicU64,
     counts: Box<dyn Fn() -> RelayCounts + Send + Sync>,
+    load: OnceLock<Box<dyn Fn() -> NodeLoad + Send + Sync>>,
+}
+
+/// Facts about this server that others read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NodeLoad {
+    /// The address of its listener.
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) connections: usize,
+    pub(crate) is_draining: bool,
 }
 
 impl fmt::Debug for RelayLink {
@@ -96,6 +107,7 @@ impl RelayLink {
             caught_up: Notify::new(),
             gaps: AtomicU64::new(0),
             counts: Box::new(counts),
+            load: OnceLock::new(),
         };
         (Arc::new(link), receiver)
     }
@@ -125,11 +137,23 @@ impl RelayLink {
         self.gaps.fetch_add(more, Relaxed);
     }
 
+    /// Says where facts about this server are, once it has started.
+    pub(crate) fn set_load(&self, load: impl Fn() -> NodeLoad + Send + Sync + 'static) {
+        let _ = self.load.set(Box::new(load)); // a server starts once
+    }
+
+    pub(crate) fn load(&self) -> NodeLoad {
+        self.load
+            .get()
+            .map_or_else(NodeLoad::default, |load| load())
+    }
+
     /// Numbers for metrics.
     pub(crate) fn counts(&self) -> RelayCounts {
         RelayCounts {
             is_up: self.is_up(),
             gaps: self.gaps.load(Relaxed),
+            under_way_bytes: self.under_way.iter().map(|bytes| bytes.load(Relaxed)).sum(),
             ..(self.counts)()
         }
     }

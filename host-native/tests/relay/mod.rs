@@ -2,6 +2,7 @@
 
 mod client;
 mod cluster;
+mod command;
 mod faults;
 mod hook;
 mod node;

@@ -4,6 +4,7 @@ mod container;
 mod monitoring;
 mod packages;
 mod site;
+mod redis;
 mod systemd;
 mod version;
 

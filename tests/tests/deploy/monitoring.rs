@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, env, process::Command};
 
 use serde_json::Value;
 
-use super::{passes, path, text};
+use super::{passes, path, redis::Redis, text};
 use crate::{process::child::Process, tls::pair::Pairs};
 
 const RULES: &str = "prometheus/roomcast.rules.yml";
@@ -14,7 +14,9 @@ const DASHBOARD: &str = "grafana/roomcast.json";
 fn metrics() -> BTreeSet<String> {
     let pairs = Pairs::new();
     let flags = pairs.flags();
-    let server = Process::start(&[&flags[0], &flags[1]]);
+    let redis = Redis::start(&["--save", ""]);
+    let relay = format!("--relay=redis://{}", redis.authority());
+    let server = Process::start(&[&flags[0], &flags[1], &relay]);
     let url = format!("https://{}/metrics", server.authority);
     let mut curl = Command::new("curl");
     let text = passes(curl.args([

@@ -381,7 +381,7 @@ impl Shared {
 }
 
 /// The next of several values of an answer.
-pub(super) fn next<T: FromRedisValue>(
+pub(crate) fn next<T: FromRedisValue>(
     values: &mut impl Iterator<Item = Value>,
 ) -> Result<T, RelayError> {
     let value = values.next().unwrap_or(Value::Nil);

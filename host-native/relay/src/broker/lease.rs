@@ -66,7 +66,7 @@ impl Shared {
         let mut call = script.call(&[self.keys.leases(), self.keys.nodes()]);
         let lease_ms = millis(self.settings.timing.lease);
         call.arg(incarnation).arg(lease_ms).arg(mode);
-        call.arg(&self.settings.about[..]);
+        call.arg(&self.about()[..]);
         session.run(script, &call).await
     }
 

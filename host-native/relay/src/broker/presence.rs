@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use redis::{Value, pipe};
+use redis::{RedisResult, Value, aio::MultiplexedConnection, pipe};
 
 use super::{
     calls::next,
@@ -57,7 +57,9 @@ impl Shared {
                 call.arg(&presence.meta[..]);
             }
         });
-        answer.await
+        let corrections = answer.await?;
+        self.counters.count_corrections(corrections);
+        Ok(corrections)
     }
 
     /// The keys of a script that changes users of a node in a room.
@@ -111,23 +113,30 @@ impl Shared {
     pub(crate) async fn nodes(&self) -> Result<Vec<Node>, RelayError> {
         let (session, signals) = self.session()?;
         let mut commands = session.commands.clone();
-        let mut questions = pipe();
-        questions.cmd("ZRANGE").arg(self.keys.leases());
-        questions.arg(0).arg(-1).arg("WITHSCORES");
-        questions.cmd("HGETALL").arg(self.keys.nodes());
-        questions.cmd("TIME");
-        type Answers = (Vec<(String, f64)>, HashMap<String, Vec<u8>>, (u64, u64));
-        let answer = questions.query_async::<Answers>(&mut commands);
-        let (leases, mut about, (seconds, micros)) =
-            self.within(Effect::Read, &signals, answer).await?;
-        let now_ms = seconds * 1_000 + micros / 1_000;
-        let node = |(incarnation, ends): (String, f64)| Node {
-            lease_ms: whole(ends).saturating_sub(now_ms),
-            about: about.remove(&incarnation).unwrap_or_default().into(),
-            incarnation: incarnation.into(),
-        };
-        Ok(leases.into_iter().map(node).collect())
+        let answer = read_nodes(&mut commands, &self.keys);
+        self.within(Effect::Read, &signals, answer).await
     }
+}
+
+/// Reads the nodes that have a lease.
+pub(crate) async fn read_nodes(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> RedisResult<Vec<Node>> {
+    let mut questions = pipe();
+    questions.cmd("ZRANGE").arg(keys.leases());
+    questions.arg(0).arg(-1).arg("WITHSCORES");
+    questions.cmd("HGETALL").arg(keys.nodes());
+    questions.cmd("TIME");
+    type Answers = (Vec<(String, f64)>, HashMap<String, Vec<u8>>, (u64, u64));
+    let (leases, mut about, (seconds, micros)): Answers = questions.query_async(connection).await?;
+    let now_ms = seconds * 1_000 + micros / 1_000;
+    let node = |(incarnation, ends): (String, f64)| Node {
+        lease_ms: whole(ends).saturating_sub(now_ms),
+        about: about.remove(&incarnation).unwrap_or_default().into(),
+        incarnation: incarnation.into(),
+    };
+    Ok(leases.into_iter().map(node).collect())
 }
 
 fn check(presence: &Presence) -> Result<(), RelayError> {

@@ -48,7 +48,7 @@ pub(crate) async fn run(shared: Arc<Shared>, first: (Arc<Session>, Arc<Signals>)
         signals.fail(loss);
         shared.set_session(None);
         if shared.state.send_replace(State::Lost) == State::Ready {
-            shared.counters.count_loss();
+            shared.counters.count_loss(loss);
             shared.ring.tell(Event::Lost(loss));
             tracing::warn!(url = %shared.settings.url, "{loss}");
         }

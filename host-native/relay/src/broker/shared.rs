@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
+use bytes::Bytes;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) stop: Notify,
     permits: Semaphore,
     registrations: AtomicU64,
+    about: Mutex<Bytes>,
     incarnation: Mutex<Arc<str>>,
     /// The lineage of the data in which that is registered.
     lineage: Mutex<Option<Box<str>>>,
@@ -71,6 +73,7 @@ impl Shared {
             stop: Notify::new(),
             permits: Semaphore::new(settings.limits.calls_max),
             registrations: AtomicU64::new(0),
+            about: Mutex::new(settings.about.clone()),
             incarnation,
             lineage: Mutex::new(None),
             session: Mutex::new(None),
@@ -87,6 +90,15 @@ impl Shared {
 
     pub(crate) fn set_session(&self, session: Option<(Arc<Session>, Arc<Signals>)>) {
         *locked(&self.session) = session;
+    }
+
+    /// What the node says about itself.
+    pub(crate) fn about(&self) -> Bytes {
+        locked(&self.about).clone()
+    }
+
+    pub(crate) fn set_about(&self, about: Bytes) {
+        *locked(&self.about) = about;
     }
 
     /// The incarnation that owns the users of this node.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{
     connect::connect,
     run::run,
@@ -10,7 +12,7 @@ use super::{
     shared::Shared,
     topics::Topic,
 };
-use crate::ring::{Events, Ring};
+use crate::ring::{Backlog, Events, Ring};
 
 /// A relay over Redis or Valkey 7 or newer.
 ///
@@ -42,6 +44,17 @@ impl RedisRelay {
         let first = connect(&shared).await?;
         tokio::spawn(run(shared.clone(), first));
         Ok((Self { shared }, events))
+    }
+
+    /// Sets what this node says about itself, in place of [`Settings::about`]. Others read it after
+    /// the next heartbeat.
+    pub fn set_about(&self, about: Bytes) {
+        self.shared.set_about(about);
+    }
+
+    /// The events that wait for the host.
+    pub fn backlog(&self) -> Backlog {
+        self.shared.ring.backlog()
     }
 }
 

@@ -70,7 +70,7 @@ impl NodeState {
 
     pub(super) fn lose(&self, loss: Loss) {
         if self.state.send_replace(State::Lost) == State::Ready {
-            self.counters.count_loss();
+            self.counters.count_loss(loss);
             self.tell(Event::Lost(loss));
         }
     }

@@ -97,6 +97,8 @@ impl MemoryRelay {
         for presence in &corrections {
             world.set_present(&incarnation, presence);
         }
+        drop(world);
+        self.counters.count_corrections(corrections.len());
         Ok(corrections.len())
     }
 }

@@ -1,7 +1,7 @@
 //! Numbers for people.
 
 /// A count with its thousands apart.
-pub(super) fn count(count: u64) -> String {
+pub(in crate::cli) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.char_indices() {
@@ -15,7 +15,7 @@ pub(super) fn count(count: u64) -> String {
 
 /// A rate per second.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is positive
-pub(super) fn rate(rate: f64) -> String {
+pub(in crate::cli) fn rate(rate: f64) -> String {
     match rate {
         0.0..10.0 => format!("{rate:.1}/s"),
         rate => format!("{}/s", count(rate.round() as u64)),
@@ -24,7 +24,7 @@ pub(super) fn rate(rate: f64) -> String {
 
 /// A number of bytes.
 #[allow(clippy::cast_precision_loss)] // it is rounded
-pub(super) fn bytes(bytes: u64) -> String {
+pub(in crate::cli) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let (mut value, mut unit) = (bytes as f64, "B");
     for larger in UNITS {
@@ -40,7 +40,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// A time in milliseconds.
-pub(super) fn millis(seconds: Option<f64>) -> String {
+pub(in crate::cli) fn millis(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{} ms", seconds * 1e3))
 }
 

@@ -10,19 +10,17 @@ use std::{
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use roomcast_core::relay::{RelayCommand, RelayEvent, Topic};
-use roomcast_relay::{
-    Address, Channel, Event, Events, LATENCY_BOUNDS_US, RedisRelay, Relay, Settings, StartError,
-};
+use roomcast_relay::{Address, Channel, Event, Events, RedisRelay, Relay, Settings, StartError};
 use tokio::{
     select,
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{call, presence, settings::explain};
+use super::{about::About, call, counts::counts, presence, settings::explain};
 use crate::{
     shard::{Mail, Posts, home_of, post_batch},
-    shared::relay::{BLOCK, RelayCounts, RelayLink, RelayRequest},
+    shared::relay::{BLOCK, NodeLoad, RelayLink, RelayRequest},
 };
 
 /// The time within which a relay is reached, and that within which it is then ready.
@@ -30,6 +28,8 @@ const START: Duration = Duration::from_secs(3);
 const READY: Duration = Duration::from_secs(10);
 /// The time between two refreshes of positions: the relay forgets rooms that nobody touches.
 const REFRESH: Duration = Duration::from_secs(60);
+/// The time between two reports of this node about itself, which its heartbeats carry.
+const REPORT: Duration = Duration::from_secs(1);
 /// The time for what is under way at the end, and that for giving the lease back.
 const END: Duration = Duration::from_secs(2);
 /// The pause before numbers are asked for again.
@@ -51,6 +51,7 @@ pub(super) struct Exchange {
     /// Calls under way. New ones begin in the order in which they are put in.
     calls: FuturesUnordered<Call>,
     namespaces: HashMap<Arc<str>, Opened>,
+    about: About,
 }
 
 type Call = Pin<Box<dyn Future<Output = Option<Answer>>>>;
@@ -70,7 +71,9 @@ struct Opened {
 
 impl Exchange {
     /// Connects to the relay, and waits until it is ready.
-    pub(super) async fn start(settings: Settings, posts: Posts) -> Result<Self, String> {
+    pub(super) async fn start(mut settings: Settings, posts: Posts) -> Result<Self, String> {
+        let about = About::now();
+        settings.about = about.text(NodeLoad::default(), 0, 0);
         let url = settings.url.clone();
         let (relay, mut events) = connect(settings).await?;
         let relay = Arc::new(relay);
@@ -103,6 +106,7 @@ impl Exchange {
             posts,
             calls: FuturesUnordered::new(),
             namespaces: HashMap::new(),
+            about,
         })
     }
 
@@ -114,6 +118,8 @@ impl Exchange {
     pub(super) async fn run(mut self, mut ending: oneshot::Receiver<()>) {
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut report = interval(REPORT);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let has_space = self.link.has_space();
             select! {
@@ -127,6 +133,7 @@ impl Exchange {
                 },
                 () = self.link.caught_up.notified(), if !has_space => {}
                 _ = refresh.tick() => self.refresh(),
+                _ = report.tick() => self.report(),
                 _ = &mut ending => break,
             }
             for _ in 0..BATCH {
@@ -269,6 +276,15 @@ impl Exchange {
             }
             None
         }));
+    }
+
+    /// Has the next heartbeat say how this node is.
+    fn report(&self) {
+        let lag_ms = self.relay.backlog().age.as_millis();
+        let lag_ms = u64::try_from(lag_ms).unwrap_or(u64::MAX);
+        let (load, namespaces) = (self.link.load(), self.namespaces.len());
+        self.relay
+            .set_about(self.about.text(load, namespaces, lag_ms));
     }
 
     fn take_answer(&mut self, answer: Option<Answer>) {
@@ -421,25 +437,4 @@ fn bytes_of(event: &RelayEvent) -> usize {
     let messages = pages.iter().flat_map(|page| &page.messages);
     let bytes: usize = messages.map(|it| MESSAGE_BYTES + it.body.len()).sum();
     bytes + MESSAGE_BYTES * (1 + pages.len())
-}
-
-fn counts(relay: &RedisRelay) -> RelayCounts {
-    let counted = relay.counters().snapshot();
-    let answered: u64 = counted.latencies.iter().sum();
-    RelayCounts {
-        publishes: [
-            ("accepted", answered),
-            ("in_doubt", counted.in_doubt),
-            ("failed", counted.failed),
-        ],
-        latency_bounds_us: &LATENCY_BOUNDS_US,
-        latencies: counted.latencies.to_vec(),
-        latency_us: counted.latency_us,
-        received: counted.received,
-        foreign: counted.foreign,
-        losses: counted.losses,
-        connects: counted.connects,
-        failed_connects: counted.failed_connects,
-        ..RelayCounts::default()
-    }
 }

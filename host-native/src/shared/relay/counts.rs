@@ -1,5 +1,7 @@
 //! Counters of the relay.
 
+use std::time::Duration;
+
 /// Counters of the relay, for metrics.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RelayCounts {
@@ -14,8 +16,21 @@ pub(crate) struct RelayCounts {
     pub(crate) received: u64,
     /// Messages that no server of this version wrote.
     pub(crate) foreign: u64,
-    pub(crate) losses: u64,
+    /// Losses by reason.
+    pub(crate) losses: Vec<(&'static str, u64)>,
     pub(crate) connects: u64,
     pub(crate) failed_connects: u64,
     pub(crate) gaps: u64,
+    /// Times that the lease of this node was taken away.
+    pub(crate) fenced: u64,
+    /// Dead nodes that this one removed.
+    pub(crate) reaped: u64,
+    /// Users whom the relay had otherwise than this node.
+    pub(crate) corrections: u64,
+    /// Events that wait for the server, and their bytes; the time for which the oldest waits.
+    pub(crate) waiting: usize,
+    pub(crate) waiting_bytes: usize,
+    pub(crate) lag: Duration,
+    /// Bytes of events that shards have not dealt with.
+    pub(crate) under_way_bytes: usize,
 }

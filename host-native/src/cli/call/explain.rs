@@ -7,7 +7,7 @@ use hyper::Request;
 use roomcast_core::{ConnId, policy::Right};
 use serde::Deserialize;
 
-use super::{
+use crate::cli::{
     client::{
         api::{Doubts, Server},
         failure::Failure,

@@ -11,7 +11,7 @@ use roomcast_core::{Audience, ConnId, Delivery, Payload, hub::KEY_BYTES_MAX, wir
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{
+use crate::cli::{
     client::{
         api::{Doubts, Server},
         endpoint,
