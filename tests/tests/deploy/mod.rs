@@ -1,5 +1,6 @@
 //! Files in `deploy`: the programs that they are for take them, and they name what is there.
 
+mod cluster;
 mod container;
 mod monitoring;
 mod packages;
