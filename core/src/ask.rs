@@ -4,13 +4,15 @@
 //! Requests and answers are plain data and may travel.
 
 mod answer;
+mod bus;
 mod handle;
 mod nodes;
 mod request;
 
 pub use self::{
     answer::{Answer, AskError, WITHDRAW_AHEAD_S, wire},
+    bus::{BusHead, BusMessage, ConnectionDetails, NodeAnswer},
     handle::{NamespaceHandle, Nowhere, Transport},
-    nodes::{BusMessage, Gathered, Gathering, Scope},
+    nodes::{Gathered, Gathering, Scope},
     request::{Ask, Asked},
 };

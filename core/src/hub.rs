@@ -286,13 +286,14 @@ impl Hub {
     }
 
     /// True when nothing would be lost with the hub but the count of its connections: nobody is
-    /// connected, no room has a history, nobody is waited for, no user is withdrawn, and no
-    /// idempotency key is remembered at `now`, of [`send_once`](Self::send_once) or of a client.
+    /// connected, no room has a history, nobody is waited for, no user is withdrawn (unless a relay
+    /// remembers it), and no idempotency key is remembered at `now`, of
+    /// [`send_once`](Self::send_once) or of a client.
     pub fn is_idle(&self, now: Timestamp) -> bool {
         let keys = self.client_keys.latest().is_some_and(|latest| latest > now);
         self.conns.len() == 0
             && self.rooms.len() == 0
-            && self.withdrawn.is_empty()
+            && (self.withdrawn.is_empty() || self.is_relay_up())
             && !self.remembers_keys(now)
             && !keys
     }

@@ -1,6 +1,6 @@
 //! Answers to requests, and the reasons why something that was asked for was not done.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,13 @@ pub enum Answer {
     Counts(Counts),
     /// The reason why a connection gets a message or does not.
     Explanation(Explanation),
+    /// An answer without that of some nodes.
+    Part {
+        /// The answer of the others.
+        answer: Box<Answer>,
+        /// The nodes.
+        missing: Vec<Box<str>>,
+    },
 }
 
 /// Seconds by which the time of a withdrawal may be ahead of the server's clock: as clocks differ,

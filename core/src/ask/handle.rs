@@ -6,7 +6,7 @@ use core::{fmt, ops::RangeBounds};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{answer::Answer, answer::AskError, request::Ask};
+use super::{answer::Answer, answer::AskError, nodes::unanswered, request::Ask};
 use crate::explain::{Explained, Explanation};
 use crate::hub::{Audience, ConnId, ConnectionSummary, Counts, Delivery, RoomSummary};
 use crate::room::{HistoryPage, Position, PresencePage};
@@ -50,10 +50,19 @@ pub trait Transport: Clone {
 ///
 /// Nothing happens before a method's future is awaited. A future that is dropped before it is done
 /// may have done its work. Where nobody is connected, a namespace is as if it were empty.
+///
+/// # Many nodes
+///
+/// On servers with a relay, each method is for the namespace on all nodes. Those that do not answer
+/// within a second are missing: lists and counts are then of the others, or an error for a handle
+/// [that needs all](Self::needing_all_nodes). What is about a connection that may be on one of them
+/// is an error that names them; it may be repeated. A [withdrawal](Self::withdraw) reaches them when
+/// they are back. In [`counts`](Self::counts) a room counts once for each node with a member.
 #[derive(Clone)]
 pub struct NamespaceHandle<T> {
     name: Arc<str>,
     transport: T,
+    needs_all: bool,
 }
 
 /// No host: every answer is [`AskError::NotRunning`]. For tests of applications that take a handle
@@ -88,14 +97,28 @@ fn unexpected() -> AskError {
 impl<T: Transport> NamespaceHandle<T> {
     /// The handle of a namespace, by the way of a host.
     pub fn new(name: impl Into<Arc<str>>, transport: T) -> Self {
-        let name = name.into();
-        Self { name, transport }
+        Self {
+            name: name.into(),
+            transport,
+            needs_all: false,
+        }
     }
 
     /// Another namespace of the same host.
     #[must_use]
     pub fn namespace(&self, name: &str) -> Self {
-        Self::new(name, self.transport.clone())
+        Self {
+            name: name.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The same handle, with an error in the place of an answer that lacks a node: see
+    /// [many nodes](Self#many-nodes).
+    #[must_use]
+    pub const fn needing_all_nodes(mut self) -> Self {
+        self.needs_all = true;
+        self
     }
 
     /// The name of the namespace.
@@ -432,8 +455,14 @@ impl<T: Transport> NamespaceHandle<T> {
         async move { expect!(self.ask(Ask::Explain { send, conn }), Explanation) }
     }
 
-    fn ask(&self, ask: Ask) -> T::Asking {
-        self.transport.ask(&self.name, ask)
+    async fn ask(&self, ask: Ask) -> Result<Answer, AskError> {
+        match self.transport.ask(&self.name, ask).await? {
+            Answer::Part { missing, .. } if self.needs_all => {
+                Err(AskError::Unavailable(unanswered(&missing)))
+            }
+            Answer::Part { answer, .. } => Ok(*answer),
+            answer => Ok(answer),
+        }
     }
 }
 

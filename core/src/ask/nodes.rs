@@ -3,12 +3,10 @@
 use alloc::{boxed::Box, collections::BTreeMap, format, string::String, vec::Vec};
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Answer, Ask, AskError, wire};
+use super::{Answer, Ask, AskError, ConnectionDetails, NodeAnswer};
 use crate::hub::{ConnId, ConnectionSummary, Counts, Hub, RoomSummary};
 use crate::relay::{Read, Topic, TopicPage};
-use crate::room::PageError;
+use crate::room::{PageError, PresencePage};
 
 /// The nodes that can answer a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +110,7 @@ impl Ask {
 #[derive(Debug)]
 pub struct Gathering {
     ask: Ask,
-    answers: BTreeMap<Box<str>, Option<Result<Answer, AskError>>>,
+    answers: BTreeMap<Box<str>, Option<NodeAnswer>>,
 }
 
 /// An answer made from those of several nodes.
@@ -121,8 +119,10 @@ pub struct Gathering {
 pub struct Gathered {
     /// The answer; that of the nodes that gave one.
     pub answer: Result<Answer, AskError>,
-    /// Nodes that did not answer, sorted. When there is any, the answer is a part: of the rooms, of
-    /// the connections, of what was to be done.
+    /// Details of the connections in it, sorted, if they were asked for.
+    pub connections: Vec<ConnectionDetails>,
+    /// Nodes that did not answer, or could not, sorted. When there is any, the answer is a part: of
+    /// the rooms, of the connections, of what was to be done.
     pub missing: Vec<Box<str>>,
 }
 
@@ -136,63 +136,115 @@ impl Gathering {
         Self { ask, answers }
     }
 
-    /// Takes the answer of a node, the first of each. True is returned when no other is needed.
-    pub fn add(&mut self, node: &str, answer: Result<Answer, AskError>) -> bool {
+    /// Takes the answer of a node, the first of each; that of any other node is dropped.
+    pub fn add(&mut self, node: &str, answer: NodeAnswer) {
         if let Some(waiting @ None) = self.answers.get_mut(node) {
             *waiting = Some(answer);
         }
-        let mut answers = self.answers.values();
-        let is_only = |answer: &Option<_>| answer.as_ref().is_some_and(|it| self.suffices(it));
-        answers.clone().all(Option::is_some) || answers.any(is_only)
     }
 
-    /// True when one node alone can give this answer.
-    fn suffices(&self, answer: &Result<Answer, AskError>) -> bool {
-        let is_of_holder = !matches!(
-            answer,
-            Err(AskError::UnknownConn(_) | AskError::Unavailable(_))
-                | Ok(Answer::RoomsOf(None) | Answer::Connection(None))
-        );
-        match self.ask.scope() {
-            Scope::Holder(_) => is_of_holder && !is_unknown(answer),
-            Scope::Member => answer.is_ok(),
-            Scope::Here | Scope::Relay => true,
-            Scope::All => false,
-        }
+    /// True when no other answer is needed.
+    pub fn is_done(&self) -> bool {
+        let mut answers = self.answers.values();
+        let is_only = |answer: &Option<NodeAnswer>| {
+            let answer = answer.as_ref();
+            answer.is_some_and(|it| suffices(&self.ask, &it.answer))
+        };
+        answers.clone().all(Option::is_some) || answers.any(is_only)
     }
 
     /// Makes one answer.
     ///
     /// Work: the entries of all answers.
     pub fn end(self) -> Gathered {
-        let mut missing = Vec::new();
-        let (mut found, mut answer) = (None, None);
-        let only = !matches!(self.ask.scope(), Scope::All);
-        for (node, part) in &self.answers {
-            let Some(part) = part else {
-                missing.push(node.clone());
-                continue;
-            };
-            if only && self.suffices(part) {
-                found = Some(part.clone());
+        let ask = self.ask;
+        let is_only = !matches!(ask.scope(), Scope::All);
+        let (mut missing, mut refused) = (Vec::new(), None);
+        let (mut answer, mut connections) = (None, Vec::new());
+        for (node, part) in self.answers {
+            match part {
+                None => missing.push(node),
+                Some(part) if matches!(part.answer, Err(AskError::Unavailable(_))) => {
+                    refused = Some(part.answer);
+                    missing.push(node);
+                }
+                Some(part) if is_only && suffices(&ask, &part.answer) => {
+                    // The others could not have added to it.
+                    return Gathered {
+                        answer: part.answer,
+                        connections: part.connections,
+                        missing: Vec::new(),
+                    };
+                }
+                Some(part) => {
+                    connections.extend(part.connections);
+                    answer = Some(match answer {
+                        None => part.answer,
+                        Some(before) => merge(before, part.answer),
+                    });
+                }
             }
-            answer = Some(match answer {
-                None => part.clone(),
-                Some(before) => merge(before, part.clone()),
-            });
         }
-        if found.is_some() {
-            // The others could not have added to it.
-            missing.clear();
-        }
-        let nobody = || Err(AskError::Unavailable(unanswered(&missing)));
-        let answer = match found.or(answer) {
+        connections.sort_unstable_by_key(|details| details.conn);
+        let answer = match answer {
             // It may be on one that did not answer.
-            Some(_) if only && !missing.is_empty() => nobody(),
-            Some(answer) => answer.map(|answer| cut(answer, self.ask.limit())),
-            None => nobody(),
+            Some(answer) if missing.is_empty() || !is_only => answer,
+            _ => {
+                let nobody = || Err(AskError::Unavailable(unanswered(&missing)));
+                refused.unwrap_or_else(nobody)
+            }
         };
-        Gathered { answer, missing }
+        let answer = match answer {
+            // Nobody is there, on any node.
+            Err(AskError::Page(PageError::Unfollowed)) => {
+                Ok(Answer::Presence(PresencePage::empty()))
+            }
+            answer => answer.map(|answer| cut(answer, ask.limit())),
+        };
+        Gathered {
+            answer,
+            connections,
+            missing,
+        }
+    }
+}
+
+impl Gathered {
+    /// The answer to this request for whoever asked, with the nodes that are missing, if any. A
+    /// change that was not made everywhere is an error, unless they catch up.
+    ///
+    /// # Errors
+    ///
+    /// That of the answer.
+    pub fn into_answer(self, ask: &Ask) -> Result<Answer, AskError> {
+        let (answer, missing) = (self.answer?, self.missing);
+        if missing.is_empty() {
+            return Ok(answer);
+        }
+        if ask.changes() && !matches!(ask, Ask::Withdraw { .. }) {
+            return Err(AskError::Unavailable(unanswered(&missing)));
+        }
+        let answer = Box::new(answer);
+        Ok(Answer::Part { answer, missing })
+    }
+}
+
+/// True when one node alone can give this answer.
+fn suffices(ask: &Ask, answer: &Result<Answer, AskError>) -> bool {
+    let is_of_holder = !matches!(
+        answer,
+        Err(AskError::UnknownConn(_) | AskError::Unavailable(_))
+            | Ok(Answer::RoomsOf(None) | Answer::Connection(None))
+    );
+    match ask.scope() {
+        Scope::Holder(_) => is_of_holder && !is_unknown(answer),
+        // Any error but that has its reason in the request.
+        Scope::Member => !matches!(
+            answer,
+            Err(AskError::Page(PageError::Unfollowed) | AskError::Unavailable(_))
+        ),
+        Scope::Here | Scope::Relay => true,
+        Scope::All => false,
     }
 }
 
@@ -208,7 +260,7 @@ fn is_unknown(answer: &Result<Answer, AskError>) -> bool {
     }
 }
 
-fn unanswered(missing: &[Box<str>]) -> String {
+pub(super) fn unanswered(missing: &[Box<str>]) -> String {
     if missing.is_empty() {
         return "no other node has the namespace open".into();
     }
@@ -280,99 +332,6 @@ fn cut(mut answer: Answer, limit: usize) -> Answer {
         _ => {}
     }
     answer
-}
-
-/// A request on its way to other nodes, or the answer on its way back.
-#[derive(Debug)]
-pub enum BusMessage {
-    /// A request.
-    Ask {
-        /// A number that the node which asks has given out once.
-        number: u64,
-        /// The request.
-        ask: Box<Ask>,
-    },
-    /// The answer to the node that asked.
-    Answer {
-        /// The number of the request.
-        number: u64,
-        /// The answer, or why there is none.
-        answer: Result<Answer, AskError>,
-    },
-}
-
-/// The version of the form. A node drops what has another.
-const VERSION: u8 = b'1';
-
-#[derive(Serialize, Deserialize)]
-struct Asking {
-    number: u64,
-    ask: Box<Ask>,
-}
-
-impl BusMessage {
-    /// Bytes of a message, at most: as many as a body of the HTTP API.
-    pub const BYTES_MAX: usize = 1 << 20;
-
-    /// Writes it. An answer that is too long becomes an error that says so.
-    ///
-    /// # Errors
-    ///
-    /// When a request is too long.
-    pub fn write(&self) -> Result<Vec<u8>, AskError> {
-        let (kind, text) = match self {
-            Self::Ask { number, ask } => {
-                let (number, ask) = (*number, ask.clone());
-                let text = serde_json::to_string(&Asking { number, ask });
-                (b'q', text.map_err(|_| too_long())?)
-            }
-            Self::Answer { number, answer } => {
-                let text = wire::write(answer.clone()).unwrap_or_default();
-                let text = match text.len() < Self::BYTES_MAX - 32 {
-                    true => text,
-                    false => wire::write(Err(too_long())).unwrap_or_default(),
-                };
-                (b'a', format!("{number} {text}"))
-            }
-        };
-        let mut bytes = Vec::with_capacity(text.len() + 2);
-        bytes.extend([VERSION, kind]);
-        bytes.extend(text.as_bytes());
-        if bytes.len() > Self::BYTES_MAX {
-            return Err(too_long());
-        }
-        Ok(bytes)
-    }
-
-    /// Reads it; `None` for anything that no node of this version wrote.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() > Self::BYTES_MAX {
-            return None;
-        }
-        let [VERSION, kind, text @ ..] = bytes else {
-            return None;
-        };
-        let text = core::str::from_utf8(text).ok()?;
-        match kind {
-            b'q' => {
-                let Asking { number, ask } = serde_json::from_str(text).ok()?;
-                Some(Self::Ask { number, ask })
-            }
-            b'a' => {
-                let (number, text) = text.split_once(' ')?;
-                let (number, answer) = (number.parse().ok()?, wire::read(text));
-                Some(Self::Answer { number, answer })
-            }
-            _ => None,
-        }
-    }
-}
-
-fn too_long() -> AskError {
-    let limit = BusMessage::BYTES_MAX;
-    AskError::Unavailable(format!(
-        "it takes more than {limit} bytes between nodes: ask for fewer"
-    ))
 }
 
 #[cfg(test)]

@@ -273,14 +273,9 @@ impl Ask {
     /// When it cannot be done; nothing changed then.
     pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, AskError> {
         if let Some(answer) = namespace.hub(|hub| self.look(now, hub)) {
-            return Ok(answer?);
+            return answer;
         }
-        if let Self::Withdraw { not_before_s, .. } = *self {
-            let now_s = namespace.hub(|hub| hub.unix_time(now).as_millis()) / 1000;
-            if not_before_s > now_s.saturating_add(WITHDRAW_AHEAD_S as u64) {
-                return Err(AskError::Ahead);
-            }
-        }
+        namespace.hub(|hub| self.check(now, hub))?;
         if let Some(input) = self.input() {
             return answer(namespace.apply(&input));
         }
@@ -294,8 +289,24 @@ impl Ask {
         Ok(Answer::Disconnected(closed))
     }
 
+    /// Checks what [`run`](Self::run) refuses without a look at a connection or a room. For a host
+    /// that does something else before.
+    ///
+    /// # Errors
+    ///
+    /// For a withdrawal that is too far ahead.
+    pub fn check(&self, now: Timestamp, hub: &Hub) -> Result<(), AskError> {
+        if let Self::Withdraw { not_before_s, .. } = *self {
+            let now_s = hub.unix_time(now).as_millis() / 1000;
+            if not_before_s > now_s.saturating_add(WITHDRAW_AHEAD_S as u64) {
+                return Err(AskError::Ahead);
+            }
+        }
+        Ok(())
+    }
+
     /// Answers a question; `None` for a request that changes something.
-    fn look(&self, now: Timestamp, hub: &Hub) -> Option<Result<Answer, PageError>> {
+    fn look(&self, now: Timestamp, hub: &Hub) -> Option<Result<Answer, AskError>> {
         let summary = |info: ConnectionInfo<'_>| {
             ConnectionSummary::new(info, hub.unix_time(info.since).as_millis())
         };
@@ -318,11 +329,18 @@ impl Ask {
                 limit,
             } => {
                 let page = hub.history_page(now, room, *offsets, *limit);
-                return Some(page.map(Answer::History));
+                return Some(page.map(Answer::History).map_err(AskError::from));
             }
             Self::Presence { room, after, limit } => {
                 let page = hub.presence(room, after.as_deref(), *limit);
-                return Some(page.map(Answer::Presence));
+                return Some(match page {
+                    // Its users are on their way from the relay.
+                    Err(PageError::Unfollowed) if !hub.members(room).is_empty() => {
+                        let text = "it is not known yet who is in the room: ask again";
+                        Err(AskError::Unavailable(text.into()))
+                    }
+                    page => page.map(Answer::Presence).map_err(AskError::from),
+                });
             }
             Self::RoomsOf { conn } => Answer::RoomsOf(hub.rooms_of(*conn).map(owned)),
             Self::RoomsOfUser { user } => Answer::RoomsOfUser(owned(hub.rooms_of_user(user))),

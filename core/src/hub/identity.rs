@@ -327,6 +327,20 @@ impl Hub {
         ends.len()
     }
 
+    /// Takes users who were withdrawn on other nodes.
+    pub(crate) fn take_withdrawn(
+        &mut self,
+        now: Timestamp,
+        users: &[(Box<str>, u64)],
+        everyone_s: u64,
+        out: &mut Outbox,
+    ) {
+        for (user, not_before_s) in users {
+            self.withdraw(now, user, *not_before_s, out);
+        }
+        self.withdrawn.refuse_everyone(everyone_s);
+    }
+
     /// Does what is due for identities: a warning, the end of the rights, the end.
     pub(super) fn expire_identities(&mut self, now: Timestamp, out: &mut Outbox) {
         while let Some(conn) = self.conns.take_expiry(now) {

@@ -88,6 +88,16 @@ pub enum RelayEvent {
         /// The users who have no connection any more.
         names: Vec<Box<str>>,
     },
+    /// Users who are withdrawn on any node, as far as the relay knows: see
+    /// [`Hub::withdraw`](crate::Hub::withdraw). It answers no command; a host reads it when a
+    /// namespace begins and whenever the relay is [there again](Self::Up) or the node is
+    /// [under a new name](Self::Registered), since what other nodes said meanwhile is missed.
+    Withdrawn {
+        /// Users, each with a time in seconds since 1970.
+        users: Vec<(Box<str>, u64)>,
+        /// The time that holds for all users; 0 for none.
+        everyone_s: u64,
+    },
     /// A command other than a publish failed, or was not answered in time.
     Failed {
         /// The number of the command.

@@ -150,6 +150,19 @@ pub enum PageError {
     Unfollowed,
 }
 
+impl PresencePage {
+    /// The page of a room that nobody is in.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            members: Vec::new(),
+            users: 0,
+            conns: 0,
+            next: None,
+            listed: true,
+        }
+    }
+}
+
 impl PastMessage {
     /// The payload, as a type.
     ///

@@ -61,6 +61,9 @@ impl Hub {
             RelayEvent::Notice(notice) => self.take_notice(notice, out),
             RelayEvent::Registered => self.enter_all(out),
             RelayEvent::Reaped { room, names } => self.take_reaped(room, names, out),
+            RelayEvent::Withdrawn { users, everyone_s } => {
+                self.take_withdrawn(now, users, *everyone_s, out);
+            }
             RelayEvent::Failed { token } => {
                 let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
                 if let Some(asked) = asked {

@@ -15,6 +15,7 @@ mod settings;
 mod shared;
 mod start;
 mod topics;
+mod withdrawn;
 
 pub(crate) use self::{calls::next, keys::Keys, presence::read_nodes, server::info::info_field};
 pub use self::{

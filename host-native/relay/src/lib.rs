@@ -10,8 +10,8 @@
 //! # How a host drives it
 //!
 //! 1. [`RedisRelay::start`] checks the server and answers with the relay and its [`Events`].
-//! 2. A namespace that begins is [opened](Relay::open). A room with its first member here is
-//!    [subscribed](Relay::subscribe); then its position and history are [read](Relay::read).
+//! 2. A namespace that begins [subscribes](Relay::subscribe) to its audiences, and reads who is
+//!    [withdrawn](Relay::withdrawn). A room with its first member here is subscribed; then its position and history are [read](Relay::read).
 //!    Messages that come meanwhile wait, and those up to the position are dropped.
 //! 3. Messages come by [`Events::next`], in order. The next message of a room has the next offset
 //!    of its epoch. After a jump the missing ones are [read](Relay::read). Those that are no longer
@@ -24,7 +24,9 @@
 //! 6. A publish that [is in doubt](RelayError::InDoubt) is repeated with its key, or reported.
 //! 7. Once a minute all open rooms are [compared](Relay::positions), which keeps quiet ones alive,
 //!    and their users [reconciled](Relay::reconcile).
-//! 8. At its end the node [retires](Relay::retire).
+//! 8. Questions that other nodes have a part of the answer to go [over the bus](Relay::send).
+//!    [`Relay::nodes`] says whose answers to expect.
+//! 9. At its end the node [retires](Relay::retire).
 //!
 //! # Promises
 //!
@@ -53,6 +55,7 @@ mod publish;
 mod relay;
 mod ring;
 mod wire;
+mod withdrawn;
 
 pub use self::{
     broker::{Limits, Lineage, RedisRelay, RelayUrl, Settings, StartError, Timing, UrlError},
@@ -67,4 +70,5 @@ pub use self::{
     relay::{Answer, Destination, Relay, State},
     ring::{Backlog, Events},
     wire::{Envelope, Kind, WireError},
+    withdrawn::Withdrawn,
 };

@@ -68,6 +68,14 @@ pub struct Member {
     pub meta: Bytes,
 }
 
+impl Node {
+    /// The id of the node, the address of its bus.
+    pub fn id(&self) -> &str {
+        let id = self.incarnation.rsplit_once('.');
+        id.map_or(&*self.incarnation, |(id, _)| id)
+    }
+}
+
 /// A node with a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {

@@ -11,6 +11,7 @@ use crate::{
     position::{Address, Page, Position, Read},
     presence::{Arrival, Members, Node, Presence},
     publish::{Publish, Published},
+    withdrawn::Withdrawn,
 };
 
 /// The answer to a call, when it is there. Dropped early, the call may be carried out or not.
@@ -43,12 +44,6 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// forgotten.
     fn positions<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, Vec<Position>>;
 
-    /// Begins to receive what is for a whole namespace: audiences, and the bus.
-    fn open<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()>;
-
-    /// Ends it. Rooms stay as they are.
-    fn close<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()>;
-
     /// Begins to receive messages of rooms. When it is answered, each later message comes. It
     /// outlives outages.
     fn subscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()>;
@@ -75,9 +70,25 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// Work: the users of the room.
     fn members<'a>(&'a self, room: &'a Address, users_max: u32) -> Answer<'a, Members>;
 
-    /// Sends something to nodes that have the namespace open, and answers with their number. It is
-    /// not kept: a node that is away misses it.
+    /// Sends something to nodes, and answers with the number of those that are connected. It is not
+    /// kept: a node that is away misses it.
     fn send<'a>(&'a self, to: &'a Destination, body: Bytes) -> Answer<'a, usize>;
+
+    /// Adds withdrawn users of a namespace. Past the largest number of them the earliest times
+    /// become one that holds for all users.
+    ///
+    /// Work: the users.
+    fn withdraw<'a>(
+        &'a self,
+        namespace: &'a str,
+        users: &'a Withdrawn,
+        users_max: u32,
+    ) -> Answer<'a, ()>;
+
+    /// Lists the withdrawn users of a namespace.
+    ///
+    /// Work: the users.
+    fn withdrawn<'a>(&'a self, namespace: &'a str) -> Answer<'a, Withdrawn>;
 
     /// Lists the nodes with a lease.
     fn nodes(&self) -> Answer<'_, Vec<Node>>;
@@ -110,12 +121,12 @@ pub enum State {
     Ready,
 }
 
-/// Recipients of a message over the bus.
+/// Recipients of a message over the bus, with the namespace that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// All nodes that have the namespace open, this one included.
+    /// All nodes, this one included, whether they have the namespace or not.
     Nodes(Arc<str>),
-    /// A single node that has the namespace open.
+    /// A single node.
     Node {
         /// The namespace.
         namespace: Arc<str>,

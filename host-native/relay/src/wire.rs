@@ -2,7 +2,8 @@
 //!
 //! Version (1 byte), kind (1), length of the epoch (1), epoch, number (8, the highest first), body.
 //! Over the bus the id of the sender stands in place of the epoch. The body of a presence notice is
-//! the length of the user (2), the user, and the rest its meta.
+//! the length of the user (2), the user, and the rest its meta; over the bus it has the namespace in
+//! place of the user.
 
 use std::str;
 
@@ -32,6 +33,12 @@ pub enum Kind {
     Probe = 6,
 }
 
+impl Kind {
+    const fn has_user(self) -> bool {
+        matches!(self, Self::Joined | Self::Left | Self::Bus)
+    }
+}
+
 /// An envelope, with the borders of its parts checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
@@ -41,7 +48,7 @@ pub struct Envelope {
     pub epoch: Box<str>,
     /// The offset, or the number of the notice.
     pub number: u64,
-    /// The user of a notice; else empty.
+    /// The user of a notice; over the bus the namespace; else empty.
     pub user: Box<str>,
     /// The rest.
     pub body: Bytes,
@@ -108,7 +115,7 @@ impl Envelope {
         if number >= NUMBER_END {
             return Err(WireError::Number);
         }
-        let user = if matches!(kind, Kind::Joined | Kind::Left) {
+        let user = if kind.has_user() {
             let [high, low] = *take(&mut rest, 2)? else {
                 return Err(WireError::Short);
             };
@@ -143,7 +150,7 @@ impl Envelope {
         bytes.extend([VERSION, self.kind as u8, length]);
         bytes.extend(epoch);
         bytes.extend(self.number.to_be_bytes());
-        if matches!(self.kind, Kind::Joined | Kind::Left) {
+        if self.kind.has_user() {
             let user = u16::try_from(self.user.len()).map_err(|_| WireError::Long)?;
             bytes.extend(user.to_be_bytes());
             bytes.extend(self.user.as_bytes());
@@ -189,9 +196,10 @@ mod tests {
                 kind,
                 epoch: epoch.into(),
                 number,
-                user: match kind {
-                    Kind::Joined | Kind::Left => user.into(),
-                    Kind::Message | Kind::Audience | Kind::Bus | Kind::Probe => Box::default(),
+                user: if kind.has_user() {
+                    user.into()
+                } else {
+                    Box::default()
                 },
                 body: body.into(),
             },

@@ -1,6 +1,6 @@
 //! Lost subscriptions, full buffers and full memory.
 
-use roomcast_relay::{Event, Loss, Read, Relay, RelayError};
+use roomcast_relay::{Event, Loss, Read, Relay, RelayError, Withdrawn};
 
 use crate::{
     node::{Node, message, room, text},
@@ -132,7 +132,12 @@ async fn full_memory_refuses_publishes_and_keeps_the_lease() {
     assert!(text.contains("OOM"), "{text}");
     // Reads, users and heartbeats go on.
     assert_eq!(node.position(&room).await.offset, 1);
-    node.relay.open("ns").await.unwrap();
+    let ann = Withdrawn {
+        users: vec![("ann".into(), 7)],
+        everyone_s: 0,
+    };
+    node.relay.withdraw("ns", &ann, 9).await.unwrap();
+    assert_eq!(node.relay.withdrawn("ns").await, Ok(ann));
     let beats = || {
         server
             .info("total_commands_processed")

@@ -18,3 +18,4 @@ mod server;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;
+mod withdrawn;

@@ -99,11 +99,8 @@ async fn audiences_have_a_counter_of_their_own() {
     let server = Server::start(&[]);
     let (room, all) = (room("r"), Address::all("ns"));
     let mut node = Node::start(&server).await;
-    node.relay.open("ns").await.unwrap();
-    node.relay
-        .subscribe(std::slice::from_ref(&room))
-        .await
-        .unwrap();
+    let both = [room.clone(), all.clone()];
+    node.relay.subscribe(&both).await.unwrap();
     assert_eq!(node.publish(&room, "room").await.offset, 1);
     assert_eq!(node.publish(&all, "everybody").await.offset, 1);
     assert_eq!(node.publish(&all, "again").await.offset, 2);
@@ -237,7 +234,7 @@ async fn calls_that_break_a_rule_are_refused() {
     })
     .await;
     let invalid = |answer: Result<_, RelayError>| matches!(answer, Err(RelayError::Invalid(_)));
-    assert!(invalid(node.relay.open("a}b").await));
+    assert!(invalid(node.relay.withdrawn("a}b").await.map(|_| ())));
     assert!(invalid(
         node.relay.subscribe(&[Address::room("{", "r")]).await
     ));

@@ -290,8 +290,7 @@ async fn memory_and_redis_give_the_same_answers() {
         let mut redis = side([&a.relay, &b.relay]);
         let mut memory = side([&c, &d]);
         for side in [&redis, &memory] {
-            side.nodes[0].open(&namespace).await.unwrap();
-            let rooms = [side.room(0), side.room(1)];
+            let rooms = [side.room(0), side.room(1), Address::all(&*namespace)];
             side.nodes[0].subscribe(&rooms).await.unwrap();
         }
         for (step, op) in ops.iter().enumerate() {

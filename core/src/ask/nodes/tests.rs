@@ -1,4 +1,4 @@
-use alloc::{string::ToString, vec};
+use alloc::string::ToString;
 
 use super::*;
 use crate::hub::UnknownConn;
@@ -6,13 +6,12 @@ use crate::hub::UnknownConn;
 fn gather(ask: Ask, answers: &[(&str, Option<Result<Answer, AskError>>)]) -> (bool, Gathered) {
     let nodes = answers.iter().map(|(node, _)| (*node).into());
     let mut gathering = Gathering::new(ask, nodes);
-    let mut is_done = false;
     for (node, answer) in answers {
         if let Some(answer) = answer {
-            is_done = gathering.add(node, answer.clone());
+            gathering.add(node, answer.clone().into());
         }
     }
-    (is_done, gathering.end())
+    (gathering.is_done(), gathering.end())
 }
 
 fn rooms(rooms: &[(&str, usize)]) -> Option<Result<Answer, AskError>> {
@@ -76,6 +75,62 @@ fn the_node_that_has_the_connection_answers_for_all() {
 }
 
 #[test]
+fn a_node_that_could_not_answer_is_missing() {
+    let full = || Some(Err(AskError::Unavailable("too many questions".into())));
+    let (_, gathered) = gather(ask_rooms(9), &[("a", rooms(&[("x", 1)])), ("b", full())]);
+    assert_eq!(Some(gathered.answer), rooms(&[("x", 1)]));
+    assert_eq!(gathered.missing, ["b".into()]);
+    let unknown = Some(Ok(Answer::Connection(None)));
+    let ask = Ask::Connection { conn: conn() };
+    let (is_done, gathered) = gather(ask, &[("a", unknown), ("b", full())]);
+    assert_eq!((is_done, Some(gathered.answer)), (true, full()));
+}
+
+#[test]
+fn a_room_without_a_member_on_any_node_is_empty() {
+    let (room, after) = ("den".to_string(), None);
+    let ask = Ask::Presence {
+        room,
+        after,
+        limit: 9,
+    };
+    let nobody = || Some(Err(AskError::Page(PageError::Unfollowed)));
+    let (is_done, gathered) = gather(ask.clone(), &[("a", nobody()), ("b", nobody())]);
+    assert!(is_done);
+    let empty = PresencePage::empty();
+    assert_eq!(gathered.answer, Ok(Answer::Presence(empty.clone())));
+    let (is_done, gathered) = gather(ask.clone(), &[("a", nobody()), ("b", None)]);
+    assert!(!is_done);
+    let expected = AskError::Unavailable("no answer of b: ask again".into());
+    assert_eq!(gathered.answer, Err(expected));
+    let page = || Some(Ok(Answer::Presence(empty.clone())));
+    let (is_done, gathered) = gather(ask, &[("a", nobody()), ("b", page()), ("c", None)]);
+    assert_eq!((is_done, Some(gathered.answer)), (true, page()));
+}
+
+#[test]
+fn details_come_with_their_connections() {
+    let ask = Ask::Connections {
+        user: None,
+        after: None,
+        limit: 9,
+    };
+    let mut gathering = Gathering::new(ask, ["a".into(), "b".into()]);
+    for (node, conn) in [("b", 3), ("a", 7), ("a", 8), ("c", 9)] {
+        let mut answer = NodeAnswer::from(Ok(Answer::Connections(Vec::new())));
+        answer.connections.push(ConnectionDetails {
+            conn: conn.to_string().parse().expect("an id"),
+            rooms: Vec::new(),
+            queued_bytes: conn,
+        });
+        gathering.add(node, answer);
+    }
+    let details = gathering.end().connections.into_iter();
+    let queued: Vec<_> = details.map(|it| it.queued_bytes).collect();
+    assert_eq!(queued, [3, 7], "the first of each node that was asked");
+}
+
+#[test]
 fn connections_that_were_closed_are_added_up() {
     let ask = Ask::DisconnectUser {
         user: "ann".into(),
@@ -85,79 +140,27 @@ fn connections_that_were_closed_are_added_up() {
     let closed = |count| Some(Ok(Answer::Disconnected(count)));
     let failed = Some(Err(AskError::NotRunning));
     let answers = [("a", closed(2)), ("b", failed), ("c", closed(1))];
-    assert_eq!(gather(ask, &answers).1.answer, Ok(Answer::Disconnected(3)));
+    let (_, gathered) = gather(ask.clone(), &answers);
+    assert_eq!(gathered.into_answer(&ask), Ok(Answer::Disconnected(3)));
+    let (_, gathered) = gather(ask.clone(), &[("a", closed(2)), ("b", None)]);
+    let expected = AskError::Unavailable("no answer of b: ask again".into());
+    assert_eq!(gathered.into_answer(&ask), Err(expected));
 }
 
 #[test]
-fn requests_and_answers_travel_as_bytes() {
-    let ask = BusMessage::Ask {
-        number: 7,
-        ask: Box::new(ask_rooms(3)),
-    };
-    let bytes = ask.write().expect("short");
-    let text = r#"1q{"number":7,"ask":{"rooms":{"prefix":"","after":null,"limit":3}}}"#;
-    assert_eq!(bytes, text.as_bytes());
-    let Some(BusMessage::Ask { number: 7, ask }) = BusMessage::read(&bytes) else {
-        panic!("{text}");
-    };
-    assert!(matches!(*ask, Ask::Rooms { limit: 3, .. }));
-    for answer in [Ok(Answer::Left(true)), Err(AskError::NotRunning)] {
-        let number = 8;
-        let bytes = BusMessage::Answer {
-            number,
-            answer: answer.clone(),
-        }
-        .write()
-        .expect("short");
-        let Some(BusMessage::Answer {
-            number: 8,
-            answer: read,
-        }) = BusMessage::read(&bytes)
-        else {
-            panic!("{answer:?}");
+fn a_part_says_so_and_a_withdrawal_is_caught_up_with() {
+    let part = |ask: Ask, answer: Option<Result<Answer, AskError>>| {
+        let (_, gathered) = gather(ask.clone(), &[("a", answer.clone()), ("b", None)]);
+        let expected = Answer::Part {
+            answer: Box::new(answer.expect("one").expect("no error")),
+            missing: ["b".into()].into(),
         };
-        assert_eq!(read, answer);
-    }
-}
-
-#[test]
-fn anything_else_on_the_bus_is_foreign() {
-    let long = vec![b'1'; BusMessage::BYTES_MAX + 1];
-    for bytes in [
-        &b""[..],
-        b"1",
-        b"2q{}",
-        b"1q{}",
-        b"1x",
-        b"1a",
-        b"1a7",
-        b"1q\xff",
-        &long,
-    ] {
-        assert!(BusMessage::read(bytes).is_none(), "{} bytes", bytes.len());
-    }
-    let garbled = BusMessage::read(b"1a7 ?");
-    assert!(matches!(
-        garbled,
-        Some(BusMessage::Answer {
-            number: 7,
-            answer: Err(AskError::Unavailable(_))
-        })
-    ));
-}
-
-#[test]
-fn an_answer_that_is_too_long_says_so() {
-    let name = "r".repeat(BusMessage::BYTES_MAX);
-    let answer = Ok(Answer::RoomsOfUser(vec![name]));
-    let bytes = BusMessage::Answer { number: 1, answer }
-        .write()
-        .expect("an error is short");
-    let Some(BusMessage::Answer { answer, .. }) = BusMessage::read(&bytes) else {
-        panic!("{} bytes", bytes.len());
+        assert_eq!(gathered.into_answer(&ask), Ok(expected));
     };
-    let error = answer.expect_err("it is too long").to_string();
-    assert!(error.contains("ask for fewer"), "{error}");
+    part(ask_rooms(9), rooms(&[("x", 1)]));
+    let (user, not_before_s) = ("ann".to_string(), 7);
+    let ask = Ask::Withdraw { user, not_before_s };
+    part(ask, Some(Ok(Answer::Disconnected(1))));
 }
 
 #[test]

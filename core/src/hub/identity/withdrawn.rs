@@ -41,6 +41,14 @@ impl Withdrawn {
         }
     }
 
+    /// Refuses identities of all users from before this time. Work: all users.
+    pub(super) fn refuse_everyone(&mut self, not_before_s: u64) {
+        if not_before_s > self.everyone_s {
+            self.everyone_s = not_before_s;
+            self.users.retain(|_, time| *time > not_before_s);
+        }
+    }
+
     fn fold(&mut self, users_max: usize) {
         while self.users.len() > users_max {
             // Tokens from before the earliest time are those that have most likely ended.

@@ -26,6 +26,7 @@ use crate::{
     publish::{Publish, Published},
     relay::{Answer, Destination, Relay, State},
     wire::{Envelope, Kind},
+    withdrawn::Withdrawn,
 };
 
 /// Rooms of one script of positions: some 100 µs of the server.
@@ -45,22 +46,6 @@ impl Relay for RedisRelay {
 
     fn positions<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, Vec<Position>> {
         Box::pin(self.shared.positions(rooms))
-    }
-
-    fn open<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            Keys::check(namespace)?;
-            let topics = self.shared.topics_of(namespace);
-            self.shared.subscribe(topics).await
-        })
-    }
-
-    fn close<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let topics = self.shared.topics_of(namespace);
-            let names = topics.into_iter().map(|(name, _)| name).collect();
-            self.shared.unsubscribe(names).await
-        })
     }
 
     fn subscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()> {
@@ -97,6 +82,19 @@ impl Relay for RedisRelay {
 
     fn nodes(&self) -> Answer<'_, Vec<Node>> {
         Box::pin(self.shared.nodes())
+    }
+
+    fn withdraw<'a>(
+        &'a self,
+        namespace: &'a str,
+        users: &'a Withdrawn,
+        users_max: u32,
+    ) -> Answer<'a, ()> {
+        Box::pin(self.shared.withdraw(namespace, users, users_max))
+    }
+
+    fn withdrawn<'a>(&'a self, namespace: &'a str) -> Answer<'a, Withdrawn> {
+        Box::pin(self.shared.withdrawn(namespace))
     }
 
     fn take_numbers(&self, count: u64, floor: u64) -> Answer<'_, u64> {
@@ -263,19 +261,6 @@ impl Shared {
         Ok(positions)
     }
 
-    fn topics_of(&self, namespace: &str) -> Vec<(String, Topic)> {
-        let namespace: Arc<str> = namespace.into();
-        let all = Address::all(namespace.clone());
-        vec![
-            (self.keys.topic(&all), Topic::Messages(all)),
-            (self.keys.bus(&namespace), Topic::Bus(namespace.clone())),
-            (
-                self.keys.node_bus(&namespace, &self.node),
-                Topic::Bus(namespace),
-            ),
-        ]
-    }
-
     /// Subscribes to topics. Those that fail are not wanted any more.
     async fn subscribe(&self, topics: Vec<(String, Topic)>) -> Result<(), RelayError> {
         let _turn = self.turn_of_topics().await?;
@@ -309,17 +294,15 @@ impl Shared {
 
     async fn send(&self, to: &Destination, body: Bytes) -> Result<usize, RelayError> {
         let (namespace, topic) = match to {
-            Destination::Nodes(namespace) => (namespace, self.keys.bus(namespace)),
-            Destination::Node { namespace, node } => {
-                (namespace, self.keys.node_bus(namespace, node))
-            }
+            Destination::Nodes(namespace) => (namespace, self.keys.bus()),
+            Destination::Node { namespace, node } => (namespace, self.keys.node_bus(node)),
         };
         Keys::check(namespace)?;
         let envelope = Envelope {
             kind: Kind::Bus,
             epoch: (*self.node).into(),
             number: 0,
-            user: Box::default(),
+            user: (**namespace).into(),
             body,
         };
         let too_long = |_| RelayError::Invalid("the message is longer than an envelope");

@@ -76,14 +76,19 @@ impl Keys {
         format!("{}{{{namespace}}}:k:{key}", self.prefix)
     }
 
-    /// The topic of all nodes of a namespace.
-    pub(crate) fn bus(&self, namespace: &str) -> String {
-        format!("{}{{{namespace}}}:ws:nodes", self.prefix)
+    /// Withdrawn users of a namespace.
+    pub(crate) fn withdrawn(&self, namespace: &str) -> String {
+        format!("{}{{{namespace}}}:w", self.prefix)
     }
 
-    /// The topic of one node in a namespace.
-    pub(crate) fn node_bus(&self, namespace: &str, node: &str) -> String {
-        format!("{}{{{namespace}}}:ws:node:{node}", self.prefix)
+    /// The topic of all nodes.
+    pub(crate) fn bus(&self) -> String {
+        format!("{}ws:nodes", self.prefix)
+    }
+
+    /// The topic of one node.
+    pub(crate) fn node_bus(&self, node: &str) -> String {
+        format!("{}ws:node:{node}", self.prefix)
     }
 
     /// The topic of probes.

@@ -105,8 +105,8 @@ impl Receiver {
                 user,
                 meta: body,
             },
-            (Topic::Bus(namespace), Kind::Bus) => Event::Bus {
-                namespace,
+            (Topic::Bus, Kind::Bus) => Event::Bus {
+                namespace: user.into(),
                 from: epoch.into(),
                 body,
             },

@@ -64,6 +64,7 @@ pub(crate) struct Scripts {
     pub(crate) lease: Script,
     pub(crate) claim: Script,
     pub(crate) reap: Script,
+    pub(crate) withdraw: Script,
 }
 
 impl Scripts {
@@ -95,6 +96,7 @@ impl Scripts {
                 "total.lua",
                 "reap.lua"
             )),
+            withdraw: Script::new(text!(" flags=allow-oom", "withdraw.lua")),
         }
     }
 
@@ -109,6 +111,7 @@ impl Scripts {
             &self.lease,
             &self.claim,
             &self.reap,
+            &self.withdraw,
         ] {
             script.load(connection).await?;
         }

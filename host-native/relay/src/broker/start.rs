@@ -39,8 +39,12 @@ impl RedisRelay {
         let limits = settings.limits;
         let (ring, events) = Ring::new(limits.ring_events_max, limits.ring_bytes_max);
         let shared = Arc::new(Shared::new(settings, ring));
-        let probe = shared.keys.probe(&shared.node);
-        shared.topics.add(vec![(probe, Topic::Probe)]);
+        let (keys, node) = (&shared.keys, &shared.node);
+        shared.topics.add(vec![
+            (keys.probe(node), Topic::Probe),
+            (keys.bus(), Topic::Bus),
+            (keys.node_bus(node), Topic::Bus),
+        ]);
         let first = connect(&shared).await?;
         tokio::spawn(run(shared.clone(), first));
         Ok((Self { shared }, events))

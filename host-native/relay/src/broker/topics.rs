@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::position::Address;
@@ -12,8 +12,8 @@ use crate::position::Address;
 pub(crate) enum Topic {
     /// Messages and notices of a room, or for audiences.
     Messages(Address),
-    /// Messages between the nodes of a namespace.
-    Bus(Arc<str>),
+    /// Messages between nodes.
+    Bus,
     /// Probes of this node.
     Probe,
 }

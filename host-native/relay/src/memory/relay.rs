@@ -17,6 +17,7 @@ use crate::{
     presence::{Arrival, Members, Node, Presence},
     publish::{Publish, Published},
     relay::{Answer, Destination, Relay, State},
+    withdrawn::Withdrawn,
 };
 
 /// A node of a [`MemoryBroker`](crate::MemoryBroker). Each call is answered at once.
@@ -127,22 +128,6 @@ impl Relay for MemoryRelay {
         answer(connected.map(|()| positions()))
     }
 
-    fn open<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()> {
-        let mut world = self.world();
-        let state = world.connected(&self.node);
-        answer(state.map(|state| {
-            state.namespaces.insert(namespace.into());
-        }))
-    }
-
-    fn close<'a>(&'a self, namespace: &'a str) -> Answer<'a, ()> {
-        let mut world = self.world();
-        let state = world.connected(&self.node);
-        answer(state.map(|state| {
-            state.namespaces.remove(namespace);
-        }))
-    }
-
     fn subscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()> {
         answer(self.change_topics(rooms, true))
     }
@@ -177,7 +162,24 @@ impl Relay for MemoryRelay {
             body,
         };
         let connected = world.connected(&self.node).map(|_| ());
-        answer(connected.map(|()| world.send(namespace, node, &event)))
+        answer(connected.map(|()| world.send(node, &event)))
+    }
+
+    fn withdraw<'a>(
+        &'a self,
+        namespace: &'a str,
+        users: &'a Withdrawn,
+        users_max: u32,
+    ) -> Answer<'a, ()> {
+        let mut world = self.world();
+        let connected = world.connected(&self.node).map(|_| ());
+        answer(connected.map(|()| world.withdraw(namespace, users, users_max)))
+    }
+
+    fn withdrawn<'a>(&'a self, namespace: &'a str) -> Answer<'a, Withdrawn> {
+        let mut world = self.world();
+        let connected = world.connected(&self.node).map(|_| ());
+        answer(connected.map(|()| world.withdrawn(namespace)))
     }
 
     fn nodes(&self) -> Answer<'_, Vec<Node>> {

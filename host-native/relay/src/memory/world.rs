@@ -12,13 +12,17 @@ use super::{
 use crate::{
     error::RelayError,
     event::Event,
-    position::{Address, Channel},
+    position::Address,
     presence::{Arrival, Change, Presence},
     publish::{Publish, Published},
+    withdrawn::Withdrawn,
 };
 
 /// Records of idempotency keys of namespaces, each with the print of its message.
 pub(super) type Records = BTreeMap<(Arc<str>, Box<str>), (Published, u64)>;
+
+/// Times of withdrawn users, and that of all others.
+type Times = (BTreeMap<Box<str>, u64>, u64);
 
 #[derive(Debug, Default)]
 pub(super) struct World {
@@ -26,6 +30,8 @@ pub(super) struct World {
     pub(super) records: Records,
     pub(super) nodes: BTreeMap<Arc<str>, NodeState>,
     epochs: u64,
+    /// Withdrawn users of namespaces.
+    withdrawn: BTreeMap<Box<str>, Times>,
     pub(super) joins: u64,
     /// The next of the numbers that are given out once.
     pub(super) numbers: u64,
@@ -116,20 +122,43 @@ impl World {
     /// Pushes an event to the nodes that are subscribed to a room.
     fn push(&self, address: &Address, event: &Event) {
         for state in self.nodes.values() {
-            let is_open =
-                address.channel == Channel::All && state.namespaces.contains(&address.namespace);
-            if is_open || state.rooms.contains(address) {
+            if state.rooms.contains(address) {
                 state.push(event);
             }
         }
     }
 
-    /// Sends something to the nodes that have a namespace open, or to one of them.
-    pub(super) fn send(&self, namespace: &Arc<str>, to: Option<&Arc<str>>, event: &Event) -> usize {
-        let nodes = self.nodes.iter().filter(|(node, state)| {
-            state.namespaces.contains(namespace) && to.is_none_or(|to| to == *node)
-        });
+    /// Sends something to all nodes, or to one of them.
+    pub(super) fn send(&self, to: Option<&Arc<str>>, event: &Event) -> usize {
+        let nodes = self.nodes.iter();
+        let nodes = nodes.filter(|(node, _)| to.is_none_or(|to| to == *node));
         nodes.map(|(_, state)| state.push(event)).count()
+    }
+
+    pub(super) fn withdraw(&mut self, namespace: &str, more: &Withdrawn, users_max: u32) {
+        let kept = self.withdrawn.entry(namespace.into()).or_default();
+        for (user, time) in &more.users {
+            let kept = kept.0.entry(user.clone()).or_default();
+            *kept = (*time).max(*kept);
+        }
+        kept.1 = kept.1.max(more.everyone_s);
+        while kept.0.len() > users_max as usize {
+            let earliest = kept.0.values().copied().min().unwrap_or_default();
+            kept.1 = kept.1.max(earliest);
+            kept.0.retain(|_, time| *time > earliest);
+        }
+        kept.0.retain(|_, time| *time > kept.1);
+    }
+
+    pub(super) fn withdrawn(&self, namespace: &str) -> Withdrawn {
+        let kept = self.withdrawn.get(namespace);
+        kept.map_or_else(Withdrawn::default, |(users, everyone_s)| Withdrawn {
+            users: users
+                .iter()
+                .map(|(user, time)| (user.clone(), *time))
+                .collect(),
+            everyone_s: *everyone_s,
+        })
     }
 
     pub(super) fn set_present(&mut self, incarnation: &Arc<str>, presence: &Presence) -> Arrival {

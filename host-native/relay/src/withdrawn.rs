@@ -1,0 +1,18 @@
+//! Users whose earlier identities are refused, on all nodes.
+
+/// Users who are withdrawn in a namespace: their identities from before a time are refused. Times
+/// are in seconds since 1970; the later one of a user counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// Users, each with its time.
+    pub users: Vec<(Box<str>, u64)>,
+    /// The time that holds for all users; 0 for none.
+    pub everyone_s: u64,
+}
+
+impl Withdrawn {
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.everyone_s == 0
+    }
+}
