@@ -136,6 +136,14 @@ pub struct RoomSummary {
     pub members: usize,
 }
 
+impl RoomSummary {
+    /// A room, by its name and the number of its members.
+    pub fn new(name: impl Into<String>, members: usize) -> Self {
+        let name = name.into();
+        Self { name, members }
+    }
+}
+
 impl From<RoomInfo<'_>> for RoomSummary {
     fn from(info: RoomInfo<'_>) -> Self {
         Self {

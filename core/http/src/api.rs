@@ -3,6 +3,7 @@
 mod call;
 mod query;
 mod send;
+mod source;
 
 use alloc::{
     borrow::{Cow, ToOwned},

@@ -93,6 +93,25 @@ impl Ask {
         Ok(Answer::History(page.1.ok_or(PageError::NoHistory)?))
     }
 
+    /// True for an answer of one node that those of others could not add to.
+    pub fn is_answered_by(&self, answer: &Result<Answer, AskError>) -> bool {
+        let is_of_holder = !matches!(
+            answer,
+            Err(AskError::UnknownConn(_) | AskError::Unavailable(_))
+                | Ok(Answer::RoomsOf(None) | Answer::Connection(None))
+        );
+        match self.scope() {
+            Scope::Holder(_) => is_of_holder && !is_unknown(answer),
+            // Any error but that has its reason in the request.
+            Scope::Member => !matches!(
+                answer,
+                Err(AskError::Page(PageError::Unfollowed) | AskError::Unavailable(_))
+            ),
+            Scope::Here | Scope::Relay => true,
+            Scope::All => false,
+        }
+    }
+
     /// The largest number of entries of its answer.
     const fn limit(&self) -> usize {
         if let Self::Rooms { limit, .. } | Self::Connections { limit, .. } = self {
@@ -148,7 +167,7 @@ impl Gathering {
         let mut answers = self.answers.values();
         let is_only = |answer: &Option<NodeAnswer>| {
             let answer = answer.as_ref();
-            answer.is_some_and(|it| suffices(&self.ask, &it.answer))
+            answer.is_some_and(|it| self.ask.is_answered_by(&it.answer))
         };
         answers.clone().all(Option::is_some) || answers.any(is_only)
     }
@@ -168,13 +187,9 @@ impl Gathering {
                     refused = Some(part.answer);
                     missing.push(node);
                 }
-                Some(part) if is_only && suffices(&ask, &part.answer) => {
+                Some(part) if is_only && ask.is_answered_by(&part.answer) => {
                     // The others could not have added to it.
-                    return Gathered {
-                        answer: part.answer,
-                        connections: part.connections,
-                        missing: Vec::new(),
-                    };
+                    return part.into();
                 }
                 Some(part) => {
                     connections.extend(part.connections);
@@ -209,6 +224,17 @@ impl Gathering {
     }
 }
 
+impl From<NodeAnswer> for Gathered {
+    /// The whole answer, by one node.
+    fn from(part: NodeAnswer) -> Self {
+        Self {
+            answer: part.answer,
+            connections: part.connections,
+            missing: Vec::new(),
+        }
+    }
+}
+
 impl Gathered {
     /// The answer to this request for whoever asked, with the nodes that are missing, if any. A
     /// change that was not made everywhere is an error, unless they catch up.
@@ -226,25 +252,6 @@ impl Gathered {
         }
         let answer = Box::new(answer);
         Ok(Answer::Part { answer, missing })
-    }
-}
-
-/// True when one node alone can give this answer.
-fn suffices(ask: &Ask, answer: &Result<Answer, AskError>) -> bool {
-    let is_of_holder = !matches!(
-        answer,
-        Err(AskError::UnknownConn(_) | AskError::Unavailable(_))
-            | Ok(Answer::RoomsOf(None) | Answer::Connection(None))
-    );
-    match ask.scope() {
-        Scope::Holder(_) => is_of_holder && !is_unknown(answer),
-        // Any error but that has its reason in the request.
-        Scope::Member => !matches!(
-            answer,
-            Err(AskError::Page(PageError::Unfollowed) | AskError::Unavailable(_))
-        ),
-        Scope::Here | Scope::Relay => true,
-        Scope::All => false,
     }
 }
 

@@ -18,6 +18,14 @@ pub struct Position<'a> {
     pub offset: u64,
 }
 
+impl Position<'static> {
+    /// A position, by its epoch and offset.
+    pub fn new(epoch: impl Into<Cow<'static, str>>, offset: u64) -> Self {
+        let epoch = epoch.into();
+        Self { epoch, offset }
+    }
+}
+
 impl Position<'_> {
     /// The same, to be taken away from the hub.
     pub fn into_owned(self) -> Position<'static> {

@@ -57,11 +57,19 @@ async fn whole(shard: &Shard, body: &mut Body) -> Result<Bytes, Problem> {
     }
 }
 
-/// Runs a call where its namespace is at home. What the queues of distant sockets hold is then
+/// Runs a call where its namespace is at home, and on other nodes if it concerns them. What the queues of distant sockets hold is then
 /// asked of their shards.
 async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     let name: Arc<str> = call.namespace().into();
     let home = shard.home_of(&name);
+    if shard.shared.relay.is_some() {
+        let (name, ask) = (name.clone(), call.ask_of_nodes());
+        let begun = shard.on_shard(home, move |home| home.ask_nodes(&name, ask));
+        if let Some(told) = begun.await.ok_or(Problem::Draining)? {
+            let (gathered, rooms) = told.await.map_err(|_| Problem::Draining)?;
+            return Ok(call.answer_of_nodes(gathered, rooms)?.into());
+        }
+    }
     let task = move |shard: &Rc<Shard>| {
         let mut reached = shard.reach(&name, call.ask())?;
         reached.queue_for(call.ask());

@@ -209,6 +209,10 @@ impl Scrape<'_> {
         text.counter("roomcast_relay_received_total", "Messages that came by the relay.", relay.received);
         text.counter("roomcast_relay_foreign_total", "Messages dropped since no server of this version wrote them.",
             relay.foreign);
+        text.counter("roomcast_relay_questions_total", "Questions to other servers, for the API and handles.",
+            relay.questions);
+        text.counter("roomcast_relay_missing_answers_total", "Answers to these that did not come within a second.",
+            relay.missing);
         text.counter("roomcast_relay_gaps_total", "Gaps in rooms that members were told of.", relay.gaps);
         text.counters("roomcast_relay_losses_total", "Times that the relay was lost, by reason.", "reason",
             relay.losses.iter().copied());

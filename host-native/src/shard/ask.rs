@@ -1,20 +1,24 @@
 //! Requests to a namespace from outside of its connections.
 
+mod nodes;
+mod part;
+
 use std::{
     rc::{Rc, Weak},
     sync::Arc,
 };
 
 use roomcast_core::{
-    App, Applied, Config, ConnId, Failure, Hub, Input, Outbox, Outcome,
+    App, Applied, Config, Failure, Hub, Input, Outbox, Outcome,
     ask::{Answer, Ask, AskError, Asked},
     gateway::Work,
-    queue::{AtQueue, QueueFate},
+    queue::QueueFate,
 };
 use roomcast_hooks::Verdict;
 use roomcast_http::Problem;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::spawn_local};
 
+use self::{nodes::Detailed, nodes::Inquiry, part::at_queue};
 use super::{
     egress::Link,
     hosted::Hosted,
@@ -66,21 +70,41 @@ impl Shard {
             Ask::Send { .. } | Ask::SendText { .. } | Ask::SendBinary { .. }
         );
         let is_relayed = is_send && self.shared.relay.is_some();
-        let found = if is_relayed || ask.is_remembered(&self.policies()) {
-            Some(self.open_namespace(name)?)
-        } else {
-            self.namespace(name)
-        };
+        if is_relayed || ask.is_remembered(&self.policies()) {
+            let namespace = self.open_namespace(name)?;
+            let shard = self;
+            return Ok(Reached::AtHome { shard, namespace });
+        }
+        Ok(self.found(name))
+    }
+
+    /// The namespace as it is.
+    pub(super) fn found(&self, name: &str) -> Reached<'_> {
         let shard = self;
-        Ok(if let Some(namespace) = found {
-            Reached::AtHome { shard, namespace }
-        } else {
-            let config = Config::new(self.shared.epoch())
-                .with_limits(self.shared.settings.hub.clone())
-                .with_policies(self.policies().clone());
-            let app = Box::new(App::new(config, ()));
-            Reached::Nobody { shard, app }
-        })
+        if let Some(namespace) = self.namespace(name) {
+            return Reached::AtHome { shard, namespace };
+        }
+        let config = Config::new(self.shared.epoch())
+            .with_limits(self.shared.settings.hub.clone())
+            .with_policies(self.policies().clone())
+            .with_unix_zero_ms(self.unix_zero_ms.get());
+        let app = Box::new(App::new(config, ()));
+        Reached::Nobody { shard, app }
+    }
+
+    /// Asks all nodes for an answer of the HTTP API, for a namespace that is at home here; `None`
+    /// for a request that concerns this node alone. Some of it comes in later.
+    pub(crate) fn ask_nodes(
+        self: &Rc<Self>,
+        name: &Arc<str>,
+        ask: Ask,
+    ) -> Option<oneshot::Receiver<Detailed>> {
+        let inquiry = Inquiry::new(self, name, &ask, true)?;
+        let (tell, told) = oneshot::channel();
+        spawn_local(async move {
+            let _ = tell.send(inquiry.ask_detailed(&ask).await); // who asked may be gone
+        });
+        Some(told)
     }
 
     /// Runs a request to a namespace that is at home here, and passes the answer on when it may
@@ -91,6 +115,14 @@ impl Shard {
         ask: &Ask,
         answer: oneshot::Sender<Result<Answer, AskError>>,
     ) {
+        if let Some(inquiry) = Inquiry::new(self, name, ask, false) {
+            let ask = ask.clone();
+            spawn_local(async move {
+                let gathered = inquiry.ask(&ask).await;
+                let _ = answer.send(gathered.into_answer(&ask)); // who asked may be gone
+            });
+            return;
+        }
         let asked = self.run_ask(name, ask);
         if let Ok(Answer::Relayed(number)) = asked
             && let Some(namespace) = self.namespace(name)
@@ -164,14 +196,6 @@ fn refused(shard: &Weak<Shard>, verdict: Verdict) -> Outcome {
         shard.metrics().count_refusal(reason);
     }
     Outcome::Fail(Failure::of(&problem))
-}
-
-/// The connection and the message that its queue is to be asked for.
-fn at_queue(ask: &Ask, found: &Answer) -> Option<(ConnId, AtQueue)> {
-    let (Ask::Explain { send, conn }, Answer::Explanation(explanation)) = (ask, found) else {
-        return None;
-    };
-    Some((*conn, explanation.at_queue(send)?))
 }
 
 impl From<OpenError> for AskError {

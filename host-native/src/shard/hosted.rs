@@ -42,6 +42,8 @@ pub(crate) struct Hosted {
     /// The number of this life of it, for the relay.
     pub(in crate::shard) instance: u64,
     drained: Cell<bool>,
+    /// True when the relay has said who is withdrawn on other nodes.
+    knows_withdrawn: Cell<bool>,
     inner: RefCell<Inner>,
 }
 
@@ -108,6 +110,7 @@ impl Hosted {
             name: name.clone(),
             instance,
             drained: Cell::new(false),
+            knows_withdrawn: Cell::new(false),
             inner: RefCell::new(Inner {
                 namespace: Namespace::new(name, app, recorder),
                 fan_out: FanOut::default(),
@@ -306,8 +309,7 @@ impl Hosted {
             && !inner.awaits_relay()
             && (counts.connections, counts.history_bytes) == (0, 0)
             && !hub.remembers_keys(now)
-            && hub.withdrawn().next().is_none()
-            && hub.not_before_s() == 0
+            && (hub.is_relay_up() || hub.withdrawn().next().is_none() && hub.not_before_s() == 0)
             && !inner.namespace.has_something_to_lose()
     }
 

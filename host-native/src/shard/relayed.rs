@@ -10,7 +10,7 @@ use roomcast_core::{Input, relay::RelayEvent};
 use tokio::time::sleep;
 
 use super::{hosted::Hosted, state::Shard};
-use crate::shared::relay::{RelayRequest, is_up};
+use crate::shared::relay::{NodesRequest, RelayRequest, is_up};
 
 /// The longest wait of a connection for its namespace, and the time between two looks.
 const PLACE: Duration = Duration::from_secs(1);
@@ -30,12 +30,32 @@ impl Shard {
         });
         if is_up(generation) {
             self.apply(namespace, &Input::Relay(Box::new(RelayEvent::Up)));
+            self.read_withdrawn(namespace);
         }
     }
 
+    /// Asks the relay for the users who are withdrawn on any node, and tells it of those whom this
+    /// one knows: its data may be older.
+    fn read_withdrawn(&self, namespace: &Rc<Hosted>) {
+        let Some(relay) = &self.shared.relay else {
+            return;
+        };
+        let (users, everyone_s) = namespace.ask(|hub| {
+            let users = hub.withdrawn().map(|(user, time)| (user.into(), time));
+            (users.collect(), hub.not_before_s())
+        });
+        relay.send(RelayRequest::Nodes(NodesRequest::Withdrawn {
+            namespace: namespace.name.clone(),
+            instance: namespace.instance,
+            users,
+            everyone_s,
+            users_max: self.shared.settings.hub.withdrawn_users,
+        }));
+    }
+
     /// Waits until a namespace knows its place in the order of messages to everybody, where the
-    /// relay can be reached: whoever is connected before that is told of a gap. It is known at once
-    /// but for the first connections.
+    /// relay can be reached: whoever is connected before that is told of a gap. It knows who is
+    /// withdrawn then, too. Both are known at once but for the first connections.
     pub(super) async fn wait_for_place(self: &Rc<Self>, shard: usize, namespace: &Arc<str>) {
         let begun = Instant::now();
         while begun.elapsed() < PLACE {
@@ -77,7 +97,18 @@ impl Shard {
         let Some(namespace) = namespace.filter(|namespace| namespace.instance == instance) else {
             return; // it ended meanwhile
         };
+        let is_news = matches!(*event, RelayEvent::Up | RelayEvent::Registered);
+        namespace.note_withdrawn(&event);
         self.apply(&namespace, &Input::Relay(event));
+        if is_news
+            && self
+                .shared
+                .relay
+                .as_ref()
+                .is_some_and(|relay| relay.is_up())
+        {
+            self.read_withdrawn(&namespace);
+        }
         for answer in namespace.take_relayed() {
             answer();
         }

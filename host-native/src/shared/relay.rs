@@ -5,6 +5,7 @@
 
 mod counts;
 mod numbers;
+mod questions;
 
 use std::{
     fmt,
@@ -21,8 +22,12 @@ use std::{
 use roomcast_core::{hub::Cluster, relay::RelayCommand};
 use tokio::sync::{Notify, mpsc};
 
-use self::numbers::Numbers;
-pub(crate) use self::{counts::RelayCounts, numbers::BLOCK};
+pub(crate) use self::{
+    counts::RelayCounts,
+    numbers::BLOCK,
+    questions::{AnswerPermit, Heard, NodesRequest},
+};
+use self::{numbers::Numbers, questions::Questions};
 
 /// Bytes of messages that may be under way from the relay to one shard. Past it messages wait in
 /// the ring of the relay, whose overflow is a loss that members are told of.
@@ -50,6 +55,8 @@ pub(crate) enum RelayRequest {
     },
     /// Numbers for connections are wanted.
     Numbers,
+    /// Other nodes, or the relay itself, are asked something.
+    Nodes(NodesRequest),
 }
 
 /// The state that shards share with the task of the relay.
@@ -67,6 +74,7 @@ pub(crate) struct RelayLink {
     pub(crate) caught_up: Notify,
     /// Gaps that members were told of.
     gaps: AtomicU64,
+    questions: Arc<Questions>,
     counts: Box<dyn Fn() -> RelayCounts + Send + Sync>,
     load: OnceLock<Box<dyn Fn() -> NodeLoad + Send + Sync>>,
 }
@@ -106,6 +114,7 @@ impl RelayLink {
             under_way: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             caught_up: Notify::new(),
             gaps: AtomicU64::new(0),
+            questions: Arc::default(),
             counts: Box::new(counts),
             load: OnceLock::new(),
         };
@@ -126,6 +135,16 @@ impl RelayLink {
         if self.is_up() != up {
             self.generation.fetch_add(1, Release);
         }
+    }
+
+    /// The name of this node.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Questions between nodes.
+    pub(crate) fn questions(&self) -> &Arc<Questions> {
+        &self.questions
     }
 
     /// Hands a request over. After the end of the relay nobody takes it.
@@ -150,11 +169,16 @@ impl RelayLink {
 
     /// Numbers for metrics.
     pub(crate) fn counts(&self) -> RelayCounts {
+        let counts = (self.counts)();
+        let (questions, missing, foreign) = self.questions.counts();
         RelayCounts {
             is_up: self.is_up(),
             gaps: self.gaps.load(Relaxed),
             under_way_bytes: self.under_way.iter().map(|bytes| bytes.load(Relaxed)).sum(),
-            ..(self.counts)()
+            questions,
+            missing,
+            foreign: counts.foreign + foreign,
+            ..counts
         }
     }
 }

@@ -1,16 +1,17 @@
 //! Calls of the API, and their answers as JSON.
 
-use alloc::{borrow::ToOwned, string::String, string::ToString, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, string::ToString, vec::Vec};
 
 use roomcast_core::{
-    ConnId, Delivery, Explained, Explanation, Hub, Timestamp,
-    ask::{self, Ask, AskError, Asked},
+    ConnId, Delivery, Explained, Explanation, Timestamp,
+    ask::{self, Ask, AskError, Asked, Gathered},
     hub::{ConnectionSummary, RoomSummary},
     queue::{AtQueue, QueueFate},
     room::{HistoryPage, PageError, Position, PresencePage},
 };
 use serde::Serialize;
 
+use super::source::{FromNodes, Source};
 use crate::{problem::Problem, response::Response};
 
 /// A request of the API that is right in itself. It owns what it needs: it can be run on another
@@ -43,14 +44,88 @@ impl ApiCall {
     pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, Problem> {
         let answer = self.ask.run(now, namespace);
         let found = namespace.hub(|hub| Found::new(&self.ask, answer, hub));
-        found.map(Answer)
+        found.map(Answer::from)
     }
+
+    /// The request as several nodes are asked it: for an entry more than the page has, which says
+    /// whether there is another page.
+    pub fn ask_of_nodes(&self) -> Ask {
+        let mut ask = self.ask.clone();
+        if let Ask::Rooms { limit, .. } | Ask::Connections { limit, .. } = &mut ask {
+            *limit = limit.saturating_add(1);
+        }
+        ask
+    }
+
+    /// Makes an answer of what nodes answered to [that](Self::ask_of_nodes), with the rooms in it
+    /// that there are and the position of each. Nodes that did not answer are named.
+    ///
+    /// # Errors
+    ///
+    /// The answer when it cannot be done.
+    pub fn answer_of_nodes(
+        &self,
+        gathered: Gathered,
+        rooms: impl IntoIterator<Item = (String, Position<'static>)>,
+    ) -> Result<Answer, Problem> {
+        let Gathered {
+            answer,
+            connections,
+            missing,
+            ..
+        } = gathered;
+        let (answer, has_more) = cut(&self.ask, answer);
+        let source = FromNodes {
+            rooms: rooms.into_iter().collect(),
+            connections,
+            has_more,
+        };
+        let found = Found::new(&self.ask, answer, &source)?;
+        Ok(Answer { found, missing })
+    }
+}
+
+/// Takes the entry out that is more than the page has; true when there was one.
+#[allow(clippy::wildcard_enum_match_arm)] // the others have no limit
+fn cut(
+    ask: &Ask,
+    mut answer: Result<ask::Answer, AskError>,
+) -> (Result<ask::Answer, AskError>, bool) {
+    let (Ask::Rooms { limit, .. } | Ask::Connections { limit, .. }) = ask else {
+        return (answer, false);
+    };
+    let has_more = match &mut answer {
+        Ok(ask::Answer::Rooms(rooms)) => {
+            let has_more = rooms.len() > *limit;
+            rooms.truncate(*limit);
+            has_more
+        }
+        Ok(ask::Answer::Connections(connections)) => {
+            let has_more = connections.len() > *limit;
+            connections.truncate(*limit);
+            has_more
+        }
+        _ => false,
+    };
+    (answer, has_more)
 }
 
 /// Result of a call: the things that it found or did. A [`Response`] is made of it.
 #[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub struct Answer(Found);
+pub struct Answer {
+    #[serde(flatten)]
+    found: Found,
+    /// Nodes that did not answer: it is a part without them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Box<str>>,
+}
+
+impl From<Found> for Answer {
+    fn from(found: Found) -> Self {
+        let missing = Vec::new();
+        Self { found, missing }
+    }
+}
 
 impl Answer {
     /// The connections that the answer describes.
@@ -61,7 +136,7 @@ impl Answer {
     /// The number under which the relay of a clustered namespace tells the outcome of a send;
     /// `None` for an answer that is whole.
     pub const fn relayed(&self) -> Option<u64> {
-        if let Found::Relayed(number) = &self.0 {
+        if let Found::Relayed(number) = &self.found {
             Some(*number)
         } else {
             None
@@ -70,7 +145,7 @@ impl Answer {
 
     /// Completes the answer to a send by its outcome.
     pub fn set_delivery(&mut self, delivery: Delivery) {
-        self.0 = Found::Sent(delivery);
+        self.found = Found::Sent(delivery);
     }
 
     /// Fills in what is queued for a connection, in bytes; 0 is what an answer says without.
@@ -86,7 +161,7 @@ impl Answer {
     /// The connection and the message that its queue is to be asked for, when the answer explains
     /// one of which the queue alone knows whether it dropped it.
     pub fn at_queue(&self) -> Option<(ConnId, AtQueue)> {
-        let Found::Explained(view) = &self.0 else {
+        let Found::Explained(view) = &self.found else {
             return None;
         };
         let past = Explained::past(&*view.room, view.offset?);
@@ -95,7 +170,7 @@ impl Answer {
 
     /// Completes an explanation by what the queue knows.
     pub fn resolve(&mut self, fate: QueueFate) {
-        if let Found::Explained(view) = &mut self.0 {
+        if let Found::Explained(view) = &mut self.found {
             view.explanation.resolve(fate);
             view.received = view.received.map(|_| view.explanation.reason.received());
             view.text = view.explanation.to_string();
@@ -104,7 +179,7 @@ impl Answer {
 
     #[allow(clippy::wildcard_enum_match_arm)] // the others name no connections
     fn views(&mut self) -> &mut [ConnectionView] {
-        match &mut self.0 {
+        match &mut self.found {
             Found::Connections { connections, .. } => connections,
             Found::Connection(view) => core::slice::from_mut(view),
             _ => &mut [],
@@ -194,9 +269,9 @@ struct ExplainedView {
 }
 
 impl RoomView {
-    fn of(hub: &Hub, room: RoomSummary) -> Self {
+    fn of(source: &dyn Source, room: RoomSummary) -> Self {
         Self {
-            position: hub.position(&room.name).into_owned(),
+            position: source.position(&room.name),
             room: room.name,
             members: room.members,
         }
@@ -204,14 +279,14 @@ impl RoomView {
 }
 
 impl ConnectionView {
-    fn of(hub: &Hub, found: ConnectionSummary) -> Self {
-        let rooms = hub.rooms_of(found.id).unwrap_or_default();
+    fn of(source: &dyn Source, found: ConnectionSummary) -> Self {
+        let (rooms, queued_bytes) = source.details(found.id);
         Self {
             conn: found.id,
             user: found.user.unwrap_or_default(),
-            rooms: rooms.into_iter().map(str::to_owned).collect(),
+            rooms,
             since_ms: found.since_ms,
-            queued_bytes: 0,
+            queued_bytes,
         }
     }
 }
@@ -241,48 +316,55 @@ impl ExplainedView {
 }
 
 impl Found {
-    /// The view of an answer, completed from the hub.
-    fn new(ask: &Ask, answer: Result<ask::Answer, AskError>, hub: &Hub) -> Result<Self, Problem> {
+    /// The view of an answer, completed from the hub or by what nodes said.
+    fn new(
+        ask: &Ask,
+        answer: Result<ask::Answer, AskError>,
+        source: &dyn Source,
+    ) -> Result<Self, Problem> {
         if let Ask::History { room, .. } | Ask::Presence { room, .. } = ask
-            && !matches!(answer, Err(AskError::Page(PageError::Cursor)))
+            && !matches!(
+                answer,
+                Err(AskError::Page(PageError::Cursor) | AskError::Unavailable(_))
+            )
+            && !source.has_room(room)
         {
-            hub.room(room).ok_or(Problem::NoRoom)?;
+            return Err(Problem::NoRoom);
         }
         Ok(match (answer?, ask) {
             (ask::Answer::Sent(delivery), _) => Self::Sent(delivery),
             (ask::Answer::Relayed(number), _) => Self::Relayed(number),
             (ask::Answer::Joined(already), Ask::Join { room, .. }) => {
-                let position = hub.position(room).into_owned();
+                let position = source.position(room);
                 Self::Joined { position, already }
             }
             (ask::Answer::Left(was), _) => Self::Left { was },
             (ask::Answer::Disconnected(disconnected), _) => Self::Disconnected { disconnected },
             (ask::Answer::Rooms(rooms), Ask::Rooms { prefix, .. }) => {
                 let last = rooms.last().map(|room| &*room.name);
-                let next = last.filter(|last| hub.rooms(prefix, Some(last)).next().is_some());
+                let next = last.filter(|last| source.has_room_behind(prefix, last));
                 let next = next.map(str::to_owned);
-                let rooms = rooms.into_iter().map(|room| RoomView::of(hub, room));
+                let rooms = rooms.into_iter().map(|room| RoomView::of(source, room));
                 let rooms = rooms.collect();
                 Self::Rooms { rooms, next }
             }
             (ask::Answer::Room(room), _) => {
-                Self::Room(RoomView::of(hub, room.ok_or(Problem::NoRoom)?))
+                Self::Room(RoomView::of(source, room.ok_or(Problem::NoRoom)?))
             }
             (ask::Answer::Presence(page), _) => Self::Members(page),
             (ask::Answer::History(page), _) => Self::History(page),
             (ask::Answer::Connections(found), Ask::Connections { user, .. }) => {
-                let is_behind = |last: &ConnId| match user {
-                    Some(user) => hub.connections_of(user).iter().any(|conn| conn > last),
-                    None => hub.connections().any(|conn| conn.id > *last),
-                };
+                let is_behind = |last: &ConnId| source.has_conn_behind(user.as_deref(), *last);
                 let next = found.last().map(|conn| conn.id).filter(is_behind);
-                let views = found.into_iter().map(|conn| ConnectionView::of(hub, conn));
+                let views = found
+                    .into_iter()
+                    .map(|conn| ConnectionView::of(source, conn));
                 let connections = views.collect();
                 Self::Connections { connections, next }
             }
             (ask::Answer::Connection(found), _) => {
                 let found = found.ok_or(Problem::NoConnection)?;
-                Self::Connection(ConnectionView::of(hub, found))
+                Self::Connection(ConnectionView::of(source, found))
             }
             (ask::Answer::Explanation(explanation), Ask::Explain { send, conn }) => {
                 Self::Explained(ExplainedView::of(send, *conn, explanation)?)

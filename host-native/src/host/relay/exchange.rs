@@ -1,5 +1,7 @@
 //! The exchange between the shards and the relay.
 
+mod nodes;
+
 use std::{
     collections::{HashMap, HashSet},
     mem,
@@ -20,7 +22,7 @@ use tokio::{
 use super::{about::About, call, counts::counts, presence, settings::explain};
 use crate::{
     shard::{Mail, Posts, home_of, post_batch},
-    shared::relay::{BLOCK, NodeLoad, RelayLink, RelayRequest},
+    shared::relay::{BLOCK, Heard, NodeLoad, RelayLink, RelayRequest},
 };
 
 /// The time within which a relay is reached, and that within which it is then ready.
@@ -52,6 +54,8 @@ pub(super) struct Exchange {
     calls: FuturesUnordered<Call>,
     namespaces: HashMap<Arc<str>, Opened>,
     about: About,
+    /// Questions to other nodes, with the ways of the answers.
+    questions: HashMap<u64, mpsc::UnboundedSender<Heard>>,
 }
 
 type Call = Pin<Box<dyn Future<Output = Option<Answer>>>>;
@@ -107,6 +111,7 @@ impl Exchange {
             calls: FuturesUnordered::new(),
             namespaces: HashMap::new(),
             about,
+            questions: HashMap::new(),
         })
     }
 
@@ -188,6 +193,7 @@ impl Exchange {
             }
             RelayRequest::Command { namespace, command } => self.command(namespace, command),
             RelayRequest::Numbers => self.take_numbers(),
+            RelayRequest::Nodes(request) => self.take_nodes_request(request),
         }
     }
 
@@ -335,8 +341,11 @@ impl Exchange {
                 tracing::info!("the relay is ready again");
                 self.tell_all(true);
             }
-            // Nodes have nothing to say to each other.
-            Event::Bus { .. } => {}
+            Event::Bus {
+                namespace,
+                from,
+                body,
+            } => self.take_bus(namespace, from, body),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, mem};
 
-use roomcast_core::{Command, Delivery, Hub, hub::SendError};
+use roomcast_core::{Command, Delivery, Hub, hub::SendError, relay::RelayEvent};
 
 use super::{Hosted, Inner};
 use crate::shared::relay::{RelayLink, RelayRequest};
@@ -29,12 +29,22 @@ impl Hosted {
         replies.collect()
     }
 
-    /// True unless the relay can be reached and has not told the position of messages to everybody.
+    /// True unless the relay can be reached and has not told the position of messages to everybody,
+    /// or who is withdrawn.
     pub(in crate::shard) fn has_place(&self) -> bool {
         self.ask(|hub| {
             let position = hub.topics().next().map(|(_, position)| position);
-            !hub.is_relay_up() || position.is_none_or(|position| position.is_some())
+            let has_position = position.is_none_or(|position| position.is_some());
+            !hub.is_relay_up() || (has_position && self.knows_withdrawn.get())
         })
+    }
+
+    /// Notes whether it is known who is withdrawn on other nodes.
+    pub(in crate::shard) fn note_withdrawn(&self, event: &RelayEvent) {
+        if matches!(event, RelayEvent::Up | RelayEvent::Withdrawn { .. }) {
+            let is_known = matches!(event, RelayEvent::Withdrawn { .. });
+            self.knows_withdrawn.set(is_known);
+        }
     }
 
     /// True while the relay is to answer something.

@@ -33,4 +33,7 @@ pub(crate) struct RelayCounts {
     pub(crate) lag: Duration,
     /// Bytes of events that shards have not dealt with.
     pub(crate) under_way_bytes: usize,
+    /// Questions to other nodes, and answers to them that did not come.
+    pub(crate) questions: u64,
+    pub(crate) missing: u64,
 }

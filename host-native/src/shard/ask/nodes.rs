@@ -1,0 +1,382 @@
+//! Requests that other nodes, or the relay, have a part of the answer to.
+
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc};
+
+use roomcast_core::{
+    ask::{Answer, Ask, AskError, Asked, BusMessage, Gathered, Gathering, NodeAnswer, Scope},
+    hub::RoomSummary,
+    relay::{Topic, TopicPage, TopicPosition},
+    room::Position,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::{
+    shard::Shard,
+    shared::relay::{Heard, NodesRequest, RelayLink, RelayRequest},
+};
+
+/// Entries that nodes are asked for at a time: so many fit in one message. Connections with their
+/// rooms are longer.
+const PAGE: usize = 1_000;
+const PAGE_DETAILED: usize = 200;
+
+/// The name that stands for all other nodes when the relay does not say which there are.
+const UNKNOWN: &str = "relay";
+
+/// A request about a namespace that is at home here, on its way to all nodes.
+pub(super) struct Inquiry {
+    shard: Rc<Shard>,
+    relay: Arc<RelayLink>,
+    name: Arc<str>,
+    /// True when the answer is for the HTTP API, which tells more of connections and rooms.
+    detailed: bool,
+    /// Nodes that did not answer. They are not waited for again.
+    missing: RefCell<BTreeSet<Box<str>>>,
+}
+
+/// An answer of nodes, with the rooms in it that there are.
+pub(crate) type Detailed = (Gathered, Vec<(String, Position<'static>)>);
+
+impl Inquiry {
+    /// An inquiry, if there are other nodes with a part of the answer.
+    pub(super) fn new(
+        shard: &Rc<Shard>,
+        name: &Arc<str>,
+        ask: &Ask,
+        detailed: bool,
+    ) -> Option<Self> {
+        let relay = shard.shared.relay.as_ref()?;
+        (ask.scope() != Scope::Here).then(|| Self {
+            shard: shard.clone(),
+            relay: relay.clone(),
+            name: name.clone(),
+            detailed,
+            missing: RefCell::default(),
+        })
+    }
+
+    /// Asks, page by page where there are many entries.
+    pub(super) async fn ask(&self, ask: &Ask) -> Gathered {
+        let mut ask = ask.clone();
+        let Some(limit) = limit_of(&mut ask) else {
+            return self.gather(&ask).await;
+        };
+        let page = if self.detailed { PAGE_DETAILED } else { PAGE };
+        let mut left = std::mem::replace(limit, page.min(*limit));
+        let mut whole = self.gather(&ask).await;
+        while let Some(found) = whole.answer.as_ref().ok().map(|it| go_on(&mut ask, it)) {
+            let entries = limit_of(&mut ask).map_or(0, |limit| *limit);
+            left = left.saturating_sub(entries);
+            if left == 0 || found == 0 || found % page > 0 {
+                break;
+            }
+            if let Some(limit) = limit_of(&mut ask) {
+                *limit = page.min(left);
+            }
+            let next = self.gather(&ask).await;
+            if next
+                .answer
+                .as_ref()
+                .is_ok_and(|it| go_on(&mut ask, it) == 0)
+            {
+                whole.missing = next.missing;
+                break;
+            }
+            append(&mut whole, next);
+        }
+        whole
+    }
+
+    /// Asks for an answer of the HTTP API.
+    pub(super) async fn ask_detailed(&self, ask: &Ask) -> Detailed {
+        let mut gathered = self.ask(ask).await;
+        let rooms = self.rooms(ask, &mut gathered).await;
+        match rooms {
+            Ok(rooms) => (gathered, rooms),
+            Err(fault) => {
+                gathered.answer = Err(fault);
+                (gathered, Vec::new())
+            }
+        }
+    }
+
+    /// The rooms of an answer that there are, each with its position.
+    async fn rooms(
+        &self,
+        ask: &Ask,
+        gathered: &mut Gathered,
+    ) -> Result<Vec<(String, Position<'static>)>, AskError> {
+        let is_there = match (ask, &mut gathered.answer) {
+            (_, Err(AskError::Unavailable(_))) => false,
+            (_, Ok(Answer::Rooms(rooms))) => {
+                let names = rooms.iter().map(|room| room.name.clone()).collect();
+                return self.positions(names).await;
+            }
+            (Ask::Join { room, .. }, Ok(_)) => return self.positions(vec![room.clone()]).await,
+            (Ask::Room { room }, Ok(Answer::Room(found))) => {
+                let found_one = self.positions(vec![room.clone()]).await?;
+                // With a history it is there without members.
+                if found.is_none() && found_one.iter().any(|(_, it)| it.offset > 0) {
+                    *found = Some(RoomSummary::new(room.clone(), 0));
+                }
+                return Ok(found_one);
+            }
+            (Ask::History { .. }, Ok(Answer::History(page))) if page.offset > 0 => true,
+            (Ask::Presence { .. }, Ok(Answer::Presence(page))) if page.conns > 0 => true,
+            (Ask::History { room, .. } | Ask::Presence { room, .. }, _) => {
+                let ask = Ask::Room { room: room.clone() };
+                let found = self.gather(&ask).await.answer?;
+                matches!(found, Answer::Room(Some(_)))
+            }
+            _ => false,
+        };
+        Ok(match ask {
+            Ask::History { room, .. } | Ask::Presence { room, .. } if is_there => {
+                vec![(room.clone(), Position::new("", 0))]
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// One page.
+    async fn gather(&self, ask: &Ask) -> Gathered {
+        if ask.scope() == Scope::Relay {
+            return NodeAnswer::from(self.read(ask).await).into();
+        }
+        let stored = match ask {
+            Ask::Withdraw { user, not_before_s } => self.withdraw(ask, user, *not_before_s).await,
+            _ => Ok(()),
+        };
+        if matches!(stored, Err(AskError::Ahead)) {
+            return NodeAnswer::from(stored.map(|()| Answer::Disconnected(0))).into();
+        }
+        let own = self.shard.part(&self.name, ask, self.detailed).await;
+        if ask.is_answered_by(&own.answer) {
+            return own.into();
+        }
+        let mut gathered = self.ask_others(ask, own).await;
+        if let Err(fault) = stored {
+            gathered.answer = Err(fault);
+        }
+        gathered
+    }
+
+    /// Asks all nodes over the bus, and waits until there are enough answers or the time is over.
+    async fn ask_others(&self, ask: &Ask, own: NodeAnswer) -> Gathered {
+        let questions = self.relay.questions();
+        let refused = |fault| NodeAnswer::from(Err(fault)).into();
+        let Some((number, _permit)) = questions.begin() else {
+            let text = "too many questions to other servers are under way: ask again";
+            return refused(AskError::Unavailable(text.to_owned()));
+        };
+        let message = BusMessage::Ask {
+            number,
+            ask: Box::new(ask.clone()),
+            detailed: self.detailed,
+        };
+        let body = match message.write() {
+            Ok(body) => body.into(),
+            Err(fault) => return refused(fault),
+        };
+        let (tell, mut heard) = mpsc::unbounded_channel();
+        let _forget = Forget(&self.relay, number);
+        let namespace = self.name.clone();
+        let request = NodesRequest::Ask {
+            namespace,
+            number,
+            body,
+            heard: tell,
+        };
+        if self.relay.is_up() {
+            self.relay.send(RelayRequest::Nodes(request));
+        } else {
+            drop(request);
+        }
+        let deadline = Instant::now() + Gathering::WAIT;
+        let mut gathering = None;
+        let mut early = Vec::new();
+        while let Ok(Some(word)) = timeout_at(deadline, heard.recv()).await {
+            match (word, &mut gathering) {
+                (Heard::Nodes(nodes), None) => {
+                    let answers = std::mem::take(&mut early);
+                    gathering = Some(self.gathering(ask, nodes, &own, answers));
+                }
+                (Heard::Nodes(_), Some(_)) => {}
+                (Heard::Answer { from, body }, gathering) => {
+                    match (BusMessage::read(&body), gathering) {
+                        (Some(BusMessage::Answer { answer, .. }), Some(gathering)) => {
+                            gathering.add(&from, answer);
+                        }
+                        (Some(BusMessage::Answer { answer, .. }), None) => {
+                            early.push((from, answer));
+                        }
+                        _ => questions.count_foreign(),
+                    }
+                }
+            }
+            if gathering.as_ref().is_some_and(Gathering::is_done) {
+                break;
+            }
+        }
+        let gathering = gathering.unwrap_or_else(|| self.gathering(ask, None, &own, early));
+        let mut gathered = gathering.end();
+        let mut missing = self.missing.borrow_mut();
+        missing.extend(gathered.missing.iter().cloned());
+        questions.count_missing(gathered.missing.len());
+        gathered.missing = missing.iter().cloned().collect();
+        gathered
+    }
+
+    /// The answers of these nodes, with those that are there. Without an answer of the relay it is
+    /// not known which nodes there are.
+    fn gathering(
+        &self,
+        ask: &Ask,
+        nodes: Option<Vec<Box<str>>>,
+        own: &NodeAnswer,
+        early: Vec<(Arc<str>, NodeAnswer)>,
+    ) -> Gathering {
+        let mut nodes = nodes.unwrap_or_else(|| {
+            let known = early.iter().map(|(from, _)| (**from).into());
+            known.chain([UNKNOWN.into()]).collect()
+        });
+        let missing = self.missing.borrow();
+        nodes.retain(|node| !missing.contains(node));
+        let here = self.relay.node();
+        nodes.push(here.into());
+        let mut gathering = Gathering::new(ask.clone(), nodes);
+        gathering.add(here, own.clone());
+        for (from, answer) in early {
+            gathering.add(&from, answer);
+        }
+        gathering
+    }
+}
+
+/// Questions to the relay itself.
+impl Inquiry {
+    async fn told<T>(
+        &self,
+        request: impl FnOnce(Arc<str>, oneshot::Sender<T>) -> NodesRequest,
+    ) -> Option<T> {
+        let (tell, told) = oneshot::channel();
+        let request = request(self.name.clone(), tell);
+        self.relay.send(RelayRequest::Nodes(request));
+        timeout(Gathering::WAIT, told).await.ok()?.ok()
+    }
+
+    /// Reads the position or the history of a room.
+    async fn read(&self, ask: &Ask) -> Result<Answer, AskError> {
+        let read = ask.read().ok_or_else(unanswered)?;
+        let page = self.told(|namespace, page| NodesRequest::Read {
+            namespace,
+            read,
+            page,
+        });
+        let page = page.await.flatten().ok_or_else(unanswered)?;
+        let namespace = self.shard.found(&self.name);
+        namespace.hub(|hub| ask.answer_read(hub, &page))
+    }
+
+    async fn positions(
+        &self,
+        names: Vec<String>,
+    ) -> Result<Vec<(String, Position<'static>)>, AskError> {
+        let rooms: Vec<Box<str>> = names.iter().map(|name| (**name).into()).collect();
+        let found = self.told(|namespace, positions| NodesRequest::Positions {
+            namespace,
+            rooms,
+            positions,
+        });
+        let found = found.await.flatten().ok_or_else(unanswered)?;
+        let namespace = self.shard.found(&self.name);
+        Ok(namespace.hub(|hub| {
+            let position = |(name, at): (String, TopicPosition)| {
+                let page = TopicPage {
+                    topic: Topic::room(&name),
+                    first: at.offset + 1,
+                    position: at,
+                    messages: Vec::new(),
+                };
+                let position = hub.relayed_page(&name, &page).0;
+                (name, position)
+            };
+            names.into_iter().zip(found).map(position).collect()
+        }))
+    }
+
+    /// Has the relay remember a withdrawal, for nodes that are away and those to come.
+    async fn withdraw(&self, ask: &Ask, user: &str, not_before_s: u64) -> Result<(), AskError> {
+        let now = self.shard.now();
+        self.shard
+            .found(&self.name)
+            .hub(|hub| ask.check(now, hub))?;
+        let users_max = self.shard.shared.settings.hub.withdrawn_users;
+        let user = user.into();
+        let done = self.told(|namespace, done| NodesRequest::Withdraw {
+            namespace,
+            user,
+            not_before_s,
+            users_max,
+            done,
+        });
+        if done.await == Some(true) {
+            return Ok(());
+        }
+        let text = "the relay did not take the withdrawal: repeat it";
+        Err(AskError::Unavailable(text.to_owned()))
+    }
+}
+
+fn unanswered() -> AskError {
+    AskError::Unavailable("the relay does not answer: ask again".to_owned())
+}
+
+/// Forgets a question when nobody waits for its answers any more.
+struct Forget<'a>(&'a RelayLink, u64);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        let number = self.1;
+        let forget = NodesRequest::Forget { number };
+        self.0.send(RelayRequest::Nodes(forget));
+    }
+}
+
+fn limit_of(ask: &mut Ask) -> Option<&mut usize> {
+    if let Ask::Rooms { limit, .. } | Ask::Connections { limit, .. } = ask {
+        return Some(limit);
+    }
+    None
+}
+
+/// Makes a request one for the entries behind those of an answer, and gives their number.
+fn go_on(ask: &mut Ask, answer: &Answer) -> usize {
+    match (ask, answer) {
+        (Ask::Rooms { after, .. }, Answer::Rooms(rooms)) => {
+            *after = rooms.last().map(|room| room.name.clone());
+            rooms.len()
+        }
+        (Ask::Connections { after, .. }, Answer::Connections(connections)) => {
+            *after = connections.last().map(|conn| conn.id);
+            connections.len()
+        }
+        _ => 0,
+    }
+}
+
+/// Adds the next page to those before it.
+fn append(whole: &mut Gathered, next: Gathered) {
+    match (&mut whole.answer, next.answer) {
+        (Ok(Answer::Rooms(rooms)), Ok(Answer::Rooms(more))) => rooms.extend(more),
+        (Ok(Answer::Connections(connections)), Ok(Answer::Connections(more))) => {
+            connections.extend(more);
+        }
+        (answer, next) => *answer = next,
+    }
+    whole.connections.extend(next.connections);
+    whole.missing = next.missing;
+}
