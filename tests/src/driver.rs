@@ -44,6 +44,12 @@ pub trait Driver {
         false
     }
 
+    /// True when each room has an epoch of its own, as where servers share their rooms: elsewhere all
+    /// rooms without a history have that of the namespace.
+    fn has_epochs_of_rooms(&self) -> bool {
+        false
+    }
+
     /// Takes the events of an actor since the last call, in order.
     fn take(&mut self, actor: &Actor) -> Vec<Event>;
 

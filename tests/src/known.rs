@@ -15,7 +15,7 @@ mod pattern;
 /// | `<alice>` | the connection id of that actor, also in what a client sends |
 /// | `<alice 2>` | the id of that actor's second connection |
 /// | `<epoch x>` | an epoch of a room: anything the first time, then the same; another label, another epoch |
-/// | `<epoch>` | the epoch of the namespace: anything the first time, then the same while somebody is connected |
+/// | `<epoch>` | the epoch of the namespace: anything the first time, then the same while somebody is connected; where servers share their rooms, that of the room |
 /// | `<message>` | any text within a JSON string, but not nothing |
 /// | `<number>` | any digits |
 ///
@@ -25,7 +25,9 @@ pub struct Known {
     conns: BTreeMap<Actor, LastConn>,
     /// The ids of all connections of an actor, in the order of connecting.
     ids: BTreeMap<Actor, Vec<String>>,
-    epochs: BTreeMap<String, String>,
+    /// By namespace and room; the room is empty where the epoch is that of the namespace.
+    epochs: BTreeMap<(String, String), String>,
+    epochs_of_rooms: bool,
     /// By namespace and label.
     labels: BTreeMap<(String, String), String>,
     /// Texts of the story so far.
@@ -41,6 +43,13 @@ struct LastConn {
 }
 
 impl Known {
+    /// The same, where each room has an epoch of its own.
+    #[must_use]
+    pub const fn with_epochs_of_rooms(mut self, yes: bool) -> Self {
+        self.epochs_of_rooms = yes;
+        self
+    }
+
     /// An actor connected.
     pub fn connected(&mut self, actor: &Actor, namespace: &str, id: impl Into<String>) {
         let conn = LastConn {
@@ -66,7 +75,7 @@ impl Known {
                 .values()
                 .filter(|conn| conn.namespace == namespace);
             if others.all(|conn| !conn.live) {
-                self.epochs.remove(&namespace);
+                self.epochs.retain(|(home, _), _| *home != namespace);
             }
         }
     }
@@ -119,6 +128,10 @@ impl Known {
 
     /// True when a text of a namespace fits the pattern.
     pub fn matches(&mut self, namespace: &str, pattern: &str, got: &str) -> bool {
+        let room = pattern.split_once(r#""room":""#);
+        let room = room.filter(|_| self.epochs_of_rooms);
+        let room = room.map_or("", |(_, rest)| &rest[..string_end(rest)]);
+        let home = (namespace.to_owned(), room.to_owned());
         let (mut pattern, mut got) = (pattern, got);
         while let Some(at) = pattern.find('<') {
             let Some(rest) = got.strip_prefix(&pattern[..at]) else {
@@ -128,11 +141,11 @@ impl Known {
             let name = pattern.split_once('>').map(|(name, _)| name);
             let literal = match name {
                 Some("message" | "number") => None,
-                Some("epoch") => Some(match self.epochs.get(namespace) {
+                Some("epoch") => Some(match self.epochs.get(&home) {
                     Some(epoch) => epoch.clone(),
                     None => {
                         let epoch = &got[..string_end(got)];
-                        self.epochs.insert(namespace.into(), epoch.into());
+                        self.epochs.insert(home.clone(), epoch.into());
                         epoch.into()
                     }
                 }),

@@ -210,8 +210,8 @@ struct Performance<'d> {
 impl<'d> Performance<'d> {
     fn new(driver: &'d mut dyn Driver) -> Self {
         Self {
+            known: Known::default().with_epochs_of_rooms(driver.has_epochs_of_rooms()),
             driver,
-            known: Known::default(),
             inboxes: BTreeMap::new(),
             late: None,
         }

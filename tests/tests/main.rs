@@ -36,6 +36,7 @@ mod kill;
 mod memory;
 mod model;
 mod mounted;
+mod nodes;
 mod peer;
 mod planted;
 mod policies;

@@ -5,16 +5,18 @@ use std::{collections::BTreeMap, time::Duration};
 use hyper::Method;
 use tokio::runtime::{Builder, Runtime};
 
-use self::socket::{PATIENCE, Socket, Speech};
-use super::{
-    Driver, DriverError,
-    api::{Api, encode},
+use self::{
+    nodes::Nodes,
+    socket::{Socket, Speech},
 };
+use super::{Driver, DriverError, api::encode};
 use crate::{
     Actor, Answer, Event, Op,
     op::{Claim, sent_json, unix_s},
 };
 
+mod barrier;
+mod nodes;
 mod socket;
 
 /// The longest wait of a story that is waited for: longer ones are for a clock that can be moved.
@@ -32,20 +34,36 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Url {
     runtime: Runtime,
-    /// `ws://host:port/ws`.
-    address: String,
+    nodes: Nodes,
     /// The namespace that stories call the default one.
     namespace: String,
-    api: Option<Api>,
     speech: Speech,
     welcome: bool,
-    users: bool,
+    users: Option<Users>,
     waits: bool,
     sockets: BTreeMap<Actor, Socket>,
-    /// The last connection of every actor: its namespace and its id.
-    conns: BTreeMap<Actor, (String, String)>,
+    /// The last connection of every actor.
+    conns: BTreeMap<Actor, Conn>,
     inboxes: BTreeMap<Actor, Vec<Event>>,
     barriers: u64,
+}
+
+/// A connection of an actor.
+#[derive(Debug)]
+struct Conn {
+    namespace: String,
+    id: String,
+    /// The server that has it.
+    node: usize,
+}
+
+/// The place where the server learns who the user of a connection is.
+#[derive(Debug, Clone)]
+enum Users {
+    /// `?user=ann` in the address.
+    Address,
+    /// A header field, as of a proxy.
+    Header(Box<str>),
 }
 
 impl Url {
@@ -55,21 +73,15 @@ impl Url {
     ///
     /// When the address is of another form.
     pub fn new(address: impl Into<String>) -> Result<Self, DriverError> {
-        let address = address.into();
-        if !address.starts_with("ws://") {
-            return Err(DriverError::Unsupported(format!(
-                "{address} is not ws://..."
-            )));
-        }
+        let nodes = Nodes::new(address.into())?;
         let runtime = Builder::new_current_thread().enable_all().build();
         Ok(Self {
             runtime: runtime.map_err(|fault| DriverError::Transport(fault.to_string()))?,
-            address,
+            nodes,
             namespace: "default".into(),
-            api: None,
             speech: Speech::Envelopes,
             welcome: false,
-            users: false,
+            users: None,
             waits: false,
             sockets: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -81,11 +93,23 @@ impl Url {
     /// The same, with the HTTP API on the same host and port, beside `/ws`.
     #[must_use]
     pub fn with_api(mut self, key: Option<&str>) -> Self {
-        let address = self.address.trim_start_matches("ws://");
-        let (authority, path) = address.split_once('/').unwrap_or((address, ""));
-        let prefix = path.strip_suffix("/ws").map(|prefix| format!("/{prefix}"));
-        self.api = Some(Api::new(authority, prefix.unwrap_or_default(), key));
+        self.nodes.set_api(key);
         self
+    }
+
+    /// The same, with further servers that share its rooms through a relay, or with none that do
+    /// later. Connections and calls of the API go to the servers in turn; a call about a connection
+    /// goes to one that does not have it, where there is another.
+    ///
+    /// # Errors
+    ///
+    /// When an address is of another form.
+    pub fn with_relay<A: Into<String>>(
+        mut self,
+        others: impl IntoIterator<Item = A>,
+    ) -> Result<Self, DriverError> {
+        self.nodes.share(others.into_iter().map(Into::into))?;
+        Ok(self)
     }
 
     /// The same, with another namespace in the place of the default one: stories in namespaces of
@@ -107,8 +131,15 @@ impl Url {
     /// The same, where an application takes the user of a connection from `?user=ann` in its
     /// address.
     #[must_use]
-    pub const fn with_users(mut self) -> Self {
-        self.users = true;
+    pub fn with_users(mut self) -> Self {
+        self.users = Some(Users::Address);
+        self
+    }
+
+    /// The same, where the server takes it from a header field, as a proxy sets it.
+    #[must_use]
+    pub fn with_user_header(mut self, name: &str) -> Self {
+        self.users = Some(Users::Header(name.into()));
         self
     }
 
@@ -150,16 +181,22 @@ impl Url {
             return Ok(Answer::none());
         }
         let namespace = self.namespace(namespace);
-        let mut address = self.address.clone();
+        let node = self.nodes.next();
+        let mut address = self.nodes.address(node).to_owned();
         if namespace != "default" {
             address = format!("{address}/{namespace}");
         }
+        let mut headers = headers.to_vec();
+        if let (Some(Users::Header(name)), Some(user)) = (&self.users, user) {
+            headers.push((name.clone(), user.into()));
+        }
+        let user = user.filter(|_| matches!(self.users, Some(Users::Address)));
         let user = user.map(|user| format!("user={}", encode(user)));
         let query: Vec<_> = user.as_deref().into_iter().chain(query).collect();
         if !query.is_empty() {
             address = format!("{address}?{}", query.join("&"));
         }
-        let opened = Socket::open(&address, headers, self.speech, welcome || self.welcome);
+        let opened = Socket::open(&address, &headers, self.speech, welcome || self.welcome);
         let opened = self.runtime.block_on(opened)?;
         let (mut socket, mut events) = match opened {
             Ok(opened) => opened,
@@ -178,7 +215,12 @@ impl Url {
         if !welcome && self.speech == Speech::Envelopes {
             events.clear();
         }
-        self.conns.insert(actor.clone(), (namespace, id));
+        let conn = Conn {
+            namespace,
+            id,
+            node,
+        };
+        self.conns.insert(actor.clone(), conn);
         self.deliver(actor, events);
         self.sockets.insert(actor.clone(), socket);
         Ok(Answer::none())
@@ -189,78 +231,22 @@ impl Url {
         inbox.extend(events);
     }
 
-    /// Waits until everything has arrived that the op led to.
-    fn synchronize(&mut self, op: &Op) -> Result<(), DriverError> {
-        let actor = op.client();
-        // What follows from connecting has been read, and a ping would count for its rate.
-        if let Some(actor) = actor
-            && !matches!(op, Op::Connect { .. })
-        {
-            self.barrier(std::slice::from_ref(actor))?;
-        }
-        let others = self.sockets.keys().filter(|other| Some(*other) != actor);
-        let others: Vec<_> = others.cloned().collect();
-        self.barrier(&others)
-    }
-
-    /// Asks each of these for its rooms, and reads until the answer is there.
-    fn barrier(&mut self, actors: &[Actor]) -> Result<(), DriverError> {
-        self.barriers += 1;
-        let id = format!("barrier-{}", self.barriers);
-        for actor in actors {
-            if let Some(socket) = self.sockets.get_mut(actor) {
-                self.runtime.block_on(socket.ask(&id));
-            }
-        }
-        for actor in actors {
-            let Some(socket) = self.sockets.get_mut(actor) else {
-                continue;
-            };
-            let (events, open) = self.runtime.block_on(socket.read_until_answered(&id))?;
-            self.deliver(actor, events);
-            if !open {
-                self.sockets.remove(actor);
-                self.wait_until_gone(actor)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The server may notice the end of a connection after its client: waits until it has.
-    fn wait_until_gone(&mut self, actor: &Actor) -> Result<(), DriverError> {
-        let (Some(api), Some((namespace, id))) = (&self.api, self.conns.get(actor)) else {
-            return Ok(());
-        };
-        let path = format!("{namespace}/connections/{id}");
-        let gone = async {
-            while api.call(Method::GET, &path, None, None).await?.status != 404 {
-                tokio::task::yield_now().await;
-            }
-            Ok(())
-        };
-        let patience = self
-            .runtime
-            .block_on(async { tokio::time::timeout(PATIENCE, gone).await });
-        patience.unwrap_or_else(|_| {
-            let fault = format!("{actor} is gone, but the server still lists its connection");
-            Err(DriverError::Transport(fault))
-        })
-    }
-
+    /// Calls the API of the next server in turn.
     fn call(
-        &self,
+        &mut self,
         method: Method,
         path: &str,
         key: Option<&str>,
         body: Option<String>,
     ) -> Result<Answer, DriverError> {
-        match &self.api {
+        let node = self.nodes.next();
+        match self.nodes.api(node) {
             Some(api) => self.runtime.block_on(api.call(method, path, key, body)),
             None => Err(DriverError::Unsupported("it needs the HTTP API".into())),
         }
     }
 
-    fn send(&self, op: &Op) -> Result<Answer, DriverError> {
+    fn send(&mut self, op: &Op) -> Result<Answer, DriverError> {
         let Op::Send {
             key,
             to,
@@ -274,8 +260,8 @@ impl Url {
         };
         let namespace = self.namespace(op.namespace());
         let audience = to.audience(|actor| {
-            let (home, id) = self.conns.get(actor)?;
-            (*home == namespace).then(|| id.parse().ok())?
+            let conn = self.conns.get(actor)?;
+            (conn.namespace == namespace).then(|| conn.id.parse().ok())?
         });
         let event = roomcast_core::Event::new(event).with_path(path.as_deref());
         let body = sent_json(audience, event, data);
@@ -285,19 +271,23 @@ impl Url {
 
     /// Calls the API about the last connection of an actor: its namespace and id make the path.
     fn call_about(
-        &self,
+        &mut self,
         actor: &Actor,
         method: Method,
         path: impl FnOnce(&str, &str) -> String,
     ) -> Result<Answer, DriverError> {
         match self.conns.get(actor) {
-            Some((namespace, id)) => self.call(method, &path(namespace, id), None, None),
+            Some(conn) => {
+                let path = path(&conn.namespace, &conn.id);
+                self.nodes.follow(conn.node);
+                self.call(method, &path, None, None)
+            }
             None => Ok(Answer::refused(404)),
         }
     }
 
     fn move_member(
-        &self,
+        &mut self,
         method: Method,
         actor: &Actor,
         room: &str,
@@ -307,12 +297,12 @@ impl Url {
         })
     }
 
-    fn list(&self, op: &Op, what: &str) -> Result<Answer, DriverError> {
+    fn list(&mut self, op: &Op, what: &str) -> Result<Answer, DriverError> {
         let path = format!("{}/{what}", self.namespace(op.namespace()));
         self.call(Method::GET, &path, None, None)
     }
 
-    fn withdraw(&self, namespace: &str, user: &str) -> Result<Answer, DriverError> {
+    fn withdraw(&mut self, namespace: &str, user: &str) -> Result<Answer, DriverError> {
         let (user, before) = (encode(user), unix_s() + 1);
         let namespace = self.namespace(namespace);
         let path = format!("{namespace}/users/{user}/connections?not_before={before}");
@@ -404,7 +394,7 @@ impl Url {
 impl Driver for Url {
     fn supports(&self, op: &Op) -> bool {
         match op {
-            Op::Connect { user, .. } => user.is_none() || self.users,
+            Op::Connect { user, .. } => user.is_none() || self.users.is_some(),
             Op::Wait { millis } => self.waits && Duration::from_millis(*millis) <= WAIT_MAX,
             Op::Authenticate { .. }
             | Op::Join { .. }
@@ -422,7 +412,7 @@ impl Driver for Url {
             | Op::Close { .. }
             | Op::Withdraw { .. }
             | Op::ListRooms { .. }
-            | Op::ListConnections { .. } => self.api.is_some(),
+            | Op::ListConnections { .. } => self.nodes.have_apis(),
             Op::Pong { .. } | Op::Stall { .. } | Op::Read { .. } | Op::Crash => false,
         }
     }
@@ -440,11 +430,15 @@ impl Driver for Url {
         self.waits
     }
 
+    fn has_epochs_of_rooms(&self) -> bool {
+        self.nodes.are_shared()
+    }
+
     fn take(&mut self, actor: &Actor) -> Vec<Event> {
         self.inboxes.remove(actor).unwrap_or_default()
     }
 
     fn conn(&self, actor: &Actor) -> Option<String> {
-        self.conns.get(actor).map(|(_, id)| id.clone())
+        self.conns.get(actor).map(|conn| conn.id.clone())
     }
 }

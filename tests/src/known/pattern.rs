@@ -162,7 +162,8 @@ impl Known {
         if epoch.is_empty() {
             return None;
         }
-        let known = self.epochs.get(namespace);
+        let of_namespace = (namespace.to_owned(), String::new());
+        let known = self.epochs.get(&of_namespace);
         if known.is_some_and(|known| known == epoch) {
             return Some("epoch".into());
         }
@@ -178,7 +179,7 @@ impl Known {
             .rsplit_once('.')
             .map(|(_, number)| number.parse::<u64>());
         if known.is_none() && !matches!(number, Some(Ok(_))) {
-            self.epochs.insert(namespace.into(), epoch.into());
+            self.epochs.insert(of_namespace, epoch.into());
             return Some("epoch".into());
         }
         let label = (1..)

@@ -191,10 +191,27 @@ impl Socket {
         &mut self,
         id: &str,
     ) -> Result<(Vec<Event>, bool), DriverError> {
+        let speech = self.speech;
+        self.read_until(|text| speech.is_passed(id, text)).await
+    }
+
+    /// The same before a message to everybody.
+    pub(super) async fn read_until_pushed(
+        &mut self,
+        event: &str,
+    ) -> Result<(Vec<Event>, bool), DriverError> {
+        let start = format!(r#"{{"event":"{event}","#);
+        self.read_until(|text| text.starts_with(&start)).await
+    }
+
+    async fn read_until(
+        &mut self,
+        is_passed: impl Fn(&str) -> bool,
+    ) -> Result<(Vec<Event>, bool), DriverError> {
         let mut events = Vec::new();
         loop {
             match self.read().await? {
-                Some(Event::Text(text)) if self.speech.is_passed(id, &text) => {
+                Some(Event::Text(text)) if is_passed(&text) => {
                     return Ok((events, true));
                 }
                 Some(event @ (Event::Closed { .. } | Event::Lost)) => {

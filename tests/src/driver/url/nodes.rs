@@ -1,0 +1,100 @@
+//! The servers that a story is performed on: one, or several that share their rooms.
+
+use crate::driver::{DriverError, api::Api};
+
+/// Servers, by number.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    /// `ws://host:port/ws`.
+    addresses: Vec<String>,
+    /// As many, or none.
+    apis: Vec<Api>,
+    key: Option<String>,
+    /// The one whose turn it was last.
+    last: usize,
+    shared: bool,
+}
+
+impl Nodes {
+    /// One server.
+    pub(super) fn new(address: String) -> Result<Self, DriverError> {
+        let mut nodes = Self {
+            addresses: Vec::new(),
+            apis: Vec::new(),
+            key: None,
+            last: 0,
+            shared: false,
+        };
+        nodes.add(address)?;
+        Ok(nodes)
+    }
+
+    fn add(&mut self, address: String) -> Result<(), DriverError> {
+        if !address.starts_with("ws://") {
+            let fault = format!("{address} is not ws://...");
+            return Err(DriverError::Unsupported(fault));
+        }
+        self.addresses.push(address);
+        Ok(())
+    }
+
+    /// Adds servers that share the rooms of the first one.
+    pub(super) fn share(
+        &mut self,
+        others: impl Iterator<Item = String>,
+    ) -> Result<(), DriverError> {
+        self.shared = true;
+        for address in others {
+            self.add(address)?;
+        }
+        if self.have_apis() {
+            let key = self.key.clone();
+            self.set_api(key.as_deref());
+        }
+        Ok(())
+    }
+
+    /// Uses the API of each, beside its `/ws`.
+    pub(super) fn set_api(&mut self, key: Option<&str>) {
+        self.key = key.map(Into::into);
+        let api = |address: &String| {
+            let address = address.trim_start_matches("ws://");
+            let (authority, path) = address.split_once('/').unwrap_or((address, ""));
+            let prefix = path.strip_suffix("/ws").map(|prefix| format!("/{prefix}"));
+            Api::new(authority, prefix.unwrap_or_default(), key)
+        };
+        self.apis = self.addresses.iter().map(api).collect();
+    }
+
+    pub(super) const fn have_apis(&self) -> bool {
+        !self.apis.is_empty()
+    }
+
+    /// True when messages go through a relay.
+    pub(super) const fn are_shared(&self) -> bool {
+        self.shared
+    }
+
+    pub(super) fn address(&self, node: usize) -> &str {
+        &self.addresses[node]
+    }
+
+    pub(super) fn api(&self, node: usize) -> Option<&Api> {
+        self.apis.get(node)
+    }
+
+    pub(super) const fn last(&self) -> usize {
+        self.last
+    }
+
+    /// Has the one behind this one be the next.
+    pub(super) const fn follow(&mut self, node: usize) {
+        self.last = node;
+    }
+
+    /// The one whose turn it is.
+    pub(super) const fn next(&mut self) -> usize {
+        self.last = (self.last + 1) % self.addresses.len();
+        self.last
+    }
+}

@@ -1,0 +1,4 @@
+//! Servers that share their rooms through Redis, as processes of their own.
+
+mod redis;
+mod traces;
