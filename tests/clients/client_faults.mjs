@@ -9,7 +9,6 @@
 // is received by all, once and in order; each client has one socket at a time, and leaves nothing behind.
 
 import { spawn } from "node:child_process";
-import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -20,10 +19,10 @@ import WebSocket from "ws";
 import { Roomcast } from "../../client/dist/index.js";
 import { seeded, TestPage } from "../../client/dist/testing/index.js";
 import { FAULTS, FaultProxy } from "./fault_proxy.mjs";
+import { SECRET, tokenOf } from "./hs256.mjs";
 import { equal, withDeadline } from "./ws_client.mjs";
 
 const [target, scripts = "200", first = "1", evictUrl] = process.argv.slice(2);
-const SECRET = "0123456789abcdef0123456789abcdef";
 const TOGETHER = 25;
 const MESSAGES = 12;
 /** The clients' time goes faster than the server's, so that deadlines are met soon. */
@@ -31,15 +30,6 @@ const SPEED = 10;
 const DEADLINE_MS = 30_000;
 const EVICT_EACH_MS = 200;
 const POLICIES = '[[rooms]]\nmatch = "feed:*"\nhistory.messages = 1000\npresence = "members"\n';
-
-const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
-
-function tokenOf(user) {
-  const now = Math.floor(Date.now() / 1_000);
-  const grants = [{ rooms: "feed:*", can: ["join", "publish", "presence", "history"] }];
-  const head = `${encode({ alg: "HS256", typ: "JWT" })}.${encode({ sub: user, iat: now, exp: now + 3_600, grants })}`;
-  return `${head}.${createHmac("sha256", SECRET).update(head).digest("base64url")}`;
-}
 
 class FastClock {
   timers = new Set();
@@ -93,7 +83,7 @@ class Watched {
     }
     const { clock, page } = this;
     this.client = new Roomcast(`ws://127.0.0.1:${port}`, {
-      WebSocket: Counted, clock, page, random, token: async () => tokenOf(user), timeout: 100_000,
+      WebSocket: Counted, clock, page, random, token: async () => tokenOf(user, "feed:*"), timeout: 100_000,
     });
     this.room = this.client.room(room, { presence: true });
     this.room.on("said", (data, { offset }) => {

@@ -91,7 +91,7 @@ impl Drop for Server {
     }
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let binary = env::var_os("ROOMCAST_BIN").map_or_else(
         || Path::new(HERE).join("../target/release/roomcast"),
         PathBuf::from,
@@ -128,7 +128,7 @@ fn run(
 }
 
 /// The same for a program that has to succeed; what it wrote is the failure message.
-fn check(folder: &str, program: impl AsRef<Path>, args: &[&str]) {
+pub(crate) fn check(folder: &str, program: impl AsRef<Path>, args: &[&str]) {
     let (status, text) = run(folder, program, args, &[]);
     assert!(status.success(), "{status}\n{text}");
 }
