@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import tempfile
 import time
 
 START_S_MAX = 10
@@ -32,6 +33,38 @@ def pinned(core):
     return None if core is None else lambda: os.sched_setaffinity(0, {core})
 
 
+def wait_for(server):
+    """Waits until it listens; ends it when it does not."""
+    deadline = time.monotonic() + START_S_MAX
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", server.port), 1).close()
+            return
+        except OSError as error:
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                server.__exit__()
+                raise RuntimeError(f"{server.process.args[0]} does not listen") from error
+            time.sleep(0.02)
+
+
+class Redis:
+    """The relay of a run's servers, without a disk."""
+
+    def __init__(self, core):
+        self.port, self.folder = free_port(), tempfile.TemporaryDirectory()
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder.name]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=pinned(core))
+
+    def __enter__(self):
+        wait_for(self)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(STOP_S_MAX)
+        self.folder.cleanup()
+
+
 class Server:
     """A server for one run: what the one before left behind must not be measured."""
 
@@ -51,16 +84,8 @@ class Server:
         )
 
     def __enter__(self):
-        deadline = time.monotonic() + START_S_MAX
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
-            except OSError as error:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    self.__exit__()
-                    raise RuntimeError(f"{self.process.args[0]} does not listen") from error
-                time.sleep(0.02)
+        wait_for(self)
+        return self
 
     def __exit__(self, *_):
         # Killed: a server that says goodbye to ten thousand connections takes its time.

@@ -139,7 +139,7 @@ async function restarts() {
     const count = () => everybody.reduce((sum, { connections }) => sum + connections, 0);
     while (count() === before) await pause(20);
   }
-  const isBack = ({ client, room }) => client.state.name === "connected" && room.state === "joined";
+  const isBack = ({ client, room }) => client.state.name === "open" && room.state === "joined";
   while (!everybody.every(isBack)) await pause(20);
   clearInterval(timer);
   for (const { publishers, members } of rooms.values()) {

@@ -220,6 +220,11 @@ impl Presence {
         self.waiting.first().map(|&(until, _)| until)
     }
 
+    /// The time at which the last user has been waited for long enough.
+    pub(crate) fn last_expiry(&self) -> Option<Timestamp> {
+        self.waiting.last().map(|&(until, _)| until)
+    }
+
     /// Users who are waited for, until when, and what is shown of them.
     pub(crate) fn waiting(&self) -> Vec<(Box<str>, Timestamp, Option<Box<str>>)> {
         let waiting = self.waiting.iter();

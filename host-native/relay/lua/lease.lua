@@ -1,13 +1,18 @@
 -- Registers a node, or renews its lease by the clock of the server: nodes need no common clock.
 --
 -- KEYS  1 leases  2 nodes
--- ARGV  1 incarnation  2 milliseconds of the lease  3 'register' or 'renew'  4 what the node is
+-- ARGV  1 incarnation  2 milliseconds of the lease  3 'register', 'renew', or 'last' where the node
+--       goes and its users may be back elsewhere by the end of the lease  4 what the node is
 -- Returns  1, or 0 when there is no lease to renew: the node must register anew, under another id
-if ARGV[3] == 'renew' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+if ARGV[3] ~= 'register' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   return 0
 end
 local time = redis.call('TIME')
 local ends = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
 redis.call('ZADD', KEYS[1], string.format('%.0f', ends), ARGV[1])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+if ARGV[3] == 'last' then
+  redis.call('HDEL', KEYS[2], ARGV[1])
+else
+  redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
+end
 return 1

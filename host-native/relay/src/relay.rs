@@ -1,6 +1,6 @@
 //! The border between a host and its relay.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -101,6 +101,11 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     ///
     /// Work: the users of this node.
     fn retire(&self) -> Answer<'_, ()>;
+
+    /// Does the same for users who may be back on another node within a time: the lease ends after
+    /// it, or after its usual time if that is shorter, and another node then removes those who are
+    /// not. To everybody who lists nodes this one is gone at once.
+    fn retire_after(&self, time: Duration) -> Answer<'_, ()>;
 
     /// The id of this node, the address of its bus: the same until the process ends.
     fn node(&self) -> Arc<str>;

@@ -331,3 +331,35 @@ async fn a_node_that_retires_takes_its_users_along() {
     assert_eq!(nodes.len(), 1);
     assert!(nodes[0].lease_ms > 0 && nodes[0].incarnation.starts_with(&*stays.relay.node()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_a_node_that_retires_may_be_back_before_its_lease_ends() {
+    let server = Server::start(&[]);
+    let room = room("r");
+    let mut stays = Node::start_with(&server.url(), patient).await;
+    let mut goes = Node::start_with(&server.url(), patient).await;
+    let rooms = std::slice::from_ref(&room);
+    stays.relay.subscribe(rooms).await.unwrap();
+    for user in ["ann", "bob"] {
+        let entered = goes.relay.set_present(&present(&room, user, 1)).await;
+        assert_eq!(entered.unwrap().change, Some(Change::Joined));
+    }
+    let is_of_goes = |it: &roomcast_relay::Node| it.incarnation.starts_with(&*goes.relay.node());
+    let nodes = stays.relay.nodes().await.unwrap();
+    let gone = nodes.into_iter().find(is_of_goes).unwrap().incarnation;
+    goes.relay.retire_after(PATIENCE).await.unwrap();
+    while goes.events.next().await.is_some() {}
+    let nodes = stays.relay.nodes().await.unwrap();
+    assert!(!nodes.iter().any(is_of_goes), "{nodes:?}");
+    let back = stays.relay.set_present(&present(&room, "ann", 1)).await;
+    assert_eq!(back.unwrap().change, None, "she was never away");
+    // So much later.
+    let ended: usize = server.run(&format!("ZADD roomcast:leases XX CH 1 {gone}"));
+    assert_eq!(ended, 1);
+    for number in 1..=2 {
+        let (seen, change, _) = stays.until("notice", notice).await;
+        assert_eq!((seen, change), (number, Change::Joined));
+    }
+    let left = (3, Change::Left, "bob".to_owned());
+    assert_eq!(stays.until("notice", notice).await, left);
+}

@@ -2,10 +2,13 @@
 
 use std::{rc::Rc, time::Duration};
 
-use roomcast_core::{CloseCode, ConnId, Input};
+use roomcast_core::{CloseCode, ConnId, Hub, Input};
 use tokio::time::{Instant, sleep};
 
-use crate::{clock::patience, shard::Shard};
+use crate::{
+    clock::patience,
+    shard::{Hosted, Shard},
+};
 
 /// So many may come back to other servers in a second without being a crowd: fewer clients are not
 /// kept waiting for the whole window.
@@ -88,6 +91,11 @@ async fn wait_for_relay(shard: &Rc<Shard>) {
     };
     while relay.is_up() && waits() && begun.elapsed() < RELAY {
         sleep(TICK).await;
+    }
+    let now = shard.now();
+    let waits = |namespace: &Rc<Hosted>| namespace.ask(Hub::users_wait_until);
+    if let Some(until) = shard.namespaces().iter().filter_map(waits).max() {
+        relay.wait_for_users(until.saturating_since(now));
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
             Ordering::{Acquire, Relaxed, Release},
         },
     },
+    time::Duration,
 };
 
 use roomcast_core::{hub::Cluster, relay::RelayCommand};
@@ -75,6 +76,8 @@ pub(crate) struct RelayLink {
     /// Gaps that members were told of.
     gaps: AtomicU64,
     questions: Arc<Questions>,
+    /// Milliseconds for which users may be back on another node, at the end of this one.
+    users_wait_ms: AtomicU64,
     counts: Box<dyn Fn() -> RelayCounts + Send + Sync>,
     load: OnceLock<Box<dyn Fn() -> NodeLoad + Send + Sync>>,
 }
@@ -115,6 +118,7 @@ impl RelayLink {
             caught_up: Notify::new(),
             gaps: AtomicU64::new(0),
             questions: Arc::default(),
+            users_wait_ms: AtomicU64::new(0),
             counts: Box::new(counts),
             load: OnceLock::new(),
         };
@@ -150,6 +154,16 @@ impl RelayLink {
     /// Hands a request over. After the end of the relay nobody takes it.
     pub(crate) fn send(&self, request: RelayRequest) {
         let _ = self.requests.send(request); // the server ends
+    }
+
+    /// Notes at the end of the node how long its last users may take to be back on another one.
+    pub(crate) fn wait_for_users(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.users_wait_ms.fetch_max(millis, Relaxed);
+    }
+
+    pub(crate) fn users_wait(&self) -> Duration {
+        Duration::from_millis(self.users_wait_ms.load(Relaxed))
     }
 
     pub(crate) fn count_gaps(&self, more: u64) {

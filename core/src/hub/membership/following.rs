@@ -35,6 +35,16 @@ impl Hub {
         self.relay.as_ref().is_some_and(|relay| relay.is_unsure())
     }
 
+    /// The time until which the last user is waited for, of all who lost their connection and may
+    /// be back; `None` when there is none.
+    ///
+    /// Work: the rooms.
+    pub fn users_wait_until(&self) -> Option<Timestamp> {
+        let rooms = self.rooms.range(core::ops::Bound::Unbounded);
+        let waits = rooms.filter_map(|(_, room)| room.presence()?.last_expiry());
+        waits.max()
+    }
+
     /// Topics that a clustered hub follows, sorted, with the position of each that it knows.
     pub fn topics(&self) -> impl Iterator<Item = (&Topic, Option<&TopicPosition>)> {
         let relay = self.relay.as_ref().into_iter();

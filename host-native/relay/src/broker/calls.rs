@@ -102,7 +102,11 @@ impl Relay for RedisRelay {
     }
 
     fn retire(&self) -> Answer<'_, ()> {
-        Box::pin(self.shared.retire())
+        Box::pin(self.shared.retire(Duration::ZERO))
+    }
+
+    fn retire_after(&self, time: Duration) -> Answer<'_, ()> {
+        Box::pin(self.shared.retire(time))
     }
 
     fn node(&self) -> Arc<str> {
@@ -334,11 +338,17 @@ impl Shared {
         self.within(Effect::Write, &signals, answer).await
     }
 
-    async fn retire(&self) -> Result<(), RelayError> {
+    async fn retire(&self, time: Duration) -> Result<(), RelayError> {
         self.is_retiring.store(true, Relaxed);
         let incarnation = self.incarnation();
         let gone = match self.session() {
-            Ok((session, signals)) => self.give_up(&session, &signals, &incarnation).await,
+            Ok((session, signals)) if time.is_zero() => {
+                self.give_up(&session, &signals, &incarnation).await
+            }
+            Ok((session, signals)) => {
+                let ends = self.end_lease(&session, &incarnation, time);
+                self.within(Effect::Write, &signals, ends).await
+            }
             // Without it, others do it when the lease has ended.
             Err(error) => Err(error),
         };

@@ -1,6 +1,9 @@
 //! The lease of a node, and the clearing away of dead ones.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use redis::{RedisError, RedisResult, cmd};
 
@@ -62,10 +65,32 @@ impl Shared {
         incarnation: &str,
         mode: &str,
     ) -> RedisResult<bool> {
+        let lease = self.settings.timing.lease;
+        self.set_lease(session, incarnation, mode, lease).await
+    }
+
+    /// Has the lease end after a time, without a further heartbeat.
+    pub(crate) async fn end_lease(
+        &self,
+        session: &Session,
+        incarnation: &str,
+        time: Duration,
+    ) -> RedisResult<()> {
+        let time = time.min(self.settings.timing.lease);
+        self.set_lease(session, incarnation, "last", time).await?;
+        Ok(())
+    }
+
+    async fn set_lease(
+        &self,
+        session: &Session,
+        incarnation: &str,
+        mode: &str,
+        time: Duration,
+    ) -> RedisResult<bool> {
         let script = &self.scripts.lease;
         let mut call = script.call(&[self.keys.leases(), self.keys.nodes()]);
-        let lease_ms = millis(self.settings.timing.lease);
-        call.arg(incarnation).arg(lease_ms).arg(mode);
+        call.arg(incarnation).arg(millis(time)).arg(mode);
         call.arg(&self.about()[..]);
         session.run(script, &call).await
     }

@@ -131,12 +131,16 @@ pub(crate) async fn read_nodes(
     type Answers = (Vec<(String, f64)>, HashMap<String, Vec<u8>>, (u64, u64));
     let (leases, mut about, (seconds, micros)): Answers = questions.query_async(connection).await?;
     let now_ms = seconds * 1_000 + micros / 1_000;
-    let node = |(incarnation, ends): (String, f64)| Node {
-        lease_ms: whole(ends).saturating_sub(now_ms),
-        about: about.remove(&incarnation).unwrap_or_default().into(),
-        incarnation: incarnation.into(),
+    let node = |(incarnation, ends): (String, f64)| {
+        // One that retires has a lease still, for its users.
+        let about = about.remove(&incarnation)?.into();
+        Some(Node {
+            lease_ms: whole(ends).saturating_sub(now_ms),
+            about,
+            incarnation: incarnation.into(),
+        })
     };
-    Ok(leases.into_iter().map(node).collect())
+    Ok(leases.into_iter().filter_map(node).collect())
 }
 
 fn check(presence: &Presence) -> Result<(), RelayError> {

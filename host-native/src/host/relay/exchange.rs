@@ -162,7 +162,7 @@ impl Exchange {
         }
         let rest = async { while self.calls.next().await.is_some() {} };
         let is_done = timeout(END, rest).await.is_ok();
-        let retired = timeout(END, self.relay.retire()).await;
+        let retired = timeout(END, self.relay.retire_after(self.link.users_wait())).await;
         if !is_done || !matches!(retired, Ok(Ok(()))) {
             tracing::warn!(
                 "the relay did not answer at the end: other nodes clear up after this one"

@@ -30,6 +30,15 @@ impl Arguments {
             .unwrap_or_else(|_| panic!("{name}= is not a number"))
     }
 
+    /// Numbers between commas; none when the argument is missing.
+    pub fn numbers<T: FromStr>(&self, name: &str) -> Vec<T> {
+        let text = self.text_or_none(name).unwrap_or_default();
+        let parts = text.split(',').filter(|part| !part.is_empty());
+        let numbers = parts.map(|part| part.parse().ok());
+        let numbers: Option<_> = numbers.collect();
+        numbers.unwrap_or_else(|| panic!("{name}= has no numbers"))
+    }
+
     pub fn number_or<T: FromStr>(&self, name: &str, default: T) -> T {
         if self.0.contains_key(name) {
             self.number(name)

@@ -54,6 +54,18 @@ impl Clients {
         }
     }
 
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// Has connections from now on go to another server of this machine; gives the port of the last
+    /// one.
+    pub fn set_port(&mut self, port: u16) -> u16 {
+        let before = self.port();
+        self.server.set_port(port);
+        before
+    }
+
     /// Connects and asks for the upgrade; `What::Ready` follows. `receive_bytes` makes the
     /// kernel's buffer small.
     pub fn open(&mut self, receive_bytes: Option<usize>) -> Id {

@@ -39,6 +39,8 @@ pub fn run(clients: &mut Clients, server: u32, arguments: &Arguments) -> Value {
 struct Fanout<'a> {
     clients: &'a mut Clients,
     server: u32,
+    /// Processes beside the server, such as another one and their relay.
+    others: Vec<u32>,
     /// Members of each room. They come first, group by group: room `r` has the members of group
     /// `r % groups`.
     members: usize,
@@ -68,7 +70,9 @@ impl<'a> Fanout<'a> {
         clients.gather(groups * members, |at| Some(at / members));
         let bystanders = arguments.number_or("bystanders", 0);
         clients.gather(bystanders, |at| Some(rooms + at));
+        let own_port = clients.set_port(arguments.number_or("publisher_port", clients.port()));
         let outsider = (rooms == 1).then(|| clients.gather(1, |_| None)[0]);
+        clients.set_port(own_port);
         let in_flight = || {
             // One more, who publishes from outside.
             let mut in_flight = InFlight::new(members + 1);
@@ -78,6 +82,7 @@ impl<'a> Fanout<'a> {
         let mut fanout = Self {
             clients,
             server,
+            others: arguments.numbers("others"),
             members,
             groups,
             rooms: (0..rooms).map(|_| in_flight()).collect(),
@@ -131,6 +136,7 @@ impl<'a> Fanout<'a> {
         }
         self.latencies.clear();
         let (before, meter) = (self.deliveries, Meter::start(self.server));
+        let others: Vec<_> = self.others.iter().map(|&id| Meter::start(id)).collect();
         let begun = self.published;
         self.keep(window, messages, seconds);
         if messages != usize::MAX {
@@ -141,7 +147,11 @@ impl<'a> Fanout<'a> {
             self.drain();
         }
         let used = meter.stop();
-        self.result(&used, self.deliveries - before)
+        let published = (self.published - begun) as f64;
+        let others = others.iter().map(|meter| meter.stop().server_us / published);
+        let mut result = self.result(&used, self.deliveries - before);
+        result["others_us"] = others.collect();
+        result
     }
 
     /// Until so many messages are published, or the time is over.
