@@ -44,9 +44,10 @@ pub trait Driver {
         false
     }
 
-    /// True when each room has an epoch of its own, as where servers share their rooms: elsewhere all
-    /// rooms without a history have that of the namespace.
-    fn has_epochs_of_rooms(&self) -> bool {
+    /// True for servers that share their rooms. Each room has an epoch of its own there, while
+    /// elsewhere all without a history have that of the namespace; connections that a message
+    /// reached are those of one server; and whatever an op leads to may come some time later.
+    fn is_relayed(&self) -> bool {
         false
     }
 

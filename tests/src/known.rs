@@ -27,7 +27,7 @@ pub struct Known {
     ids: BTreeMap<Actor, Vec<String>>,
     /// By namespace and room; the room is empty where the epoch is that of the namespace.
     epochs: BTreeMap<(String, String), String>,
-    epochs_of_rooms: bool,
+    relayed: bool,
     /// By namespace and label.
     labels: BTreeMap<(String, String), String>,
     /// Texts of the story so far.
@@ -43,10 +43,10 @@ struct LastConn {
 }
 
 impl Known {
-    /// The same, where each room has an epoch of its own.
+    /// The same of servers that [share their rooms](crate::Driver::is_relayed), or not.
     #[must_use]
-    pub const fn with_epochs_of_rooms(mut self, yes: bool) -> Self {
-        self.epochs_of_rooms = yes;
+    pub const fn with_relay(mut self, relayed: bool) -> Self {
+        self.relayed = relayed;
         self
     }
 
@@ -126,13 +126,33 @@ impl Known {
         }
     }
 
+    /// True when the answer to an op fits the pattern.
+    pub fn answers(&mut self, op: &Op, namespace: &str, pattern: &str, got: &str) -> bool {
+        let room = match op {
+            Op::ServerJoin { room, .. } => Some(&**room),
+            _ => None,
+        };
+        self.matches_in(namespace, room, pattern, got)
+    }
+
     /// True when a text of a namespace fits the pattern.
     pub fn matches(&mut self, namespace: &str, pattern: &str, got: &str) -> bool {
         let room = pattern.split_once(r#""room":""#);
-        let room = room.filter(|_| self.epochs_of_rooms);
-        let room = room.map_or("", |(_, rest)| &rest[..string_end(rest)]);
+        let room = room.map(|(_, rest)| &rest[..string_end(rest)]);
+        self.matches_in(namespace, room, pattern, got)
+    }
+
+    fn matches_in(
+        &mut self,
+        namespace: &str,
+        room: Option<&str>,
+        pattern: &str,
+        got: &str,
+    ) -> bool {
+        let room = room.filter(|_| self.relayed).unwrap_or_default();
         let home = (namespace.to_owned(), room.to_owned());
-        let (mut pattern, mut got) = (pattern, got);
+        let counted = self.relayed.then(|| pattern::with_counts(pattern, got));
+        let (mut pattern, mut got) = (pattern, counted.as_deref().unwrap_or(got));
         while let Some(at) = pattern.find('<') {
             let Some(rest) = got.strip_prefix(&pattern[..at]) else {
                 return false;

@@ -37,7 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// behind ` -> ` what it is answered; without that, it has to succeed.
 ///
 /// What a line behind `time passes` expects is waited for, when the driver [may be
-/// late](Driver::is_late) with what is due.
+/// late](Driver::is_late) with what is due, and with a [relay](Driver::is_relayed) what any line
+/// expects.
 ///
 /// An event that no line expects fails the trace at the next step of its actor, or at the end.
 ///
@@ -210,7 +211,7 @@ struct Performance<'d> {
 impl<'d> Performance<'d> {
     fn new(driver: &'d mut dyn Driver) -> Self {
         Self {
-            known: Known::default().with_epochs_of_rooms(driver.has_epochs_of_rooms()),
+            known: Known::default().with_relay(driver.is_relayed()),
             driver,
             inboxes: BTreeMap::new(),
             late: None,
@@ -230,6 +231,7 @@ impl<'d> Performance<'d> {
                     }
                 } else {
                     let waited = matches!(op, Op::Wait { .. }) && self.driver.is_late();
+                    let waited = waited || self.driver.is_relayed();
                     self.late = waited.then(|| Instant::now() + PATIENCE);
                 }
                 done
@@ -265,7 +267,7 @@ impl<'d> Performance<'d> {
         let (home, answer) = self.act(op)?;
         let got = answer.to_string();
         match expected {
-            Some(expected) if self.known.matches(&home, expected, &got) => Ok(()),
+            Some(expected) if self.known.answers(op, &home, expected, &got) => Ok(()),
             Some(expected) => {
                 let expected = self.known.fill(expected);
                 Err(format!("expected: -> {expected}\n     got: -> {got}"))

@@ -421,6 +421,10 @@ impl Driver for Url {
         if !self.supports(op) {
             return Err(DriverError::Unsupported(op.to_string()));
         }
+        if self.nodes.are_shared() {
+            // Behind an answer that came late there may be more.
+            self.pass_relay()?;
+        }
         let answer = self.act(op)?;
         self.synchronize(op)?;
         Ok(answer)
@@ -430,7 +434,7 @@ impl Driver for Url {
         self.waits
     }
 
-    fn has_epochs_of_rooms(&self) -> bool {
+    fn is_relayed(&self) -> bool {
         self.nodes.are_shared()
     }
 

@@ -33,6 +33,28 @@ fn next_mark(text: &str) -> Option<(usize, &'static str)> {
         .min()
 }
 
+/// Members that count the connections that a message reached.
+const COUNTS: [&str; 3] = [r#""reached":"#, r#""matched":"#, r#""queued":"#];
+
+/// The text with the counts of the pattern in place of its own, where those are not greater.
+pub(super) fn with_counts(pattern: &str, got: &str) -> String {
+    let mut text = got.to_owned();
+    for member in COUNTS {
+        let count = |text: &str| {
+            let begin = text.find(member)? + member.len();
+            let digits = text[begin..].bytes().take_while(u8::is_ascii_digit).count();
+            let count: u64 = text[begin..begin + digits].parse().ok()?;
+            Some((begin..begin + digits, count))
+        };
+        if let (Some((_, most)), Some((at, count))) = (count(pattern), count(&text))
+            && count <= most
+        {
+            text.replace_range(at, &most.to_string());
+        }
+    }
+    text
+}
+
 /// True when a text ends where the message of an error begins.
 fn is_error(text: &str) -> bool {
     let code = text

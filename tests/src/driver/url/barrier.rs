@@ -21,7 +21,7 @@ impl Url {
             self.barrier(std::slice::from_ref(actor))?;
         }
         if self.nodes.are_shared() {
-            self.relay_barrier(op)?;
+            self.pass_relay()?;
         }
         let others = self.sockets.keys().filter(|other| Some(*other) != actor);
         let others: Vec<_> = others.cloned().collect();
@@ -61,42 +61,47 @@ impl Url {
         Ok(())
     }
 
-    /// Has a message go through the relay behind everything that the op led to, and reads until it
-    /// is there: what one server publishes reaches each other one in its order.
-    fn relay_barrier(&mut self, op: &Op) -> Result<(), DriverError> {
-        let node = op.client().and_then(|actor| self.conns.get(actor));
-        let node = node.map_or_else(|| self.nodes.last(), |conn| conn.node);
-        let open = self
-            .conns
-            .iter()
-            .filter(|(actor, _)| self.sockets.contains_key(*actor));
+    /// Has a message of each server go through the relay to everybody, and reads until they are
+    /// there: what a server publishes reaches each other one in its order.
+    pub(super) fn pass_relay(&mut self) -> Result<(), DriverError> {
+        let open = self.sockets.keys().filter_map(|actor| {
+            let conn = self.conns.get(actor)?;
+            Some((conn.namespace.clone(), actor.clone()))
+        });
         let mut by_namespace: BTreeMap<String, Vec<Actor>> = BTreeMap::new();
-        for (actor, conn) in open {
-            let actors = by_namespace.entry(conn.namespace.clone()).or_default();
-            actors.push(actor.clone());
+        for (namespace, actor) in open {
+            by_namespace.entry(namespace).or_default().push(actor);
         }
         for (namespace, actors) in by_namespace {
-            self.barriers += 1;
-            let event = format!("relay-barrier-{}", self.barriers);
-            let body = format!(r#"{{"audience":{{"all":true}},"event":"{event}"}}"#);
-            let path = format!("{namespace}/send");
-            let Some(api) = self.nodes.api(node) else {
-                return Err(DriverError::Unsupported(
-                    "a relay needs the HTTP API".into(),
-                ));
-            };
-            let sent = self
-                .runtime
-                .block_on(api.call(Method::POST, &path, None, Some(body)))?;
-            if sent.status != 200 {
-                let fault = format!("a message to everybody was answered {}", sent.status);
-                return Err(DriverError::Transport(fault));
-            }
-            for actor in &actors {
-                self.read_until(actor, async |socket| socket.read_until_pushed(&event).await)?;
+            for node in 0..self.nodes.count() {
+                let event = self.send_to_all(&namespace, node)?;
+                for actor in &actors {
+                    let read = async |socket: &mut Socket| socket.read_until_pushed(&event).await;
+                    self.read_until(actor, read)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Sends an event that tells nothing through the API of a server; gives its name.
+    fn send_to_all(&mut self, namespace: &str, node: usize) -> Result<String, DriverError> {
+        self.barriers += 1;
+        let event = format!("relay-barrier-{}", self.barriers);
+        let body = format!(r#"{{"audience":{{"all":true}},"event":"{event}"}}"#);
+        let path = format!("{namespace}/send");
+        let Some(api) = self.nodes.api(node) else {
+            let needed = "a relay needs the HTTP API".into();
+            return Err(DriverError::Unsupported(needed));
+        };
+        let sent = api.call(Method::POST, &path, None, Some(body));
+        match self.runtime.block_on(sent)?.status {
+            200 => Ok(event),
+            status => {
+                let fault = format!("a message to everybody was answered {status}");
+                Err(DriverError::Transport(fault))
+            }
+        }
     }
 
     /// The server may notice the end of a connection after its client: waits until it has.

@@ -83,8 +83,8 @@ impl Nodes {
         self.apis.get(node)
     }
 
-    pub(super) const fn last(&self) -> usize {
-        self.last
+    pub(super) const fn count(&self) -> usize {
+        self.addresses.len()
     }
 
     /// Has the one behind this one be the next.
