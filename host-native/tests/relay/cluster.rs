@@ -59,6 +59,38 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub(super) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A field of `INFO`.
+    pub(super) fn info(&self, field: &str) -> String {
+        let info = self.run(&["INFO"]);
+        let mut lines = info.lines();
+        let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.unwrap_or_default().trim().to_owned()
+    }
+
+    /// Makes it a replica that has all of its primary's data.
+    pub(super) fn follow(&self, primary: &Self) {
+        self.run(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
+        let began = Instant::now();
+        while self.info("master_link_status") != "up" || !self.has_all_of(primary) {
+            assert!(began.elapsed() < PATIENCE, "the replica does not follow");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn has_all_of(&self, primary: &Self) -> bool {
+        let offset = |redis: &Self, field| redis.info(field).parse::<u64>().unwrap_or_default();
+        offset(self, "slave_repl_offset") >= offset(primary, "master_repl_offset")
+    }
+
+    /// Makes it a primary, with what it has of the old one's data.
+    pub(super) fn promote(&self) {
+        self.run(&["REPLICAOF", "NO", "ONE"]);
+    }
+
     /// The answer to a command of an administrator.
     pub(super) fn run(&self, command: &[&str]) -> String {
         let mut cli = Command::new("redis-cli");
@@ -96,6 +128,8 @@ fn spawn(port: u16, folder: &TempDir, flags: &[String]) -> Child {
     let mut command = Command::new("redis-server");
     command.args(flags).args(["--port", &port.to_string()]);
     command.args(["--bind", "127.0.0.1", "--save", ""]);
+    // A replica need not wait for others.
+    command.args(["--repl-diskless-sync-delay", "0"]);
     command.arg("--dir").arg(folder.path());
     let spawned = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     spawned.expect("there is no `redis-server`: install it, `apt-get install redis-server`")

@@ -5,6 +5,7 @@ mod cluster;
 mod command;
 mod faults;
 mod hook;
+mod judge;
 mod node;
 mod rooms;
 mod start;

@@ -30,6 +30,16 @@ impl Node {
 
     /// Starts one with another file of settings, and flags.
     pub(super) fn start_with(relay: &str, settings: &str, flags: &[&str]) -> Self {
+        Self::start_logging(relay, settings, flags, |line| eprintln!("{line}"))
+    }
+
+    /// Starts one whose log goes elsewhere, line by line.
+    pub(super) fn start_logging(
+        relay: &str,
+        settings: &str,
+        flags: &[&str],
+        mut log: impl FnMut(&str) + Send + 'static,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("rooms.toml");
         std::fs::write(&config, settings).expect("written");
@@ -39,13 +49,13 @@ impl Node {
         let address = lines
             .by_ref()
             .map_while(Result::ok)
-            .inspect(|line| eprintln!("{line}"))
+            .inspect(|line| log(line))
             .find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()))
             .expect("the server says where it listens");
         // A pipe that nobody empties would stop the server some day.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                eprintln!("{line}");
+                log(&line);
             }
         });
         Self {
@@ -53,6 +63,10 @@ impl Node {
             address,
             _folder: folder,
         }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(super) async fn connect(&self) -> Client {

@@ -1,0 +1,347 @@
+//! The judge of a run: histories of all clients, held against each other.
+//!
+//! Each message that was acknowledged is at every member of its room once, in one order, or that
+//! member was told of a loss in which it lies.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
+
+use super::history::{History, Id, Reading, Run, Step, Violation, read};
+
+/// Violations of one kind that are kept.
+const KEPT: usize = 5;
+
+/// The promise that a run is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// Losses are told.
+    Told,
+    /// Nothing is lost.
+    Whole,
+}
+
+/// The figures of a run, and the violations.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    pub(super) publishes: u64,
+    pub(super) acked: u64,
+    pub(super) delivered: u64,
+    pub(super) gaps: u64,
+    pub(super) unrecovered: u64,
+    /// Messages that were acknowledged, and that a loss took from some member.
+    pub(super) covered: u64,
+    /// Messages that got a second place when the relay had lost the first one.
+    pub(super) again: u64,
+    pub(super) violations: BTreeMap<&'static str, (u64, Vec<String>)>,
+}
+
+impl Verdict {
+    pub(super) fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    fn add(&mut self, violation: Violation) {
+        let (count, texts) = self.violations.entry(violation.kind).or_default();
+        *count += 1;
+        if texts.len() < KEPT {
+            texts.push(violation.text);
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "publishes      {:>8}", self.publishes)?;
+        writeln!(f, "acknowledged   {:>8}", self.acked)?;
+        writeln!(f, "in doubt       {:>8}", self.publishes - self.acked)?;
+        writeln!(f, "delivered      {:>8}", self.delivered)?;
+        writeln!(f, "gaps told      {:>8}", self.gaps)?;
+        writeln!(f, "not recovered  {:>8}", self.unrecovered)?;
+        writeln!(f, "lost and told  {:>8}", self.covered)?;
+        writeln!(
+            f,
+            "placed twice   {:>8}  over a loss of the relay",
+            self.again
+        )?;
+        let count: u64 = self.violations.values().map(|(count, _)| count).sum();
+        writeln!(f, "violations     {count:>8}")?;
+        for (kind, (count, texts)) in &self.violations {
+            writeln!(f, "  {kind}: {count}")?;
+            for text in texts {
+                writeln!(f, "    {text}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Places of messages in one room, by epoch and offset.
+#[derive(Default)]
+struct Places {
+    ids: HashMap<(Arc<str>, u64), Id>,
+    of: HashMap<Id, Vec<(Arc<str>, u64)>>,
+}
+
+/// Judges the histories of all clients.
+pub(super) fn judge(histories: &[History], promise: Promise) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut rooms: BTreeMap<usize, Vec<(usize, Reading)>> = BTreeMap::new();
+    let mut pages: BTreeMap<usize, Places> = BTreeMap::new();
+    for (client, history) in histories.iter().enumerate() {
+        let mut reading = read(history);
+        for violation in std::mem::take(&mut reading.violations) {
+            let text = format!(
+                "client {client} in room {}: {}",
+                history.room, violation.text
+            );
+            verdict.add(Violation { text, ..violation });
+        }
+        verdict.publishes += u64::from(reading.invoked);
+        verdict.acked += reading.acked.len() as u64;
+        verdict.delivered += reading.delivered;
+        verdict.gaps += reading.gaps;
+        verdict.unrecovered += reading.unrecovered;
+        if promise == Promise::Whole && reading.gaps + reading.unrecovered > 0 {
+            let (gaps, joins) = (reading.gaps, reading.unrecovered);
+            let text =
+                format!("client {client} was told of {gaps} gaps, {joins} joins are without");
+            verdict.add(Violation { kind: "lost", text });
+        }
+        let places = pages.entry(history.room).or_default();
+        for step in &history.steps {
+            if let Step::Page { epoch, messages } = step {
+                for (offset, id) in messages {
+                    places.add(epoch, *offset, *id, &mut verdict);
+                }
+            }
+        }
+        rooms
+            .entry(history.room)
+            .or_default()
+            .push((client, reading));
+    }
+    for (room, readings) in &rooms {
+        let publishers: HashMap<u32, &Reading> = readings
+            .iter()
+            .filter_map(|(client, reading)| Some((histories[*client].publisher?, reading)))
+            .collect();
+        let places = pages.remove(room).unwrap_or_default();
+        judge_room(readings, &publishers, places, promise, &mut verdict);
+    }
+    verdict
+}
+
+fn judge_room(
+    readings: &[(usize, Reading)],
+    publishers: &HashMap<u32, &Reading>,
+    mut places: Places,
+    promise: Promise,
+    verdict: &mut Verdict,
+) {
+    for (client, reading) in readings {
+        for run in &reading.runs {
+            judge_run(*client, run, publishers, verdict);
+            for (offset, id) in &run.messages {
+                if let (Some(epoch), Some(offset)) = (&run.epoch, offset) {
+                    places.add(epoch, *offset, *id, verdict);
+                }
+            }
+        }
+    }
+    let again = places.of.values().filter(|of| of.len() > 1).count();
+    verdict.again += again as u64;
+    if promise == Promise::Whole && again > 0 {
+        let text = format!("{again} messages have two places");
+        verdict.add(Violation {
+            kind: "twice",
+            text,
+        });
+    }
+    for (publisher, reading) in publishers {
+        for (number, offset) in &reading.acked {
+            let id = Id {
+                publisher: *publisher,
+                number: *number,
+            };
+            judge_acked(id, *offset, readings, &places, verdict);
+        }
+    }
+    if let Some(cycle) = disorder(readings) {
+        let text = format!("members disagree about the order of {cycle:?}");
+        verdict.add(Violation {
+            kind: "order",
+            text,
+        });
+    }
+}
+
+impl Places {
+    fn add(&mut self, epoch: &Arc<str>, offset: u64, id: Id, verdict: &mut Verdict) {
+        let place = (epoch.clone(), offset);
+        match self.ids.get(&place) {
+            Some(other) if *other == id => {}
+            Some(other) => {
+                let text = format!("{other:?} and {id:?} are both at {offset} of {epoch}");
+                verdict.add(Violation {
+                    kind: "conflict",
+                    text,
+                });
+            }
+            None => {
+                self.ids.insert(place.clone(), id);
+                let of = self.of.entry(id).or_default();
+                if let Some((_, other)) = of.iter().find(|(of, _)| of == epoch) {
+                    let text = format!("{id:?} is at {other} and at {offset} of {epoch}");
+                    verdict.add(Violation {
+                        kind: "twice",
+                        text,
+                    });
+                }
+                of.push(place);
+            }
+        }
+    }
+}
+
+/// Judges what one client saw while nothing was lost: each message once, those of a publisher in
+/// its order, and none missing between two of them.
+fn judge_run(client: usize, run: &Run, publishers: &HashMap<u32, &Reading>, verdict: &mut Verdict) {
+    let mut last: HashMap<u32, u32> = HashMap::new();
+    for (_, id) in &run.messages {
+        let Some(publisher) = publishers.get(&id.publisher) else {
+            let text = format!("client {client} has {id:?}, whose publisher is elsewhere");
+            verdict.add(Violation {
+                kind: "foreign",
+                text,
+            });
+            continue;
+        };
+        if id.number >= publisher.invoked {
+            let text = format!("client {client} has {id:?}, which nobody published");
+            verdict.add(Violation {
+                kind: "foreign",
+                text,
+            });
+        }
+        let Some(before) = last.insert(id.publisher, id.number) else {
+            continue;
+        };
+        if before >= id.number {
+            let kind = if before == id.number {
+                "twice"
+            } else {
+                "order"
+            };
+            let text = format!("client {client} has {id:?} behind {before} of that publisher");
+            verdict.add(Violation { kind, text });
+        }
+        for missing in before + 1..id.number {
+            if publisher.acked.contains_key(&missing) {
+                let text = format!("client {client} lacks {missing} of {}", id.publisher);
+                verdict.add(Violation {
+                    kind: "missing",
+                    text,
+                });
+            }
+        }
+    }
+}
+
+/// Judges a message that was acknowledged, by its place.
+fn judge_acked(
+    id: Id,
+    offset: Option<u64>,
+    readings: &[(usize, Reading)],
+    places: &Places,
+    verdict: &mut Verdict,
+) {
+    let Some(of) = places.of.get(&id) else {
+        // Nobody has it: its publisher and the messages around it tell whether that was told.
+        verdict.covered += 1;
+        return;
+    };
+    if let Some(offset) = offset
+        && of.iter().all(|(_, place)| *place != offset)
+    {
+        let text = format!("{id:?} was acknowledged at {offset}, and is at {of:?}");
+        verdict.add(Violation {
+            kind: "offset",
+            text,
+        });
+    }
+    let mut is_covered = false;
+    for (epoch, offset) in of {
+        for (client, reading) in readings {
+            let in_epoch = reading
+                .runs
+                .iter()
+                .filter(|run| run.epoch.as_ref() == Some(epoch));
+            let mut has = false;
+            for run in in_epoch {
+                let Some((from, to)) = run.span() else {
+                    continue;
+                };
+                if !(from + 1..=to).contains(offset) {
+                    continue;
+                }
+                let at = usize::try_from(offset - from - 1).expect("a few");
+                has = run.messages.get(at).is_some_and(|found| found.1 == id);
+                if !has {
+                    let text = format!("client {client} lacks {id:?} at {offset} of {epoch}");
+                    verdict.add(Violation {
+                        kind: "missing",
+                        text,
+                    });
+                }
+            }
+            is_covered |= !has;
+        }
+    }
+    verdict.covered += u64::from(is_covered);
+}
+
+/// Messages whose order is not the same at all members: a circle of "before" over all of them.
+fn disorder(readings: &[(usize, Reading)]) -> Option<Vec<Id>> {
+    let runs = || readings.iter().flat_map(|(_, reading)| &reading.runs);
+    // One that was published again has two places.
+    let mut again = HashSet::new();
+    for (_, reading) in readings {
+        let mut seen = HashSet::new();
+        let ids = reading.runs.iter().flat_map(|run| &run.messages);
+        again.extend(ids.map(|(_, id)| *id).filter(|id| !seen.insert(*id)));
+    }
+    let mut edges: HashMap<Id, HashSet<Id>> = HashMap::new();
+    let mut above: HashMap<Id, usize> = HashMap::new();
+    for run in runs() {
+        let ids = run.messages.iter().map(|(_, id)| *id);
+        let ids: Vec<_> = ids.filter(|id| !again.contains(id)).collect();
+        for pair in ids.windows(2) {
+            above.entry(pair[0]).or_default();
+            if edges.entry(pair[0]).or_default().insert(pair[1]) {
+                *above.entry(pair[1]).or_default() += 1;
+            }
+        }
+    }
+    let mut free: Vec<Id> = above
+        .iter()
+        .filter(|it| *it.1 == 0)
+        .map(|it| *it.0)
+        .collect();
+    while let Some(id) = free.pop() {
+        above.remove(&id);
+        for below in edges.get(&id).into_iter().flatten() {
+            let count = above.get_mut(below).expect("it is below one");
+            *count -= 1;
+            if *count == 0 {
+                free.push(*below);
+            }
+        }
+    }
+    let mut left: Vec<Id> = above.into_keys().collect();
+    left.sort_unstable();
+    left.truncate(KEPT);
+    Some(left).filter(|left| !left.is_empty())
+}
