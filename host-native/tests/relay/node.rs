@@ -30,16 +30,18 @@ impl Node {
 
     /// Starts one with another file of settings, and flags.
     pub(super) fn start_with(relay: &str, settings: &str, flags: &[&str]) -> Self {
-        Self::start_logging(relay, settings, flags, |line| eprintln!("{line}"))
+        let started = Self::try_start(relay, settings, flags, |line| eprintln!("{line}"));
+        started.expect("the server says where it listens")
     }
 
-    /// Starts one whose log goes elsewhere, line by line.
-    pub(super) fn start_logging(
+    /// Starts one whose log goes elsewhere, line by line; `None` when it ends at once, as it does
+    /// without the relay.
+    pub(super) fn try_start(
         relay: &str,
         settings: &str,
         flags: &[&str],
         mut log: impl FnMut(&str) + Send + 'static,
-    ) -> Self {
+    ) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("rooms.toml");
         std::fs::write(&config, settings).expect("written");
@@ -50,19 +52,23 @@ impl Node {
             .by_ref()
             .map_while(Result::ok)
             .inspect(|line| log(line))
-            .find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()))
-            .expect("the server says where it listens");
+            .find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()));
+        let Some(address) = address else {
+            let _ = process.kill(); // it has ended
+            let _ = process.wait();
+            return None;
+        };
         // A pipe that nobody empties would stop the server some day.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 log(&line);
             }
         });
-        Self {
+        Some(Self {
             process,
             address,
             _folder: folder,
-        }
+        })
     }
 
     pub(super) fn address(&self) -> &str {

@@ -308,7 +308,8 @@ impl Client {
             return;
         }
         match frame["event"].as_str() {
-            Some("$gap") => {
+            // Without a room it is about messages for everybody.
+            Some("$gap") if frame["room"].is_string() => {
                 self.steps.push(Step::Gap);
                 self.place = Place::default();
                 self.ends.clear();

@@ -78,7 +78,21 @@ impl Servers {
         }
     }
 
+    /// Starts a server, as often as it takes: one that does not reach the relay ends.
     pub(super) fn start_node(&self, node: usize) {
+        let began = Instant::now();
+        let started = loop {
+            if let Some(started) = self.try_start_node(node) {
+                break started;
+            }
+            assert!(began.elapsed() < PATIENCE, "server {node} does not start");
+        };
+        self.world
+            .set_address(node, Some(started.address().to_owned()));
+        *self.nodes[node].lock().expect("no panic") = Some(started);
+    }
+
+    fn try_start_node(&self, node: usize) -> Option<Node> {
         let lineage = ["--relay-lineage", &*self.kind.lineage];
         let users = ["--trusted-proxy", "127.0.0.1", "--user-header", "X-User"];
         let flags = [&lineage[..], &users].concat();
@@ -87,10 +101,7 @@ impl Servers {
             Some(log) => drop(writeln!(log, "{line}")), // a log may be lost
             None => eprintln!("server {node}: {line}"),
         };
-        let started = Node::start_logging(&self.proxies[node].url(), CONFIG, &flags, write);
-        self.world
-            .set_address(node, Some(started.address().to_owned()));
-        *self.nodes[node].lock().expect("no panic") = Some(started);
+        Node::try_start(&self.proxies[node].url(), CONFIG, &flags, write)
     }
 
     /// Writes a line to the log of what happened to the servers.
