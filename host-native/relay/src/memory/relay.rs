@@ -50,7 +50,7 @@ impl MemoryRelay {
         self.counters.count_publish();
         let published = self.world().publish(&self.node, publish);
         match &published {
-            Ok(_) => self.counters.count_latency(std::time::Duration::ZERO),
+            Ok(_) => self.counters.count_latency(Duration::ZERO),
             Err(RelayError::InDoubt) => self.counters.count_in_doubt(),
             Err(_) => self.counters.count_failed(),
         }
