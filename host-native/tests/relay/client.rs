@@ -114,6 +114,18 @@ impl Client {
         messages
     }
 
+    /// The code with which the server closes it.
+    pub(super) async fn close_code(mut self) -> u16 {
+        loop {
+            let message = timeout(PATIENCE, self.socket.next()).await;
+            match message.expect("it stays open") {
+                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+                Some(Ok(_)) => {}
+                other => panic!("it ends with {other:?}"),
+            }
+        }
+    }
+
     /// Ends it, and gives all that came before.
     pub(super) async fn end(mut self) -> Vec<Value> {
         let _ = self.socket.close(None).await;

@@ -5,11 +5,13 @@ mod cluster;
 mod command;
 mod faults;
 mod hook;
+mod inquiries;
 mod judge;
 mod node;
 mod rooms;
 mod start;
 mod users;
+mod withdrawals;
 
 use std::time::Duration;
 

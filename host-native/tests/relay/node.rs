@@ -20,6 +20,8 @@ const CONFIG: &str = "[[rooms]]\nmatch = \"log*\"\nhistory.messages = 10000\n";
 pub(super) struct Node {
     process: Child,
     address: String,
+    /// The name that other servers know it by.
+    pub(super) id: String,
     _folder: TempDir,
 }
 
@@ -48,10 +50,18 @@ impl Node {
         let config = config.to_str().expect("a path");
         let mut process = serve(relay, &[&["--config", config], flags].concat());
         let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let mut id = String::new();
         let address = lines
             .by_ref()
             .map_while(Result::ok)
             .inspect(|line| log(line))
+            .inspect(|line| {
+                if let Some((_, found)) = line.split_once(" node=") {
+                    let is_of_id = |letter: &char| letter.is_ascii_alphanumeric();
+                    let found = found.trim_start_matches('"').chars();
+                    id = found.take_while(is_of_id).collect();
+                }
+            })
             .find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()));
         let Some(address) = address else {
             let _ = process.kill(); // it has ended
@@ -67,6 +77,7 @@ impl Node {
         Some(Self {
             process,
             address,
+            id,
             _folder: folder,
         })
     }
@@ -113,6 +124,20 @@ impl Node {
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let status = head.split(' ').nth(1).expect("a status");
         (status.parse().expect("a number"), body.to_owned())
+    }
+
+    /// The status and the answer of a call of the API.
+    pub(super) fn api(&self, method: &str, path: &str) -> (u16, Value) {
+        let (status, body) = self.http(&format!("{method} /api/v1/default/{path}"), "");
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    /// The answer to a call that is answered whole.
+    pub(super) fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.api("GET", path);
+        assert_eq!(status, 200, "{path}: {answer}");
+        assert_eq!(answer["missing"], Value::Null, "{path}: {answer}");
+        answer
     }
 
     /// Sends as a backend does.

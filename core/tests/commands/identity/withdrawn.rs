@@ -1,6 +1,8 @@
 //! Users whose earlier identities are refused.
 
-use roomcast_core::{App, Applied, Config, Handshake, Input, Limits, hub::Refusal};
+use roomcast_core::{
+    App, Applied, Config, DisconnectReason, Handshake, Input, Limits, hub::Refusal,
+};
 
 use super::{EVERYTHING, Stage, WHAT, ann, known, user};
 
@@ -102,4 +104,47 @@ fn past_the_limit_the_earliest_withdrawal_holds_for_all() {
     stage.app = App::restore(config, (), stage.app.state(), []).expect("restored");
     let hub = stage.app.hub();
     assert_eq!((hub.withdrawn().count(), hub.not_before_s()), (1, 20));
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn users_who_were_withdrawn_on_other_nodes_are_refused_here() {
+    use roomcast_core::{hub::Cluster, relay::RelayEvent};
+
+    let relay = |event: RelayEvent| Input::Relay(Box::new(event));
+    let mut stage = Stage::new(WHAT);
+    let config = Config::new("e").with_cluster(Cluster::new("n", 0, 100));
+    stage.app = App::new(config, ());
+    let issued = |name, seconds| {
+        let mut identity = user(name, EVERYTHING);
+        identity.issued_s = Some(seconds);
+        known(identity)
+    };
+    stage.connect(issued("ann", 99));
+    let late = stage.connect(issued("ann", 100)).0;
+    let withdrawn = RelayEvent::Withdrawn {
+        users: vec![("ann".into(), 100)],
+        everyone_s: 10,
+    };
+    let (_, told) = stage.put(&relay(withdrawn));
+    let closed = told.iter().filter(|line| line.starts_with("close"));
+    assert_eq!(closed.count(), 1, "{told:?}");
+    let hub = stage.app.hub();
+    assert_eq!(hub.connections_of("ann"), [late]);
+    assert_eq!(hub.withdrawn().collect::<Vec<_>>(), [("ann", 100)]);
+    assert_eq!(hub.not_before_s(), 10);
+    for (name, seconds) in [("ann", 99), ("dan", 9)] {
+        let (refused, _) = stage.put(&Input::Connect(issued(name, seconds)));
+        assert_eq!(refused, Applied::Connected(Err(Refusal::Withdrawn.into())));
+    }
+    stage.put(&Input::Disconnect {
+        conn: late,
+        reason: DisconnectReason::Lost,
+    });
+    assert!(
+        !stage.app.hub().is_idle(stage.now),
+        "nobody else remembers it"
+    );
+    stage.put(&relay(RelayEvent::Up));
+    assert!(stage.app.hub().is_idle(stage.now), "the relay does");
 }
