@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod command;
+mod crowd;
 mod faults;
 mod hook;
 mod inquiries;

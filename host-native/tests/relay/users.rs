@@ -18,7 +18,7 @@ use super::{
 const ROOMS: &str = "[[rooms]]\nmatch = \"*\"\npresence = \"members\"\npresence_grace_s = 0\n";
 
 /// Three servers behind a proxy that names users, with a backend that is told who comes and goes.
-fn start() -> (Cluster, Backend) {
+pub(super) fn start() -> (Cluster, Backend) {
     let (redis, backend) = (Redis::start(&[]), Backend::start());
     let settings =
         backend.settings(&["user.joined", "user.left", "room.occupied", "room.vacated"]) + ROOMS;
@@ -28,7 +28,7 @@ fn start() -> (Cluster, Backend) {
     (Cluster { nodes, redis }, backend)
 }
 
-async fn join_as(node: &Node, user: &str, room: &str) -> Client {
+pub(super) async fn join_as(node: &Node, user: &str, room: &str) -> Client {
     let mut client = node.connect_as(user).await;
     client.join(room, None).await;
     client
@@ -70,7 +70,7 @@ async fn notice(client: &mut Client, room: &str) -> (String, String) {
     }
 }
 
-fn of_user(frame: &Value) -> Option<(String, String)> {
+pub(super) fn of_user(frame: &Value) -> Option<(String, String)> {
     let event = frame["event"].as_str()?;
     let user = frame["data"]["user"].as_str()?;
     matches!(event, "$joined" | "$left").then(|| (event.to_owned(), user.to_owned()))

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::history::{History, Id, Reading, Run, Step, Violation, read};
+use super::history::{Acked, History, Id, Reading, Run, Step, Violation, read};
 
 /// Violations of one kind that are kept.
 const KEPT: usize = 5;
@@ -161,12 +161,12 @@ fn judge_room(
         });
     }
     for (publisher, reading) in publishers {
-        for (number, offset) in &reading.acked {
+        for (number, acked) in &reading.acked {
             let id = Id {
                 publisher: *publisher,
                 number: *number,
             };
-            judge_acked(id, *offset, readings, &places, verdict);
+            judge_acked(id, *acked, readings, &places, verdict);
         }
     }
     if let Some(cycle) = disorder(readings) {
@@ -253,7 +253,7 @@ fn judge_run(client: usize, run: &Run, publishers: &HashMap<u32, &Reading>, verd
 /// Judges a message that was acknowledged, by its place.
 fn judge_acked(
     id: Id,
-    offset: Option<u64>,
+    acked: Acked,
     readings: &[(usize, Reading)],
     places: &Places,
     verdict: &mut Verdict,
@@ -263,7 +263,8 @@ fn judge_acked(
         verdict.covered += 1;
         return;
     };
-    if let Some(offset) = offset
+    if let Some(offset) = acked.offset
+        && !acked.is_over_loss
         && of.iter().all(|(_, place)| *place != offset)
     {
         let text = format!("{id:?} was acknowledged at {offset}, and is at {of:?}");
@@ -279,7 +280,13 @@ fn judge_acked(
                 .runs
                 .iter()
                 .filter(|run| run.epoch.as_ref() == Some(epoch));
-            let mut has = false;
+            let first = reading.runs.first();
+            let is_before = |run: &Run| {
+                let from = run.span().map_or(run.from, |span| Some(span.0));
+                run.epoch.as_ref() == Some(epoch) && from.is_none_or(|from| *offset <= from)
+            };
+            // A member has no right to what came before it.
+            let mut has = first.is_some_and(is_before);
             for run in in_epoch {
                 let Some((from, to)) = run.span() else {
                     continue;
@@ -303,44 +310,37 @@ fn judge_acked(
     verdict.covered += u64::from(is_covered);
 }
 
-/// Messages whose order is not the same at all members: a circle of "before" over all of them.
+/// Messages whose order is not the same at all members: a circle of "before" over all of them, in
+/// one epoch.
 fn disorder(readings: &[(usize, Reading)]) -> Option<Vec<Id>> {
-    let runs = || readings.iter().flat_map(|(_, reading)| &reading.runs);
-    // One that was published again has two places.
-    let mut again = HashSet::new();
-    for (_, reading) in readings {
-        let mut seen = HashSet::new();
-        let ids = reading.runs.iter().flat_map(|run| &run.messages);
-        again.extend(ids.map(|(_, id)| *id).filter(|id| !seen.insert(*id)));
-    }
-    let mut edges: HashMap<Id, HashSet<Id>> = HashMap::new();
-    let mut above: HashMap<Id, usize> = HashMap::new();
-    for run in runs() {
-        let ids = run.messages.iter().map(|(_, id)| *id);
-        let ids: Vec<_> = ids.filter(|id| !again.contains(id)).collect();
-        for pair in ids.windows(2) {
-            above.entry(pair[0]).or_default();
-            if edges.entry(pair[0]).or_default().insert(pair[1]) {
-                *above.entry(pair[1]).or_default() += 1;
+    let mut below: HashMap<(&str, Id), HashSet<Id>> = HashMap::new();
+    let mut above: HashMap<(&str, Id), usize> = HashMap::new();
+    for run in readings.iter().flat_map(|(_, reading)| &reading.runs) {
+        let Some(epoch) = run.epoch.as_deref() else {
+            continue;
+        };
+        for pair in run.messages.windows(2) {
+            let [before, after] = [pair[0].1, pair[1].1];
+            above.entry((epoch, before)).or_default();
+            if below.entry((epoch, before)).or_default().insert(after) {
+                *above.entry((epoch, after)).or_default() += 1;
             }
         }
     }
-    let mut free: Vec<Id> = above
-        .iter()
-        .filter(|it| *it.1 == 0)
-        .map(|it| *it.0)
-        .collect();
-    while let Some(id) = free.pop() {
-        above.remove(&id);
-        for below in edges.get(&id).into_iter().flatten() {
-            let count = above.get_mut(below).expect("it is below one");
+    let free = above.iter().filter(|it| *it.1 == 0);
+    let mut free: Vec<_> = free.map(|it| *it.0).collect();
+    while let Some(message) = free.pop() {
+        above.remove(&message);
+        for id in below.get(&message).into_iter().flatten() {
+            let next = (message.0, *id);
+            let count = above.get_mut(&next).expect("it is below one");
             *count -= 1;
             if *count == 0 {
-                free.push(*below);
+                free.push(next);
             }
         }
     }
-    let mut left: Vec<Id> = above.into_keys().collect();
+    let mut left: Vec<Id> = above.into_keys().map(|(_, id)| id).collect();
     left.sort_unstable();
     left.truncate(KEPT);
     Some(left).filter(|left| !left.is_empty())

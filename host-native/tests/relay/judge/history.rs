@@ -101,13 +101,21 @@ pub(super) struct Violation {
 pub(super) struct Reading {
     pub(super) runs: Vec<Run>,
     pub(super) violations: Vec<Violation>,
-    /// Offsets of its publishes that were acknowledged.
-    pub(super) acked: HashMap<u32, Option<u64>>,
+    /// Its publishes that were acknowledged.
+    pub(super) acked: HashMap<u32, Acked>,
     pub(super) invoked: u32,
     /// Messages that came, gaps, and joins that could not recover.
     pub(super) delivered: u64,
     pub(super) gaps: u64,
     pub(super) unrecovered: u64,
+}
+
+/// A publish that was acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Acked {
+    pub(super) offset: Option<u64>,
+    /// True when its publisher was told of a loss before that: it may have a place on both sides.
+    pub(super) is_over_loss: bool,
 }
 
 /// A publish that is not answered.
@@ -157,10 +165,18 @@ pub(super) fn read(history: &History) -> Reading {
                 });
             }
             Step::Acked { number, offset } => {
-                reading.acked.insert(*number, *offset);
-                let is_hidden = |it: &Pending| !it.seen && it.runs == reading.runs.len();
+                let pending = pending.take();
+                let is_over_loss = pending
+                    .as_ref()
+                    .is_none_or(|it| it.runs != reading.runs.len());
+                let acked = Acked {
+                    offset: *offset,
+                    is_over_loss,
+                };
+                reading.acked.insert(*number, acked);
                 // A member has its own message before the answer that has its place.
-                if offset.is_some() && pending.take().as_ref().is_some_and(is_hidden) {
+                let is_seen = pending.is_none_or(|it| it.seen);
+                if offset.is_some() && !is_seen && !is_over_loss {
                     let text =
                         format!("{number} has offset {offset:?}, and its publisher lacks it");
                     reading.violate("unseen", text);

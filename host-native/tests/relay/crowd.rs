@@ -1,0 +1,248 @@
+//! A thousand users in a hundred rooms, on a server that dies or stands still.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{
+    PATIENCE,
+    client::Client,
+    cluster::Cluster,
+    hook::Backend,
+    users::{join_as, of_user, start},
+    wait_for,
+};
+
+const ROOMS: usize = 100;
+const USERS: usize = 1_000;
+/// Rooms of each user.
+const EACH: usize = 2;
+/// Clients that connect at one time.
+const AT_ONCE: usize = 50;
+
+/// The time in which all members are told of users of a dead server: its lease of 10 s, and at most
+/// a heartbeat until another one looks, every 3 s.
+const TOLD: Duration = Duration::from_secs(15);
+
+fn room(number: usize) -> String {
+    format!("den-{}", number % ROOMS)
+}
+
+/// The rooms of a user.
+fn rooms_of(user: usize) -> impl Iterator<Item = String> {
+    (0..EACH).map(move |more| room(user + 7 * more))
+}
+
+/// Notices of each room and user, in their order.
+type Notices = BTreeMap<(String, String), Vec<&'static str>>;
+
+/// Notes a notice of a user.
+fn note(notices: &mut Notices, frame: &Value) -> Option<&'static str> {
+    let (event, user) = of_user(frame).filter(|(_, user)| user.starts_with("user-"))?;
+    let event = if event == "$joined" { "joined" } else { "left" };
+    let room = frame["room"].as_str()?.to_owned();
+    notices.entry((room, user)).or_default().push(event);
+    Some(event)
+}
+
+/// A member of all rooms, and what it was told of the users.
+struct Witness {
+    client: Client,
+    notices: Notices,
+    /// Users in rooms, by the notices.
+    present: usize,
+}
+
+impl Witness {
+    async fn join(cluster: &Cluster, node: usize) -> Self {
+        let name = format!("witness-{node}");
+        let mut client = join_as(&cluster.nodes[node], &name, &room(0)).await;
+        for number in 1..ROOMS {
+            client.join(&room(number), None).await;
+        }
+        Self {
+            client,
+            notices: BTreeMap::new(),
+            present: 0,
+        }
+    }
+
+    /// Reads until so many users are in rooms.
+    async fn read_until(&mut self, present: usize) {
+        while self.present != present {
+            let frame = self.client.next().await;
+            match note(&mut self.notices, &frame) {
+                Some("joined") => self.present += 1,
+                Some(_) => self.present -= 1,
+                None => {}
+            }
+        }
+    }
+
+    /// Waits until its server lists so many users in all rooms.
+    async fn wait_for_members(&mut self, users: usize) {
+        let began = Instant::now();
+        loop {
+            let mut count = 0;
+            for number in 0..ROOMS {
+                let ask = json!({"event": "$members", "room": room(number), "data": {"limit": 1}});
+                let answer = self.client.ask(ask).await;
+                count += answer["data"]["users"].as_u64().expect("a number");
+            }
+            // Both witnesses are in each room.
+            if count == (users + 2 * ROOMS) as u64 {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{count} users and not {users}");
+        }
+    }
+
+    /// Ends it, and gives all that it was told.
+    async fn end(mut self) -> Notices {
+        for frame in self.client.end().await {
+            note(&mut self.notices, &frame);
+        }
+        self.notices
+    }
+}
+
+/// Users who join their rooms through the first server.
+async fn join_users(cluster: &Cluster) -> Vec<Client> {
+    let mut clients = Vec::new();
+    let users: Vec<_> = (0..USERS).collect();
+    for some in users.chunks(AT_ONCE) {
+        let joining = some.iter().map(async |user| {
+            let mut client = cluster.nodes[0].connect_as(&format!("user-{user}")).await;
+            for room in rooms_of(*user) {
+                client.join(&room, None).await;
+            }
+            client
+        });
+        clients.extend(join_all(joining).await);
+    }
+    clients
+}
+
+/// Rooms and users, sorted as webhooks are.
+fn all_of(users: std::ops::Range<usize>) -> Vec<(String, String)> {
+    let users = users.flat_map(|user| rooms_of(user).map(move |room| (room, user)));
+    let all = users.map(|(room, user)| (room, format!("user-{user}")));
+    let mut all: Vec<_> = all.collect();
+    all.sort_unstable();
+    all
+}
+
+/// Rooms and users that a backend was told of, without the witnesses.
+fn told(backend: &Backend, kind: &str) -> Vec<(String, String)> {
+    let told = backend.told(kind).into_iter();
+    told.filter(|(_, user)| user.starts_with("user-")).collect()
+}
+
+/// Waits until a backend is told of so many.
+async fn wait_for_told(backend: &Backend, kind: &str, count: usize) {
+    wait_for("the backend is not told", || {
+        told(backend, kind).len() >= count
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_thousand_users_of_a_server_that_is_killed_are_told_to_be_gone_once() {
+    let (mut cluster, backend) = start();
+    let mut one = Witness::join(&cluster, 1).await;
+    let mut two = Witness::join(&cluster, 2).await;
+    let clients = join_users(&cluster).await;
+    join_all([one.read_until(EACH * USERS), two.read_until(EACH * USERS)]).await;
+    // A server that is killed takes along what it has not told.
+    wait_for_told(&backend, "user.joined", EACH * USERS).await;
+    let killed = Instant::now();
+    cluster.nodes.remove(0).kill();
+    drop(clients);
+    join_all([one.read_until(0), two.read_until(0)]).await;
+    let took = killed.elapsed();
+    eprintln!("all were told after {took:?}");
+    assert!(took < TOLD, "{took:?}");
+    join_all([one.wait_for_members(0), two.wait_for_members(0)]).await;
+    let expected = all_of(0..USERS);
+    wait_for_told(&backend, "user.left", expected.len()).await;
+    for witness in [one, two] {
+        let notices = witness.end().await;
+        let keys: Vec<_> = notices.keys().cloned().collect();
+        assert_eq!(keys, expected);
+        for (user, notices) in notices {
+            assert_eq!(notices, ["joined", "left"], "{user:?}");
+        }
+    }
+    for kind in ["user.joined", "user.left"] {
+        assert_eq!(told(&backend, kind), expected, "{kind}");
+    }
+    assert_eq!(cluster.redis.run(&["SCARD", "roomcast:dead"]), "0");
+}
+
+#[tokio::test]
+async fn a_thousand_users_of_a_server_that_stood_still_come_back_once() {
+    const STAY: usize = USERS / 2;
+    let (cluster, backend) = start();
+    let mut one = Witness::join(&cluster, 1).await;
+    let mut two = Witness::join(&cluster, 2).await;
+    let mut clients = join_users(&cluster).await;
+    join_all([one.read_until(EACH * USERS), two.read_until(EACH * USERS)]).await;
+    cluster.nodes[0].signal(Signal::STOP);
+    join_all([one.read_until(0), two.read_until(0)]).await;
+    // Half of the users go, and it does not see them go.
+    clients.truncate(STAY);
+    cluster.nodes[0].signal(Signal::CONT);
+    join_all([
+        one.wait_for_members(EACH * STAY),
+        two.wait_for_members(EACH * STAY),
+    ])
+    .await;
+    join_all([one.read_until(EACH * STAY), two.read_until(EACH * STAY)]).await;
+    let stayed = all_of(0..STAY);
+    let all = all_of(0..USERS);
+    wait_for("the backend is not told", || {
+        let count = |kind| told(&backend, kind).len();
+        count("user.left") >= all.len() && count("user.joined") == count("user.left") + stayed.len()
+    })
+    .await;
+    for witness in [one, two] {
+        let notices = witness.end().await;
+        assert_eq!(notices.keys().cloned().collect::<Vec<_>>(), all);
+        for (user, notices) in notices {
+            if stayed.binary_search(&user).is_ok() {
+                assert_eq!(notices, ["joined", "left", "joined"], "{user:?}");
+            } else {
+                // It may enter those who are gone before it sees that.
+                let pairs = notices.chunks(2);
+                assert!(notices.len() <= 4, "{user:?}: {notices:?}");
+                pairs.for_each(|pair| assert_eq!(pair, ["joined", "left"], "{user:?}"));
+            }
+        }
+    }
+    let mut often: BTreeMap<_, (u32, u32)> = BTreeMap::new();
+    for user in told(&backend, "user.joined") {
+        often.entry(user).or_default().0 += 1;
+    }
+    for user in told(&backend, "user.left") {
+        often.entry(user).or_default().1 += 1;
+    }
+    for (user, (joined, left)) in often {
+        let is_there = stayed.binary_search(&user).is_ok();
+        assert_eq!(joined, left + u32::from(is_there), "{user:?}");
+        assert!(left <= 2 && (!is_there || left == 1), "{user:?}: {left}");
+    }
+    // Nobody is left of those whom the server had before.
+    let incarnations = cluster.redis.run(&["HKEYS", "roomcast:nodes"]);
+    let living: Vec<_> = incarnations.lines().collect();
+    for key in cluster.redis.run(&["KEYS", "roomcast:rooms:*"]).lines() {
+        assert!(
+            living.iter().any(|it| key.ends_with(it)),
+            "{key} of {living:?}"
+        );
+    }
+}
