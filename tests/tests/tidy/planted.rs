@@ -190,6 +190,7 @@ fn each_rule_finds_a_planted_violation() {
     let planted = [
         planted(),
         planted_scripts(),
+        planted_links(),
         planted_circles(),
         planted_links(),
         vec![planted_walk()],
