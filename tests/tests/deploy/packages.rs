@@ -1,10 +1,13 @@
 //! Crates as they are published.
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
 use super::{HERE, passes};
+
+/// Texts that go with the code.
+const LICENSES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 
 /// The packages of the workspace that the registry gets.
 fn published() -> Vec<Value> {
@@ -36,9 +39,8 @@ fn each_says_what_the_registry_shows() {
             let values = package[field].as_array().expect("a list");
             assert!((1..=most).contains(&values.len()), "{name}: {field}");
         }
-        // The text of a license goes with the code.
-        for license in ["LICENSE-APACHE", "LICENSE-MIT"] {
-            let text = std::fs::read_to_string(folder.join(license));
+        for license in LICENSES {
+            let text = fs::read_to_string(folder.join(license));
             let text = text.unwrap_or_else(|fault| panic!("{name}: {license}: {fault}"));
             assert!(text.contains("License"), "{name}: {license}: {text}");
         }
@@ -56,6 +58,23 @@ fn none_needs_a_crate_that_is_not_published() {
         for dependency in all.filter(|it| it["path"].is_string() && it["req"] != "*") {
             let name = dependency["name"].as_str().expect("a name");
             assert!(names.contains(name), "{} needs {name}", package["name"]);
+        }
+    }
+}
+
+/// npm leaves out licenses of such names, unless they are listed.
+#[test]
+fn packages_for_npm_have_their_licenses() {
+    for folder in ["client", "core/wasm"] {
+        let folder = Path::new(HERE).join("..").join(folder);
+        let text = fs::read_to_string(folder.join("package.json")).expect("a package");
+        let package: Value = serde_json::from_str(&text).expect("JSON");
+        let files = package["files"].as_array().expect("a list");
+        for license in LICENSES {
+            assert!(files.contains(&license.into()), "{folder:?}: {license}");
+            // A link would be left out.
+            let kind = fs::symlink_metadata(folder.join(license)).expect("a file");
+            assert!(kind.is_file(), "{folder:?}: {license}");
         }
     }
 }
