@@ -1,7 +1,7 @@
 //! Settings that a server is given at its start.
 
 mod otlp;
-mod relay;
+pub(crate) mod relay;
 mod table;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -139,8 +139,9 @@ pub struct Settings {
     /// The relay that servers share: rooms then have members on all of them; default none. Needs
     /// the feature `relay`.
     pub relay: Option<RelayAddress>,
-    /// Beginning of all keys and topics of the relay; default `roomcast:`. Servers with one prefix
-    /// share their rooms, and others may have the same Redis.
+    /// Beginning of all keys and topics of the relay; default `roomcast:`, and `{roomcast}:` with
+    /// Redis Cluster, where it needs a hash tag. Servers with one prefix share their rooms, and
+    /// others may have the same Redis.
     pub relay_prefix: String,
     /// Mark of the relay's data by which lost messages are noticed; default
     /// [`RelayLineage::Replication`].

@@ -77,8 +77,11 @@ pub enum Loss {
     /// Nothing came for too long, not even a probe.
     #[error("the relay is silent")]
     Silent,
-    /// The server became a replica.
-    #[error("the server of the relay takes no writes: it is a replica, or loads its data")]
+    /// The server became a replica, or another one has the slot of the relay.
+    #[error(
+        "the server of the relay takes no writes: it is a replica, loads its data, or another one has \
+         its slot"
+    )]
     ReadOnly,
     /// The server has other data than before, or the same after a failover.
     #[error("the data of the relay has another lineage: there was a failover or a restart")]

@@ -86,6 +86,7 @@ impl Inspector {
     /// [`StartError::Unreachable`].
     pub async fn connect(settings: &Settings) -> Result<Self, StartError> {
         let (url, timing) = (&settings.url, &settings.timing);
+        let keys = Keys::new(&settings.prefix);
         let unreachable = |source: RedisError| StartError::Unreachable {
             url: url.to_string().into(),
             source,
@@ -94,7 +95,7 @@ impl Inspector {
             .set_response_timeout(Some(timing.response * 5))
             .set_connection_timeout(Some(timing.connect));
         let connected = timeout(timing.connect * 5, async {
-            let client = url.client().await?;
+            let client = url.client(&keys.leases()).await?;
             client
                 .get_multiplexed_async_connection_with_config(&config)
                 .await
@@ -103,7 +104,7 @@ impl Inspector {
         let connected = connected.unwrap_or_else(|late| Err(std::io::Error::from(late).into()));
         Ok(Self {
             connection: connected.map_err(unreachable)?,
-            keys: Keys::new(&settings.prefix),
+            keys,
         })
     }
 

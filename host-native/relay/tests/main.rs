@@ -15,6 +15,7 @@ mod proxy;
 mod publish;
 mod same;
 mod server;
+mod sharded;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use super::{Settings, SettingsError};
 
 /// The default of [`Settings::relay_prefix`].
-pub(super) const PREFIX: &str = "roomcast:";
+pub(crate) const PREFIX: &str = "roomcast:";
 /// Bytes of a prefix: each key and topic begins with it.
 const PREFIX_BYTES_MAX: usize = 64;
 
@@ -13,6 +13,7 @@ const PREFIX_BYTES_MAX: usize = 64;
 ///
 /// - `redis://user:password@host:6379`, with TLS `rediss://`
 /// - `redis+sentinel://user:password@host:26379,host:26379/service`
+/// - `redis+cluster://user:password@host:6379,host:6379`
 /// - `unix:///path/to/socket`
 ///
 /// It is shown without user and password.
@@ -119,14 +120,24 @@ impl RelayLineage {
     }
 }
 
-/// Checks the beginning of keys and topics.
+/// Checks the beginning of keys and topics. It may have one hash tag, for Redis Cluster.
 pub(super) fn check_prefix(text: &str) -> Result<(), String> {
-    let may_be_there = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
-    if (1..=PREFIX_BYTES_MAX).contains(&text.len()) && text.bytes().all(may_be_there) {
+    let is_plain = |text: &str| {
+        let may_be_there = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+        text.bytes().all(may_be_there)
+    };
+    let is_good = match text.split_once('{') {
+        None => is_plain(text),
+        Some((before, rest)) => rest.split_once('}').is_some_and(|(tag, after)| {
+            !tag.is_empty() && [before, tag, after].into_iter().all(is_plain)
+        }),
+    };
+    if (1..=PREFIX_BYTES_MAX).contains(&text.len()) && is_good {
         return Ok(());
     }
     Err(format!(
-        "must be 1 to {PREFIX_BYTES_MAX} letters, digits, and any of - _ . : /, such as chat:"
+        "must be 1 to {PREFIX_BYTES_MAX} letters, digits, and any of - _ . : /, such as chat:, or with \
+         a hash tag {{chat}}:"
     ))
 }
 
@@ -232,11 +243,22 @@ mod tests {
         assert_eq!(data(|it| it.relay_checked_by_hand = true).check(), Ok(()));
         assert!(fault(&data(|it| it.relay_asks_lineage = true)).contains("--relay-asks-lineage"));
         assert!(fault(&data(|it| it.relay_replicas_ack = 1)).contains("--relay-replicas-ack"));
+        assert_eq!(
+            data(|it| it.relay_prefix = "a{b}:".to_owned()).check(),
+            Ok(())
+        );
         let mut settings = relayed();
         settings.relay_checked_by_hand = true;
         assert!(fault(&settings).contains("--relay-checked-by-hand"));
         settings.relay_checked_by_hand = false;
-        for prefix in ["", "a b", "a{b}", &"x".repeat(PREFIX_BYTES_MAX + 1)] {
+        for prefix in [
+            "",
+            "a b",
+            "a{}b",
+            "{a}{b}",
+            "a}{b",
+            &"x".repeat(PREFIX_BYTES_MAX + 1),
+        ] {
             settings.relay_prefix = prefix.to_owned();
             assert!(fault(&settings).starts_with("--relay-prefix"), "{prefix}");
         }

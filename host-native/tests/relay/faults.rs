@@ -78,7 +78,7 @@ async fn while_redis_is_away_publishes_fail_and_members_stay_and_then_all_goes_o
         .await;
     assert_eq!(answer["recovered"], false, "{answer}");
     for node in &cluster.nodes {
-        assert!(node.metric("roomcast_relay_losses_total") >= 1.0);
+        assert!(node.metric(r#"roomcast_relay_losses_total{reason="disconnected"}"#) >= 1.0);
         assert!(node.metric("roomcast_relay_connects_total") >= 2.0);
         assert!(node.metric("roomcast_relay_gaps_total") >= 1.0);
     }

@@ -23,8 +23,9 @@ pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signal
         url: settings.url.to_string().into(),
         source,
     };
-    // Sentinels are asked one after the other, each with timeouts of its own.
-    let client = timeout(settings.timing.connect * 5, settings.url.client()).await;
+    // Sentinels and nodes are asked one after the other, each with timeouts of its own.
+    let leases = shared.keys.leases();
+    let client = timeout(settings.timing.connect * 5, settings.url.client(&leases)).await;
     let client = client.unwrap_or_else(|elapsed| Err(std::io::Error::from(elapsed).into()));
     let client = client.map_err(unreachable)?;
     let signals = Arc::new(Signals::new());

@@ -31,6 +31,17 @@ impl Receiver {
             self.signals.fail(Loss::Disconnected);
         } else if push.kind == PushKind::SMessage {
             self.receive_message(push.data);
+        } else if push.kind == PushKind::SUnsubscribe && self.is_wanted(&push.data) {
+            // A slot of Redis Cluster went to another server.
+            self.signals.fail(Loss::ReadOnly);
+        }
+    }
+
+    /// True for a topic that nobody here has given up.
+    fn is_wanted(&self, data: &[Value]) -> bool {
+        match data.first() {
+            Some(Value::BulkString(topic)) => self.topics.find(topic).is_some(),
+            _ => false,
         }
     }
 

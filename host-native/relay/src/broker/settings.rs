@@ -12,8 +12,8 @@ use super::server::{lineage::Lineage, url::RelayUrl};
 pub struct Settings {
     /// The address of the server.
     pub url: RelayUrl,
-    /// The beginning of all keys and topics; default `roomcast:`. Servers with one prefix share
-    /// their rooms.
+    /// The beginning of all keys and topics; default `roomcast:`, and with Redis Cluster
+    /// `{roomcast}:`. Servers with one prefix share their rooms.
     pub prefix: Box<str>,
     /// The token of the data that epochs belong to; default [`Lineage::Replication`].
     pub lineage: Lineage,
@@ -38,9 +38,13 @@ pub struct Settings {
 impl Settings {
     /// The defaults for a server.
     pub fn new(url: RelayUrl) -> Self {
+        let prefix = match url.is_cluster() {
+            false => "roomcast:",
+            true => "{roomcast}:",
+        };
         Self {
             url,
-            prefix: "roomcast:".into(),
+            prefix: prefix.into(),
             lineage: Lineage::Replication,
             asks_lineage: false,
             replicas_ack: 0,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast_relay::{Lineage, RelayUrl, Settings as RelaySettings, StartError};
 
-use crate::settings::{RelayAddress, RelayLineage, Settings};
+use crate::settings::{RelayAddress, RelayLineage, Settings, relay::PREFIX};
 
 /// The time within which the relay answers each call. After a call without an answer it is asked
 /// once more, for as long: so a publish fails within a second when the relay does not answer.
@@ -22,7 +22,10 @@ pub(super) fn relay_settings(
     let url: Result<RelayUrl, _> = address.as_text().parse();
     let url = url.map_err(|fault| fault.to_string())?;
     let mut relay = RelaySettings::new(url);
-    relay.prefix = (*settings.relay_prefix).into();
+    // The default of Redis Cluster is another one.
+    if settings.relay_prefix != PREFIX {
+        relay.prefix = (*settings.relay_prefix).into();
+    }
     relay.lineage = match settings.relay_lineage {
         RelayLineage::Replication => Lineage::Replication,
         RelayLineage::Data => Lineage::Data,

@@ -2,7 +2,7 @@
 
 use redis::{RedisError, aio::MultiplexedConnection, cmd};
 
-use super::{info::info_field, lineage::Lineage};
+use super::{cluster::has_tag, info::info_field, lineage::Lineage};
 use crate::broker::settings::Settings;
 
 /// The oldest version: `SSUBSCRIBE`, and scripts that are refused as a whole.
@@ -23,8 +23,11 @@ pub enum StartError {
     /// An old version.
     #[error("the relay needs Redis or Valkey 7 or newer, and this is {0}: upgrade the server")]
     Version(Box<str>),
-    /// Redis Cluster.
-    #[error("the relay does not use Redis Cluster: set `cluster-enabled no`, or use Sentinel")]
+    /// A node of Redis Cluster, by an address of one server.
+    #[error(
+        "the server of the relay is a node of Redis Cluster: give the addresses of nodes, \
+         redis+cluster://host:6379,host:6379"
+    )]
     Cluster,
     /// A replica.
     #[error(
@@ -70,6 +73,8 @@ pub(crate) fn check_settings(settings: &Settings) -> Result<(), StartError> {
     let timing = &settings.timing;
     let wrong = if settings.asks_lineage && settings.lineage != Lineage::Replication {
         "only the lineage `replication` can be asked for in each script"
+    } else if settings.url.is_cluster() && !has_tag(&settings.prefix) {
+        "with Redis Cluster the prefix has a hash tag, such as {roomcast}:"
     } else if timing.lease < timing.heartbeat * 2 {
         "a lease lasts two heartbeats or longer"
     } else if timing.silence < timing.probe {
@@ -95,7 +100,7 @@ pub(crate) async fn check(
         }
         Err(error) => return Err(StartError::Command(error)),
     };
-    check_info(&info)?;
+    check_info(&info, settings.url.is_cluster())?;
     let save = config(connection, "save").await?;
     if info_field(&info, "aof_enabled") != Some("1") && save.is_none_or(|save| save.is_empty()) {
         tracing::warn!(
@@ -109,7 +114,7 @@ pub(crate) async fn check(
     Ok(())
 }
 
-fn check_info(info: &str) -> Result<(), StartError> {
+fn check_info(info: &str, is_cluster: bool) -> Result<(), StartError> {
     let field = |name| info_field(info, name).unwrap_or_default();
     // Valkey says a version of Redis that it is compatible with, and its own.
     let version = info_field(info, "valkey_version").unwrap_or_else(|| field("redis_version"));
@@ -120,7 +125,8 @@ fn check_info(info: &str) -> Result<(), StartError> {
     if major.is_none_or(|major: u32| major < VERSION_MIN) {
         return Err(StartError::Version(version.into()));
     }
-    if field("redis_mode") == "cluster" || field("server_mode") == "cluster" {
+    let is_node = field("redis_mode") == "cluster" || field("server_mode") == "cluster";
+    if is_node && !is_cluster {
         return Err(StartError::Cluster);
     }
     if field("role") == "slave" {
@@ -183,21 +189,21 @@ mod tests {
     #[test]
     fn versions_of_redis_and_valkey_are_read() {
         for version in ["redis_version:7.0.15", "redis_version:8.2.1"] {
-            assert!(check_info(&info(version, "")).is_ok(), "{version}");
+            assert!(check_info(&info(version, ""), false).is_ok(), "{version}");
         }
         let valkey = "redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0";
-        assert!(check_info(&info(valkey, "")).is_ok());
+        assert!(check_info(&info(valkey, ""), false).is_ok());
         for version in ["redis_version:6.2.14", "redis_version:", "x:7"] {
-            let error = check_info(&info(version, "")).unwrap_err();
+            let error = check_info(&info(version, ""), false).unwrap_err();
             assert!(matches!(error, StartError::Version(_)), "{version}");
         }
     }
 
     #[test]
     fn a_server_that_cannot_work_is_refused_with_the_cure() {
-        let check = |more: &str| check_info(&info("redis_version:7.0.0", more));
+        let check = |more: &str| check_info(&info("redis_version:7.0.0", more), false);
         let error = check("redis_mode:cluster\r\n").unwrap_err().to_string();
-        assert!(error.contains("cluster-enabled no"), "{error}");
+        assert!(error.contains("redis+cluster://"), "{error}");
         let error = check("role:slave\r\n").unwrap_err().to_string();
         assert!(error.contains("address of its primary"), "{error}");
         let error = check("maxmemory_policy:allkeys-lru\r\n").unwrap_err();

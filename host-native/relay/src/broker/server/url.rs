@@ -2,16 +2,17 @@
 
 use std::{fmt, str::FromStr};
 
-use redis::{
-    Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisResult, TlsMode,
-    sentinel::{SentinelClientBuilder, SentinelServerType},
-};
+use redis::{Client, IntoConnectionInfo, ProtocolVersion, RedisResult};
+
+use super::hosts::Hosts;
 
 /// The address of Redis or Valkey.
 ///
 /// - `redis://user:password@host:6379/0`, also `valkey://`; with TLS `rediss://`, `valkeys://`
 /// - `redis+sentinel://user:password@host:26379,host:26379/service`: the Sentinels are asked for the
 ///   primary at each connection. User and password are those of the primary.
+/// - `redis+cluster://user:password@host:6379,host:6379`: nodes of Redis Cluster, which are asked
+///   for the primary of the relay's slot at each connection.
 /// - `unix:///path/to/socket`
 ///
 /// It is printed without user and password.
@@ -24,16 +25,9 @@ pub struct RelayUrl {
 #[derive(Clone)]
 enum Place {
     Server(Box<Client>),
-    Sentinels(Box<Sentinels>),
-}
-
-#[derive(Clone)]
-struct Sentinels {
-    addresses: Vec<(String, u16)>,
-    service: Box<str>,
-    user: Option<Box<str>>,
-    password: Option<Box<str>>,
-    is_tls: bool,
+    /// Sentinels, and the service.
+    Sentinels(Box<(Hosts, Box<str>)>),
+    Cluster(Box<Hosts>),
 }
 
 /// A text that is not the address of a relay.
@@ -42,16 +36,10 @@ struct Sentinels {
 pub enum UrlError {
     /// A scheme that is not known.
     #[error(
-        "the relay is redis://host:6379, rediss://host:6379 or \
-         redis+sentinel://host:26379,host:26379/service"
+        "the relay is redis://host:6379, rediss://host:6379, \
+         redis+sentinel://host:26379,host:26379/service or redis+cluster://host:6379,host:6379"
     )]
     Scheme,
-    /// Redis Cluster.
-    #[error(
-        "the relay does not use Redis Cluster: give it one server, or Sentinel with \
-         redis+sentinel://host:26379/service"
-    )]
-    Cluster,
     /// TLS in a build without it.
     #[error("this build has no TLS: build it with the feature `tls`, or use redis://")]
     NoTls,
@@ -68,11 +56,11 @@ impl FromStr for RelayUrl {
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::Scheme)?;
-        let is_tls = matches!(scheme, "rediss" | "valkeys" | "rediss+sentinel");
-        match scheme {
-            "redis" | "valkey" | "rediss" | "valkeys" | "unix" | "redis+sentinel"
-            | "rediss+sentinel" => {}
-            "redis+cluster" | "rediss+cluster" | "redis-cluster" => return Err(UrlError::Cluster),
+        let (protocol, group) = scheme.split_once('+').unwrap_or((scheme, ""));
+        let is_tls = matches!(protocol, "rediss" | "valkeys");
+        match (protocol, group) {
+            ("redis" | "valkey" | "rediss" | "valkeys", "" | "sentinel" | "cluster")
+            | ("unix", "") => {}
             _ => return Err(UrlError::Scheme),
         }
         if is_tls && cfg!(not(feature = "tls")) {
@@ -85,76 +73,57 @@ impl FromStr for RelayUrl {
         // A query may have a password too.
         let shown = place.split(['?', '#']).next().unwrap_or_default();
         let shown = format!("{scheme}://{shown}").into();
-        let place = if scheme.ends_with("+sentinel") {
-            Place::Sentinels(Box::new(Sentinels::read(credentials, place, is_tls)?))
-        } else {
-            // The error of the library is not shown: it may have the password.
-            let wrong = UrlError::Part("it reads redis://user:password@host:port/database");
-            let info = text.into_connection_info().map_err(|_| wrong.clone())?;
-            let redis = info.redis_settings().clone();
-            let info = info.set_redis_settings(redis.set_protocol(ProtocolVersion::RESP3));
-            Place::Server(Box::new(Client::open(info).map_err(|_| wrong)?))
+        let place = match group {
+            "sentinel" => sentinels(credentials, place, is_tls)?,
+            "cluster" => cluster(credentials, place, is_tls)?,
+            _ => server(text)?,
         };
         Ok(Self { place, shown })
     }
 }
 
-impl Sentinels {
-    fn read(credentials: &str, place: &str, is_tls: bool) -> Result<Self, UrlError> {
-        let (hosts, service) = place.split_once('/').unwrap_or((place, ""));
-        if service.is_empty() || service.contains(['/', '?', '#']) {
-            return Err(UrlError::Part(
-                "the name of the service follows the Sentinels: host:26379/service",
-            ));
-        }
-        let address = |host: &str| {
-            let (host, port) = host.rsplit_once(':').unwrap_or((host, "26379"));
-            let port = port.parse().ok().filter(|_| !host.is_empty());
-            Some((host.to_owned(), port?))
-        };
-        let addresses: Option<Vec<_>> = hosts.split(',').map(address).collect();
-        let addresses = addresses.ok_or(UrlError::Part("a Sentinel is host:port"))?;
-        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-        let decoded = |text: &str| {
-            let wrong = UrlError::Part("user and password are UTF-8, with %-escapes");
-            let text = percent_encoding::percent_decode_str(text).decode_utf8();
-            let text = text.map_err(|_| wrong)?;
-            Ok((!text.is_empty()).then(|| text.into()))
-        };
-        Ok(Self {
-            addresses,
-            service: service.into(),
-            user: decoded(user)?,
-            password: decoded(password)?,
-            is_tls,
-        })
-    }
+fn server(text: &str) -> Result<Place, UrlError> {
+    // The error of the library is not shown: it may have the password.
+    let wrong = UrlError::Part("it reads redis://user:password@host:port/database");
+    let info = text.into_connection_info().map_err(|_| wrong.clone())?;
+    let redis = info.redis_settings().clone();
+    let info = info.set_redis_settings(redis.set_protocol(ProtocolVersion::RESP3));
+    Ok(Place::Server(Box::new(
+        Client::open(info).map_err(|_| wrong)?,
+    )))
+}
 
-    async fn primary(&self) -> RedisResult<Client> {
-        let address = |(host, port): &(String, u16)| ConnectionAddr::Tcp(host.clone(), *port);
-        let service = &*self.service;
-        let sentinels = self.addresses.iter().map(address);
-        let mut builder =
-            SentinelClientBuilder::new(sentinels, service, SentinelServerType::Master)?
-                .set_client_to_redis_protocol(ProtocolVersion::RESP3);
-        if self.is_tls {
-            builder = builder
-                .set_client_to_redis_tls_mode(TlsMode::Secure)
-                .set_client_to_sentinel_tls_mode(TlsMode::Secure);
-        }
-        if let Some(user) = &self.user {
-            builder = builder.set_client_to_redis_username(user);
-        }
-        if let Some(password) = &self.password {
-            builder = builder.set_client_to_redis_password(password);
-        }
-        builder.build()?.async_get_client().await
+fn sentinels(credentials: &str, place: &str, is_tls: bool) -> Result<Place, UrlError> {
+    let (hosts, service) = place.split_once('/').unwrap_or((place, ""));
+    if service.is_empty() || service.contains(['/', '?', '#']) {
+        return Err(UrlError::Part(
+            "the name of the service follows the Sentinels: host:26379/service",
+        ));
     }
+    let hosts = Hosts::read(
+        credentials,
+        hosts,
+        (26_379, is_tls),
+        "a Sentinel is host:port",
+    )?;
+    Ok(Place::Sentinels(Box::new((hosts, service.into()))))
+}
+
+fn cluster(credentials: &str, place: &str, is_tls: bool) -> Result<Place, UrlError> {
+    let hosts = place.strip_suffix('/').unwrap_or(place);
+    let wrong = "Redis Cluster is host:port,host:port, and has no databases";
+    let hosts = Hosts::read(credentials, hosts, (6_379, is_tls), wrong)?;
+    Ok(Place::Cluster(Box::new(hosts)))
 }
 
 impl RelayUrl {
-    /// The client of the server that takes writes.
-    pub(crate) async fn client(&self) -> RedisResult<Client> {
+    /// True for Redis Cluster, where the prefix of keys has a hash tag.
+    pub const fn is_cluster(&self) -> bool {
+        matches!(self.place, Place::Cluster(_))
+    }
+
+    /// The client of the server that takes writes of a key.
+    pub(crate) async fn client(&self, key: &str) -> RedisResult<Client> {
         #[cfg(feature = "tls")]
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             // The library asks for the provider of the process. That of a program that embeds the
@@ -163,7 +132,8 @@ impl RelayUrl {
         }
         match &self.place {
             Place::Server(client) => Ok(Client::clone(client)),
-            Place::Sentinels(sentinels) => sentinels.primary().await,
+            Place::Sentinels(sentinels) => sentinels.0.primary(&sentinels.1).await,
+            Place::Cluster(hosts) => hosts.owner(key).await,
         }
     }
 }
@@ -195,6 +165,7 @@ mod tests {
             "redis://:s3cret@host:1/0?protocol=resp3",
             "redis://ann:s3%40cret@host:1/0",
             "redis+sentinel://ann:s3cret@host:1,other:2/service",
+            "redis+cluster://ann:s3cret@host:1,other",
             "unix:///socket?user=ann&pass=s3cret",
         ] {
             let shown = parse(text).unwrap();
@@ -214,7 +185,7 @@ mod tests {
     fn an_address_that_cannot_work_says_what_to_change() {
         assert_eq!(parse("host:6379"), Err(UrlError::Scheme));
         assert_eq!(parse("http://host"), Err(UrlError::Scheme));
-        assert_eq!(parse("redis+cluster://host"), Err(UrlError::Cluster));
+        assert_eq!(parse("unix+cluster://host"), Err(UrlError::Scheme));
         let insecure = parse("rediss://host#insecure");
         if cfg!(feature = "tls") {
             assert_eq!(insecure, Err(UrlError::Insecure));
@@ -226,6 +197,8 @@ mod tests {
             "redis+sentinel://host",
             "redis+sentinel://:1/s",
             "redis+sentinel://a:x/s",
+            "redis+cluster://a:1,/",
+            "redis+cluster://a:1/0",
         ] {
             assert!(matches!(parse(text), Err(UrlError::Part(_))), "{text}");
         }
