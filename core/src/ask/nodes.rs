@@ -210,6 +210,10 @@ impl Gathering {
             }
         };
         let answer = match answer {
+            // It may be on one that did not answer.
+            Ok(Answer::Room(None)) if !missing.is_empty() => {
+                Err(AskError::Unavailable(unanswered(&missing)))
+            }
             // Nobody is there, on any node.
             Err(AskError::Page(PageError::Unfollowed)) => {
                 Ok(Answer::Presence(PresencePage::empty()))

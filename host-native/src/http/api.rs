@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc, sync::atomic::Ordering::Rela
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use roomcast_core::{ConnId, Delivery, ask::AskError, hub::SendError, queue::AtQueue};
+use roomcast_core::{ConnId, Delivery, ask::AskError, ask::Scope, hub::SendError, queue::AtQueue};
 use roomcast_http::{Answer, ApiCall, ApiRequest, Problem, Response};
 use tokio::sync::oneshot;
 
@@ -62,7 +62,7 @@ async fn whole(shard: &Shard, body: &mut Body) -> Result<Bytes, Problem> {
 async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     let name: Arc<str> = call.namespace().into();
     let home = shard.home_of(&name);
-    if shard.shared.relay.is_some() {
+    if shard.shared.relay.is_some() && call.ask().scope() != Scope::Here {
         let (name, ask) = (name.clone(), call.ask_of_nodes());
         let begun = shard.on_shard(home, move |home| home.ask_nodes(&name, ask));
         if let Some(told) = begun.await.ok_or(Problem::Draining)? {

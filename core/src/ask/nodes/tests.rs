@@ -109,6 +109,14 @@ fn a_room_without_a_member_on_any_node_is_empty() {
 }
 
 #[test]
+fn a_room_may_be_on_a_node_that_did_not_answer() {
+    let ask = Ask::Room { room: "x".into() };
+    let (_, gathered) = gather(ask, &[("a", Some(Ok(Answer::Room(None)))), ("b", None)]);
+    let expected = AskError::Unavailable("no answer of b: ask again".into());
+    assert_eq!(gathered.answer, Err(expected));
+}
+
+#[test]
 fn details_come_with_their_connections() {
     let ask = Ask::Connections {
         user: None,

@@ -3,6 +3,7 @@
 use std::{cell::RefCell, collections::BTreeSet, rc::Rc, sync::Arc};
 
 use roomcast_core::{
+    Hub,
     ask::{Answer, Ask, AskError, Asked, BusMessage, Gathered, Gathering, NodeAnswer, Scope},
     hub::RoomSummary,
     relay::{Topic, TopicPage, TopicPosition},
@@ -113,11 +114,13 @@ impl Inquiry {
             (_, Err(AskError::Unavailable(_))) => false,
             (_, Ok(Answer::Rooms(rooms))) => {
                 let names = rooms.iter().map(|room| room.name.clone()).collect();
-                return self.positions(names).await;
+                return Ok(self.positions(names).await);
             }
-            (Ask::Join { room, .. }, Ok(_)) => return self.positions(vec![room.clone()]).await,
+            (Ask::Join { room, .. }, Ok(_)) => {
+                return Ok(self.positions(vec![room.clone()]).await);
+            }
             (Ask::Room { room }, Ok(Answer::Room(found))) => {
-                let found_one = self.positions(vec![room.clone()]).await?;
+                let found_one = self.positions(vec![room.clone()]).await;
                 // With a history it is there without members.
                 if found.is_none() && found_one.iter().any(|(_, it)| it.offset > 0) {
                     *found = Some(RoomSummary::new(room.clone(), 0));
@@ -281,31 +284,27 @@ impl Inquiry {
         namespace.hub(|hub| ask.answer_read(hub, &page))
     }
 
-    async fn positions(
-        &self,
-        names: Vec<String>,
-    ) -> Result<Vec<(String, Position<'static>)>, AskError> {
+    /// The positions of rooms; those that this node knows, when the relay does not answer.
+    async fn positions(&self, names: Vec<String>) -> Vec<(String, Position<'static>)> {
         let rooms: Vec<Box<str>> = names.iter().map(|name| (**name).into()).collect();
         let found = self.told(|namespace, positions| NodesRequest::Positions {
             namespace,
             rooms,
             positions,
         });
-        let found = found.await.flatten().ok_or_else(unanswered)?;
+        let found = found.await.flatten();
+        let mut found = found.unwrap_or_default().into_iter();
         let namespace = self.shard.found(&self.name);
-        Ok(namespace.hub(|hub| {
-            let position = |(name, at): (String, TopicPosition)| {
-                let page = TopicPage {
-                    topic: Topic::room(&name),
-                    first: at.offset + 1,
-                    position: at,
-                    messages: Vec::new(),
+        namespace.hub(|hub| {
+            let position = |name: String| {
+                let position = match found.next() {
+                    Some(at) => relayed(hub, &name, at),
+                    None => hub.position(&name).into_owned(),
                 };
-                let position = hub.relayed_page(&name, &page).0;
                 (name, position)
             };
-            names.into_iter().zip(found).map(position).collect()
-        }))
+            names.into_iter().map(position).collect()
+        })
     }
 
     /// Has the relay remember a withdrawal, for nodes that are away and those to come.
@@ -329,6 +328,17 @@ impl Inquiry {
         let text = "the relay did not take the withdrawal: repeat it";
         Err(AskError::Unavailable(text.to_owned()))
     }
+}
+
+/// A position of the relay, as a hub tells it of rooms that keep no messages too.
+fn relayed(hub: &Hub, room: &str, position: TopicPosition) -> Position<'static> {
+    let page = TopicPage {
+        topic: Topic::room(room),
+        first: position.offset + 1,
+        position,
+        messages: Vec::new(),
+    };
+    hub.relayed_page(room, &page).0
 }
 
 fn unanswered() -> AskError {
