@@ -12,6 +12,7 @@ use roomcast_core::{
     App, Applied, Config, Failure, Hub, Input, Outbox, Outcome,
     ask::{Answer, Ask, AskError, Asked},
     gateway::Work,
+    hub::Cluster,
     queue::QueueFate,
 };
 use roomcast_hooks::Verdict;
@@ -84,10 +85,14 @@ impl Shard {
         if let Some(namespace) = self.namespace(name) {
             return Reached::AtHome { shard, namespace };
         }
-        let config = Config::new(self.shared.epoch())
+        let mut config = Config::new(self.shared.epoch())
             .with_limits(self.shared.settings.hub.clone())
             .with_policies(self.policies().clone())
             .with_unix_zero_ms(self.unix_zero_ms.get());
+        if self.shared.relay.is_some() {
+            // It knows nothing of a room that has members elsewhere, rather than that it is empty.
+            config = config.with_cluster(Cluster::new("nobody", 0, 0));
+        }
         let app = Box::new(App::new(config, ()));
         Reached::Nobody { shard, app }
     }

@@ -116,14 +116,16 @@ impl Client {
 
     /// The code with which the server closes it.
     pub(super) async fn close_code(mut self) -> u16 {
-        loop {
-            let message = timeout(PATIENCE, self.socket.next()).await;
-            match message.expect("it stays open") {
-                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
-                Some(Ok(_)) => {}
-                other => panic!("it ends with {other:?}"),
+        let close = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+                    Some(Ok(_)) => {}
+                    other => panic!("it ends with {other:?}"),
+                }
             }
-        }
+        };
+        timeout(PATIENCE, close).await.expect("it stays open")
     }
 
     /// Ends it, and gives all that came before.

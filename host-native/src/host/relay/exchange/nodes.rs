@@ -29,13 +29,7 @@ impl Exchange {
             } => {
                 self.questions.insert(number, heard.clone());
                 self.call(async move {
-                    let to = Destination::Nodes(namespace);
-                    let (sent, nodes) = join(relay.send(&to, body), relay.nodes()).await;
-                    let nodes = sent.and(nodes).ok().map(|nodes| {
-                        let alive = nodes.iter().filter(|node| node.lease_ms > 0);
-                        alive.map(|node| node.id().into()).collect()
-                    });
-                    let _ = heard.send(Heard::Nodes(nodes)); // who asked may be gone
+                    let _ = heard.send(ask(&*relay, namespace, body).await); // who asked may be gone
                 });
             }
             NodesRequest::Forget { number } => {
@@ -86,12 +80,8 @@ impl Exchange {
                     users: vec![(user, not_before_s)],
                     everyone_s: 0,
                 };
-                let users_max = u32::try_from(users_max).unwrap_or(u32::MAX);
-                let taken = relay.withdraw(&namespace, &withdrawn, users_max).await;
-                if let Err(fault) = &taken {
-                    tracing::warn!(%fault, %namespace, "the relay did not take a withdrawal");
-                }
-                let _ = done.send(taken.is_ok()); // who asked may be gone
+                let taken = withdraw(&*relay, &namespace, &withdrawn, users_max).await;
+                let _ = done.send(taken); // who asked may be gone
             }),
             NodesRequest::Withdrawn {
                 namespace,
@@ -176,6 +166,32 @@ fn page_of(event: RelayEvent) -> Option<TopicPage> {
         return Some(page);
     }
     None
+}
+
+/// Asks all nodes something, and says which there are.
+async fn ask(relay: &impl Relay, namespace: Arc<str>, body: Bytes) -> Heard {
+    let to = Destination::Nodes(namespace);
+    let (sent, nodes) = join(relay.send(&to, body), relay.nodes()).await;
+    let nodes = sent.and(nodes).ok().map(|nodes| {
+        let alive = nodes.iter().filter(|node| node.lease_ms > 0);
+        alive.map(|node| node.id().into()).collect()
+    });
+    Heard::Nodes(nodes)
+}
+
+/// Tells the relay who is withdrawn; true when it has taken that.
+async fn withdraw(
+    relay: &impl Relay,
+    namespace: &str,
+    withdrawn: &Withdrawn,
+    users_max: usize,
+) -> bool {
+    let users_max = u32::try_from(users_max).unwrap_or(u32::MAX);
+    let taken = relay.withdraw(namespace, withdrawn, users_max).await;
+    if let Err(fault) = &taken {
+        tracing::warn!(%fault, %namespace, "the relay did not take a withdrawal");
+    }
+    taken.is_ok()
 }
 
 async fn exchange_withdrawn(
