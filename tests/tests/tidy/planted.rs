@@ -192,7 +192,6 @@ fn each_rule_finds_a_planted_violation() {
         planted_scripts(),
         planted_links(),
         planted_circles(),
-        planted_links(),
         vec![planted_walk()],
     ]
     .concat();
