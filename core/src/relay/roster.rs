@@ -133,6 +133,15 @@ impl Roster {
         self.asks_again = false;
     }
 
+    /// The relay did not answer. Notices go on: before the first list they are kept for it.
+    pub(crate) fn fail(&mut self) {
+        let held = core::mem::take(&mut self.held);
+        self.go_offline();
+        if self.at.is_none() {
+            self.held = held;
+        }
+    }
+
     /// Takes a notice. True is returned when the relay has to be asked for all users.
     pub(crate) fn take_notice(
         &mut self,
@@ -141,7 +150,8 @@ impl Roster {
         turns: &mut Vec<Turn>,
     ) -> bool {
         let during = match self.state {
-            State::Offline => return false,
+            State::Offline if self.is_known() => return false,
+            State::Offline => None,
             State::Asking(token) => Some(token),
             State::Live => match &self.at {
                 Some((epoch, last)) if *epoch == notice.epoch => {
@@ -163,7 +173,7 @@ impl Roster {
             let notice = notice.clone();
             self.held.push_back(Held { notice, during });
         }
-        during.is_none()
+        during.is_none() && self.state == State::Live
     }
 
     /// Does what the next notice says; false when it is not known what follows from it.
@@ -250,6 +260,32 @@ impl Roster {
         again
     }
 
+    /// Gives the changes that the first list has in it, and that came after members were let in: on
+    /// one node they would have been told.
+    fn tell_held(&self, page: &RoomUsers, turns: &mut Vec<Turn>) {
+        let first = turns.len();
+        let mut after = page.total;
+        for Held { notice, .. } in self.held.iter().rev() {
+            let is_in = notice.epoch == page.epoch && notice.number <= page.number;
+            let Some(name) = Name::parse(&notice.name).filter(|_| is_in) else {
+                continue;
+            };
+            let (before, meta) = match notice.change {
+                PresenceChange::Joined => (after.saturating_sub(1), notice.meta.as_deref()),
+                PresenceChange::Left => (after + 1, None),
+            };
+            turns.push(Turn {
+                change: notice.change,
+                name,
+                meta: meta.map(Arc::from),
+                before,
+                after,
+            });
+            after = before;
+        }
+        turns[first..].reverse();
+    }
+
     /// Puts other users in the place of those who were known, and gives the changes between.
     fn replace(&mut self, page: &RoomUsers, list_max: usize, turns: &mut Vec<Turn>) {
         let was_known = self.at.is_some();
@@ -267,8 +303,7 @@ impl Roster {
         self.at = Some((page.epoch.clone(), page.number));
         (self.total, self.conns) = (total, page.conns);
         if !was_known {
-            // Nobody has a list yet that could change.
-            return;
+            return self.tell_held(page, turns);
         }
         if was_total > list_max || total > list_max {
             if (was_total > list_max) != (total > list_max) {

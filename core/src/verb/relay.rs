@@ -221,7 +221,7 @@ impl Hub {
         if let Some(track) = relay.track_mut(&topic)
             && let Some(roster) = track.roster_mut()
         {
-            roster.go_offline();
+            roster.fail();
             track.reconcile_by(at);
         }
         relay.arm(&topic);

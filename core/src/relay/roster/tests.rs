@@ -88,6 +88,33 @@ fn after_a_jump_the_difference_is_told() {
 }
 
 #[test]
+fn changes_before_the_first_list_are_told_although_it_has_them() {
+    let mut roster = Roster::default();
+    roster.ask(1);
+    for notice in [
+        notice("d", 9, "uold"),
+        notice("e", 4, "-uann"),
+        notice("e", 5, "uben"),
+    ] {
+        assert_eq!(takes(&mut roster, &notice), (vec![], false));
+    }
+    // The relay does not answer, and is asked again.
+    roster.fail();
+    assert_eq!(takes(&mut roster, &notice("e", 6, "ucat")), (vec![], false));
+    roster.ask(2);
+    assert_eq!(takes(&mut roster, &notice("e", 7, "udan")), (vec![], false));
+    let mut turns = Vec::new();
+    assert!(!roster.take_users(2, &page("e", 6, &["uben", "ucat"]), LIST_MAX, &mut turns));
+    assert_eq!(shown(&turns), ["-uann", "+uben", "+ucat", "+udan"]);
+    let counts: Vec<_> = turns.iter().map(|it| (it.before, it.after)).collect();
+    assert_eq!(counts, [(1, 0), (0, 1), (1, 2), (2, 3)]);
+    assert_eq!(
+        takes(&mut roster, &notice("e", 8, "-ucat")),
+        (vec!["-ucat".into()], false)
+    );
+}
+
+#[test]
 fn a_list_of_another_epoch_counts_when_it_was_asked_for() {
     let mut roster = live(&["uann"]);
     let mut turns = Vec::new();
