@@ -273,6 +273,30 @@ fn what_was_missed_comes_from_the_relay_and_from_what_came_meanwhile() {
 }
 
 #[test]
+fn a_client_that_saw_more_than_this_node_waits_until_it_has_that_too() {
+    let mut node = Node::new();
+    node.member("log", 5);
+    node.event(RelayEvent::Down);
+    node.event(RelayEvent::Up);
+    let token = node.token();
+    let conn = node.connect();
+    let join = r#"{"event":"$join","room":"log","data":{"since":{"epoch":"e","offset":7}}}"#;
+    assert!(node.text(conn, join).is_empty() && node.commands.is_empty());
+    let pages = [
+        page(Topic::All, 0, &[]),
+        page(Topic::room("log"), 8, &[6, 7, 8]),
+    ]
+    .into();
+    let frames = node.event(RelayEvent::Subscribed { token, pages });
+    assert_eq!(frames, [6, 7, 8].map(|offset| said("0", "log", offset)));
+    let token = node.token();
+    let page = page(Topic::room("log"), 8, &[8]);
+    let frames = node.event(RelayEvent::Page { token, page });
+    let joined = r#"1 {"event":"$join","room":"log","data":{"epoch":"e","offset":8,"already":false,"recovered":true,"missed":1}}"#;
+    assert_eq!(frames, [joined, &said("1", "log", 8)]);
+}
+
+#[test]
 fn a_gap_is_filled_or_told() {
     let mut node = Node::new();
     node.member("plain", 2);

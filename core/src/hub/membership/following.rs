@@ -79,6 +79,12 @@ impl Hub {
         self.relay.as_ref()?.track(topic)?.position()
     }
 
+    /// True while the place of this node in a topic is that of its last message.
+    pub(crate) fn is_live(&self, topic: &Topic) -> bool {
+        let track = self.relay.as_ref().and_then(|relay| relay.track(topic));
+        track.is_some_and(Track::is_live)
+    }
+
     /// True when the relay keeps the messages of a room.
     pub(crate) fn keeps(&self, room: &str) -> bool {
         let policy = self.policy(room).filter(|_| !self.config.raw);

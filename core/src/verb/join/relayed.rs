@@ -36,12 +36,19 @@ impl Hub {
             .as_ref()
             .is_some_and(|since| *since.epoch == *at.epoch && since.offset == at.offset);
         if let Some(since) = &since
-            && page.is_none()
             && may_recover
             && keeps
             && !is_there
         {
-            return self.ask_missed(&topic, request, (since, &at), out);
+            let is_behind = *since.epoch != *at.epoch || since.offset > at.offset;
+            if !self.is_live(&topic) && (page.is_none() || is_behind) {
+                // What this node asks for itself comes first: the client may have seen more than it
+                // on another node.
+                return self.wait_for_topic(room, request, out);
+            }
+            if page.is_none() {
+                return self.ask_missed(&topic, request, (since, &at), out);
+            }
         }
         let (slot, already) = self.enter(now, conn, room, meta, out)?;
         let missed = since.as_ref().map(|since| match page {
