@@ -211,6 +211,26 @@ async fn between_heartbeats_a_failover_there_and_back_is_hidden() {
     assert_eq!(go_there_and_back_unnoticed(false).await, HOLE);
 }
 
+/// There and back while the node stands still, and its first publish behind that.
+#[tokio::test]
+async fn a_node_that_stood_still_asks_for_the_lineage_by_itself() {
+    let (primary, replica) = pair();
+    let node = Node::start_with(&primary.url(), |_| {}).await;
+    publish(&node, "r", 1..=10).await;
+    replica.wait_caught_up(&primary);
+    replica.promote();
+    let before = publish(&node, "r", 11..=15).await;
+    // Without a pause for other tasks of this thread: no heartbeat comes between.
+    primary.follow(&replica);
+    primary.promote();
+    std::thread::sleep(Duration::from_secs(1));
+    let mut new = crate::node::message(&room("r"), "new");
+    new.once = Some(crate::node::once("new", 1));
+    let published = node.relay.publish(&new).await.unwrap();
+    assert_eq!(published.offset, 1);
+    assert_ne!(published.epoch, before.epoch);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_heartbeat_notices_another_lineage() {
     let (primary, replica) = pair();

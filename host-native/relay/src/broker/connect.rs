@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{
     receive::Receiver,
     server::check::{StartError, check},
-    session::{Session, Signals},
+    session::{Moment, Session, Signals},
     shared::Shared,
 };
 
@@ -53,6 +53,7 @@ pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signal
     if lineage.is_empty() {
         return Err(StartError::Hidden);
     }
+    let lineage_read = Moment::now();
     let loaded = shared.scripts.load(&mut commands).await;
     loaded.map_err(StartError::Command)?;
     let connection = client.get_multiplexed_async_connection_with_config(&config);
@@ -60,6 +61,7 @@ pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signal
         commands,
         subscriptions: connection.await.map_err(unreachable)?,
         lineage,
+        lineage_read,
     };
     Ok((Arc::new(session), signals))
 }

@@ -147,6 +147,7 @@ async fn beat(shared: &Arc<Shared>, session: &Arc<Session>) -> Result<(), Loss> 
     if lineage != session.lineage {
         return Err(Loss::Lineage);
     }
+    session.lineage_read.touch();
     Ok(())
 }
 

@@ -28,13 +28,40 @@ pub(crate) struct Session {
     pub(crate) subscriptions: MultiplexedConnection,
     /// The lineage of the data when the connections were made.
     pub(crate) lineage: Box<str>,
+    /// The time at which it was read last: each heartbeat does.
+    pub(crate) lineage_read: Moment,
+}
+
+/// A moment that is moved forward.
+#[derive(Debug)]
+pub(crate) struct Moment {
+    born: Instant,
+    at_ms: AtomicU64,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        let (born, at_ms) = (Instant::now(), AtomicU64::new(0));
+        Self { born, at_ms }
+    }
+
+    /// Moves it to now.
+    pub(crate) fn touch(&self) {
+        let now_ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.at_ms.store(now_ms, Relaxed);
+    }
+
+    /// The time since then.
+    pub(crate) fn elapsed(&self) -> Duration {
+        let at = Duration::from_millis(self.at_ms.load(Relaxed));
+        self.born.elapsed().saturating_sub(at)
+    }
 }
 
 /// Signals from connections and calls to the task that watches them.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    born: Instant,
-    heard_ms: AtomicU64,
+    heard: Moment,
     loss: OnceLock<Loss>,
     lost: Notify,
     /// A call had no answer in time: the server is asked at once.
@@ -46,8 +73,7 @@ pub(crate) struct Signals {
 impl Signals {
     pub(crate) fn new() -> Self {
         Self {
-            born: Instant::now(),
-            heard_ms: AtomicU64::new(0),
+            heard: Moment::now(),
             loss: OnceLock::new(),
             lost: Notify::new(),
             suspected: Notify::new(),
@@ -78,14 +104,12 @@ impl Signals {
 
     /// Notes that something came from the server by itself.
     pub(crate) fn note_heard(&self) {
-        let now_ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.heard_ms.store(now_ms, Relaxed);
+        self.heard.touch();
     }
 
     /// The time since then.
     pub(crate) fn silence(&self) -> Duration {
-        let heard = Duration::from_millis(self.heard_ms.load(Relaxed));
-        self.born.elapsed().saturating_sub(heard)
+        self.heard.elapsed()
     }
 }
 

@@ -18,7 +18,8 @@ pub struct Settings {
     /// The token of the data that epochs belong to; default [`Lineage::Replication`].
     pub lineage: Lineage,
     /// True to have each script read the lineage by itself; default false. It closes the time
-    /// between a failover and the next heartbeat, for about 7 µs of the server per publish.
+    /// between a failover and the next heartbeat, for about 7 µs of the server per publish. A node
+    /// that has missed two heartbeats does so in any case.
     pub asks_lineage: bool,
     /// Replicas that must have a publish before it is acknowledged; default 0. It narrows the time
     /// in which a failover loses acknowledged messages, and does not close it. The connection waits

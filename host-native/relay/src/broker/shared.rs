@@ -16,6 +16,7 @@ use super::{
     id::random_id,
     keys::Keys,
     script::{Script, Scripts},
+    server::lineage::Lineage,
     session::{Session, Signals, is_read_only},
     settings::{Settings, millis},
     topics::Topics,
@@ -126,11 +127,11 @@ impl Shared {
 
     /// Begins the arguments of a script of rooms, see `lua/room.lua`.
     pub(crate) fn begin_arguments(&self, call: &mut Cmd, session: &Session) {
-        let ask = if self.settings.asks_lineage {
-            "ask"
-        } else {
-            ""
-        };
+        // A node that stood still has missed heartbeats, and perhaps a failover there and back.
+        let is_old = session.lineage_read.elapsed() > self.settings.timing.heartbeat * 2;
+        let may_ask = self.settings.lineage == Lineage::Replication;
+        let asks = self.settings.asks_lineage || may_ask && is_old;
+        let ask = if asks { "ask" } else { "" };
         let room_ms = millis(self.settings.timing.room);
         call.arg(&*session.lineage).arg(ask);
         call.arg(&*random_id()).arg(room_ms);
