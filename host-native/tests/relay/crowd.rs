@@ -8,6 +8,7 @@ use std::{
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::{
     PATIENCE,
@@ -25,8 +26,8 @@ const EACH: usize = 2;
 /// Clients that connect at one time.
 const AT_ONCE: usize = 50;
 
-/// The time in which all members are told of users of a dead server: its lease of 10 s, and at most
-/// a heartbeat until another one looks, every 3 s.
+/// The time in which it is told that users of a dead server are gone: its lease of 10 s, and at
+/// most the 3 s after which another one looks.
 const TOLD: Duration = Duration::from_secs(15);
 
 fn room(number: usize) -> String {
@@ -74,14 +75,19 @@ impl Witness {
 
     /// Reads until so many users are in rooms.
     async fn read_until(&mut self, present: usize) {
-        while self.present != present {
-            let frame = self.client.next().await;
-            match note(&mut self.notices, &frame) {
-                Some("joined") => self.present += 1,
-                Some(_) => self.present -= 1,
-                None => {}
+        let reading = async {
+            while self.present != present {
+                let frame = self.client.next().await;
+                match note(&mut self.notices, &frame) {
+                    Some("joined") => self.present += 1,
+                    Some(_) => self.present -= 1,
+                    None => {}
+                }
             }
-        }
+        };
+        let in_time = timeout(PATIENCE, reading).await.is_ok();
+        let (found, told) = (self.present, self.notices.len());
+        assert!(in_time, "{found} users and not {present}, told of {told}");
     }
 
     /// Waits until its server lists so many users in all rooms.

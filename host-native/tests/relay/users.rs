@@ -22,7 +22,9 @@ pub(super) fn start() -> (Cluster, Backend) {
     let (redis, backend) = (Redis::start(&[]), Backend::start());
     let settings =
         backend.settings(&["user.joined", "user.left", "room.occupied", "room.vacated"]) + ROOMS;
-    let flags = ["--trusted-proxy", "127.0.0.1", "--user-header", "X-User"];
+    let mut flags = vec!["--trusted-proxy", "127.0.0.1", "--user-header", "X-User"];
+    // Clients that only wait answer no pings.
+    flags.extend(["--heartbeat-ms", "off"]);
     let nodes = (0..3).map(|_| Node::start_with(&redis.url(), &settings, &flags));
     let nodes = nodes.collect();
     (Cluster { nodes, redis }, backend)

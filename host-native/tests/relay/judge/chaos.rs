@@ -28,10 +28,10 @@ pub(super) struct Chaos {
 }
 
 /// A fault, and its name.
-type Fault = (&'static str, fn(&Servers, &mut Random));
+type Harm = (&'static str, fn(&Servers, &mut Random));
 
 /// Faults of a relay that lose nothing which is on its disk.
-const RELAY: [Fault; 5] = [
+const RELAY: [Harm; 5] = [
     ("relay killed", |servers, random| {
         servers.kill_relay(random.millis(100, 2_000));
     }),
@@ -65,7 +65,7 @@ const RELAY: [Fault; 5] = [
 ];
 
 /// Faults by which the relay loses messages that were acknowledged.
-const LOSSES: [Fault; 4] = [
+const LOSSES: [Harm; 4] = [
     ("stale replica promoted", |servers, random| {
         let (behind, moves) = (random.millis(100, 1_500), random.millis(0, 200));
         servers.promote(true, || thread::sleep(behind), || thread::sleep(moves));
@@ -86,7 +86,7 @@ const LOSSES: [Fault; 4] = [
     }),
 ];
 
-const NODE: [Fault; 3] = [
+const NODE: [Harm; 3] = [
     ("server killed", |servers, random| {
         let node = random.below(NODES);
         servers.kill_node(node);
@@ -101,7 +101,7 @@ const NODE: [Fault; 3] = [
     }),
 ];
 
-const NETWORK: [Fault; 6] = [
+const NETWORK: [Harm; 6] = [
     ("half open", |servers, random| {
         mute(servers, random, (true, true));
     }),
@@ -170,9 +170,9 @@ impl Chaos {
     }
 
     /// Has one fault after the other: each kind once, in any order, and then again.
-    fn repeat(&self, servers: &Servers, faults: Vec<Fault>, number: u64) {
+    fn repeat(&self, servers: &Servers, faults: Vec<Harm>, number: u64) {
         let mut random = self.random.fork(number);
-        let mut left: Vec<Fault> = Vec::new();
+        let mut left: Vec<Harm> = Vec::new();
         while Instant::now() < self.until {
             if left.is_empty() {
                 left.clone_from(&faults);

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::history::{Acked, History, Id, Reading, Run, Step, Violation, read};
+use super::history::{Acked, History, Id, Reading, Step, Stretch, Violation, read};
 
 /// Violations of one kind that are kept.
 const KEPT: usize = 5;
@@ -78,9 +78,9 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Places of messages in one room, by epoch and offset.
+/// Positions of messages in one room, by epoch and offset.
 #[derive(Default)]
-struct Places {
+struct Positions {
     ids: HashMap<(Arc<str>, u64), Id>,
     of: HashMap<Id, Vec<(Arc<str>, u64)>>,
 }
@@ -89,7 +89,7 @@ struct Places {
 pub(super) fn judge(histories: &[History], promise: Promise) -> Verdict {
     let mut verdict = Verdict::default();
     let mut rooms: BTreeMap<usize, Vec<(usize, Reading)>> = BTreeMap::new();
-    let mut pages: BTreeMap<usize, Places> = BTreeMap::new();
+    let mut pages: BTreeMap<usize, Positions> = BTreeMap::new();
     for (client, history) in histories.iter().enumerate() {
         let mut reading = read(history);
         for violation in std::mem::take(&mut reading.violations) {
@@ -105,16 +105,15 @@ pub(super) fn judge(histories: &[History], promise: Promise) -> Verdict {
         verdict.gaps += reading.gaps;
         verdict.unrecovered += reading.unrecovered;
         if promise == Promise::Whole && reading.gaps + reading.unrecovered > 0 {
-            let (gaps, joins) = (reading.gaps, reading.unrecovered);
-            let text =
-                format!("client {client} was told of {gaps} gaps, {joins} joins are without");
+            let (gaps, joined) = (reading.gaps, &reading.first_unrecovered);
+            let text = format!("client {client} was told of {gaps} gaps; {joined:?}");
             verdict.add(Violation { kind: "lost", text });
         }
-        let places = pages.entry(history.room).or_default();
+        let positions = pages.entry(history.room).or_default();
         for step in &history.steps {
             if let Step::Page { epoch, messages } = step {
                 for (offset, id) in messages {
-                    places.add(epoch, *offset, *id, &mut verdict);
+                    positions.add(epoch, *offset, *id, &mut verdict);
                 }
             }
         }
@@ -128,8 +127,8 @@ pub(super) fn judge(histories: &[History], promise: Promise) -> Verdict {
             .iter()
             .filter_map(|(client, reading)| Some((histories[*client].publisher?, reading)))
             .collect();
-        let places = pages.remove(room).unwrap_or_default();
-        judge_room(readings, &publishers, places, promise, &mut verdict);
+        let positions = pages.remove(room).unwrap_or_default();
+        judge_room(readings, &publishers, positions, promise, &mut verdict);
     }
     verdict
 }
@@ -137,24 +136,24 @@ pub(super) fn judge(histories: &[History], promise: Promise) -> Verdict {
 fn judge_room(
     readings: &[(usize, Reading)],
     publishers: &HashMap<u32, &Reading>,
-    mut places: Places,
+    mut positions: Positions,
     promise: Promise,
     verdict: &mut Verdict,
 ) {
     for (client, reading) in readings {
-        for run in &reading.runs {
-            judge_run(*client, run, publishers, verdict);
-            for (offset, id) in &run.messages {
-                if let (Some(epoch), Some(offset)) = (&run.epoch, offset) {
-                    places.add(epoch, *offset, *id, verdict);
+        for stretch in &reading.stretches {
+            judge_stretch(*client, stretch, publishers, verdict);
+            for (offset, id) in &stretch.messages {
+                if let (Some(epoch), Some(offset)) = (&stretch.epoch, offset) {
+                    positions.add(epoch, *offset, *id, verdict);
                 }
             }
         }
     }
-    let again = places.of.values().filter(|of| of.len() > 1).count();
+    let again = positions.of.values().filter(|of| of.len() > 1).count();
     verdict.again += again as u64;
     if promise == Promise::Whole && again > 0 {
-        let text = format!("{again} messages have two places");
+        let text = format!("{again} messages have two positions");
         verdict.add(Violation {
             kind: "twice",
             text,
@@ -166,7 +165,7 @@ fn judge_room(
                 publisher: *publisher,
                 number: *number,
             };
-            judge_acked(id, *acked, readings, &places, verdict);
+            judge_acked(id, *acked, readings, &positions, verdict);
         }
     }
     if let Some(cycle) = disorder(readings) {
@@ -178,7 +177,7 @@ fn judge_room(
     }
 }
 
-impl Places {
+impl Positions {
     fn add(&mut self, epoch: &Arc<str>, offset: u64, id: Id, verdict: &mut Verdict) {
         let place = (epoch.clone(), offset);
         match self.ids.get(&place) {
@@ -208,9 +207,14 @@ impl Places {
 
 /// Judges what one client saw while nothing was lost: each message once, those of a publisher in
 /// its order, and none missing between two of them.
-fn judge_run(client: usize, run: &Run, publishers: &HashMap<u32, &Reading>, verdict: &mut Verdict) {
+fn judge_stretch(
+    client: usize,
+    stretch: &Stretch,
+    publishers: &HashMap<u32, &Reading>,
+    verdict: &mut Verdict,
+) {
     let mut last: HashMap<u32, u32> = HashMap::new();
-    for (_, id) in &run.messages {
+    for (_, id) in &stretch.messages {
         let Some(publisher) = publishers.get(&id.publisher) else {
             let text = format!("client {client} has {id:?}, whose publisher is elsewhere");
             verdict.add(Violation {
@@ -255,10 +259,10 @@ fn judge_acked(
     id: Id,
     acked: Acked,
     readings: &[(usize, Reading)],
-    places: &Places,
+    positions: &Positions,
     verdict: &mut Verdict,
 ) {
-    let Some(of) = places.of.get(&id) else {
+    let Some(of) = positions.of.get(&id) else {
         // Nobody has it: its publisher and the messages around it tell whether that was told.
         verdict.covered += 1;
         return;
@@ -277,25 +281,25 @@ fn judge_acked(
     for (epoch, offset) in of {
         for (client, reading) in readings {
             let in_epoch = reading
-                .runs
+                .stretches
                 .iter()
-                .filter(|run| run.epoch.as_ref() == Some(epoch));
-            let first = reading.runs.first();
-            let is_before = |run: &Run| {
-                let from = run.span().map_or(run.from, |span| Some(span.0));
-                run.epoch.as_ref() == Some(epoch) && from.is_none_or(|from| *offset <= from)
+                .filter(|stretch| stretch.epoch.as_ref() == Some(epoch));
+            let first = reading.stretches.first();
+            let is_before = |stretch: &Stretch| {
+                let from = stretch.span().map_or(stretch.from, |span| Some(span.0));
+                stretch.epoch.as_ref() == Some(epoch) && from.is_none_or(|from| *offset <= from)
             };
             // A member has no right to what came before it.
             let mut has = first.is_some_and(is_before);
-            for run in in_epoch {
-                let Some((from, to)) = run.span() else {
+            for stretch in in_epoch {
+                let Some((from, to)) = stretch.span() else {
                     continue;
                 };
                 if !(from + 1..=to).contains(offset) {
                     continue;
                 }
                 let at = usize::try_from(offset - from - 1).expect("a few");
-                has = run.messages.get(at).is_some_and(|found| found.1 == id);
+                has = stretch.messages.get(at).is_some_and(|found| found.1 == id);
                 if !has {
                     let text = format!("client {client} lacks {id:?} at {offset} of {epoch}");
                     verdict.add(Violation {
@@ -315,11 +319,11 @@ fn judge_acked(
 fn disorder(readings: &[(usize, Reading)]) -> Option<Vec<Id>> {
     let mut below: HashMap<(&str, Id), HashSet<Id>> = HashMap::new();
     let mut above: HashMap<(&str, Id), usize> = HashMap::new();
-    for run in readings.iter().flat_map(|(_, reading)| &reading.runs) {
-        let Some(epoch) = run.epoch.as_deref() else {
+    for stretch in readings.iter().flat_map(|(_, reading)| &reading.stretches) {
+        let Some(epoch) = stretch.epoch.as_deref() else {
             continue;
         };
-        for pair in run.messages.windows(2) {
+        for pair in stretch.messages.windows(2) {
             let [before, after] = [pair[0].1, pair[1].1];
             above.entry((epoch, before)).or_default();
             if below.entry((epoch, before)).or_default().insert(after) {

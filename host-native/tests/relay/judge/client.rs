@@ -1,5 +1,8 @@
 //! A client that stays in its room whatever happens, and keeps its history.
 
+mod content;
+mod members;
+
 use std::{
     collections::HashSet,
     sync::{Arc, atomic::Ordering::SeqCst},
@@ -18,8 +21,9 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest},
 };
 
+use self::content::{content, read_content};
 use super::{
-    history::{History, Id, Joined, Position, Step},
+    history::{History, Joined, Position, Step},
     random::Random,
     world::{Phase, World},
 };
@@ -30,6 +34,8 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(8);
+/// The time between two questions for the users of the room.
+const MEMBERS: Duration = Duration::from_millis(500);
 /// Far away.
 const NEVER: Duration = Duration::from_secs(86_400);
 
@@ -49,6 +55,12 @@ pub(super) struct Client {
     ids: u64,
     is_joined: bool,
     was_joined: bool,
+    /// True with the last messages of all publishers.
+    has_all: bool,
+    /// The question for the users of the room, and the time of the next one.
+    members: (Option<u64>, Instant),
+    /// The mistakes of the last answer.
+    last_members: Box<str>,
     is_done: bool,
 }
 
@@ -99,6 +111,9 @@ impl Client {
             ids: 0,
             is_joined: false,
             was_joined: false,
+            has_all: false,
+            members: (None, Instant::now()),
+            last_members: "nobody".into(),
             is_done: false,
         }
     }
@@ -110,6 +125,7 @@ impl Client {
                 Some(socket) => {
                     self.serve(socket).await;
                     self.is_joined = false;
+                    self.members.0 = None;
                     if let Some(pending) =
                         self.publisher.as_mut().and_then(|it| it.pending.as_mut())
                     {
@@ -119,8 +135,10 @@ impl Client {
                 None => sleep(self.random.millis(20, 200)).await,
             }
         }
-        if !self.is_done {
+        if !self.has_all {
             self.steps.push(Step::Unfinished);
+        } else if !self.is_done {
+            self.steps.push(Step::Members(self.last_members));
         }
         History {
             room: self.room,
@@ -213,6 +231,8 @@ impl Client {
                 let answer = it.pending.as_ref().and_then(|pending| pending.request);
                 answer.map_or(it.due, |(_, until)| until)
             });
+        let members = self.asks_members().then_some(self.members.1);
+        let publish = publish.chain(members);
         let join = joins.request.map(|(_, until)| until);
         let join = join.or_else(|| self.asks().then_some(joins.at));
         let all = publish.chain(join).min();
@@ -231,6 +251,14 @@ impl Client {
             let (id, request) = self.join();
             joins.request = Some((id, now + ANSWER));
             if !send(socket, &request).await {
+                return false;
+            }
+        }
+        if self.asks_members() && self.members.1 <= now {
+            self.ids += 1;
+            self.members = (Some(self.ids), now + MEMBERS);
+            let ask = json!({"event": "$members", "id": self.ids, "room": self.name});
+            if !send(socket, &ask).await {
                 return false;
             }
         }
@@ -297,6 +325,9 @@ impl Client {
             joins.request = None;
             return self.take_join(frame, joins);
         }
+        if id.is_some() && id == self.members.0 {
+            return self.take_members(frame);
+        }
         let publisher = self.publisher.as_mut();
         if let (Some(id), Some(publisher)) = (id, publisher) {
             let pending = publisher.pending.as_mut();
@@ -326,7 +357,7 @@ impl Client {
             joins.tries += 1;
             joins.at = Instant::now() + self.random.millis(50, 300);
             if code != "unavailable" && code != "overloaded" {
-                self.steps.push(Step::Refused(frame.to_string().into()));
+                self.steps.push(Step::Failed(frame.to_string().into()));
             }
             return;
         }
@@ -375,10 +406,11 @@ impl Client {
         self.steps.push(Step::Message { id, offset });
         if is_last {
             self.ends.insert(id.publisher);
-            let all = self.world.plan.publishers_in(self.room);
-            if self.ends.len() == all && !self.is_done {
-                self.is_done = true;
-                self.world.done.fetch_add(1, SeqCst);
+            let plan = &self.world.plan;
+            self.has_all |= self.ends.len() == plan.publishers_in(self.room);
+            if self.has_all && !plan.keeps(self.room) {
+                // Such rooms show no users.
+                self.finish();
             }
         }
     }
@@ -401,7 +433,7 @@ impl Client {
                 publisher.due = now + self.random.millis(50, 400);
             }
             Some(_) => {
-                self.steps.push(Step::Refused(frame.to_string().into()));
+                self.steps.push(Step::Failed(frame.to_string().into()));
                 publisher.due = now + self.random.millis(50, 400);
             }
         }
@@ -456,17 +488,4 @@ enum Due {
 async fn send(socket: &mut Socket, request: &Value) -> bool {
     let sent = socket.send(Message::text(request.to_string()));
     matches!(timeout(ANSWER, sent).await, Ok(Ok(())))
-}
-
-/// The content of a message, which nobody else makes.
-fn content(publisher: u32, number: u32, is_last: bool) -> Value {
-    let print = publisher.wrapping_mul(0x9e37_79b1) ^ number.wrapping_mul(0x85eb_ca6b);
-    json!([publisher, number, is_last, format!("{print:08x}").repeat(8)])
-}
-
-fn read_content(data: &Value) -> Option<(Id, bool)> {
-    let (publisher, number) = (data[0].as_u64()?, data[1].as_u64()?);
-    let (publisher, number) = (publisher.try_into().ok()?, number.try_into().ok()?);
-    let is_last = data[2].as_bool()?;
-    (*data == content(publisher, number, is_last)).then_some((Id { publisher, number }, is_last))
 }

@@ -34,10 +34,12 @@ pub(super) enum Step {
     },
     /// A publish was sent for the first time.
     Invoked(u32),
-    /// It was answered.
+    /// The answer to a publish came.
     Acked { number: u32, offset: Option<u64> },
     /// A request was refused for good.
-    Refused(Box<str>),
+    Failed(Box<str>),
+    /// The users of the room were others than its clients, up to the end of the run.
+    Members(Box<str>),
     /// The run ended before the client had the last messages of all publishers of its room.
     Unfinished,
 }
@@ -65,7 +67,7 @@ pub(super) struct History {
 /// The time of a client during which it was told of no loss: it has all messages from the first to
 /// the last.
 #[derive(Debug, Default)]
-pub(super) struct Run {
+pub(super) struct Stretch {
     /// Unknown behind a gap, until the client has asked.
     pub(super) epoch: Option<Arc<str>>,
     /// The offset before the first message; unknown behind a gap.
@@ -73,7 +75,7 @@ pub(super) struct Run {
     pub(super) messages: Vec<(Option<u64>, Id)>,
 }
 
-impl Run {
+impl Stretch {
     /// The offset of the last message, or that of the join.
     pub(super) fn last(&self) -> Option<u64> {
         self.messages.last().map_or(self.from, |last| last.0)
@@ -97,9 +99,9 @@ pub(super) struct Violation {
     pub(super) text: String,
 }
 
-/// The runs of a client, and what is wrong in its own history.
+/// The stretches of a client, and what is wrong in its own history.
 pub(super) struct Reading {
-    pub(super) runs: Vec<Run>,
+    pub(super) stretches: Vec<Stretch>,
     pub(super) violations: Vec<Violation>,
     /// Its publishes that were acknowledged.
     pub(super) acked: HashMap<u32, Acked>,
@@ -108,6 +110,8 @@ pub(super) struct Reading {
     pub(super) delivered: u64,
     pub(super) gaps: u64,
     pub(super) unrecovered: u64,
+    /// The first of these joins.
+    pub(super) first_unrecovered: Option<Box<Joined>>,
 }
 
 /// A publish that was acknowledged.
@@ -123,19 +127,20 @@ struct Pending {
     number: u32,
     seen: bool,
     /// Runs when it was sent.
-    runs: usize,
+    stretches: usize,
 }
 
 /// Reads the history of a client by itself.
 pub(super) fn read(history: &History) -> Reading {
     let mut reading = Reading {
-        runs: Vec::new(),
+        stretches: Vec::new(),
         violations: Vec::new(),
         acked: HashMap::new(),
         invoked: 0,
         delivered: 0,
         gaps: 0,
         unrecovered: 0,
+        first_unrecovered: None,
     };
     let mut pending: Option<Pending> = None;
     for step in &history.steps {
@@ -153,22 +158,22 @@ pub(super) fn read(history: &History) -> Reading {
             Step::Foreign(text) => reading.violate("foreign", text.to_string()),
             Step::Gap => {
                 reading.gaps += 1;
-                reading.runs.push(Run::default());
+                reading.stretches.push(Stretch::default());
             }
             Step::Invoked(number) => {
                 reading.invoked = reading.invoked.max(number + 1);
-                let (seen, runs) = (false, reading.runs.len());
+                let (seen, stretches) = (false, reading.stretches.len());
                 pending = Some(Pending {
                     number: *number,
                     seen,
-                    runs,
+                    stretches,
                 });
             }
             Step::Acked { number, offset } => {
                 let pending = pending.take();
                 let is_over_loss = pending
                     .as_ref()
-                    .is_none_or(|it| it.runs != reading.runs.len());
+                    .is_none_or(|it| it.stretches != reading.stretches.len());
                 let acked = Acked {
                     offset: *offset,
                     is_over_loss,
@@ -182,11 +187,12 @@ pub(super) fn read(history: &History) -> Reading {
                     reading.violate("unseen", text);
                 }
             }
-            Step::Refused(code) => reading.violate("refused", code.to_string()),
+            Step::Failed(code) => reading.violate("refused", code.to_string()),
+            Step::Members(text) => reading.violate("members", text.to_string()),
             Step::Unfinished => {
                 let text = format!(
                     "{:?} is the last it has",
-                    reading.runs.last().and_then(Run::last)
+                    reading.stretches.last().and_then(Stretch::last)
                 );
                 reading.violate("unfinished", text);
             }
@@ -203,19 +209,22 @@ impl Reading {
 
     fn join(&mut self, joined: &Joined) {
         let Joined { at, already, since } = joined;
-        let begins = Run {
+        let begins = Stretch {
             epoch: Some(at.epoch.clone()),
             from: Some(at.offset),
             messages: Vec::new(),
         };
-        match (since, self.runs.last_mut()) {
-            (None, Some(run)) if *already => {
-                let epoch = run.epoch.get_or_insert_with(|| at.epoch.clone()).clone();
-                let keeps = run.messages.last().is_none_or(|last| last.0.is_some());
-                if run.messages.is_empty() && run.from.is_none() {
-                    run.from = Some(at.offset);
+        match (since, self.stretches.last_mut()) {
+            (None, Some(stretch)) if *already => {
+                let epoch = stretch
+                    .epoch
+                    .get_or_insert_with(|| at.epoch.clone())
+                    .clone();
+                let keeps = stretch.messages.last().is_none_or(|last| last.0.is_some());
+                if stretch.messages.is_empty() && stretch.from.is_none() {
+                    stretch.from = Some(at.offset);
                 }
-                let last = run.last();
+                let last = stretch.last();
                 if epoch != at.epoch {
                     let text = format!("{epoch} became {} without a gap", at.epoch);
                     self.violate("epoch", text);
@@ -224,8 +233,8 @@ impl Reading {
                     self.violate("position", text);
                 }
             }
-            (Some((since, Some(missed))), Some(run)) => {
-                let (epoch, last) = (run.epoch.clone(), run.last());
+            (Some((since, Some(missed))), Some(stretch)) => {
+                let (epoch, last) = (stretch.epoch.clone(), stretch.last());
                 let fits = epoch.as_ref() == Some(&at.epoch) && at.offset == since.offset + missed;
                 if !fits || last != Some(since.offset) {
                     let text = format!("{missed} missed since {since:?} of {last:?}, at {at:?}");
@@ -233,19 +242,23 @@ impl Reading {
                 }
             }
             (since, _) => {
-                self.unrecovered += u64::from(since.is_some());
-                self.runs.push(begins);
+                if since.is_some() {
+                    self.unrecovered += 1;
+                    self.first_unrecovered
+                        .get_or_insert_with(|| Box::new(joined.clone()));
+                }
+                self.stretches.push(begins);
             }
         }
     }
 
     fn take(&mut self, id: Id, offset: Option<u64>) {
         self.delivered += 1;
-        let Some(run) = self.runs.last_mut() else {
+        let Some(stretch) = self.stretches.last_mut() else {
             return self.violate("early", format!("{id:?} before the first join"));
         };
-        let last = run.last();
-        run.messages.push((offset, id));
+        let last = stretch.last();
+        stretch.messages.push((offset, id));
         if let (Some(offset), Some(last)) = (offset, last)
             && offset != last + 1
         {

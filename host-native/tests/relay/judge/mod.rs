@@ -4,8 +4,8 @@
 //! that it had. Some publish, each message under a key, until it is acknowledged. The history of
 //! each client is kept, and all together are judged: see [`check`].
 //!
-//! The judge is judged too: where servers do not look at the lineage of the relay's data, or at a
-//! wrong one, it must find what is lost.
+//! The judge is judged too: where servers ignore the lineage of the relay's data, or take a wrong
+//! one, it must find what is lost.
 
 mod chaos;
 mod check;
@@ -32,8 +32,9 @@ use self::{
     world::{Phase, Plan, World},
 };
 
-/// The time in which all members get the last messages, when nothing fails any more.
-const END: Duration = Duration::from_secs(60);
+/// The time in which all members get the last messages, and see who is there, when nothing fails
+/// any more. Servers tell the relay once a minute who is there.
+const END: Duration = Duration::from_secs(90);
 
 /// Has clients do their work while a story happens to the servers, and judges what they saw.
 async fn run(

@@ -20,7 +20,14 @@ use crate::relay::{PATIENCE, cluster::Redis, node::Node};
 pub(super) const NODES: usize = 3;
 
 /// Room for all that a run publishes: whatever is missing was lost.
-const CONFIG: &str = "[[rooms]]\nmatch = \"log-*\"\nhistory.messages = 100000\nhistory.bytes = 1073741824\nhistory.age_s = 3600\n";
+const CONFIG: &str = r#"
+[[rooms]]
+match = "log-*"
+history.messages = 100000
+history.bytes = 1073741824
+history.age_s = 3600
+presence = "members"
+"#;
 /// Each write is on the disk before its answer.
 const DISK: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
@@ -151,9 +158,9 @@ impl Servers {
         act(&mut self.redis[primary].lock().expect("no panic"))
     }
 
-    /// Promotes the replica, which from the beginning of `meanwhile` on lacks what is published. The
-    /// old primary dies, or goes on as a replica. Servers move one after the other: never do two of
-    /// them write to two primaries.
+    /// Promotes the replica, which from the beginning of `meanwhile` on lacks what is published.
+    /// The old primary dies, or goes on as a replica. Servers move one after the other, and never
+    /// write to two primaries.
     pub(super) fn promote(&self, dies: bool, meanwhile: impl FnOnce(), moves: impl Fn()) {
         let old = self.primary.load(SeqCst);
         let new = 1 - old;

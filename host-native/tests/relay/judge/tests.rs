@@ -262,4 +262,7 @@ fn pages_of_the_history_are_held_against_what_members_saw() {
         vec![Step::Unfinished],
     ];
     assert_eq!(found(five(), unfinished), ["unfinished"]);
+    let ghosts = Step::Members("user-7".into());
+    let ghosts = [vec![first("a", 0)], messages(0..5, 1), vec![ghosts]];
+    assert_eq!(found(five(), ghosts), ["members"]);
 }

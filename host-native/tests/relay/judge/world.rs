@@ -17,7 +17,7 @@ use super::random::Random;
 pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) clients: usize,
-    /// Those of the clients that publish too.
+    /// The number of clients that publish too.
     pub(super) publishers: usize,
     /// Rooms with a history.
     pub(super) logs: usize,
@@ -94,7 +94,7 @@ impl World {
         addresses[server] = address;
     }
 
-    /// One of the servers that are not dead.
+    /// Any of the servers that are not dead.
     pub(super) fn address(&self, random: &mut Random) -> Option<String> {
         let addresses = self.addresses.lock().expect("no panic");
         let mut living = addresses.iter().flatten();
