@@ -392,3 +392,47 @@ fn a_node_without_numbers_takes_no_connection_until_it_gets_more() {
     hub.take_event(Timestamp::ZERO, &event, &mut Outbox::new());
     assert_eq!((connect(&mut hub), hub.serials_left()), (Some(20), Some(8)));
 }
+
+#[test]
+fn a_room_that_is_wanted_is_followed_before_somebody_is_brought_into_it() {
+    let mut node = Node::new();
+    let conn = node.connect();
+    assert!(!node.hub.has_place_in("log"));
+    let room = "log".into();
+    assert!(node.event(RelayEvent::Wanted { room }).is_empty());
+    node.subscribed(&[page(Topic::room("log"), 4, &[])]);
+    assert!(node.hub.has_place_in("log"));
+    let (now, out) = (node.now, &mut node.out);
+    let joined = node.hub.join(now, conn, "log", out).expect("it is alive");
+    assert_eq!((joined.position.offset, joined.already), (4, false));
+    assert_eq!(node.frames(), Vec::<String>::new(), "no gap");
+    assert_eq!(node.message("log", 5), [said("0", "log", 5)]);
+}
+
+#[test]
+fn a_room_that_was_wanted_for_nothing_is_followed_no_more() {
+    let mut node = Node::new();
+    let room = "log".into();
+    node.event(RelayEvent::Wanted { room });
+    node.subscribed(&[page(Topic::room("log"), 4, &[])]);
+    node.wait(5_000);
+    let topic = Topic::room("log");
+    assert_eq!(node.command(), RelayCommand::Unsubscribe { topic });
+}
+
+#[test]
+fn messages_that_are_too_old_are_not_read() {
+    let policies = r#"{"rooms":[{"match":"log","history":{"age_s":7}}]}"#;
+    let policies: Policies = serde_json::from_str(policies).expect("policies");
+    let mut node = Node::with(Config::new("alone").with_policies(policies));
+    let conn = node.member("log", 4);
+    let history = r#"{"event":"$history","room":"log"}"#;
+    let back = r#"{"event":"$join","room":"log","data":{"since":{"epoch":"e","offset":2}}}"#;
+    for text in [history, back] {
+        assert!(node.text(conn, text).is_empty());
+        let RelayCommand::Read(read) = node.command() else {
+            panic!("no read");
+        };
+        assert_eq!(read.age_ms, 7_000, "{text}");
+    }
+}

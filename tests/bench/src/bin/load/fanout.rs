@@ -148,7 +148,9 @@ impl<'a> Fanout<'a> {
         }
         let used = meter.stop();
         let published = (self.published - begun) as f64;
-        let others = others.iter().map(|meter| meter.stop().server_us / published);
+        let others = others
+            .iter()
+            .map(|meter| meter.stop().server_us / published);
         let mut result = self.result(&used, self.deliveries - before);
         result["others_us"] = others.collect();
         result
