@@ -26,7 +26,7 @@ pub use self::{
     explain::{Explained, Explanation},
     gateway::{
         App, Applied, Context, Failure, Gateway, Input, NamespaceContext, Outcome, Rejection,
-        Reply, ok,
+        Reply, later, ok,
     },
     hub::{
         Audience, Config, ConnId, Delivery, Handshake, Hub, JoinError, Limits, Rate, SendError,

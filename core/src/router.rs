@@ -1,5 +1,6 @@
 //! A gateway made from typed handlers.
 
+mod admission;
 mod dispatch;
 mod extract;
 mod functions;
@@ -19,7 +20,8 @@ use self::{
     persist::{Persist, Whole},
 };
 use crate::gateway::{
-    Admission, Context, Failure, NamespaceContext, Rejection, RoomAction, UpgradeRequest,
+    Admission, Context, Failure, IntoNowOrLater, NamespaceContext, Rejection, RoomAction,
+    UpgradeRequest,
 };
 use crate::wire::{DisconnectReason, Frame, Message, check_event};
 
@@ -232,19 +234,41 @@ impl<S> Router<S> {
         self.of_one_kind()
     }
 
-    /// Says who connects, behind the guards; see [`Gateway::upgrade`](crate::Gateway::upgrade).
+    /// Says who connects, behind the guards; see [`Gateway::upgrade`](crate::Gateway::upgrade). It
+    /// may wait, by [`later`](crate::later).
     ///
     /// # Panics
     ///
     /// When this was called before.
     #[must_use]
-    pub fn on_upgrade(
+    pub fn on_upgrade<R>(
         mut self,
-        hook: impl Fn(&UpgradeRequest<'_>, &S) -> Result<Admission, Rejection> + 'static,
-    ) -> Self {
+        hook: impl Fn(&UpgradeRequest<'_>, &S) -> R + 'static,
+    ) -> Self
+    where
+        R: IntoNowOrLater<Result<Admission, Rejection>>,
+    {
         let hooks = &mut self.functions.hooks.upgrade;
         assert!(hooks.is_empty(), "there is a hook for upgrades already");
-        hooks.push(Box::new(hook));
+        hooks.push(Box::new(move |request, state| {
+            hook(request, state).into_now_or_later()
+        }));
+        self
+    }
+
+    /// Adds a guard before every request for a WebSocket.
+    #[must_use]
+    pub fn guard_upgrade<R>(
+        mut self,
+        guard: impl Fn(&UpgradeRequest<'_>, &S) -> R + 'static,
+    ) -> Self
+    where
+        R: IntoNowOrLater<Result<(), Rejection>>,
+    {
+        let guards = &mut self.functions.hooks.upgrade_guards;
+        guards.push(Box::new(move |request, state| {
+            guard(request, state).into_now_or_later()
+        }));
         self
     }
 
@@ -252,8 +276,6 @@ impl<S> Router<S> {
         /// Adds a guard before what clients do to rooms; see
         /// [`Gateway::admit`](crate::Gateway::admit).
         guard_rooms room_guards: Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>;
-        /// Adds a guard before every request for a WebSocket.
-        guard_upgrade upgrade_guards: Fn(&UpgradeRequest<'_>, &S) -> Result<(), Rejection>;
         /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in
         /// the order in which they were added; the first one that refuses a connection is the last.
         on_connect connect: FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>;

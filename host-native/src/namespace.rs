@@ -15,7 +15,7 @@ use std::{
 
 use roomcast_core::{
     App, Applied, ConnId, Delivery, Gateway, Input, Outbox, Rejection, Timestamp,
-    gateway::{Admission, Token, UpgradeRequest, Work},
+    gateway::{Admission, NowOrLater, Token, UpgradeRequest, Work},
     hub::SendError,
 };
 
@@ -52,18 +52,16 @@ impl Namespace {
     }
 
     /// Asks the application whether a request is to be granted.
-    pub(crate) fn upgrade(&self, request: &OwnedUpgradeRequest) -> Result<Admission, Rejection> {
+    pub(crate) fn upgrade(
+        &self,
+        request: &OwnedUpgradeRequest,
+    ) -> NowOrLater<Result<Admission, Rejection>> {
         let ask = AssertUnwindSafe(|| request.ask(|request| self.app.upgrade(request)));
-        let asked = catch_unwind(ask);
-        let cause = match &asked {
-            Ok(Err(rejection)) => rejection.cause().map(Into::into),
-            Err(panic) => Some(panic_text(&**panic)),
-            Ok(Ok(_)) => None,
-        };
-        if let Some(error) = cause {
-            log_failure(&self.name, None, "upgrade", &error);
+        match catch_unwind(ask) {
+            Ok(NowOrLater::Now(said)) => admission(&self.name, Ok(said)).into(),
+            Ok(NowOrLater::Later(saying)) => NowOrLater::Later(saying),
+            Err(panic) => admission(&self.name, Err(panic_text(&*panic))).into(),
         }
-        asked.unwrap_or_else(|_| Err(Rejection::internal()))
     }
 
     /// True when the application keeps state that is not as it was at first. Work: the state is
@@ -155,6 +153,23 @@ impl Namespace {
 pub(crate) fn log_failure(namespace: &str, conn: Option<ConnId>, event: &str, error: &str) {
     let conn = conn.map(tracing::field::display);
     tracing::error!(namespace, event, conn, error, "the application failed");
+}
+
+/// The word of an application on an upgrade request, or the text of its panic. The cause of an
+/// internal error is logged.
+pub(crate) fn admission(
+    namespace: &str,
+    said: Result<Result<Admission, Rejection>, String>,
+) -> Result<Admission, Rejection> {
+    let cause = match &said {
+        Ok(Err(rejection)) => rejection.cause(),
+        Err(panic) => Some(&**panic),
+        Ok(Ok(_)) => None,
+    };
+    if let Some(error) = cause {
+        log_failure(namespace, None, "upgrade", error);
+    }
+    said.unwrap_or_else(|_| Err(Rejection::internal()))
 }
 
 /// State that an application saves to outlive its connections.

@@ -3,9 +3,9 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use super::{
-    app::App, failure::Failure, failure::Kind, hooks::Gateway, later::CompleteError,
-    later::PendingReplies, namespace_context::NamespaceContext, outcome::Outcome, outcome::Reply,
-    outcome::Token, work::OwnedFrame, work::Resumed, work::Work,
+    app::App, failure::Failure, failure::Kind, hooks::Gateway, namespace_context::NamespaceContext,
+    outcome::Outcome, outcome::Reply, outcome::Token, wait::CompleteError, wait::OwnedFrame,
+    wait::PendingReplies, wait::Resumed, wait::Work,
 };
 use crate::hub::{RequestError, UnknownConn};
 use crate::wire::{Address, ConnId, ErrorBody, Frame, Message, write_head};

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     context::Context, failure::HandlerError, hooks::Gateway, hooks::RoomAction, input::Applied,
-    later::PendingReplies, namespace_context::NamespaceContext, outcome::Outcome, outcome::Token,
+    namespace_context::NamespaceContext, outcome::Outcome, outcome::Token,
     rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade::Admission,
-    upgrade::UpgradeRequest, work::Resumed,
+    upgrade::UpgradeRequest, wait::NowOrLater, wait::PendingReplies, wait::Resumed, wait::later,
 };
 use crate::hub::{Config, ConnState, Delivery, Handshake, Hub, HubState, RestoreError, SendError};
 use crate::policy::Right;
@@ -150,16 +150,26 @@ impl<G: Gateway> App<G> {
     /// [`Gateway::upgrade`]. No input, for it changes nothing: what is admitted goes into the
     /// handshake of [`Input::Connect`](crate::Input::Connect).
     ///
-    /// # Errors
-    ///
-    /// When the gateway refuses it.
-    pub fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
-        let mut admission = self.gateway.upgrade(request)?;
-        admission.check(self.hub.limits().session_bytes)?;
-        let chosen = admission.subprotocol.take();
-        admission.subprotocol =
-            chosen.filter(|chosen| request.subprotocols().any(|item| *item == **chosen));
-        Ok(admission)
+    /// Where the gateway waits, the future has all that it needs: whatever happens to the namespace
+    /// meanwhile, the host polls it, and drops it when the client is gone or out of time.
+    pub fn upgrade(
+        &self,
+        request: &UpgradeRequest<'_>,
+    ) -> NowOrLater<Result<Admission, Rejection>> {
+        let bytes_max = self.hub.limits().session_bytes;
+        match self.gateway.upgrade(request) {
+            NowOrLater::Now(said) => NowOrLater::Now(
+                said.and_then(|said| said.fit(bytes_max, request.subprotocols())),
+            ),
+            NowOrLater::Later(saying) => {
+                let offered = request.subprotocols().map(Into::into);
+                let offered: Vec<Box<str>> = offered.collect();
+                NowOrLater::Later(later(async move {
+                    let offered = offered.iter().map(|item| &**item);
+                    saying.await?.fit(bytes_max, offered)
+                }))
+            }
+        }
     }
 
     /// A connection opened.

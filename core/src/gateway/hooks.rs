@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::{
     context::Context, failure::Failure, namespace_context::NamespaceContext, outcome::Outcome,
-    rejection::Rejection, upgrade::Admission, upgrade::UpgradeRequest,
+    rejection::Rejection, upgrade::Admission, upgrade::UpgradeRequest, wait::NowOrLater,
 };
 use crate::wire::{DisconnectReason, Frame, Message};
 
@@ -40,11 +40,12 @@ pub trait Gateway {
     /// Somebody wants to connect. This is asked before the WebSocket opens, while an HTTP status
     /// can still be answered, and it changes nothing: its findings go on in the [`Admission`].
     ///
-    /// # Errors
-    ///
-    /// To refuse it.
-    fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
-        Ok(Admission::new())
+    /// A future outlives the call: it takes along what it needs of the request and the state.
+    fn upgrade(
+        &self,
+        request: &UpgradeRequest<'_>,
+    ) -> NowOrLater<Result<Admission, Rejection>> {
+        NowOrLater::Now(Ok(Admission::new()))
     }
 
     /// A connection opened. Frames sent to it here come before anything else, but `$welcome`.
@@ -201,7 +202,7 @@ macro_rules! hand_on {
 
 impl<G: Gateway + ?Sized> Gateway for Box<G> {
     hand_on! {
-        upgrade(&Self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection>;
+        upgrade(&Self, request: &UpgradeRequest<'_>) -> NowOrLater<Result<Admission, Rejection>>;
         connect(&mut Self, cx: &mut Context<'_>) -> Result<(), Rejection>;
         admit(&mut Self, cx: &mut Context<'_>, action: RoomAction, room: &str) -> Result<(), Failure>;
         message(&mut Self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome;

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    later::CompleteError, outcome::Outcome, outcome::Token, rejection::ConnectError,
-    rejection::Rejection,
+    outcome::Outcome, outcome::Token, rejection::ConnectError, rejection::Rejection,
+    wait::CompleteError,
 };
 use crate::hub::{Audience, Delivery, Handshake, JoinError, SendError, UnknownConn};
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Frame};

@@ -7,14 +7,12 @@ mod context;
 mod failure;
 mod hooks;
 mod input;
-mod later;
 mod namespace_context;
 mod outcome;
-mod read;
 mod rejection;
 mod timetable;
 mod upgrade;
-mod work;
+mod wait;
 
 pub use self::{
     app::{App, AppState},
@@ -22,11 +20,9 @@ pub use self::{
     failure::{Failure, HandlerError, ok},
     hooks::{Gateway, RoomAction},
     input::{Applied, Input},
-    later::CompleteError,
     namespace_context::NamespaceContext,
     outcome::{IntoOutcome, Outcome, Reply, Token},
-    read::HistoryRead,
     rejection::{ConnectError, Rejection},
     upgrade::{Admission, UpgradeRequest},
-    work::Work,
+    wait::{CompleteError, HistoryRead, IntoNowOrLater, Later, NowOrLater, Work, later},
 };

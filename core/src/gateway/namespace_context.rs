@@ -4,7 +4,7 @@ use core::{fmt, ops::Deref, ops::RangeBounds};
 
 use serde::Serialize;
 
-use super::{later::PendingReplies, outcome::to_json, read::HistoryRead};
+use super::{outcome::to_json, wait::HistoryRead, wait::PendingReplies};
 use crate::hub::{Audience, Delivery, Hub, JoinError, RoomInfo, UnknownConn};
 use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame, Payload};
 use crate::{outbox::Outbox, time::Timestamp, time::UnixTime};

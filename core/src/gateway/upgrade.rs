@@ -171,6 +171,18 @@ impl Admission {
         Ok(())
     }
 
+    /// The admission as it counts: checked, without a subprotocol that was not offered.
+    pub(super) fn fit<'o>(
+        mut self,
+        session_bytes_max: usize,
+        mut offered: impl Iterator<Item = &'o str>,
+    ) -> Result<Self, Rejection> {
+        self.check(session_bytes_max)?;
+        let chosen = self.subprotocol.take();
+        self.subprotocol = chosen.filter(|chosen| offered.any(|item| *item == **chosen));
+        Ok(self)
+    }
+
     /// The handshake for [`Input::Connect`](crate::Input::Connect): the host's own, and what the
     /// application said. A user whom the application names need not say who it is.
     pub fn handshake(self, mut host: Handshake) -> Handshake {

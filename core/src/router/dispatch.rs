@@ -3,10 +3,10 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
-use super::{Progress, Request, Router};
+use super::{Progress, Request, Router, admission};
 use crate::gateway::{
-    Admission, Context, Failure, Gateway, NamespaceContext, Outcome, Rejection, RoomAction,
-    UpgradeRequest,
+    Admission, Context, Failure, Gateway, NamespaceContext, NowOrLater, Outcome, Rejection,
+    RoomAction, UpgradeRequest,
 };
 use crate::wire::{DisconnectReason, Frame, Message};
 
@@ -22,14 +22,11 @@ macro_rules! run {
 }
 
 impl<S> Gateway for Router<S> {
-    fn upgrade(&self, request: &UpgradeRequest<'_>) -> Result<Admission, Rejection> {
-        let functions = &self.functions;
-        let mut guards = functions.hooks.upgrade_guards.iter();
-        guards.try_for_each(|guard| guard(request, &self.state))?;
-        let mut hooks = functions.hooks.upgrade.iter();
-        hooks.try_fold(Admission::new(), |said, hook| {
-            both(said, hook(request, &self.state)?)
-        })
+    fn upgrade(
+        &self,
+        request: &UpgradeRequest<'_>,
+    ) -> NowOrLater<Result<Admission, Rejection>> {
+        admission::of(&self.functions.hooks, request, &self.state)
     }
 
     fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
@@ -184,29 +181,3 @@ impl<S> Gateway for Router<S> {
         persist.load(saved, &mut self.state)
     }
 }
-
-/// Admits a connection as both say.
-fn both(first: Admission, second: Admission) -> Result<Admission, Rejection> {
-    Ok(Admission {
-        user: either(first.user, second.user)?,
-        grants: either(first.grants, second.grants)?,
-        session: either(first.session, second.session)?,
-        subprotocol: either(first.subprotocol, second.subprotocol)?,
-    })
-}
-
-/// Refuses when both say something, and not the same: handlers of one of them would take it for
-/// theirs.
-fn either<T: PartialEq>(first: Option<T>, second: Option<T>) -> Result<Option<T>, Rejection> {
-    match (&first, &second) {
-        (Some(one), Some(two)) if one != two => Err(TwoAdmissions.into()),
-        _ => Ok(first.or(second)),
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the `on_upgrade` of two routers admit a connection with different users, grants, sessions or \
-     subprotocols"
-)]
-struct TwoAdmissions;

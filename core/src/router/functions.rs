@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     gateway::{
-        Admission, Context, Failure, NamespaceContext, Outcome, Rejection, RoomAction,
+        Admission, Context, Failure, NamespaceContext, NowOrLater, Outcome, Rejection, RoomAction,
         UpgradeRequest,
     },
     wire::{DisconnectReason, Frame, Message},
@@ -67,8 +67,8 @@ macro_rules! lists {
 
 lists! {
     room_guards: Fn(cx: &Context<'_>, [&S] part, action: RoomAction, room: &str) -> Result<(), Failure>;
-    upgrade_guards: Fn(request: &UpgradeRequest<'_>, [&S] part) -> Result<(), Rejection>;
-    upgrade: Fn(request: &UpgradeRequest<'_>, [&S] part) -> Result<Admission, Rejection>;
+    upgrade_guards: Fn(request: &UpgradeRequest<'_>, [&S] part) -> NowOrLater<Result<(), Rejection>>;
+    upgrade: Fn(request: &UpgradeRequest<'_>, [&S] part) -> NowOrLater<Result<Admission, Rejection>>;
     connect: FnMut(cx: &mut Context<'_>, [&mut S] part_mut) -> Result<(), Rejection>;
     disconnect: FnMut(cx: &mut Context<'_>, [&mut S] part_mut, reason: DisconnectReason);
     joined: FnMut(cx: &mut Context<'_>, [&mut S] part_mut, room: &str);

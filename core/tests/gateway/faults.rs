@@ -330,7 +330,7 @@ fn a_session_that_is_too_large_is_not_forgotten_in_silence() {
         .on_upgrade(|_, ()| Ok(Admission::new().with_session(&"x".repeat(5_000))?));
     let stage = Stage::new(router);
     let request = UpgradeRequest::new("/ws", "");
-    let refused = stage.app.upgrade(&request).expect_err("too large");
+    let refused = stage.app.upgrade(&request).now().expect("at once").expect_err("too large");
     assert_eq!(refused.code(), ErrorCode::Internal);
     assert!(
         refused
@@ -384,6 +384,7 @@ fn a_user_without_a_name_is_none() {
             .on_upgrade(move |_, ()| Ok(Admission::new().with_user(admitted.as_str())));
         let stage = Stage::new(router);
         let refused = stage.app.upgrade(&UpgradeRequest::new("/ws", ""));
+        let refused = refused.now().expect("at once");
         let refused = refused.expect_err("no name");
         assert_eq!(refused.code(), ErrorCode::Internal);
         assert!(

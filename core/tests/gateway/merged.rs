@@ -254,7 +254,10 @@ fn both_admit() {
         _ => Ok(()),
     });
     let router = with_user("one").merge(with_user("two")).merge(refuses);
-    let upgrade = |query| router.upgrade(&UpgradeRequest::new("/ws", query));
+    let upgrade = |query| {
+        let said = router.upgrade(&UpgradeRequest::new("/ws", query));
+        said.now().expect("at once")
+    };
     let named = |name: &str| Ok(Admission::new().with_user(name));
     assert_eq!(upgrade("one=ann"), named("ann"));
     assert_eq!(upgrade("two=ben"), named("ben"));

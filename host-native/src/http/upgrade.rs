@@ -158,20 +158,11 @@ async fn admit(
     let unidentified = handshake.unidentified;
     let covered = shared.gateways.covers(namespace);
     let request = covered.then(|| OwnedUpgradeRequest::new(request, client.address));
-    let begin = namespace.clone();
-    let ask = move |shard: &Rc<Shard>| {
-        let namespace = shard.open_namespace(&begin)?;
-        let admission = request.map(|request| namespace.upgrade(&request));
-        let admission = admission.transpose()?.unwrap_or_default();
-        // Where messages have no envelopes, none can say who the client is.
-        let raw = namespace.is_raw();
-        if unidentified && admission.user.is_none() && raw {
-            return Err(Problem::Token(TokenRefusal::Missing));
-        }
-        Ok((admission, raw))
-    };
-    let asked = shard.at_home(namespace, ask).await;
-    let (admission, raw) = asked.unwrap_or(Err(Problem::DrainingSocket))?;
+    let (admission, raw) = shard.ask_upgrade(namespace, request).await?;
+    // Where messages have no envelopes, none can say who the client is.
+    if unidentified && admission.user.is_none() && raw {
+        return Err(Problem::Token(TokenRefusal::Missing));
+    }
     let user = admission.user.as_deref();
     if let Some(user) = user.or(handshake.identity.user.as_deref()) {
         let named = permit.name_user(namespace, user);

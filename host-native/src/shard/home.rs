@@ -1,15 +1,26 @@
 //! The way of a connection to its namespace, on this thread or on another one.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use roomcast_core::{ConnId, Handshake, Hub, Input, hub::RequestError};
+use roomcast_core::{
+    ConnId, Handshake, Hub, Input, Rejection,
+    gateway::{Admission, Later, NowOrLater},
+    hub::RequestError,
+};
+use roomcast_http::Problem;
+use tokio::{sync::oneshot, task::spawn_local};
 
 use super::{
     egress::Link,
     hosted::Hosted,
     state::{Mail, Shard},
+    tasks::caught,
 };
-use crate::{namespace::refusal::Refusal, socket::Socket};
+use crate::{
+    clock::patience,
+    namespace::{OwnedUpgradeRequest, admission, log_failure, refusal::Refusal},
+    socket::Socket,
+};
 
 /// The place where the hub of a connection lives.
 #[derive(Debug)]
@@ -101,7 +112,48 @@ impl Home {
     }
 }
 
+/// The word of an application on an upgrade request.
+enum Said {
+    Now(Result<Admission, Rejection>),
+    Later(oneshot::Receiver<Result<Admission, Rejection>>),
+}
+
 impl Shard {
+    /// Asks the application of a namespace, wherever that is, whether a request is to be granted.
+    /// Says with it whether messages are the application's own, without envelopes.
+    ///
+    /// # Errors
+    ///
+    /// When the application refuses it, takes longer than a handshake may, or cannot be asked.
+    pub(crate) async fn ask_upgrade(
+        self: &Rc<Self>,
+        namespace: &Arc<str>,
+        request: Option<OwnedUpgradeRequest>,
+    ) -> Result<(Admission, bool), Problem> {
+        let name = namespace.clone();
+        let ask = move |home: &Rc<Self>| {
+            let namespace = home.open_namespace(&name)?;
+            let said = match request.map(|request| namespace.upgrade(&request)) {
+                None => Said::Now(Ok(Admission::new())),
+                Some(NowOrLater::Now(said)) => Said::Now(said),
+                Some(NowOrLater::Later(saying)) => {
+                    let (answer, answered) = oneshot::channel();
+                    let time = home.shared.settings.handshake_time;
+                    spawn_local(say(name, time, saying, answer));
+                    Said::Later(answered)
+                }
+            };
+            Ok((said, namespace.is_raw()))
+        };
+        let asked = self.at_home(namespace, ask).await;
+        let (said, raw) = asked.unwrap_or(Err(Problem::DrainingSocket))?;
+        let admission = match said {
+            Said::Now(said) => said?,
+            Said::Later(answered) => answered.await.map_err(|_| Problem::DrainingSocket)??,
+        };
+        Ok((admission, raw))
+    }
+
     /// Enters a connection into its namespace, wherever that is.
     pub(crate) async fn enter(
         self: &Rc<Self>,
@@ -129,4 +181,23 @@ impl Shard {
         let conn = connected.unwrap_or(Err(Refusal::unanswered()))?;
         Ok((Home::Remote { shard, namespace }, conn))
     }
+}
+
+/// Waits for the word of an application, for as long as the client waits and a handshake may take.
+async fn say(
+    namespace: Arc<str>,
+    time: Duration,
+    saying: Later<Result<Admission, Rejection>>,
+    mut answer: oneshot::Sender<Result<Admission, Rejection>>,
+) {
+    let said = tokio::select! {
+        said = patience::within(time, caught(saying)) => said,
+        () = answer.closed() => return,
+    };
+    let said = said.unwrap_or_else(|| {
+        let text = format!("not decided within {} ms", time.as_millis());
+        log_failure(&namespace, None, "upgrade", &text);
+        Ok(Err(Rejection::overloaded("the server could not decide in time")))
+    });
+    let _ = answer.send(admission(&namespace, said)); // who asked may be gone
 }

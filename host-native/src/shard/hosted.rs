@@ -14,7 +14,7 @@ use std::{
 use roomcast_core::{
     App, Applied, CloseCode, Config, ConnId, Delivery, Frame, Gateway, Handshake, Hub, Input,
     Outbox, Outcome, Rejection, Timestamp,
-    gateway::{Admission, Token, Work},
+    gateway::{Admission, NowOrLater, Token, Work},
     hub::{HubState, RequestError, RestoreError, SendError},
     room::{Recoveries, RecoveryOutcome},
 };
@@ -143,7 +143,10 @@ impl Hosted {
     }
 
     /// Asks the application whether a request is to be granted.
-    pub(crate) fn upgrade(&self, request: &OwnedUpgradeRequest) -> Result<Admission, Rejection> {
+    pub(crate) fn upgrade(
+        &self,
+        request: &OwnedUpgradeRequest,
+    ) -> NowOrLater<Result<Admission, Rejection>> {
         self.inner.borrow().namespace.upgrade(request)
     }
 

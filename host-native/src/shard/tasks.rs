@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     task::Poll,
 };
 
@@ -54,12 +55,19 @@ impl Drop for Tasks {
 }
 
 /// Outcome of the work; an internal failure when it panics.
-async fn outcome(mut work: Work) -> Outcome {
+async fn outcome(work: Work) -> Outcome {
+    let outcome = caught(work).await;
+    outcome.unwrap_or_else(|panic| Outcome::Fail(Failure::internal(panic)))
+}
+
+/// The value of a future of the application's, or the text of its panic.
+pub(super) async fn caught<F: Future + Unpin>(mut work: F) -> Result<F::Output, String> {
     let poll = poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
-        polled.unwrap_or_else(|panic| {
-            Poll::Ready(Outcome::Fail(Failure::internal(panic_text(&*panic))))
-        })
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(cx)));
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
+        }
     });
     poll.await
 }

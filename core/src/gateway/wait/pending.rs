@@ -6,9 +6,8 @@ use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    failure::HandlerError, outcome::Token, read::Reads, work::Begun, work::Waiting, work::Work,
-};
+use super::{read::Reads, work::Begun, work::Waiting, work::Work};
+use crate::gateway::{failure::HandlerError, outcome::Token};
 use crate::wire::{Address, ConnId, OwnedAddress};
 
 /// An answer that reached nobody.
@@ -29,26 +28,26 @@ pub enum CompleteError {
 
 /// Answers that an application still owes, its work under way, and its failures.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PendingReplies {
+pub(in crate::gateway) struct PendingReplies {
     pending: BTreeMap<Token, OwnedAddress>,
     next_number: u64,
-    pub(super) work: Begun,
+    pub(in crate::gateway) work: Begun,
     /// Work that has not come to its end, taken by the host or not.
     begun: BTreeSet<Token>,
-    pub(super) waiting: Waiting,
-    pub(super) reads: Reads,
+    pub(in crate::gateway) waiting: Waiting,
+    pub(in crate::gateway) reads: Reads,
     /// Joins that a backend is asked for, each as a message that goes on when it may.
     joins: BTreeMap<Token, Box<str>>,
     /// Joins to be asked for that the host has not taken yet.
-    pub(super) asked: Vec<Token>,
-    pub(super) cancelled: Vec<Token>,
-    pub(super) errors: Vec<HandlerError>,
+    pub(in crate::gateway) asked: Vec<Token>,
+    pub(in crate::gateway) cancelled: Vec<Token>,
+    pub(in crate::gateway) errors: Vec<HandlerError>,
 }
 
 impl PendingReplies {
     /// Answers that one connection may wait for, and work of it that may be under way; more are a
     /// sign that nobody completes them.
-    pub(super) const PENDING_MAX: usize = 256;
+    pub(in crate::gateway) const PENDING_MAX: usize = 256;
     /// The bit of a token's number that says that it names work.
     const WORK: u64 = 1;
     /// The bit of a token's number that says that later messages wait for it.
@@ -56,7 +55,7 @@ impl PendingReplies {
     /// Errors kept until the host takes them; further ones are dropped, the first say the most.
     const ERRORS_MAX: usize = 256;
 
-    pub(super) const fn token(&mut self, conn: ConnId) -> Token {
+    pub(in crate::gateway) const fn token(&mut self, conn: ConnId) -> Token {
         let number = self.next_number;
         self.next_number += 4;
         Token(conn, number)
@@ -65,7 +64,7 @@ impl PendingReplies {
     /// Begins work, unless too much of the connection's is under way: then it is dropped, and the
     /// token names nothing. The number of a token tells what it names, so that a journal knows it
     /// too.
-    pub(super) fn begin(&mut self, conn: ConnId, serial: bool, work: Work) -> Token {
+    pub(in crate::gateway) fn begin(&mut self, conn: ConnId, serial: bool, work: Work) -> Token {
         let Token(_, number) = self.token(conn);
         let kind = Self::WORK | if serial { Self::SERIAL } else { 0 };
         let token = Token(conn, number | kind);
@@ -80,7 +79,7 @@ impl PendingReplies {
     }
 
     /// A token for a join that a backend is asked for: later messages wait.
-    pub(super) fn ask_join(&mut self, conn: ConnId, text: Box<str>) -> Token {
+    pub(in crate::gateway) fn ask_join(&mut self, conn: ConnId, text: Box<str>) -> Token {
         let Token(_, number) = self.token(conn);
         let token = Token(conn, number | Self::SERIAL);
         self.joins.insert(token, text);
@@ -89,17 +88,17 @@ impl PendingReplies {
     }
 
     /// The join that an answer is for, as a message.
-    pub(super) fn take_join(&mut self, token: Token) -> Option<Box<str>> {
+    pub(in crate::gateway) fn take_join(&mut self, token: Token) -> Option<Box<str>> {
         self.joins.remove(&token)
     }
 
     /// True when an answer is for a join that a backend is asked for.
-    pub(super) fn is_join(&self, token: Token) -> bool {
+    pub(in crate::gateway) fn is_join(&self, token: Token) -> bool {
         self.joins.contains_key(&token)
     }
 
     /// Waits for an answer; false when the connection waits for too many.
-    pub(super) fn wait(&mut self, token: Token, request: Address<'_>) -> bool {
+    pub(in crate::gateway) fn wait(&mut self, token: Token, request: Address<'_>) -> bool {
         let work = token.1 & Self::WORK != 0;
         let few = if work {
             self.begun.contains(&token)
@@ -116,30 +115,30 @@ impl PendingReplies {
     }
 
     #[inline]
-    pub(super) const fn has_news(&self) -> bool {
+    pub(in crate::gateway) const fn has_news(&self) -> bool {
         !(self.errors.is_empty()
             && self.work.0.is_empty()
             && self.cancelled.is_empty()
             && self.asked.is_empty())
     }
 
-    pub(super) fn pending(&self, token: Token) -> Option<&OwnedAddress> {
+    pub(in crate::gateway) fn pending(&self, token: Token) -> Option<&OwnedAddress> {
         self.pending.get(&token)
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::gateway) fn is_idle(&self) -> bool {
         self.pending.is_empty() && self.begun.is_empty()
     }
 
     /// Takes the request that an answer is for.
-    pub(super) fn take(&mut self, token: Token) -> Option<OwnedAddress> {
+    pub(in crate::gateway) fn take(&mut self, token: Token) -> Option<OwnedAddress> {
         self.begun.remove(&token);
         self.waiting.answered(token);
         self.pending.remove(&token)
     }
 
     /// Forgets the answers that a connection waits for, and the work under way for it.
-    pub(super) fn cancel(&mut self, conn: ConnId) {
+    pub(in crate::gateway) fn cancel(&mut self, conn: ConnId) {
         let begun = of(conn, &self.begun);
         let tokens: BTreeSet<Token> = self.pending_of(conn).chain(begun).collect();
         for token in tokens {
@@ -155,7 +154,7 @@ impl PendingReplies {
         self.pending.range(all_of(conn)).map(|(&token, _)| token)
     }
 
-    pub(super) fn report(&mut self, conn: Option<ConnId>, place: &str, error: String) {
+    pub(in crate::gateway) fn report(&mut self, conn: Option<ConnId>, place: &str, error: String) {
         if self.errors.len() < Self::ERRORS_MAX {
             let place = place.into();
             self.errors.push(HandlerError { conn, place, error });

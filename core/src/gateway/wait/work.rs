@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, collections::BTreeMap, collections::VecDeque, vec::Vec};
 use core::{fmt, future::Future, pin::Pin};
 
-use super::outcome::{Outcome, Token};
+use crate::gateway::outcome::{Outcome, Token};
 use crate::{hub::RequestError, wire::ConnId, wire::Frame};
 
 /// A future that a handler began, for the host to poll; its outcome goes to
@@ -18,7 +18,7 @@ pub type Work = Pin<Box<dyn Future<Output = Outcome>>>;
 /// A clone has none: a future cannot be copied, and a clone of an application is there to see what
 /// would happen, not to ask a database twice.
 #[derive(Default)]
-pub(super) struct Begun(pub(super) Vec<(Token, Work)>);
+pub(in crate::gateway) struct Begun(pub(in crate::gateway) Vec<(Token, Work)>);
 
 impl Clone for Begun {
     fn clone(&self) -> Self {
@@ -36,7 +36,7 @@ impl fmt::Debug for Begun {
 
 /// Connections whose messages wait until the answer to an earlier one is there.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Waiting(BTreeMap<ConnId, Line>);
+pub(in crate::gateway) struct Waiting(BTreeMap<ConnId, Line>);
 
 #[derive(Debug, Clone)]
 struct Line {
@@ -48,20 +48,20 @@ struct Line {
 
 /// A connection that goes on after an answer.
 #[derive(Debug, Clone)]
-pub(super) struct Resumed {
-    pub(super) conn: ConnId,
+pub(in crate::gateway) struct Resumed {
+    pub(in crate::gateway) conn: ConnId,
     /// The text of the message that is dealt with.
-    pub(super) text: Option<Box<str>>,
+    pub(in crate::gateway) text: Option<Box<str>>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum OwnedFrame {
+pub(in crate::gateway) enum OwnedFrame {
     Text(Box<str>),
     Binary(Box<[u8]>),
 }
 
 impl OwnedFrame {
-    pub(super) fn as_frame(&self) -> Frame<'_> {
+    pub(in crate::gateway) fn as_frame(&self) -> Frame<'_> {
         match self {
             Self::Text(text) => Frame::Text(text),
             Self::Binary(bytes) => Frame::Binary(bytes),
@@ -87,12 +87,12 @@ impl Waiting {
 
     /// True when messages of this connection are to wait.
     #[inline]
-    pub(super) fn holds(&self, conn: ConnId) -> bool {
+    pub(in crate::gateway) fn holds(&self, conn: ConnId) -> bool {
         !self.0.is_empty() && self.0.contains_key(&conn)
     }
 
     /// Lets messages of its connection wait for this answer from now on.
-    pub(super) fn hold(&mut self, answer: Token) {
+    pub(in crate::gateway) fn hold(&mut self, answer: Token) {
         let line = self.0.entry(answer.conn()).or_insert_with(|| Line {
             answer: None,
             frames: VecDeque::new(),
@@ -106,7 +106,7 @@ impl Waiting {
     /// # Errors
     ///
     /// When too much waits; the message is not kept then.
-    pub(super) fn push(&mut self, conn: ConnId, frame: Frame<'_>) -> Result<(), RequestError> {
+    pub(in crate::gateway) fn push(&mut self, conn: ConnId, frame: Frame<'_>) -> Result<(), RequestError> {
         let full = |limit, noun| RequestError::Queued { limit, noun };
         let Some(line) = self.0.get_mut(&conn) else {
             debug_assert!(false, "a message waits for nothing");
@@ -124,7 +124,7 @@ impl Waiting {
     }
 
     /// Puts a message before the others: it is the one that they waited for.
-    pub(super) fn push_first(&mut self, conn: ConnId, text: Box<str>) {
+    pub(in crate::gateway) fn push_first(&mut self, conn: ConnId, text: Box<str>) {
         if let Some(line) = self.0.get_mut(&conn) {
             line.bytes += text.len();
             line.frames.push_front(OwnedFrame::Text(text));
@@ -132,7 +132,7 @@ impl Waiting {
     }
 
     /// The answer was given, or will not be.
-    pub(super) fn answered(&mut self, token: Token) {
+    pub(in crate::gateway) fn answered(&mut self, token: Token) {
         if let Some(line) = self.0.get_mut(&token.conn())
             && line.answer == Some(token)
         {
@@ -142,7 +142,7 @@ impl Waiting {
 
     /// The next message that need not wait any more. When there is none, later ones need not
     /// either.
-    pub(super) fn next(&mut self, conn: ConnId) -> Option<OwnedFrame> {
+    pub(in crate::gateway) fn next(&mut self, conn: ConnId) -> Option<OwnedFrame> {
         let line = self.0.get_mut(&conn)?;
         if line.answer.is_some() {
             return None;
@@ -157,11 +157,11 @@ impl Waiting {
         frame
     }
 
-    pub(super) fn len(&self, conn: ConnId) -> usize {
+    pub(in crate::gateway) fn len(&self, conn: ConnId) -> usize {
         self.0.get(&conn).map_or(0, |line| line.frames.len())
     }
 
-    pub(super) fn forget(&mut self, conn: ConnId) {
+    pub(in crate::gateway) fn forget(&mut self, conn: ConnId) {
         self.0.remove(&conn);
     }
 }

@@ -29,7 +29,7 @@ enum State {
 }
 
 impl HistoryRead {
-    pub(super) fn ready(read: Read) -> Self {
+    pub(in crate::gateway) fn ready(read: Read) -> Self {
         Self(Rc::new(RefCell::new(State::Read(read))))
     }
 }
@@ -56,7 +56,7 @@ impl Future for HistoryRead {
 ///
 /// A clone has none, like that of [`Begun`](super::work::Begun).
 #[derive(Debug, Default)]
-pub(super) struct Reads(Vec<Asked>);
+pub(in crate::gateway) struct Reads(Vec<Asked>);
 
 impl Clone for Reads {
     fn clone(&self) -> Self {
@@ -75,7 +75,7 @@ struct Asked {
 }
 
 impl Reads {
-    pub(super) fn ask(
+    pub(in crate::gateway) fn ask(
         &mut self,
         room: &str,
         offsets: impl RangeBounds<u64>,
@@ -100,7 +100,7 @@ impl Reads {
     }
 
     /// The messages of a room are here.
-    pub(super) fn answer(&mut self, room: &str, page: impl Fn(Span, usize) -> Read) {
+    pub(in crate::gateway) fn answer(&mut self, room: &str, page: impl Fn(Span, usize) -> Read) {
         for asked in self.0.extract_if(.., |asked| *asked.room == *room) {
             let read = page(asked.offsets, asked.limit);
             asked.answer(read.map(|page| HistoryPage {
