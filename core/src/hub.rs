@@ -17,7 +17,7 @@ mod send;
 mod state;
 mod tell;
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub use self::{
     conns::{ConnectionInfo, ConnectionSummary, Handshake},
     error::{
         JoinError, KEY_BYTES_MAX, Refusal, RequestError, RestoreError, SendError, SessionError,
-        UnknownConn,
+        SetUserError, UnknownConn,
     },
     limits::{Cluster, Config, Limits, Rate},
     receive::allowance::{Allowance, Excess, Meter},
@@ -111,6 +111,8 @@ pub struct Hub {
     rate_refusals: u64,
     recoveries: Recoveries,
     relay: OptionalRelay,
+    /// Connections that an application has not decided about yet: they are in no audience.
+    opening: BTreeSet<ConnId>,
 }
 
 impl Hub {
@@ -128,6 +130,7 @@ impl Hub {
             withdrawn: Withdrawn::default(),
             client_keys: ClientKeys::default(),
             scratch: Vec::new(),
+            opening: BTreeSet::new(),
             changes: Changes::default(),
             rate_refusals: 0,
             recoveries: Recoveries::default(),
@@ -364,6 +367,10 @@ impl Hub {
             }
             memberships += conn.rooms.len();
             assert!(conn.rooms.len() <= self.limits().rooms_per_connection);
+        }
+        for &conn in &self.opening {
+            let rooms = self.rooms_of(conn);
+            assert_eq!(rooms, Some(Vec::new()), "a connection that is not open yet");
         }
         // As many as the rooms say that there are: no member is dead.
         assert_eq!(memberships, self.rooms.memberships());

@@ -7,6 +7,7 @@ mod functions;
 mod handler;
 mod path;
 mod persist;
+mod then;
 mod trail;
 
 use alloc::boxed::Box;
@@ -29,7 +30,8 @@ use crate::wire::{DisconnectReason, Frame, Message, check_event};
 pub use self::extract::Valid;
 pub use self::{
     extract::{Extract, Path, Raw, Request, ViaPayload, ViaSelf},
-    handler::{Handler, IntoAnswer, OnePayload},
+    handler::{Handler, OnePayload},
+    then::{Answer, Connecting, IntoAnswer, IntoConnecting, Then},
 };
 
 /// A [`Gateway`](crate::Gateway) made from handlers, guards and hooks around a state of type `S`.
@@ -44,7 +46,7 @@ pub use self::{
 ///
 /// # Guards
 ///
-/// Guards look and do not touch. The first one that refuses ends it, and its [`Failure`] is the
+/// Guards look and do not touch. Each may wait, by [`later`](crate::later). The first one that refuses ends it, and its [`Failure`] is the
 /// answer. For a message: those of the namespace ([`guard`](Self::guard)), then those of the event
 /// ([`guard_event`](Self::guard_event)), each in the order in which they were added; then the
 /// handler's arguments are made, then the handler runs. For a room
@@ -149,7 +151,7 @@ impl<S> Router<S> {
     #[track_caller]
     pub fn on<A, M, H>(mut self, event: &str, handler: H) -> Self
     where
-        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
+        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<S, M>> + 'static,
     {
         let route = self.functions.route(handler, Location::caller());
         self.event(event).set_plain(event, route);
@@ -165,7 +167,7 @@ impl<S> Router<S> {
     #[track_caller]
     pub fn on_path<A, M, H>(mut self, event: &str, path: &str, handler: H) -> Self
     where
-        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
+        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<S, M>> + 'static,
     {
         let route = self.functions.route(handler, Location::caller());
         self.event(event).add_path(event, Pattern::new(path), route);
@@ -182,7 +184,7 @@ impl<S> Router<S> {
     #[track_caller]
     pub fn fallback<A, M, H>(mut self, handler: H) -> Self
     where
-        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
+        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<S, M>> + 'static,
     {
         let route = self.functions.route(handler, Location::caller());
         self.functions.set_fallback(route);
@@ -209,11 +211,14 @@ impl<S> Router<S> {
 
     /// Adds a guard before every message but protocol verbs.
     #[must_use]
-    pub fn guard(
+    pub fn guard<R>(
         mut self,
-        guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static,
-    ) -> Self {
-        let guard = self.functions.guard(Box::new(guard));
+        guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> R + 'static,
+    ) -> Self
+    where
+        R: IntoNowOrLater<Result<(), Failure>>,
+    {
+        let guard = self.functions.guard(guard);
         self.functions.guards.push(guard);
         self.of_one_kind()
     }
@@ -224,12 +229,15 @@ impl<S> Router<S> {
     ///
     /// When the event has no valid name.
     #[must_use]
-    pub fn guard_event(
+    pub fn guard_event<R>(
         mut self,
         event: &str,
-        guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static,
-    ) -> Self {
-        let guard = self.functions.guard(Box::new(guard));
+        guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> R + 'static,
+    ) -> Self
+    where
+        R: IntoNowOrLater<Result<(), Failure>>,
+    {
+        let guard = self.functions.guard(guard);
         self.event(event).guards.push(guard);
         self.of_one_kind()
     }
@@ -272,13 +280,38 @@ impl<S> Router<S> {
         self
     }
 
+    /// Adds a guard before what clients do to rooms; see
+    /// [`Gateway::admit`](crate::Gateway::admit). It may wait, by [`later`](crate::later).
+    #[must_use]
+    pub fn guard_rooms<R>(
+        mut self,
+        guard: impl Fn(&Context<'_>, &S, RoomAction, &str) -> R + 'static,
+    ) -> Self
+    where
+        R: IntoNowOrLater<Result<(), Failure>>,
+    {
+        let guards = &mut self.functions.hooks.room_guards;
+        guards.push(Box::new(move |cx, state, action, room| {
+            guard(cx, state, action, room).into_now_or_later()
+        }));
+        self.of_one_kind()
+    }
+
+    /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in the
+    /// order in which they were added; the first one that refuses a connection is the last. It may
+    /// wait, by [`later`](crate::later), and go on behind that, by
+    /// [`then`](crate::gateway::Later::then): the hooks added behind it wait too.
+    #[must_use]
+    pub fn on_connect<R: IntoConnecting<S>>(
+        mut self,
+        mut hook: impl FnMut(&mut Context<'_>, &mut S) -> R + 'static,
+    ) -> Self {
+        let hook = move |cx: &mut Context<'_>, state: &mut S| hook(cx, state).into_connecting();
+        self.functions.connect.push(Box::new(hook));
+        self
+    }
+
     hooks! {
-        /// Adds a guard before what clients do to rooms; see
-        /// [`Gateway::admit`](crate::Gateway::admit).
-        guard_rooms room_guards: Fn(&Context<'_>, &S, RoomAction, &str) -> Result<(), Failure>;
-        /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in
-        /// the order in which they were added; the first one that refuses a connection is the last.
-        on_connect connect: FnMut(&mut Context<'_>, &mut S) -> Result<(), Rejection>;
         /// Adds a hook for [`Gateway::disconnect`](crate::Gateway::disconnect).
         on_disconnect disconnect: FnMut(&mut Context<'_>, &mut S, DisconnectReason);
         /// Adds a hook for [`Gateway::joined`](crate::Gateway::joined).

@@ -160,11 +160,11 @@ pub use roomcast_core::{
     ask::{AskError, Transport},
     explain::{self, Explained, Explanation},
     gateway::{
-        Admission, CompleteError, HistoryRead, IntoOutcome, RoomAction, Scope, To, Token,
-        UpgradeRequest,
+        Admission, CompleteError, Decision, HistoryRead, IntoOutcome, Later, NowOrLater, RoomAction,
+        Scope, To, Token, UpgradeRequest,
     },
-    hub::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary, SessionError},
-    ok,
+    hub::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary, SessionError, SetUserError},
+    later, ok,
     policy::{
         GrantError, GrantRule, GrantRules, Grants, GrantsError, HistoryPolicy, Overflow, Pattern,
         PatternError, PolicyError, PresencePolicy, Right, Rights, StandardGrant, StandardGrants,

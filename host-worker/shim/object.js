@@ -41,7 +41,8 @@ export class NamespaceObject extends DurableObject {
   #hasPublishedKeys;
   // By their sockets: messages that wait for published keys, or behind one that does.
   #lines = new WeakMap();
-  // Whether a backend is asked who connects; and clients that wait for its word, by their numbers.
+  // Whether a backend is asked who connects; and clients that wait for its word or the application's,
+  // by their numbers.
   #asksConnect = false;
   #asking = new Map();
   #watching = false;
@@ -82,7 +83,7 @@ export class NamespaceObject extends DurableObject {
     this.#namespace = new Namespace(this.ctx, this.env, this.#sockets, this.ctx.id.name ?? "", random);
     this.#hasApplication = this.#namespace.hasApplication;
     this.#asksConnect = this.#namespace.asksConnect;
-    // Those who wait for the word of a backend are refused: it would be told to the one before.
+    // Those who wait for a word on them are refused: it would be told to the one before.
     for (const client of [...this.#asking.keys()]) this.#answered(client);
     if (this.#hasPublishedKeys) this.#namespace.restoreKeys();
     this.#sockets.outboxMax = this.#namespace.outboxBytesMax;
@@ -126,7 +127,8 @@ export class NamespaceObject extends DurableObject {
       const done = this.#also((namespace) => {
         more = namespace.turn();
       });
-      if (!done && this.#sockets.works) this.#also(() => {}); // it says what is lost
+      // It says what is lost.
+      if (!done && (this.#sockets.works || this.#asking.size > 0)) this.#also(() => {});
       if (!done || !more) return;
     }
     // Others have their turn in between.
@@ -136,7 +138,7 @@ export class NamespaceObject extends DurableObject {
   // Another object can make the module begin anew while this one waits for its work, and nothing
   // else would tell.
   #watch() {
-    if (this.#watching || !this.#sockets.works) return;
+    if (this.#watching || !(this.#sockets.works || this.#asking.size > 0)) return;
     this.#watching = true;
     setTimeout(() => {
       this.#watching = false;
@@ -209,32 +211,48 @@ export class NamespaceObject extends DurableObject {
     try {
       if (call) return this.#call(request, body);
       await this.#bringKeys((namespace) => namespace.wantsKeys(request));
-      return this.#connect(request, await this.#askWho(request));
+      return await this.#connect(request, await this.#askWho(request));
     } catch (fault) {
       return inOrder(fault) ? Front.unavailable(request) : Front.failed(request);
     }
   }
 
-  #connect(request, asked) {
-    return this.#input((namespace) => {
+  async #connect(request, asked) {
+    let waiting = null;
+    const response = this.#input((namespace) => {
       // A number of another namespace is somebody else's.
       const number = namespace === asked.namespace ? asked.client : undefined;
-      const protocol = namespace.upgrade(request, number);
-      if (protocol instanceof Response) return protocol;
-      const headers = protocol ? { "sec-websocket-protocol": protocol } : {};
-      const [client, server] = Object.values(new WebSocketPair());
-      this.#sockets.opening = server;
-      try {
-        const refused = this.#transaction(() => namespace.connect(request));
-        if (refused) return refused;
-      } catch (fault) {
-        // It may have been accepted already.
-        this.#sockets.abort(server);
-        throw fault;
-      }
-      // Nothing may fail from here on: nobody would be at the other end of a socket that is open.
-      return new Response(null, { status: 101, webSocket: client, headers });
+      const said = namespace.upgrade(request, number);
+      if (typeof said !== "bigint") return this.#open(namespace, request, said);
+      const done = new Promise((done) => this.#asking.set(said, done));
+      waiting = { namespace, number: said, done };
     });
+    if (!waiting) return response;
+    // The application takes its time.
+    await waiting.done;
+    return this.#input((namespace) => {
+      if (namespace !== waiting.namespace) return Front.unavailable(request);
+      return this.#open(namespace, request, namespace.upgraded(request, waiting.number));
+    });
+  }
+
+  // Opens the socket of a client that may come in, with this protocol if any; or gives the response
+  // that refuses it.
+  #open(namespace, request, protocol) {
+    if (protocol instanceof Response) return protocol;
+    const headers = protocol ? { "sec-websocket-protocol": protocol } : {};
+    const [client, server] = Object.values(new WebSocketPair());
+    this.#sockets.opening = server;
+    try {
+      const refused = this.#transaction(() => namespace.connect(request));
+      if (refused) return refused;
+    } catch (fault) {
+      // It may have been accepted already.
+      this.#sockets.abort(server);
+      throw fault;
+    }
+    // Nothing may fail from here on: nobody would be at the other end of a socket that is open.
+    return new Response(null, { status: 101, webSocket: client, headers });
   }
 
   // Waits until published keys are there, when a token wants them. What is old is fetched anew

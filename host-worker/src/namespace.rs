@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use roomcast_core::{
     Applied, CloseCode, Config, ConnId, DisconnectReason, Frame, Gateway, Handshake, Input, Limits,
-    Outbox, Policies, Rejection, RoomPolicy, Timestamp,
+    Outbox, Policies, RoomPolicy, Timestamp,
     ask::{Ask, Asked},
-    gateway::{Admission, ConnectError, UpgradeRequest},
+    gateway::ConnectError,
     hub::RequestError,
     policy::PresencePolicy,
     wire::Counted,
@@ -23,6 +23,7 @@ use crate::{
     wake::{Wake, wake},
 };
 
+mod admission;
 mod application;
 mod asked;
 mod authenticate;
@@ -33,7 +34,8 @@ mod kept;
 mod tests;
 mod told;
 
-use self::awake::Awake;
+pub(crate) use self::admission::Asked;
+use self::{admission::Upgrades, awake::Awake};
 
 /// A namespace, as its object runs it.
 ///
@@ -56,6 +58,7 @@ pub(crate) struct Namespace<P> {
     /// `None` before it has woken.
     app: Option<AnyApp>,
     tasks: Tasks,
+    upgrades: Upgrades,
     /// Calls of handles reach the namespace for as long as this lives.
     notify: Notify,
     out: Outbox,
@@ -108,6 +111,7 @@ impl<P: Platform> Namespace<P> {
             mailbox,
             app: None,
             tasks: Tasks::new(notify.notifier()),
+            upgrades: Upgrades::new(notify.notifier()),
             notify,
             out: Outbox::new(),
             conns: Vec::new(),
@@ -189,21 +193,6 @@ impl<P: Platform> Namespace<P> {
         Ok(app)
     }
 
-    /// Asks the application whether a WebSocket may be opened. Changes nothing.
-    pub(crate) fn upgrade(
-        &mut self,
-        request: &UpgradeRequest<'_>,
-    ) -> Result<Result<Admission, Rejection>, PlatformError> {
-        if !self.application.is_some() {
-            return Ok(Ok(Admission::new()));
-        }
-        let admitted = self.awake()?.app.upgrade(request);
-        if let Some(cause) = admitted.as_ref().err().and_then(Rejection::cause) {
-            self.platform.log(&format!("upgrade: {cause}"));
-        }
-        Ok(admitted)
-    }
-
     /// Opens the connection whose socket the platform has ready.
     pub(crate) fn connect(
         &mut self,
@@ -216,6 +205,12 @@ impl<P: Platform> Namespace<P> {
         if !matches!(opened, Err(ConnectError::Hub(_))) {
             let saved = self.open(opened.as_ref().ok().copied());
             self.end_input(saved)?;
+        }
+        if let (Ok(conn), Some(app)) = (&opened, &self.app)
+            && app.is_waiting(*conn)
+        {
+            // For the word of the application: without it there is no connection.
+            self.platform.wait(conn.slot(), true);
         }
         Ok(opened.map(|_| ()))
     }

@@ -2,18 +2,18 @@
 
 mod ask;
 mod identify;
+mod upgrade;
 
-use std::{future::ready, ops::RangeInclusive};
+use std::{collections::BTreeMap, future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
     CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp,
-    gateway::ConnectError,
-    hub::{KeyState, Refusal},
+    hub::KeyState,
     room::HistoryMessage,
     wire::AuthRequest,
 };
 use roomcast_hooks::Outcome;
-use roomcast_http::{RefusalNotices, Response, SUBPROTOCOL, TokenRefusal, Upgrade};
+use roomcast_http::{RefusalNotices, Response};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{
@@ -52,6 +52,8 @@ pub struct Object {
     notices: RefusalNotices,
     /// Handshake of the client that is about to be connected.
     admitted: Option<Handshake>,
+    /// Handshakes of clients that wait for the word of the application, by their numbers.
+    waiting: BTreeMap<u64, Handshake>,
 }
 
 #[wasm_bindgen(js_class = Namespace)]
@@ -96,72 +98,13 @@ impl Object {
             copy: PublishedCopy::new(storage.sql()),
             notices: RefusalNotices::default(),
             admitted: None,
+            waiting: BTreeMap::new(),
         })
     }
 
     /// Wakes the namespace: gives every open socket its slot.
     pub fn wake(&mut self) -> Result<(), JsValue> {
         self.namespace.wake().map_err(text)
-    }
-
-    /// Asks whether a socket may be opened: the subprotocol to choose, or nothing; or the response
-    /// that refuses it. `client` is the number under which a backend was asked.
-    pub fn upgrade(
-        &mut self,
-        request: &web_sys::Request,
-        client: Option<u64>,
-    ) -> Result<JsValue, JsValue> {
-        let head = Head::read(request);
-        let upgrade = match Upgrade::check(&head.request()) {
-            Ok(upgrade) => upgrade,
-            Err(problem) => return head.answer(problem).map(Into::into),
-        };
-        let handshake = match self.admit(&head, client) {
-            Ok(handshake) => handshake,
-            Err(problem) => return head.refuse(problem).map(Into::into),
-        };
-        let has_application = self.namespace.has_application();
-        let fields = if has_application {
-            head.fields()
-        } else {
-            Vec::default()
-        };
-        let fields = fields.iter().map(|(name, value)| (&**name, &**value));
-        let fields: Vec<_> = fields.collect();
-        let admitted = self.namespace.upgrade(&head.upgrade_request(&fields));
-        let admission = match admitted.map_err(text)? {
-            Ok(admission) => admission,
-            Err(rejection) => return head.refuse(rejection.into()).map(Into::into),
-        };
-        // Where messages have no envelopes, none can say who the client is.
-        if handshake.unidentified && admission.user.is_none() && self.namespace.is_raw() {
-            return head
-                .refuse(self.tell(TokenRefusal::Missing))
-                .map(Into::into);
-        }
-        let ours = (upgrade.welcome && !self.namespace.is_raw()).then_some(SUBPROTOCOL);
-        let chosen = admission.subprotocol.as_deref().or(ours);
-        let subprotocol = chosen.map_or(JsValue::UNDEFINED, Into::into);
-        let welcome = chosen == Some(SUBPROTOCOL);
-        let handshake = admission.handshake(handshake.with_welcome(welcome));
-        self.admitted = Some(handshake);
-        Ok(subprotocol)
-    }
-
-    /// Opens the socket that waits and was asked about, or refuses it with the response.
-    pub fn connect(
-        &mut self,
-        request: &web_sys::Request,
-    ) -> Result<Option<web_sys::Response>, JsValue> {
-        let handshake = self.admitted.take().ok_or("nobody is admitted")?;
-        match self.namespace.connect(handshake).map_err(text)? {
-            Ok(()) => Ok(None),
-            Err(ConnectError::Hub(Refusal::Withdrawn)) => {
-                let problem = self.tell(TokenRefusal::Withdrawn);
-                Head::read(request).refuse(problem).map(Some)
-            }
-            Err(error) => Head::read(request).refuse(error.into()).map(Some),
-        }
     }
 
     /// Answers a request of the API.

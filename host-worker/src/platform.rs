@@ -226,7 +226,8 @@ pub(crate) trait Platform {
     /// [`asked`](crate::namespace::Namespace::asked).
     fn post(&mut self, post: Post);
 
-    /// The backend has answered who a client is that wants to connect, and waits.
+    /// A client that wants to connect waits no more: for the backend's answer who it is, or the
+    /// application's.
     fn answered(&mut self, client: u64);
 
     /// Sends a close frame, once the input is done; the socket leaves its slot.

@@ -5,61 +5,59 @@ pub(crate) mod notify;
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
 };
 
-use roomcast_core::{
-    Outcome,
-    gateway::{Token, Work},
-};
+use roomcast_core::{Outcome, gateway::Token};
 
 use self::notify::Notifier;
 
 /// Futures that are polled one by one, each as an input of its own: what traps in one is known, and
-/// what its answer leads to is saved and sent like anything else.
-pub(crate) struct Tasks {
-    works: BTreeMap<Token, Task>,
-    ready: Ready,
+/// what its answer leads to is saved and sent like anything else. Each has a key.
+pub(crate) struct Tasks<K = Token, T = Outcome> {
+    works: BTreeMap<K, Task<T>>,
+    ready: Ready<K>,
     notifier: Notifier,
     next_id: u32,
 }
 
-struct Task {
+struct Task<T> {
     id: u32,
-    work: Work,
+    work: Pin<Box<dyn Future<Output = T>>>,
     waker: Waker,
 }
 
 /// Work that came to its end.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct Done<K = Token, T = Outcome> {
     pub(crate) id: u32,
-    pub(crate) token: Token,
-    pub(crate) outcome: Outcome,
+    pub(crate) token: K,
+    pub(crate) outcome: T,
 }
 
-/// Tokens of the work that can go on, in the order in which it said so.
-type Ready = Arc<Mutex<VecDeque<Token>>>;
+/// Keys of the work that can go on, in the order in which it said so.
+type Ready<K> = Arc<Mutex<VecDeque<K>>>;
 
-struct Signal {
-    token: Token,
-    ready: Ready,
+struct Signal<K> {
+    token: K,
+    ready: Ready<K>,
     notifier: Notifier,
 }
 
-impl Tasks {
+impl<K: Copy + Ord + Send + 'static, T> Tasks<K, T> {
     pub(crate) fn new(notifier: Notifier) -> Self {
         Self {
             works: BTreeMap::new(),
-            ready: Ready::default(),
+            ready: Arc::default(),
             notifier,
             next_id: 0,
         }
     }
 
     /// Takes work on, under a number of its own; it begins soon.
-    pub(crate) fn add(&mut self, token: Token, work: Work) -> u32 {
+    pub(crate) fn add(&mut self, token: K, work: Pin<Box<dyn Future<Output = T>>>) -> u32 {
         let (ready, notifier) = (Arc::clone(&self.ready), self.notifier);
         let signal = Signal {
             token,
@@ -81,7 +79,7 @@ impl Tasks {
     }
 
     /// Drops work; its number, if it was there.
-    pub(crate) fn cancel(&mut self, token: Token) -> Option<u32> {
+    pub(crate) fn cancel(&mut self, token: K) -> Option<u32> {
         Some(self.works.remove(&token)?.id)
     }
 
@@ -92,7 +90,7 @@ impl Tasks {
     }
 
     /// Polls one of those that can go on; what it came to, if it came to an end.
-    pub(crate) fn poll(&mut self) -> Option<Done> {
+    pub(crate) fn poll(&mut self) -> Option<Done<K, T>> {
         let token = tokens(&self.ready).pop_front()?;
         let Task { id, work, waker } = self.works.get_mut(&token)?;
         let id = *id;
@@ -105,17 +103,22 @@ impl Tasks {
         }
     }
 
+    /// The number of tasks under way.
+    pub(crate) fn len(&self) -> usize {
+        self.works.len()
+    }
+
     /// True when a task can go on.
     pub(crate) fn is_ready(&self) -> bool {
         !tokens(&self.ready).is_empty()
     }
 }
 
-fn tokens(ready: &Ready) -> MutexGuard<'_, VecDeque<Token>> {
+fn tokens<K>(ready: &Ready<K>) -> MutexGuard<'_, VecDeque<K>> {
     ready.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Wake for Signal {
+impl<K: Copy + PartialEq + Send + 'static> Wake for Signal<K> {
     fn wake(self: Arc<Self>) {
         let mut tokens = tokens(&self.ready);
         if !tokens.contains(&self.token) {
@@ -126,7 +129,7 @@ impl Wake for Signal {
     }
 }
 
-impl fmt::Debug for Tasks {
+impl<K: fmt::Debug, T> fmt::Debug for Tasks<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tasks")
             .field("works", &self.works.keys())

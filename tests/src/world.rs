@@ -88,7 +88,8 @@ pub use self::asks::{Asking, Asks};
 /// - A handler or hook that panics fails the test. What hosts do about it is tested with a host.
 /// - Futures are polled without a runtime, and their clock is not this one: what needs the timers
 ///   or the sockets of tokio is tested with a host. A future that somebody else wakes goes on with
-///   the next op, or with [`proceed`](Self::proceed).
+///   the next op, or with [`proceed`](Self::proceed); so does a client whose `on_upgrade` waits,
+///   and [`late_refusal`](Self::late_refusal) says if it is refused then.
 pub struct World<G> {
     core: Core<G>,
     known: Known,
@@ -96,6 +97,8 @@ pub struct World<G> {
     heard: Vec<(Actor, Event)>,
     answer: Answer,
     asks: Asks,
+    /// Requests for a WebSocket that have waited, and were refused now: status and reason.
+    refused: Vec<(Actor, u16, String)>,
     /// Everybody whom an op named.
     actors: BTreeSet<Actor>,
     /// Every room that was there after an op, with its namespace.
@@ -132,6 +135,7 @@ impl<G: Gateway> World<G> {
             heard: Vec::new(),
             answer: Answer::none(),
             asks: Asks::default(),
+            refused: Vec::new(),
             actors: BTreeSet::new(),
             rooms_ever: BTreeSet::new(),
             named: BTreeSet::new(),
@@ -189,6 +193,7 @@ impl<G: Gateway> World<G> {
         let mut opened = None;
         if let Op::Connect { actor, .. } = op
             && self.answer.status == 200
+            && !self.core.is_connecting(actor)
             && let Some(id) = self.core.conn(actor)
         {
             self.known.connected(actor, op.namespace(), &*id);
@@ -255,6 +260,17 @@ impl<G: Gateway> World<G> {
     fn listen(&mut self) -> Result<(), DriverError> {
         self.core.proceed()?;
         self.heard = self.core.take_all();
+        self.refused.clear();
+        for late in self.core.take_late() {
+            if let Some(id) = self.core.conn(&late.actor)
+                && late.answer.status == 200
+            {
+                self.known.connected(&late.actor, &late.namespace, id);
+            } else {
+                let reason = late.reason.unwrap_or_default();
+                self.refused.push((late.actor, late.answer.status, reason));
+            }
+        }
         for (actor, event) in &self.heard {
             if matches!(event, Event::Closed { .. } | Event::Lost) {
                 self.known.ended(actor);

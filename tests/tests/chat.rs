@@ -10,7 +10,7 @@ use proptest::{
 };
 use roomcast_core::{
     Context, Failure, Gateway, Message, Outbox, Outcome, Rejection,
-    gateway::RoomAction,
+    gateway::{Decision, RoomAction},
     journal::{Entry, Replay},
 };
 use roomcast_tests::{Actor, Cast, Core, Driver, Event, Op, Settings, Sleep, World};
@@ -93,7 +93,7 @@ fn a_message_of_the_wrong_type_is_refused_by_its_field() {
 struct Forgetful<G>(G);
 
 impl<G: Gateway> Gateway for Forgetful<G> {
-    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+    fn connect(&mut self, cx: &mut Context<'_>) -> Decision<Rejection> {
         self.0.connect(cx)
     }
 
@@ -104,7 +104,7 @@ impl<G: Gateway> Gateway for Forgetful<G> {
         self.0.message(cx, message)
     }
 
-    fn admit(&mut self, cx: &mut Context<'_>, act: RoomAction, room: &str) -> Result<(), Failure> {
+    fn admit(&mut self, cx: &mut Context<'_>, act: RoomAction, room: &str) -> Decision<Failure> {
         self.0.admit(cx, act, room)
     }
 }
@@ -113,7 +113,7 @@ impl<G: Gateway> Gateway for Forgetful<G> {
 struct Open<G>(G, RoomAction);
 
 impl<G: Gateway> Gateway for Open<G> {
-    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+    fn connect(&mut self, cx: &mut Context<'_>) -> Decision<Rejection> {
         self.0.connect(cx)
     }
 
@@ -121,9 +121,9 @@ impl<G: Gateway> Gateway for Open<G> {
         self.0.message(cx, message)
     }
 
-    fn admit(&mut self, cx: &mut Context<'_>, act: RoomAction, room: &str) -> Result<(), Failure> {
+    fn admit(&mut self, cx: &mut Context<'_>, act: RoomAction, room: &str) -> Decision<Failure> {
         if act == self.1 {
-            return Ok(());
+            return Decision::Allow;
         }
         self.0.admit(cx, act, room)
     }

@@ -1,14 +1,14 @@
 //! Answers: the frames of an outcome, and the messages that wait for a late one.
 
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
 use super::{
     app::App, failure::Failure, failure::Kind, hooks::Gateway, namespace_context::NamespaceContext,
-    outcome::Outcome, outcome::Reply, outcome::Token, wait::CompleteError, wait::OwnedFrame,
-    wait::PendingReplies, wait::Resumed, wait::Work,
+    outcome::Outcome, outcome::Reply, outcome::Token, wait::CompleteError, wait::Hold, wait::Next,
+    wait::OwnedFrame, wait::Passed, wait::PendingReplies, wait::Resumed, wait::Work, wait::written,
 };
 use crate::hub::{RequestError, UnknownConn};
-use crate::wire::{Address, ConnId, ErrorBody, Frame, Message, write_head};
+use crate::wire::{Address, ConnId, ErrorBody, Frame, Message, OwnedAddress, write_head};
 use crate::{outbox::Outbox, policy::Right, time::Timestamp};
 
 impl NamespaceContext<'_> {
@@ -33,7 +33,11 @@ impl NamespaceContext<'_> {
                 }
             }
             Outcome::Fail(failure) => self.fail(conn, to, failure),
-            Outcome::Later(_) | Outcome::Unclaimed | Outcome::Grant(_) => {}
+            Outcome::Reject(rejection) => {
+                let (code, reason) = (rejection.code(), rejection.reason().to_owned());
+                self.fail(conn, to, &Failure::new(code, reason));
+            }
+            Outcome::Later(_) | Outcome::Unclaimed | Outcome::Grant(_) | Outcome::Resume(_) => {}
         }
     }
 
@@ -71,52 +75,38 @@ impl NamespaceContext<'_> {
         self.fail(conn, request, &failure);
     }
 
-    /// Gives an answer that somebody waits for.
-    pub(super) fn complete(
+    /// Gives an outcome that somebody waits for: a message may go on, or is answered. Gives the
+    /// request back when the gateway goes on with it.
+    fn complete(
         &mut self,
         token: Token,
         outcome: &Outcome,
-    ) -> Result<(), CompleteError> {
-        if matches!(outcome, Outcome::Later(_) | Outcome::Unclaimed) {
-            return Err(CompleteError::NotAnAnswer);
-        }
+    ) -> Result<Option<(OwnedAddress, Next)>, CompleteError> {
         let conn = token.conn();
-        if self.hub.connection(conn).is_none() {
-            // A gateway without hooks does not hear of ends.
-            self.replies.cancel(conn);
-            return Err(CompleteError::Ended);
-        }
-        let join = self.replies.take_join(token);
-        if join.is_none() && matches!(outcome, Outcome::Grant(_)) {
-            return Err(CompleteError::NotAnAnswer);
-        }
+        let hold = self.replies.take_hold(token);
         let request = self.replies.take(token).ok_or(CompleteError::Answered)?;
-        match (outcome, join) {
-            (Outcome::Grant(rights), Some(join)) if rights.has(Right::Join) => {
+        match (outcome, hold) {
+            (Outcome::Grant(rights), Some(Hold::Join(join))) if rights.has(Right::Join) => {
                 let room = request.borrow().room.unwrap_or_default();
                 self.hub.grant(conn, room, *rights, self.out);
-                self.replies.waiting.push_first(conn, join);
+                let waiting = &mut self.replies.waiting;
+                waiting.push_first(conn, join, Passed::default());
             }
             (Outcome::Grant(_), _) => {
                 let right = Right::Join;
                 let error = RequestError::Right { right };
                 self.out.error(conn, request.borrow(), &error);
             }
+            (Outcome::Done, Some(Hold::Check { passed, text })) => {
+                self.replies.waiting.push_first(conn, text, passed);
+            }
+            (Outcome::Resume(_), Some(Hold::Then { next, .. })) => {
+                return Ok(Some((request, next)));
+            }
             _ => self.answer(conn, request.borrow(), outcome),
         }
-        Ok(())
+        Ok(None)
     }
-}
-
-/// A verb as a client sends it.
-fn written(request: &Message<'_>) -> String {
-    let mut text = String::new();
-    let Address { event, id, room } = request.address();
-    write_head(&mut text, event, id, room);
-    text.push_str(r#","data":"#);
-    text.push_str(request.data.as_str());
-    text.push('}');
-    text
 }
 
 /// Messages that wait for an answer, and go on behind it.
@@ -136,9 +126,62 @@ impl<G: Gateway> App<G> {
         outcome: &Outcome,
         out: &mut Outbox,
     ) -> Result<(), CompleteError> {
-        self.namespace(now, out).complete(token, outcome)?;
-        self.resume(now, token.conn(), out);
+        if matches!(outcome, Outcome::Later(_) | Outcome::Unclaimed) {
+            return Err(CompleteError::NotAnAnswer);
+        }
+        let conn = token.conn();
+        if self.hub.connection(conn).is_none() {
+            // A gateway without hooks does not hear of ends.
+            self.replies.cancel(conn);
+            return Err(CompleteError::Ended);
+        }
+        if !self.replies.fits(token, outcome) {
+            return Err(CompleteError::NotAnAnswer);
+        }
+        let opening = self.replies.opening.get(&conn);
+        if opening.is_some_and(|opening| opening.token == token) {
+            self.complete_connect(now, token, outcome, out);
+        } else {
+            let goes_on = self.namespace(now, out).complete(token, outcome)?;
+            if let (Some((request, next)), Outcome::Resume(result)) = (goes_on, outcome) {
+                self.go_on(now, conn, request, next, result, out);
+            }
+        }
+        self.resume(now, conn, out);
         Ok(())
+    }
+
+    /// Lets the gateway go on with a message, behind its work.
+    fn go_on(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        request: OwnedAddress,
+        Next(next): Next,
+        result: &str,
+        out: &mut Outbox,
+    ) {
+        self.called = ("then", Some(conn));
+        let here = request.clone();
+        self.continuing = Some((conn, request));
+        let internal = |text: &str| Outcome::Fail(Failure::internal(text));
+        let outcome = match next {
+            Some(next) => self.with_here(now, out, conn, here.borrow().room, |gateway, cx| {
+                gateway.resume(cx, next, result)
+            }),
+            None => internal("there is nothing to go on with"),
+        };
+        self.continuing = None;
+        let mut namespace = self.namespace(now, out);
+        match outcome {
+            Outcome::Later(token) => namespace.wait(conn, token, here.borrow()),
+            Outcome::Unclaimed => {
+                let late = internal("a message cannot be left to the rooms behind work");
+                namespace.answer(conn, here.borrow(), &late);
+            }
+            outcome => namespace.answer(conn, here.borrow(), &outcome),
+        }
+        self.call_hooks(now, out);
     }
 
     /// The futures that handlers began since this was last asked, each with the token to complete.
@@ -180,18 +223,22 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// True while messages of this connection wait for the answer to an earlier one.
+    /// True while messages of this connection wait for the answer to an earlier one, or the
+    /// connection for the word of the gateway: should the work be lost, it has to be closed.
     pub fn is_waiting(&self, conn: ConnId) -> bool {
-        self.replies.waiting.len(conn) > 0
+        self.replies.waiting.len(conn) > 0 || self.replies.opening.contains_key(&conn)
     }
 
     /// The answer to be given in place of one that will never come: for a host that can lose its
     /// work together with this value, and knows the text before. `None` when nobody waits.
     pub fn lost_answer(&self, token: Token) -> Option<String> {
+        if self.replies.opening.contains_key(&token.conn()) {
+            return None; // closed
+        }
         let request = self.replies.pending(token)?.borrow();
         let mut text = String::new();
-        // Of a join nothing was done.
-        let error = match self.replies.is_join(token) {
+        // Of what waits to be allowed nothing was done.
+        let error = match self.replies.is_before(token) {
             true => RequestError::Unsaved,
             false => RequestError::Internal,
         };
@@ -209,6 +256,9 @@ impl<G: Gateway> App<G> {
         frame: Frame<'_>,
         out: &mut Outbox,
     ) -> Result<(), UnknownConn> {
+        if !self.abandoned.is_empty() {
+            self.close_abandoned(now, out);
+        }
         if !self.hub.check_rate(now, conn, frame, out)? {
             self.call_hooks(now, out);
         } else if let Frame::Text(text) = frame
@@ -224,7 +274,7 @@ impl<G: Gateway> App<G> {
 
     /// Goes on with what waited, as far as it need not wait any more.
     pub(super) fn resume(&mut self, now: Timestamp, conn: ConnId, out: &mut Outbox) {
-        while let Some(frame) = self.replies.waiting.next(conn) {
+        while let Some((frame, passed)) = self.replies.waiting.next(conn) {
             if self.hub.connection(conn).is_none() {
                 self.replies.waiting.forget(conn);
                 break;
@@ -235,7 +285,7 @@ impl<G: Gateway> App<G> {
             };
             self.resumed = Some(Resumed { conn, text });
             let received = self.hub.read(now, conn, frame.as_frame(), out);
-            self.act_on(now, conn, received, out);
+            self.act_on(now, conn, (received, frame.as_frame()), passed, out);
         }
         self.resumed = None;
     }

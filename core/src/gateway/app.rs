@@ -6,14 +6,15 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::Context, failure::HandlerError, hooks::Gateway, hooks::RoomAction, input::Applied,
-    namespace_context::NamespaceContext, outcome::Outcome, outcome::Token,
-    rejection::ConnectError, rejection::Rejection, timetable::Timetable, upgrade::Admission,
-    upgrade::UpgradeRequest, wait::NowOrLater, wait::PendingReplies, wait::Resumed, wait::later,
+    context::Context, failure::HandlerError,
+    hooks::Decision, hooks::Gateway, hooks::RoomAction, input::Applied,
+    namespace_context::NamespaceContext, outcome::Outcome, outcome::Token, rejection::Rejection,
+    timetable::Timetable, upgrade::Admission, upgrade::UpgradeRequest, wait::NowOrLater,
+    wait::Passed, wait::PendingReplies, wait::Resumed, wait::later, wait::written,
 };
-use crate::hub::{Config, ConnState, Delivery, Handshake, Hub, HubState, RestoreError, SendError};
+use crate::hub::{Config, ConnState, Delivery, Hub, HubState, RestoreError, SendError};
 use crate::policy::Right;
-use crate::wire::{CloseCode, ConnId, DisconnectReason, Message};
+use crate::wire::{ConnId, Frame, Message, OwnedAddress};
 use crate::{
     hub::change::Change, hub::receive::Received, outbox::Mark, outbox::Outbox, time::Timestamp,
 };
@@ -54,6 +55,10 @@ pub struct App<G> {
     /// False when the gateway has no hooks and no schedules, so that there is nothing to call.
     has_hooks: bool,
     pub(super) connecting: Option<Connecting>,
+    /// Connections whose `connect` waited when the namespace fell asleep, until they are closed.
+    pub(super) abandoned: Vec<ConnId>,
+    /// The request that the gateway goes on with.
+    pub(super) continuing: Option<(ConnId, OwnedAddress)>,
     /// The hook that was called last, and its connection: a panic in it is reported with them.
     pub(super) called: (&'static str, Option<ConnId>),
     /// True while the gateway is asked about a message or verb that was not answered yet.
@@ -63,7 +68,7 @@ pub struct App<G> {
     pub(super) unsaved: bool,
 }
 
-/// A connection whose id the host has not been told yet.
+/// A connection about which the gateway is being asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Connecting {
     pub(super) conn: ConnId,
@@ -71,6 +76,10 @@ pub(super) struct Connecting {
     pub(super) mark: Mark,
     /// True when the gateway let the connection in.
     pub(super) admitted: bool,
+    /// False while the host has not been told its id.
+    pub(super) is_open: bool,
+    /// True when the client has been greeted, and said later who it is.
+    pub(super) late: bool,
 }
 
 /// The ground state of an [`App`] that belongs to no connection.
@@ -116,6 +125,8 @@ impl<G: Gateway> App<G> {
             changes: VecDeque::new(),
             telling: None,
             connecting: None,
+            abandoned: Vec::new(),
+            continuing: None,
             called: ("hooks", None),
             answering: false,
             resumed: None,
@@ -143,6 +154,10 @@ impl<G: Gateway> App<G> {
         gateway_wants(&mut config, &gateway);
         let mut app = Self::around(Hub::restore(config, state.hub, conns)?, gateway);
         app.timetable.resume(&state.timetable);
+        app.abandoned.extend(app.hub.opening());
+        for &conn in &app.abandoned {
+            app.replies.abandon(conn);
+        }
         Ok(app)
     }
 
@@ -172,59 +187,14 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// A connection opened.
-    ///
-    /// # Errors
-    ///
-    /// When the hub takes no more, or the gateway does not want it; nothing of it is left then.
-    pub(super) fn connect(
-        &mut self,
-        now: Timestamp,
-        handshake: Handshake,
-        out: &mut Outbox,
-    ) -> Result<ConnId, ConnectError> {
-        let mark = out.mark();
-        let rooms = handshake.identity.rooms.clone();
-        let is_known = !handshake.unidentified;
-        let conn = self.hub.connect(now, handshake, out)?;
-        self.unsaved = true;
-        self.connecting = Some(Connecting {
-            conn,
-            mark,
-            admitted: false,
-        });
-        if is_known && self.hub.tells() {
-            self.hub.tell_opened(conn, out);
-        }
-        // The application hears of a client when it is known who that is.
-        let admitted = if is_known {
-            self.with_here(now, out, conn, None, G::connect)
-        } else {
-            Ok(())
-        };
-        if let Err(rejection) = &admitted {
-            self.connecting = None;
-            if let Some(cause) = rejection.cause() {
-                self.replies.report(Some(conn), "connect", cause.into());
-            }
-            self.revoke(now, conn, mark, out);
-        } else if let Some(connecting) = &mut self.connecting {
-            connecting.admitted = true;
-        }
-        self.call_hooks(now, out);
-        self.connecting = None;
-        admitted.map_err(ConnectError::Rejected)?;
-        self.join_at_once(now, conn, &rooms, out);
-        Ok(conn)
-    }
-
     /// Lets the gateway decide about a message that arrived, and the hub about what it left.
     #[inline]
     pub(super) fn act_on(
         &mut self,
         now: Timestamp,
         conn: ConnId,
-        received: Received<'_>,
+        (received, frame): (Received<'_>, Frame<'_>),
+        passed: Passed,
         out: &mut Outbox,
     ) {
         match received {
@@ -235,23 +205,44 @@ impl<G: Gateway> App<G> {
                 self.answering = true;
                 let room = message.room.as_deref();
                 let (gateway, namespace) = self.parts(now, out);
-                let mut cx = Context::new(namespace, conn).with_here(room);
-                let mut outcome = gateway.message(&mut cx, &message);
-                if let (Outcome::Unclaimed, Some(room)) = (&outcome, room)
+                let mut cx = Context::new(namespace, conn)
+                    .with_here(room)
+                    .with_passed(passed.guards);
+                let mut outcome = Outcome::Unclaimed;
+                if !passed.unclaimed {
+                    outcome = gateway.message(&mut cx, &message);
+                    cx.set_passed(0);
+                }
+                let is_unclaimed = matches!(outcome, Outcome::Unclaimed);
+                if let Some(room) = room.filter(|_| is_unclaimed)
                     && cx.allows(Right::Publish, room)
-                    && let Err(failure) = gateway.admit(&mut cx, RoomAction::Publish, room)
                 {
-                    outcome = Outcome::Fail(failure);
+                    match gateway.admit(&mut cx, RoomAction::Publish, room) {
+                        Decision::Allow => {}
+                        Decision::Refuse(failure) => outcome = Outcome::Fail(failure),
+                        Decision::Later(token) => outcome = Outcome::Later(token),
+                    }
                 }
                 self.answering = false;
-                if matches!(outcome, Outcome::Unclaimed) {
-                    // The gateway may have closed the connection.
-                    let _ = self.hub.publish(now, &message, out);
-                } else {
-                    self.answer(now, &message, outcome, out);
+                match outcome {
+                    Outcome::Unclaimed => {
+                        // The gateway may have closed the connection.
+                        let _ = self.hub.publish(now, &message, out);
+                    }
+                    Outcome::Later(token) => {
+                        if let Frame::Text(text) = frame {
+                            self.replies.keep(token, text, is_unclaimed);
+                        }
+                        self.namespace(now, out)
+                            .wait(conn, token, message.address());
+                    }
+                    outcome => {
+                        let mut namespace = self.namespace(now, out);
+                        namespace.answer(conn, message.address(), &outcome);
+                    }
                 }
             }
-            Received::Verb(request) => self.verb(now, &request, out),
+            Received::Verb(request) => self.verb(now, &request, passed, out),
             Received::Raw(frame) => {
                 self.called = ("frame", Some(conn));
                 self.with_here(now, out, conn, None, |gateway, cx| gateway.frame(cx, frame));
@@ -263,22 +254,13 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// Answers a message that the gateway took on.
-    fn answer(
+    pub(super) fn verb(
         &mut self,
         now: Timestamp,
-        message: &Message<'_>,
-        outcome: Outcome,
+        request: &Message<'_>,
+        passed: Passed,
         out: &mut Outbox,
     ) {
-        let mut namespace = self.namespace(now, out);
-        if let Outcome::Later(token) = outcome {
-            return namespace.wait(message.conn, token, message.address());
-        }
-        namespace.answer(message.conn, message.address(), &outcome);
-    }
-
-    pub(super) fn verb(&mut self, now: Timestamp, request: &Message<'_>, out: &mut Outbox) {
         if !self.decides && !self.hub.asks_joins() {
             return self.hub.verb(now, request, out);
         }
@@ -302,12 +284,21 @@ impl<G: Gateway> App<G> {
             let here = Some(room);
             self.answering = true;
             let admitted = self.with_here(now, out, conn, here, |gateway, cx| {
+                cx.set_passed(passed.guards);
                 gateway.admit(cx, action, room)
             });
             self.answering = false;
-            if let Err(failure) = admitted {
-                let mut namespace = self.namespace(now, out);
-                return namespace.fail(conn, request.address(), &failure);
+            match admitted {
+                Decision::Allow => {}
+                Decision::Refuse(failure) => {
+                    let mut namespace = self.namespace(now, out);
+                    return namespace.fail(conn, request.address(), &failure);
+                }
+                Decision::Later(token) => {
+                    self.replies.keep(token, &written(request), false);
+                    let mut namespace = self.namespace(now, out);
+                    return namespace.wait(conn, token, request.address());
+                }
             }
             if self.hub.connection(conn).is_none() {
                 return;
@@ -341,6 +332,9 @@ impl<G: Gateway> App<G> {
     /// The time to give [`Input::Timeout`](crate::Input::Timeout) next; `None` when nothing is
     /// pending.
     pub fn next_timeout(&self) -> Option<Timestamp> {
+        if !self.abandoned.is_empty() {
+            return Some(Timestamp::ZERO);
+        }
         let (hub, schedules) = (self.hub.next_timeout(), self.timetable.next());
         hub.into_iter().chain(schedules).min()
     }
@@ -451,7 +445,7 @@ impl<G: Gateway> App<G> {
         self.parts(now, out).1
     }
 
-    fn with_here<R>(
+    pub(super) fn with_here<R>(
         &mut self,
         now: Timestamp,
         out: &mut Outbox,
@@ -461,16 +455,6 @@ impl<G: Gateway> App<G> {
     ) -> R {
         let (gateway, namespace) = self.parts(now, out);
         call(gateway, &mut Context::new(namespace, conn).with_here(here))
-    }
-
-    /// Takes a connection back as if it had never been there.
-    pub(super) fn revoke(&mut self, now: Timestamp, conn: ConnId, mark: Mark, out: &mut Outbox) {
-        // Gone already when the gateway closed it.
-        let reason = DisconnectReason::Violation(CloseCode::FORBIDDEN);
-        let _ = self.hub.disconnect(now, conn, reason, out);
-        out.retract(mark, conn);
-        self.hub.retract_changes(conn);
-        self.replies.cancel(conn);
     }
 }
 

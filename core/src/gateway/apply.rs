@@ -7,10 +7,13 @@ use core::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{
-    app::App, app::Connecting, context::Context, failure::Failure, hooks::Gateway, input::Applied,
-    input::Input, namespace_context::NamespaceContext, rejection::Rejection,
+    app::App, app::Connecting, context::Context, failure::Failure, hooks::Decision, hooks::Gateway,
+    input::Applied, input::Input, namespace_context::NamespaceContext, rejection::Rejection,
+    wait::Entry, wait::Passed,
 };
-use crate::hub::{Audience, RequestError, SendError, change::Change, receive::Received};
+use crate::hub::{
+    Audience, RequestError, SendError, UnknownConn, change::Change, receive::Received,
+};
 use crate::wire::{
     CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Message, Payload,
 };
@@ -37,7 +40,7 @@ impl<G: Gateway> App<G> {
         match self.hub.check_rate(now, conn, frame, out) {
             Ok(true) => {
                 let received = self.hub.read(now, conn, frame, out);
-                self.act_on(now, conn, received, out);
+                self.act_on(now, conn, (received, frame), Passed::default(), out);
             }
             Ok(false) => self.call_hooks(now, out),
             Err(fault) => return Applied::UnknownConn(fault),
@@ -48,6 +51,9 @@ impl<G: Gateway> App<G> {
     /// Puts in what is not the message of a client, and lets the gateway know what it changed.
     #[inline(never)]
     fn apply_other(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
+        if !self.abandoned.is_empty() {
+            self.close_abandoned(now, out);
+        }
         let hub = &mut self.hub;
         let applied = match input {
             Input::Connect(handshake) => {
@@ -131,6 +137,9 @@ impl<G: Gateway> App<G> {
                 let away = Duration::from_millis(*away_ms);
                 hub.close_for(now, *conn, *code, reason, away, out).into()
             }
+            Input::Join { conn, .. } if self.replies.opening.contains_key(conn) => {
+                Applied::Joined(Err(UnknownConn(*conn).into()))
+            }
             Input::Join { conn, room, meta } => {
                 let meta = meta.as_deref().map_or(Ok(Payload::NULL), Payload::from_raw);
                 let meta = meta.map_err(|fault| EncodeError::from(fault).into());
@@ -200,35 +209,31 @@ impl<G: Gateway> App<G> {
         let (Ok(identity), Ok(true)) = (identity, is_first) else {
             return;
         };
-        self.called = ("connect", Some(conn));
+        let mark = out.mark();
         if self.hub.tells() {
             self.hub.tell_opened(conn, out);
         }
-        let (gateway, namespace) = self.parts(now, out);
-        if let Err(rejection) = gateway.connect(&mut Context::new(namespace, conn)) {
-            if let Some(cause) = rejection.cause() {
-                self.replies.report(Some(conn), "connect", cause.into());
+        let refused = match self.ask_connect(now, conn, 0, out) {
+            Decision::Allow => None,
+            Decision::Refuse(rejection) => Some(rejection),
+            Decision::Later(token) => {
+                let entry = Entry {
+                    welcome: false,
+                    rooms: identity.rooms.clone(),
+                    late: true,
+                };
+                match self.hold_connection(conn, token, mark, entry, out) {
+                    Ok(()) => return,
+                    Err(rejection) => Some(rejection),
+                }
             }
+        };
+        if let Some(rejection) = refused {
+            self.report_connect(conn, &rejection);
             return self.reject_late(now, conn, &rejection, out);
         }
         self.call_hooks(now, out);
         self.join_at_once(now, conn, &identity.rooms, out);
-    }
-
-    /// Closes a connection that is open, and that the gateway does not want.
-    fn reject_late(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        rejection: &Rejection,
-        out: &mut Outbox,
-    ) {
-        out.send_to(conn, |text| text.push_str(&rejection.frame()));
-        let (code, reason) = (rejection.close_code(), rejection.reason());
-        // Gone already when the gateway closed it.
-        let _ = self.hub.close(now, conn, code, reason, out);
-        self.hub.retract_changes(conn);
-        self.replies.cancel(conn);
     }
 
     /// Joins the rooms that an identity names, each with the answer that `$join` has.
@@ -248,7 +253,7 @@ impl<G: Gateway> App<G> {
                 self.put_behind(&request, out);
                 continue;
             }
-            self.verb(now, &request, out);
+            self.verb(now, &request, Passed::default(), out);
             self.call_hooks(now, out);
         }
     }
@@ -334,7 +339,7 @@ impl<G: Gateway> App<G> {
         let hook = match change {
             Change::Joined { .. } => "joined",
             Change::Left { .. } => "left",
-            Change::Ended(_) => "disconnect",
+            Change::Ended(_) | Change::Abandoned(_) => "disconnect",
             Change::Present { .. } => "present",
             Change::Absent { .. } => "absent",
         };
@@ -358,6 +363,7 @@ impl<G: Gateway> App<G> {
                 let cx = Context::new(namespace, ended.id);
                 gateway.disconnect(&mut cx.with_ended(Some(ended)), ended.reason);
             }
+            Change::Abandoned(_) => {} // never told
             Change::Present { room, user, .. } => gateway.present(&mut namespace, room, user),
             Change::Absent { room, user, .. } => gateway.absent(&mut namespace, room, user),
         }
@@ -366,6 +372,10 @@ impl<G: Gateway> App<G> {
     /// Appends the changes that the hub recorded to those that are still to be told.
     fn collect(&mut self, deep: u32) {
         for change in self.hub.take_changes() {
+            if let Change::Abandoned(conn) = change {
+                self.replies.cancel(conn);
+                continue;
+            }
             if let Change::Ended(ended) = &change {
                 self.replies.cancel(ended.id);
                 // One by one, so that a hook that panics keeps none of the others from running.
@@ -395,6 +405,7 @@ impl<G: Gateway> App<G> {
     /// [`take_errors`](Self::take_errors).
     pub fn unwound(&mut self, now: Timestamp, input: &Input<'_>, text: &str, out: &mut Outbox) {
         let answering = core::mem::take(&mut self.answering);
+        let continued = self.continuing.take();
         let resumed = self.resumed.as_mut();
         let resumed = resumed.map(|resumed| (resumed.conn, resumed.text.take()));
         let asked = match (&resumed, input) {
@@ -406,10 +417,15 @@ impl<G: Gateway> App<G> {
             conn,
             mark,
             admitted,
+            is_open,
+            late,
         }) = self.connecting.take()
         {
             self.replies.report(Some(conn), "connect", text.into());
-            if admitted {
+            if is_open {
+                let internal = Rejection::internal();
+                self.refuse_open(now, conn, mark, late, &internal, out);
+            } else if admitted {
                 // The gateway knows it, and has to hear of its end. It fails when it has ended.
                 let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
                 let _ = self.hub.disconnect(now, conn, reason, out);
@@ -417,6 +433,9 @@ impl<G: Gateway> App<G> {
             } else {
                 self.revoke(now, conn, mark, out);
             }
+        } else if let Some((conn, to)) = &continued {
+            let mut namespace = self.namespace(now, out);
+            namespace.fail(*conn, to.borrow(), &Failure::internal(text));
         } else if let Some((conn, frame)) = asked
             && answering
         {
@@ -437,7 +456,8 @@ impl<G: Gateway> App<G> {
             _ => {}
         }
         self.call_hooks(now, out);
-        if let Some((conn, _)) = resumed {
+        let resumed = resumed.map(|(conn, _)| conn);
+        if let Some(conn) = resumed.or(continued.map(|(conn, _)| conn)) {
             self.resume(now, conn, out);
         }
     }

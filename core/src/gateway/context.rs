@@ -1,14 +1,17 @@
 //! The connection that something happens to, and what can be done from there.
 
-use core::{fmt, future::Future, ops::Deref, ops::DerefMut};
+use core::{any::Any, fmt, future::Future, ops::Deref, ops::DerefMut};
 
 use alloc::{boxed::Box, vec::Vec};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{namespace_context::NamespaceContext, outcome::IntoOutcome, outcome::Token};
+use super::{
+    namespace_context::NamespaceContext, outcome::IntoOutcome, outcome::Outcome, outcome::Token,
+    upgrade::check_user, wait::Hold, wait::Next, wait::Passed,
+};
 use crate::hub::change::EndedConnection;
-use crate::hub::{Audience, Delivery, JoinError, SessionError};
+use crate::hub::{Audience, Delivery, JoinError, SessionError, SetUserError};
 use crate::policy::Right;
 use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame};
 
@@ -38,6 +41,7 @@ pub struct Context<'a> {
     here: Option<&'a str>,
     /// The connection as it was at its end; `None` while it is alive.
     ended: Option<&'a EndedConnection>,
+    passed: usize,
 }
 
 impl<'a> Context<'a> {
@@ -47,12 +51,22 @@ impl<'a> Context<'a> {
             conn,
             here: None,
             ended: None,
+            passed: 0,
         }
     }
 
     pub(super) const fn with_here(mut self, here: Option<&'a str>) -> Self {
         self.here = here;
         self
+    }
+
+    pub(super) const fn with_passed(mut self, passed: usize) -> Self {
+        self.passed = passed;
+        self
+    }
+
+    pub(super) const fn set_passed(&mut self, passed: usize) {
+        self.passed = passed;
     }
 
     pub(super) const fn with_ended(mut self, ended: Option<&'a EndedConnection>) -> Self {
@@ -206,6 +220,48 @@ impl<'a> Context<'a> {
         self.namespace.replies.begin(self.conn, false, work)
     }
 
+    /// Begins work that decides about the connection or the message at hand, for a
+    /// [`Gateway`](crate::Gateway) of one's own: return the token. It ends as
+    /// [`Outcome::Done`](crate::Outcome::Done) to allow it, or with a failure or a rejection.
+    /// [`passed`](Self::passed) is this number when the gateway is asked again.
+    pub fn spawn_check(
+        &mut self,
+        passed: usize,
+        work: impl Future<Output = Outcome> + 'static,
+    ) -> Token {
+        let hold = Hold::Check {
+            passed: Passed {
+                guards: passed,
+                unclaimed: false,
+            },
+            text: Box::default(),
+        };
+        let replies = &mut self.namespace.replies;
+        replies.begin_hold(self.conn, Box::pin(work), hold)
+    }
+
+    /// Begins work with whose result the gateway goes on, by
+    /// [`Gateway::resume`](crate::Gateway::resume), for a gateway of one's own: return the token.
+    /// The work ends as [`Outcome::Resume`](crate::Outcome::Resume), or with a failure or a
+    /// rejection, which is the answer. [`passed`](Self::passed) is this number then.
+    pub fn spawn_then(
+        &mut self,
+        passed: usize,
+        work: impl Future<Output = Outcome> + 'static,
+        next: Box<dyn Any>,
+    ) -> Token {
+        let next = Next(Some(next));
+        let hold = Hold::Then { passed, next };
+        let replies = &mut self.namespace.replies;
+        replies.begin_hold(self.conn, Box::pin(work), hold)
+    }
+
+    /// The number of guards or hooks that let the message or the connection at hand pass before;
+    /// 0 but behind work. See [`spawn_check`](Self::spawn_check).
+    pub const fn passed(&self) -> usize {
+        self.passed
+    }
+
     /// Hands an error to the host to log, with this connection, without telling anybody else.
     pub fn report(&mut self, place: &str, error: impl fmt::Display) {
         let error = alloc::format!("{error}");
@@ -260,6 +316,21 @@ impl<'a> Context<'a> {
         let json = (json != "null").then_some(json.into_boxed_str());
         let NamespaceContext { hub, out, .. } = &mut self.namespace;
         hub.set_session(self.conn, json, out)
+    }
+
+    /// Names the user of this connection, which has none and is in no room yet: in
+    /// [`Gateway::connect`](crate::Gateway::connect), so that `$welcome` says it, or before it joins
+    /// anything. Rights of the [`Policies`](crate::Policies) that users have are its own from then
+    /// on. A host that limits users counts those that it knows before: by `on_upgrade`, or a token.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has another user, is in a room, or has ended; when this is no name of a
+    /// user, or identities of the user were withdrawn. Nothing changed then.
+    pub fn set_user(&mut self, user: &str) -> Result<(), SetUserError> {
+        check_user(user)?;
+        let NamespaceContext { hub, out, now, .. } = &mut self.namespace;
+        hub.set_user(*now, self.conn, user, out)
     }
 
     /// Returns the user of the connection; `None` is anonymous.

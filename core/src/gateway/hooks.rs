@@ -1,11 +1,11 @@
 //! The hooks of an application, as a trait.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
-use core::time::Duration;
+use core::{any::Any, time::Duration};
 
 use super::{
     context::Context, failure::Failure, namespace_context::NamespaceContext, outcome::Outcome,
-    rejection::Rejection, upgrade::Admission, upgrade::UpgradeRequest, wait::NowOrLater,
+    outcome::Token, rejection::Rejection, upgrade::Admission, upgrade::UpgradeRequest, wait::NowOrLater,
 };
 use crate::wire::{DisconnectReason, Frame, Message};
 
@@ -19,6 +19,24 @@ pub enum RoomAction {
     Leave,
     /// Publishing to it.
     Publish,
+}
+
+/// A decision about a connection, or about what a client wants to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Decision<E> {
+    /// It is allowed.
+    Allow,
+    /// It is not.
+    Refuse(E),
+    /// It takes time: the token is of [`Context::spawn_check`] or [`Context::spawn_then`].
+    Later(Token),
+}
+
+impl<E> From<Result<(), E>> for Decision<E> {
+    fn from(result: Result<(), E>) -> Self {
+        result.map_or_else(Self::Refuse, |()| Self::Allow)
+    }
 }
 
 /// The application of one namespace: what it decides about connections, rooms and messages.
@@ -50,33 +68,45 @@ pub trait Gateway {
 
     /// A connection opened. Frames sent to it here come before anything else, but `$welcome`.
     ///
-    /// # Errors
+    /// One that is refused leaves no trace, and `disconnect` is not called. What was sent to others
+    /// stays sent.
     ///
-    /// To refuse it: it leaves no trace then, and `disconnect` is not called. What was sent to
-    /// others stays sent.
-    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
-        Ok(())
+    /// With [`Decision::Later`] and the token of [`Context::spawn_check`] this is called once more
+    /// when the work ends as [`Outcome::Done`], and [`Context::passed`] says how far it was. Until
+    /// then the connection is in no audience and in no room, is sent nothing, and its messages
+    /// wait; an end leaves no trace either.
+    fn connect(&mut self, cx: &mut Context<'_>) -> Decision<Rejection> {
+        Decision::Allow
     }
 
     /// Decides if a client may act on a room. Called before each `$join` and `$leave` that names
     /// one, and before a message is published that the gateway left [`Outcome::Unclaimed`]. Not
-    /// called for actions of the application itself.
+    /// called for actions of the application itself. A refusal is the client's answer.
     ///
-    /// # Errors
-    ///
-    /// To refuse it; the client is answered so.
+    /// With [`Decision::Later`] and the token of [`Context::spawn_check`] the message waits, and
+    /// those behind it. This is called once more when the work ends as [`Outcome::Done`], and
+    /// [`Context::passed`] says how far it was.
     fn admit(
         &mut self,
         cx: &mut Context<'_>,
         action: RoomAction,
         room: &str,
-    ) -> Result<(), Failure> {
-        Ok(())
+    ) -> Decision<Failure> {
+        Decision::Allow
     }
 
-    /// A message arrived: an application event, or a message to a room.
+    /// A message arrived: an application event, or a message to a room. With [`Outcome::Later`] and
+    /// the token of [`Context::spawn_check`] it waits as in [`admit`](Self::admit), to be given here
+    /// once more.
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
         Outcome::Unclaimed
+    }
+
+    /// The work of [`Context::spawn_then`] has a result: to go on with what was given there. Gives
+    /// the outcome of the message that waits; in [`connect`](Self::connect)
+    /// [`Outcome::Done`] or [`Outcome::Reject`].
+    fn resume(&mut self, cx: &mut Context<'_>, next: Box<dyn Any>, result: &str) -> Outcome {
+        Outcome::Fail(Failure::internal("the gateway does not go on behind work"))
     }
 
     /// True when the gateway decides about the requests of clients, by [`message`](Self::message)
@@ -203,8 +233,9 @@ macro_rules! hand_on {
 impl<G: Gateway + ?Sized> Gateway for Box<G> {
     hand_on! {
         upgrade(&Self, request: &UpgradeRequest<'_>) -> NowOrLater<Result<Admission, Rejection>>;
-        connect(&mut Self, cx: &mut Context<'_>) -> Result<(), Rejection>;
-        admit(&mut Self, cx: &mut Context<'_>, action: RoomAction, room: &str) -> Result<(), Failure>;
+        connect(&mut Self, cx: &mut Context<'_>) -> Decision<Rejection>;
+        admit(&mut Self, cx: &mut Context<'_>, action: RoomAction, room: &str) -> Decision<Failure>;
+        resume(&mut Self, cx: &mut Context<'_>, next: Box<dyn Any>, result: &str) -> Outcome;
         message(&mut Self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome;
         wants_messages(&Self) -> bool;
         is_raw(&Self) -> bool;

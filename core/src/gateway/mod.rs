@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod apply;
+mod connect;
 mod context;
 mod failure;
 mod hooks;
@@ -18,7 +19,7 @@ pub use self::{
     app::{App, AppState},
     context::{Context, Scope, To},
     failure::{Failure, HandlerError, ok},
-    hooks::{Gateway, RoomAction},
+    hooks::{Decision, Gateway, RoomAction},
     input::{Applied, Input},
     namespace_context::NamespaceContext,
     outcome::{IntoOutcome, Outcome, Reply, Token},

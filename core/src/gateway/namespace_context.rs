@@ -90,6 +90,7 @@ impl NamespaceContext<'_> {
     ///
     /// As for [`Hub::join`](crate::Hub::join).
     pub fn join(&mut self, conn: ConnId, room: &str) -> Result<bool, JoinError> {
+        self.check_open(conn)?;
         let joined = self.hub.join(self.now, conn, room, self.out)?;
         Ok(!joined.already)
     }
@@ -106,10 +107,19 @@ impl NamespaceContext<'_> {
         room: &str,
         meta: &T,
     ) -> Result<bool, JoinError> {
+        self.check_open(conn)?;
         let json = to_json(meta)?;
         let meta = Payload::from_serialized(&json).map_err(EncodeError::from)?;
         let joined = self.hub.join_with(self.now, conn, room, meta, self.out)?;
         Ok(!joined.already)
+    }
+
+    /// A connection that the application has not decided about yet is not there for others.
+    fn check_open(&self, conn: ConnId) -> Result<(), UnknownConn> {
+        match self.replies.opening.contains_key(&conn) {
+            true => Err(UnknownConn(conn)),
+            false => Ok(()),
+        }
     }
 
     /// Takes a connection out of a room; says whether it was in.

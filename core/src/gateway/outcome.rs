@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 
 use super::failure::{Failure, Kind};
+use super::rejection::{Rejection, WireRejection};
 use crate::policy::Rights;
 use crate::wire::{ConnId, EncodeError, Payload, check_event};
 
@@ -32,6 +33,12 @@ pub enum Outcome {
     /// [`App::take_asked`](crate::App::take_asked) had; no answer of a handler. With the right to
     /// join the join goes on, and without it is `forbidden`.
     Grant(Rights),
+    /// The result of work, in JSON, with which the gateway goes on: by
+    /// [`Gateway::resume`](crate::Gateway::resume), for a token of
+    /// [`Context::spawn_then`](crate::Context::spawn_then).
+    Resume(Box<str>),
+    /// The refusal of a connection whose [`connect`](crate::Gateway::connect) has waited.
+    Reject(Box<Rejection>),
     /// No handler for it: with a room it is published, without one it is an `unknown_event`.
     Unclaimed,
 }
@@ -199,6 +206,8 @@ enum Wire<'a> {
     },
     Internal(Cow<'a, str>),
     Grant(Rights),
+    Resume(Box<RawValue>),
+    Reject(WireRejection<'a>),
     /// An outcome that is no answer; the caller was told so.
     None,
 }
@@ -234,6 +243,10 @@ impl Outcome {
                 .serialize(serializer);
             }
             Self::Grant(rights) => return Wire::Grant(*rights).serialize(serializer),
+            Self::Resume(json) => return Wire::Resume(raw(json)?).serialize(serializer),
+            Self::Reject(rejection) => {
+                return Wire::Reject((&**rejection).into()).serialize(serializer);
+            }
             Self::Later(_) | Self::Unclaimed => return Wire::None.serialize(serializer),
         };
         let replies = replies.iter().map(|Reply { event, data }| {
@@ -272,6 +285,8 @@ impl Outcome {
                 details: details.map(checked).transpose()?,
             }))),
             Wire::Grant(rights) => Self::Grant(rights),
+            Wire::Resume(json) => Self::Resume(json.into()),
+            Wire::Reject(rejection) => Self::Reject(Box::new(rejection.into())),
             Wire::None => Self::Unclaimed,
             Wire::Internal(text) => {
                 Self::Fail(Failure(Box::new(Kind::Internal(text.into_owned()))))

@@ -3,7 +3,9 @@
 use alloc::{borrow::Cow, boxed::Box, string::String};
 use core::error::Error;
 
-use super::failure::chain;
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Failure, chain};
 use crate::hub::{Refusal, error::INTERNAL};
 use crate::wire::{CloseCode, ErrorBody, ErrorCode};
 
@@ -32,6 +34,61 @@ impl<E: Error> From<E> for Rejection {
             cause: Some(chain(&error).into()),
             ..Self::internal()
         }
+    }
+}
+
+/// A failure keeps its code, where that is one of the protocol; any other is `forbidden`.
+impl From<Failure> for Rejection {
+    fn from(failure: Failure) -> Self {
+        if let Some(cause) = failure.cause() {
+            let cause = Some(cause.into());
+            return Self {
+                cause,
+                ..Self::internal()
+            };
+        }
+        let mut codes = ErrorCode::ALL.into_iter();
+        let code = codes.find(|code| code.as_str() == failure.code());
+        let code = code.unwrap_or(ErrorCode::Forbidden);
+        Self::new(code, String::from(failure.message()))
+    }
+}
+
+/// A rejection in a journal.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct WireRejection<'a> {
+    status: u16,
+    code: Cow<'a, str>,
+    close: CloseCode,
+    reason: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<Cow<'a, str>>,
+}
+
+impl<'a> From<&'a Rejection> for WireRejection<'a> {
+    fn from(rejection: &'a Rejection) -> Self {
+        Self {
+            status: rejection.status,
+            code: rejection.code.as_str().into(),
+            close: rejection.close,
+            reason: (&*rejection.reason).into(),
+            cause: rejection.cause.as_deref().map(Cow::Borrowed),
+        }
+    }
+}
+
+impl From<WireRejection<'_>> for Rejection {
+    fn from(wire: WireRejection<'_>) -> Self {
+        let mut codes = ErrorCode::ALL.into_iter();
+        let code = codes.find(|code| *code.as_str() == *wire.code);
+        let mut rejection = Self::new(
+            code.unwrap_or(ErrorCode::Forbidden),
+            wire.reason.into_owned(),
+        )
+        .with_status(wire.status)
+        .with_close_code(wire.close);
+        rejection.cause = wire.cause.map(|cause| cause.into());
+        rejection
     }
 }
 

@@ -6,7 +6,8 @@ use core::net::IpAddr;
 use serde::Serialize;
 
 use super::{outcome::to_json, rejection::Rejection};
-use crate::{hub::Handshake, hub::SessionError, policy::GrantRules, wire::EncodeError};
+use crate::hub::{Handshake, SessionError, SetUserError};
+use crate::{policy::GrantRules, wire::EncodeError};
 
 /// The request for a WebSocket, as an application sees it: plain values that any host can fill in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,18 +100,17 @@ pub struct Admission {
     pub subprotocol: Option<Box<str>>,
 }
 
-/// The error of a user name that is not valid.
-#[derive(Debug, thiserror::Error)]
-#[error("a user has 1 to {USER_BYTES_MAX} bytes without control characters")]
-pub(super) struct UserError;
-
 /// Bytes of a user, at most; as many as in the name of a room. The user stands in every message
 /// that the user publishes.
 const USER_BYTES_MAX: usize = 200;
 
-fn check_user(user: &str) -> Result<(), UserError> {
+pub(super) fn check_user(user: &str) -> Result<(), SetUserError> {
     let fits = (1..=USER_BYTES_MAX).contains(&user.len()) && !user.contains(char::is_control);
-    if fits { Ok(()) } else { Err(UserError) }
+    if fits {
+        Ok(())
+    } else {
+        Err(SetUserError::Invalid)
+    }
 }
 
 impl Admission {

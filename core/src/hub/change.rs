@@ -19,6 +19,8 @@ pub(crate) enum Change {
         ended: Option<Arc<EndedConnection>>,
     },
     Ended(Arc<EndedConnection>),
+    /// A connection ended that the application had not decided about.
+    Abandoned(ConnId),
     /// A user is in a room, by this first connection.
     Present {
         conn: ConnId,
@@ -45,6 +47,7 @@ impl Change {
                 Some(*conn)
             }
             Self::Ended(ended) => Some(ended.id),
+            Self::Abandoned(conn) => Some(*conn),
             Self::Absent { conn, .. } => *conn,
         }
     }
@@ -70,7 +73,7 @@ impl Change {
         match self {
             Self::Joined { .. } | Self::Present { .. } => false,
             Self::Left { ended, .. } => ended.is_some(),
-            Self::Ended(_) => true,
+            Self::Ended(_) | Self::Abandoned(_) => true,
             Self::Absent { ended, .. } => *ended,
         }
     }

@@ -102,7 +102,8 @@ impl Hub {
         if self.is_clustered() {
             self.unfollow_left(now, &rooms);
         }
-        if self.tells() && !ended.is_unidentified() {
+        let opening = !self.opening.is_empty() && self.opening.remove(&conn);
+        if self.tells() && !ended.is_unidentified() && !opening {
             self.tell_closed(conn, ended.user.as_deref(), reason, out);
         }
         Ok(())
@@ -116,6 +117,9 @@ impl Hub {
             return;
         };
         let rooms = conn.rooms.iter();
+        if self.opening.contains(&id) {
+            return self.changes.push(|| Change::Abandoned(id));
+        }
         let mut ended = EndedConnection {
             id,
             user: conn.user.clone(),
@@ -214,6 +218,37 @@ impl Hub {
             }
             text.push_str("}}");
         });
+    }
+
+    /// Greets a connection of an application that has decided about it, as it is known by then.
+    pub(crate) fn welcome_opened(&self, now: Timestamp, id: ConnId, out: &mut Outbox) {
+        if let Some(conn) = self.conns.get(id) {
+            let mut identity = Identity::new();
+            identity.user.clone_from(&conn.user);
+            identity.deadline = conn.access.as_ref().and_then(|access| access.deadline());
+            self.welcome(now, id, &identity, false, out);
+        }
+    }
+
+    /// Says whether an application has yet to decide about a connection: until then it is in no
+    /// audience, and ends without a trace.
+    pub(crate) fn set_opening(&mut self, conn: ConnId, opening: bool, out: &mut Outbox) {
+        if opening {
+            self.opening.insert(conn);
+        } else {
+            self.opening.remove(&conn);
+        }
+        out.persist(conn);
+    }
+
+    /// True when messages have no envelopes.
+    pub(crate) const fn is_raw(&self) -> bool {
+        self.config.raw
+    }
+
+    /// Connections that an application has yet to decide about.
+    pub(crate) fn opening(&self) -> impl Iterator<Item = ConnId> {
+        self.opening.iter().copied()
     }
 
     /// The session of a connection, in JSON.

@@ -294,6 +294,27 @@ pub enum SendError {
     Unavailable,
 }
 
+/// A user whom a connection cannot get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetUserError {
+    /// No such connection.
+    #[error(transparent)]
+    UnknownConn(#[from] UnknownConn),
+    /// Not the name of a user.
+    #[error("a user has 1 to 200 bytes without control characters")]
+    Invalid,
+    /// The connection has another user.
+    #[error("the connection has another user: its user can be set once, where it has none")]
+    Named,
+    /// The connection is in a room, whose members know it as nobody's.
+    #[error("the connection is in a room already: set its user in `on_connect`, before it joins")]
+    Joined,
+    /// The identities of the user were withdrawn.
+    #[error("the identities of this user were withdrawn")]
+    Withdrawn,
+}
+
 /// A session that cannot be read or kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -6,7 +6,7 @@ pub(crate) mod withdrawn;
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use self::{access::Access, access::Passed, access::Source};
-use super::error::{Refusal, RequestError, UnknownConn};
+use super::error::{Refusal, RequestError, SetUserError, UnknownConn};
 use super::{Hub, conns::Connection, conns::Handshake, send::retain_from};
 use crate::outbox::{Kind, Outbox};
 use crate::policy::{Policies, Right, Rights};
@@ -192,6 +192,33 @@ impl Hub {
             self.close(now, conn, code, reason, out)?;
         }
         Ok(false)
+    }
+
+    /// Names the user of a connection that has none, and is in no room.
+    pub(crate) fn set_user(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        user: &str,
+        out: &mut Outbox,
+    ) -> Result<(), SetUserError> {
+        let connection = self.conns.get(conn).ok_or(UnknownConn(conn))?;
+        match &connection.user {
+            Some(had) if **had == *user => return Ok(()),
+            Some(_) => return Err(SetUserError::Named),
+            None if !connection.rooms.is_empty() => return Err(SetUserError::Joined),
+            None => {}
+        }
+        let access = connection.access.as_ref();
+        let mut identity = Identity::user(user);
+        identity.issued_s = access.and_then(|access| access.issued_s());
+        if self.has_withdrawn(&identity) {
+            return Err(SetUserError::Withdrawn);
+        }
+        let access = access.map(|access| Access::clone(access).named(Some(now)));
+        self.conns.set_identity(conn, identity.user, access);
+        out.persist(conn);
+        Ok(())
     }
 
     /// True when the identity was withdrawn: it is refused. For a host that logs the cause.

@@ -277,6 +277,9 @@ impl Hub {
             except.clear();
             self.scratch = except;
         }
+        if !self.opening.is_empty() {
+            retain_from(to, first, |conn| !self.opening.contains(&conn));
+        }
     }
 }
 

@@ -32,6 +32,9 @@ pub struct ConnState {
     pub(super) heartbeat: Heartbeat,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) access: Option<Box<Access>>,
+    /// True when the application has not decided about it yet.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub(super) opening: bool,
 }
 
 impl ConnState {

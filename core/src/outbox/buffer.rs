@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::ops::Range;
 
-use crate::wire::{Address, CloseCode, ConnId, ErrorBody};
+use crate::wire::{Address, CloseCode, ConnId, ErrorBody, Frame};
 use crate::{
     policy::EventKind, policy::Overflow, relay::RelayCommand, room::Except, time::Timestamp,
 };
@@ -347,6 +347,29 @@ impl Outbox {
     /// The place behind the commands so far.
     pub(crate) const fn mark(&self) -> Mark {
         Mark(self.entries.len())
+    }
+
+    /// Frames that the commands since a mark send to one connection; true with those that are
+    /// messages.
+    pub(crate) fn sent_to(&self, mark: Mark, to: ConnId) -> impl Iterator<Item = (Frame<'_>, bool)> {
+        let entries = self.entries.get(mark.0..).unwrap_or_default().iter();
+        entries.filter_map(move |entry| {
+            let reaches = |range: &Range<usize>| self.to[range.clone()].binary_search(&to).is_ok();
+            match entry {
+                Entry::Send { to, text, kind } if reaches(to) => {
+                    Some((Frame::Text(&self.text[text.clone()]), *kind != Kind::CONTROL))
+                }
+                Entry::SendBinary { to, bytes } if reaches(to) => {
+                    Some((Frame::Binary(&self.bytes[bytes.clone()]), true))
+                }
+                Entry::Send { .. }
+                | Entry::SendBinary { .. }
+                | Entry::DurableCommand(_)
+                | Entry::Close { .. }
+                | Entry::Ping(_)
+                | Entry::Persist(_) => None,
+            }
+        })
     }
 
     /// Takes back what the commands since a mark would do to one connection.

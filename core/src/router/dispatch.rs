@@ -1,11 +1,13 @@
 //! A router as a gateway: which handlers, guards and hooks run.
 
-use alloc::{string::String, vec::Vec};
-use core::time::Duration;
+use alloc::{boxed::Box, string::String, vec::Vec};
+use core::{any::Any, time::Duration};
 
-use super::{Progress, Request, Router, admission};
+use super::{
+    Progress, Request, Router, admission, then::Connecting, then::Next, then::check, then::reject,
+};
 use crate::gateway::{
-    Admission, Context, Failure, Gateway, NamespaceContext, NowOrLater, Outcome, Rejection,
+    Admission, Context, Decision, Failure, Gateway, NamespaceContext, NowOrLater, Outcome, Rejection,
     RoomAction, UpgradeRequest,
 };
 use crate::wire::{DisconnectReason, Frame, Message};
@@ -21,7 +23,7 @@ macro_rules! run {
     };
 }
 
-impl<S> Gateway for Router<S> {
+impl<S: 'static> Gateway for Router<S> {
     fn upgrade(
         &self,
         request: &UpgradeRequest<'_>,
@@ -29,10 +31,31 @@ impl<S> Gateway for Router<S> {
         admission::of(&self.functions.hooks, request, &self.state)
     }
 
-    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
-        self.changed |= !self.functions.hooks.connect.is_empty();
-        let mut hooks = self.functions.hooks.connect.iter_mut();
-        hooks.try_for_each(|hook| hook(cx, &mut self.state))
+    fn connect(&mut self, cx: &mut Context<'_>) -> Decision<Rejection> {
+        self.changed |= !self.functions.connect.is_empty();
+        let hooks = self.functions.connect.iter_mut().enumerate();
+        for (at, hook) in hooks.skip(cx.passed()) {
+            match hook(cx, &mut self.state) {
+                Connecting::Decided(NowOrLater::Now(Ok(()))) => {}
+                Connecting::Decided(NowOrLater::Now(Err(rejection))) => {
+                    return Decision::Refuse(rejection);
+                }
+                Connecting::Decided(NowOrLater::Later(work)) => {
+                    return Decision::Later(cx.spawn_check(at + 1, check(work, reject)));
+                }
+                Connecting::Then(then) => return Decision::Later(then.begin(cx, at + 1)),
+            }
+        }
+        Decision::Allow
+    }
+
+    fn resume(&mut self, cx: &mut Context<'_>, next: Box<dyn Any>, result: &str) -> Outcome {
+        let Ok(next) = next.downcast::<Next<S>>() else {
+            return Outcome::Fail(Failure::internal("the work is of another router"));
+        };
+        self.changed = true;
+        let passed = cx.passed();
+        next(cx, &mut self.state, result).begin(cx, passed)
     }
 
     fn admit(
@@ -40,9 +63,19 @@ impl<S> Gateway for Router<S> {
         cx: &mut Context<'_>,
         action: RoomAction,
         room: &str,
-    ) -> Result<(), Failure> {
-        let mut guards = self.functions.hooks.room_guards.iter();
-        guards.try_for_each(|guard| guard(cx, &self.state, action, room))
+    ) -> Decision<Failure> {
+        let guards = self.functions.hooks.room_guards.iter().enumerate();
+        for (at, guard) in guards.skip(cx.passed()) {
+            match guard(cx, &self.state, action, room) {
+                NowOrLater::Now(Ok(())) => {}
+                NowOrLater::Now(Err(failure)) => return Decision::Refuse(failure),
+                NowOrLater::Later(work) => {
+                    let work = check(work, Outcome::Fail);
+                    return Decision::Later(cx.spawn_check(at + 1, work));
+                }
+            }
+        }
+        Decision::Allow
     }
 
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
@@ -60,11 +93,18 @@ impl<S> Gateway for Router<S> {
                 (params, route) = (found, Some(by_path));
             }
         }
-        for guard in functions.guards.iter().chain(own) {
-            if guard.is_before(route.as_deref())
-                && let Err(failure) = (guard.call)(cx, &self.state, message)
-            {
-                return Outcome::Fail(failure);
+        let guards = functions.guards.iter().chain(own).enumerate();
+        for (at, guard) in guards.skip(cx.passed()) {
+            if !guard.is_before(route.as_deref()) {
+                continue;
+            }
+            match (guard.call)(cx, &self.state, message) {
+                NowOrLater::Now(Ok(())) => {}
+                NowOrLater::Now(Err(failure)) => return Outcome::Fail(failure),
+                NowOrLater::Later(work) => {
+                    let work = check(work, Outcome::Fail);
+                    return Outcome::Later(cx.spawn_check(at + 1, work));
+                }
             }
         }
         let Some(route) = route.or(functions.fallback.as_mut()) else {
@@ -72,7 +112,8 @@ impl<S> Gateway for Router<S> {
         };
         self.changed |= route.stateful;
         let params = &params;
-        (route.call)(cx, &mut self.state, &Request { message, params })
+        let answer = (route.call)(cx, &mut self.state, &Request { message, params });
+        answer.begin(cx, 0)
     }
 
     fn is_raw(&self) -> bool {

@@ -4,20 +4,23 @@ use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::{ops::RangeInclusive, panic::Location, time::Duration};
 
 use super::{
-    extract::Request, handler::Handler, handler::IntoAnswer, handler::OnePayload, path::Pattern,
+    extract::Request, handler::Handler, handler::OnePayload, path::Pattern, then::Answer,
+    then::Connecting, then::IntoAnswer,
 };
 use crate::{
     gateway::{
-        Admission, Context, Failure, NamespaceContext, NowOrLater, Outcome, Rejection, RoomAction,
+        Admission, Context, Failure, IntoNowOrLater, NamespaceContext, NowOrLater, Outcome, Rejection, RoomAction,
         UpgradeRequest,
     },
     wire::{DisconnectReason, Frame, Message},
 };
 
-type MessageGuard<S> = Box<dyn Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure>>;
+type MessageGuard<S> =
+    Box<dyn Fn(&Context<'_>, &S, &Message<'_>) -> NowOrLater<Result<(), Failure>>>;
+type ConnectHook<S> = Box<dyn FnMut(&mut Context<'_>, &mut S) -> Connecting<S>>;
 type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
 type Schedule<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S)>;
-type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Outcome>;
+type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Answer<S>>;
 
 /// The way from a whole state to a part of it.
 pub(super) struct Lens<S, U> {
@@ -66,10 +69,11 @@ macro_rules! lists {
 }
 
 lists! {
-    room_guards: Fn(cx: &Context<'_>, [&S] part, action: RoomAction, room: &str) -> Result<(), Failure>;
+    room_guards: Fn(
+        cx: &Context<'_>, [&S] part, action: RoomAction, room: &str
+    ) -> NowOrLater<Result<(), Failure>>;
     upgrade_guards: Fn(request: &UpgradeRequest<'_>, [&S] part) -> NowOrLater<Result<(), Rejection>>;
     upgrade: Fn(request: &UpgradeRequest<'_>, [&S] part) -> NowOrLater<Result<Admission, Rejection>>;
-    connect: FnMut(cx: &mut Context<'_>, [&mut S] part_mut) -> Result<(), Rejection>;
     disconnect: FnMut(cx: &mut Context<'_>, [&mut S] part_mut, reason: DisconnectReason);
     joined: FnMut(cx: &mut Context<'_>, [&mut S] part_mut, room: &str);
     left: FnMut(cx: &mut Context<'_>, [&mut S] part_mut, room: &str);
@@ -86,6 +90,7 @@ pub(super) struct Functions<S> {
     pub(super) fallback: Option<Route<S>>,
     pub(super) guards: Vec<Guard<S>>,
     pub(super) hooks: Hooks<S>,
+    pub(super) connect: Vec<ConnectHook<S>>,
     pub(super) schedules: Vec<(Duration, Schedule<S>)>,
     pub(super) frame: Option<(FrameHandler<S>, Place)>,
 }
@@ -172,6 +177,7 @@ impl<S> Functions<S> {
             fallback: None,
             guards: Vec::new(),
             hooks: Hooks::new(),
+            connect: Vec::new(),
             schedules: Vec::new(),
             frame: None,
         }
@@ -180,13 +186,13 @@ impl<S> Functions<S> {
     /// A handler of this router.
     pub(super) fn route<A, M, H>(&self, mut handler: H, added: Place) -> Route<S>
     where
-        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<M>> + 'static,
+        H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<S, M>> + 'static,
     {
         Route {
             call: Box::new(
                 move |cx, state, request| match handler.call(cx, state, request) {
                     Ok(returned) => returned.into_answer(cx),
-                    Err(failure) => Outcome::Fail(failure),
+                    Err(failure) => Answer::Outcome(Outcome::Fail(failure)),
                 },
             ),
             stateful: H::STATEFUL,
@@ -196,9 +202,15 @@ impl<S> Functions<S> {
     }
 
     /// A guard of this router, and of all that were merged into it.
-    pub(super) fn guard(&self, call: MessageGuard<S>) -> Guard<S> {
+    pub(super) fn guard<R>(
+        &self,
+        call: impl Fn(&Context<'_>, &S, &Message<'_>) -> R + 'static,
+    ) -> Guard<S>
+    where
+        R: IntoNowOrLater<Result<(), Failure>>,
+    {
         Guard {
-            call,
+            call: Box::new(move |cx, state, message| call(cx, state, message).into_now_or_later()),
             routers: 0..=self.router,
         }
     }
@@ -246,6 +258,7 @@ impl<S> Functions<S> {
         self.guards
             .extend(other.guards.into_iter().map(moved_guard));
         self.hooks.extend(other.hooks);
+        self.connect.extend(other.connect);
         self.schedules.extend(other.schedules);
         self.router = moved + other.router + 1;
         self
@@ -257,6 +270,9 @@ impl<S> Functions<S> {
         S: 'static,
     {
         let Lens { part, part_mut } = *lens;
+        let connect = |mut hook: ConnectHook<S>| -> ConnectHook<U> {
+            Box::new(move |cx, whole| hook(cx, part_mut(whole)).within(part_mut))
+        };
         let guard = |Guard { call, routers }: Guard<S>| Guard {
             call: Box::new(move |cx, whole: &U, message| call(cx, part(whole), message)),
             routers,
@@ -265,7 +281,9 @@ impl<S> Functions<S> {
             stateful: route.stateful,
             router: route.router,
             added: route.added,
-            call: Box::new(move |cx, whole, request| (route.call)(cx, part_mut(whole), request)),
+            call: Box::new(move |cx, whole, request| {
+                (route.call)(cx, part_mut(whole), request).within(part_mut)
+            }),
         };
         let event = |event: Event<S>| Event {
             guards: event.guards.into_iter().map(guard).collect(),
@@ -288,6 +306,7 @@ impl<S> Functions<S> {
             fallback: self.fallback.map(route),
             guards: self.guards.into_iter().map(guard).collect(),
             hooks: self.hooks.within(lens),
+            connect: self.connect.into_iter().map(connect).collect(),
             schedules: (self.schedules.into_iter())
                 .map(|(period, hook)| (period, schedule(hook)))
                 .collect(),

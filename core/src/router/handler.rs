@@ -1,9 +1,7 @@
 //! Functions as handlers: their arguments by position, their result as an outcome.
 
-use core::future::Future;
-
 use super::extract::{Extract, Request, ViaPayload, ViaSelf};
-use crate::gateway::{Context, Failure, IntoOutcome, Outcome};
+use crate::gateway::{Context, Failure};
 
 /// A function that a [`Router`](crate::Router) can call.
 ///
@@ -25,7 +23,7 @@ pub trait Handler<S, A> {
     /// The way in which the arguments are made from the message; see [`OnePayload`].
     type Arguments;
 
-    /// The type that the handler returns; see [`IntoAnswer`].
+    /// The type that the handler returns; see [`IntoAnswer`](super::IntoAnswer).
     type Returned;
 
     /// Calls it.
@@ -39,40 +37,6 @@ pub trait Handler<S, A> {
         state: &mut S,
         request: &Request<'_>,
     ) -> Result<Self::Returned, Failure>;
-}
-
-/// Return types of handlers: anything that implements [`IntoOutcome`], or a future of it that owns
-/// what it needs; the future is begun as [`Context::spawn`] does.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no answer of a handler",
-    note = "an answer implements `serde::Serialize`: `#[derive(serde::Serialize)] struct Answer`",
-    note = "it may also be a `Reply`, `Vec<Reply>`, `Failure`, `Token`, `Outcome`, a `Result` of one of \
-            these with an error that becomes a `Failure`, such as `roomcast_core::ok(answer)`, or a future \
-            of any that is `'static`, such as `async move {{ .. }}`"
-)]
-pub trait IntoAnswer<M> {
-    /// The outcome.
-    fn into_answer(self, cx: &mut Context<'_>) -> Outcome;
-}
-
-/// Marks what is there.
-#[derive(Debug)]
-pub struct Now<M>(core::marker::PhantomData<M>);
-
-/// Marks futures.
-#[derive(Debug)]
-pub struct Later<M>(core::marker::PhantomData<M>);
-
-impl<T: IntoOutcome<M>, M> IntoAnswer<Now<M>> for T {
-    fn into_answer(self, _: &mut Context<'_>) -> Outcome {
-        self.into_outcome()
-    }
-}
-
-impl<F: Future<Output: IntoOutcome<M>> + 'static, M: 'static> IntoAnswer<Later<M>> for F {
-    fn into_answer(self, cx: &mut Context<'_>) -> Outcome {
-        Outcome::Later(cx.spawn(self))
-    }
 }
 
 /// Marks handlers that take the state.

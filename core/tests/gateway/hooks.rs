@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use roomcast_core::{
     CloseCode, Context, DisconnectReason, Failure, Gateway, Handshake, Input, Message,
     NamespaceContext, Outcome, Rejection,
-    gateway::{ConnectError, RoomAction},
+    gateway::{ConnectError, Decision, RoomAction},
 };
 
 use super::stage::{Stage, caught};
@@ -35,15 +35,15 @@ impl Notes {
 }
 
 impl Gateway for Notes {
-    fn connect(&mut self, cx: &mut Context<'_>) -> Result<(), Rejection> {
+    fn connect(&mut self, cx: &mut Context<'_>) -> Decision<Rejection> {
         let user = cx.user().unwrap_or_default().to_owned();
         self.note(format!("connect {user}"));
         cx.emit("hello", &cx.id()).expect("valid");
         cx.join("hall").expect("a name");
         cx.broadcast("came", &user).expect("valid");
         match self.refuse {
-            Some(user) if cx.user() == Some(user) => Err(Rejection::forbidden("no")),
-            _ => Ok(()),
+            Some(user) if cx.user() == Some(user) => Decision::Refuse(Rejection::forbidden("no")),
+            _ => Decision::Allow,
         }
     }
 
@@ -52,12 +52,12 @@ impl Gateway for Notes {
         cx: &mut Context<'_>,
         action: RoomAction,
         room: &str,
-    ) -> Result<(), Failure> {
+    ) -> Decision<Failure> {
         self.note(format!("admit {} {action:?} {room}", cx.id()));
         if room == "vault" {
-            return Err(Failure::forbidden("not this room"));
+            return Decision::Refuse(Failure::forbidden("not this room"));
         }
-        Ok(())
+        Decision::Allow
     }
 
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {

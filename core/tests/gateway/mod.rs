@@ -12,5 +12,6 @@ mod router;
 mod stage;
 mod tells;
 mod users;
+mod waits;
 mod wall_clock;
 mod work;

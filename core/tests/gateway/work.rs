@@ -33,7 +33,7 @@ fn asks(event: &str, number: usize) -> String {
 }
 
 /// Returns the outcome of a future that never waits.
-fn outcome(mut work: Work) -> Outcome {
+pub(crate) fn outcome(mut work: Work) -> Outcome {
     match work.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
         Poll::Pending => panic!("it waits"),
@@ -41,13 +41,13 @@ fn outcome(mut work: Work) -> Outcome {
 }
 
 impl<G: Gateway> Stage<G> {
-    fn one_work(&mut self) -> (Token, Work) {
+    pub(crate) fn one_work(&mut self) -> (Token, Work) {
         let mut work = self.app.take_work();
         assert_eq!(work.len(), 1);
         work.remove(0)
     }
 
-    fn finish(&mut self, (token, work): (Token, Work)) {
+    pub(crate) fn finish(&mut self, (token, work): (Token, Work)) {
         let outcome = outcome(work);
         assert_eq!(self.complete(token, outcome), Ok(()));
     }

@@ -13,4 +13,5 @@ mod raw;
 mod running;
 mod schedule;
 mod upgrade;
+mod waits;
 mod work;

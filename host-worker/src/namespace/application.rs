@@ -35,12 +35,17 @@ impl<P: Platform> Namespace<P> {
                 Err(AskError::Unavailable(fault.to_string()))
             });
             let _ = asker.send(told); // or nobody is interested any more
+        } else if self.upgrades.is_ready() {
+            if let Some(number) = self.upgrades.poll() {
+                self.platform.answered(number);
+            }
         } else if let Some(done) = self.tasks.poll() {
             self.complete(done)?;
         }
         let has_answers = self.asker.as_ref().is_some_and(Asker::has_answers);
         let has_work =
-            cfg!(feature = "applications") && (!self.mailbox.is_empty() || self.tasks.is_ready());
+            !self.mailbox.is_empty() || self.tasks.is_ready() || self.upgrades.is_ready();
+        let has_work = cfg!(feature = "applications") && has_work;
         Ok(has_answers || has_work)
     }
 

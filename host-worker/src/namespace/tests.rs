@@ -7,4 +7,5 @@ mod fake;
 mod histories;
 mod hooks;
 mod stories;
+mod waits;
 mod waking;

@@ -15,7 +15,7 @@ use roomcast_core::{
 };
 
 pub use self::stream::Overflows;
-use self::{disk::Disk, stream::Streams, work::UnderWay};
+use self::{disk::Disk, stream::Streams, upgrades::Late, upgrades::Upgrades, work::UnderWay};
 use super::{Driver, DriverError};
 use crate::{Actor, Answer, Event, Op};
 
@@ -24,6 +24,7 @@ mod disk;
 mod restart;
 mod stream;
 mod tokens;
+mod upgrades;
 mod work;
 
 /// Sleep of a [`Core`] between two ops.
@@ -73,6 +74,9 @@ pub struct Core<G = ()> {
     commands: Vec<String>,
     journal: Vec<String>,
     under_way: UnderWay,
+    upgrades: Upgrades,
+    /// Answers to requests for a WebSocket that have waited.
+    late: Vec<Late>,
 }
 
 impl Core {
@@ -105,6 +109,8 @@ impl<G: Gateway> Core<G> {
             commands: Vec::new(),
             journal: Vec::new(),
             under_way: UnderWay::default(),
+            upgrades: Upgrades::default(),
+            late: Vec::new(),
         }
     }
 
@@ -306,6 +312,7 @@ impl<G: Gateway> Core<G> {
 
     /// Goes on with what handlers began, as far as it gets without waiting.
     pub(crate) fn proceed(&mut self) -> Result<(), DriverError> {
+        self.upgrade_on()?;
         let mut under_way = std::mem::take(&mut self.under_way);
         loop {
             for (namespace, app) in &mut self.apps {

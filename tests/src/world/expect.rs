@@ -44,6 +44,43 @@ impl<G: Gateway> World<G> {
         self.core.refusal().unwrap_or_default()
     }
 
+    /// The HTTP status and the reason with which a client was refused that had to wait for
+    /// `on_upgrade` or one of its guards, and does not any more since the last op or
+    /// [`proceed`](Self::proceed).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use roomcast_core::{Rejection, Router, gateway::Admission, later};
+    /// use roomcast_tests::World;
+    /// use tokio::sync::Notify;
+    ///
+    /// let found = Arc::new(Notify::new());
+    /// let database = found.clone();
+    /// let mut world = World::new(move || {
+    ///     let database = database.clone();
+    ///     Router::default().on_upgrade(move |request, ()| {
+    ///         let (database, user) = (database.clone(), request.param("user"));
+    ///         let user = user.map(|user| user.into_owned());
+    ///         later(async move {
+    ///             database.notified().await;
+    ///             let user = user.ok_or(Rejection::unauthorized("sign in first"))?;
+    ///             Ok(Admission::new().with_user(user))
+    ///         })
+    ///     })
+    /// });
+    /// world.tell("eve connects");
+    /// found.notify_one();
+    /// world.proceed()?;
+    /// assert_eq!(world.late_refusal("eve"), Some((401, "unauthorized: sign in first")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn late_refusal(&self, actor: impl Into<Actor>) -> Option<(u16, &str)> {
+        let actor = actor.into();
+        let found = self.refused.iter().find(|(who, ..)| *who == actor)?;
+        Some((found.1, &found.2))
+    }
+
     /// Does what a line says of somebody who can do it.
     #[track_caller]
     fn told(&mut self, line: &str) {
@@ -64,8 +101,12 @@ impl<G: Gateway> World<G> {
         let absent = |actor: &Actor| format!("{actor} is not connected");
         match op {
             Op::Connect { actor, .. } => {
-                let there = self.core.is_connected(actor);
+                let there = self.core.is_connected(actor) || self.core.is_connecting(actor);
                 there.then(|| format!("{actor} is connected already"))
+            }
+            // It need not wait for the answer to its request.
+            Op::Disconnect { actor } | Op::Vanish { actor } if self.core.is_connecting(actor) => {
+                None
             }
             // What was sent before its connection ended can still be read.
             Op::Read { actor, .. } if self.core.queue(actor).is_some() => None,

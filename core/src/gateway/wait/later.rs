@@ -65,17 +65,6 @@ impl<T> NowOrLater<T> {
             Self::Later(_) => None,
         }
     }
-
-    /// Another value made from this one, when it is there.
-    pub(crate) fn map<U>(self, then: impl FnOnce(T) -> U + 'static) -> NowOrLater<U>
-    where
-        T: 'static,
-    {
-        match self {
-            Self::Now(value) => NowOrLater::Now(then(value)),
-            Self::Later(work) => NowOrLater::Later(later(async move { then(work.await) })),
-        }
-    }
 }
 
 impl<T> From<T> for NowOrLater<T> {

@@ -1,5 +1,6 @@
 //! Values that take time, and all that waits for them.
 
+mod hold;
 mod later;
 mod pending;
 mod read;
@@ -12,6 +13,7 @@ pub use self::{
     work::Work,
 };
 pub(super) use self::{
+    hold::{Entry, Hold, Next, Opening, written},
     pending::PendingReplies,
-    work::{OwnedFrame, Resumed},
+    work::{OwnedFrame, Passed, Resumed},
 };

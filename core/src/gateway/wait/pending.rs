@@ -6,8 +6,10 @@ use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::{read::Reads, work::Begun, work::Waiting, work::Work};
-use crate::gateway::{failure::HandlerError, outcome::Token};
+use super::{
+    hold::Hold, hold::Opening, read::Reads, work::Begun, work::Waiting, work::Work,
+};
+use crate::gateway::{failure::HandlerError, outcome::Outcome, outcome::Token};
 use crate::wire::{Address, ConnId, OwnedAddress};
 
 /// An answer that reached nobody.
@@ -36,8 +38,10 @@ pub(in crate::gateway) struct PendingReplies {
     begun: BTreeSet<Token>,
     pub(in crate::gateway) waiting: Waiting,
     pub(in crate::gateway) reads: Reads,
-    /// Joins that a backend is asked for, each as a message that goes on when it may.
-    joins: BTreeMap<Token, Box<str>>,
+    /// The ways on from outcomes that are no answers.
+    holds: BTreeMap<Token, Hold>,
+    /// Connections that the gateway has not decided about yet.
+    pub(in crate::gateway) opening: BTreeMap<ConnId, Opening>,
     /// Joins to be asked for that the host has not taken yet.
     pub(in crate::gateway) asked: Vec<Token>,
     pub(in crate::gateway) cancelled: Vec<Token>,
@@ -82,19 +86,64 @@ impl PendingReplies {
     pub(in crate::gateway) fn ask_join(&mut self, conn: ConnId, text: Box<str>) -> Token {
         let Token(_, number) = self.token(conn);
         let token = Token(conn, number | Self::SERIAL);
-        self.joins.insert(token, text);
+        self.holds.insert(token, Hold::Join(text));
         self.asked.push(token);
         token
     }
 
-    /// The join that an answer is for, as a message.
-    pub(in crate::gateway) fn take_join(&mut self, token: Token) -> Option<Box<str>> {
-        self.joins.remove(&token)
+    /// Begins work with whose outcome a message, a connection or a handler goes on.
+    pub(in crate::gateway) fn begin_hold(&mut self, conn: ConnId, work: Work, hold: Hold) -> Token {
+        let token = self.begin(conn, true, work);
+        if self.begun.contains(&token) {
+            self.holds.insert(token, hold);
+        }
+        token
     }
 
-    /// True when an answer is for a join that a backend is asked for.
-    pub(in crate::gateway) fn is_join(&self, token: Token) -> bool {
-        self.joins.contains_key(&token)
+    /// Keeps a message that goes on behind the guard that the token is of, if it is.
+    pub(in crate::gateway) fn keep(&mut self, token: Token, message: &str, is_unclaimed: bool) {
+        if let Some(Hold::Check { passed, text }) = self.holds.get_mut(&token) {
+            passed.unclaimed = is_unclaimed;
+            *text = message.into();
+        }
+    }
+
+    /// True when an outcome is one that somebody waits for with this token.
+    pub(in crate::gateway) fn fits(&self, token: Token, outcome: &Outcome) -> bool {
+        match (self.holds.get(&token), outcome) {
+            (_, Outcome::Later(_) | Outcome::Unclaimed) => false,
+            (Some(hold), outcome) => hold.fits(outcome),
+            (None, Outcome::Grant(_) | Outcome::Resume(_)) => false,
+            (None, _) => true,
+        }
+    }
+
+    /// Lets a connection, and its messages, wait for an outcome; false when nobody works on it.
+    pub(in crate::gateway) fn hold_connection(&mut self, token: Token) -> bool {
+        let (event, id, room) = ("connect", None, None);
+        let serial = Token(token.0, token.1 | Self::SERIAL);
+        let waits = self.wait(token, Address { event, id, room });
+        if waits && serial != token {
+            // Nothing else of it may overtake its beginning.
+            self.waiting.hold(token);
+        }
+        waits
+    }
+
+    /// Lets the messages of a connection wait for the work of an earlier life, which has no end.
+    pub(in crate::gateway) fn abandon(&mut self, conn: ConnId) {
+        self.waiting.hold(Token(conn, u64::MAX));
+    }
+
+    /// Takes the way on from an outcome.
+    pub(in crate::gateway) fn take_hold(&mut self, token: Token) -> Option<Hold> {
+        self.holds.remove(&token)
+    }
+
+    /// True when nothing is done yet of what waits for this token.
+    pub(in crate::gateway) fn is_before(&self, token: Token) -> bool {
+        let hold = self.holds.get(&token);
+        matches!(hold, Some(Hold::Join(_) | Hold::Check { .. }))
     }
 
     /// Waits for an answer; false when the connection waits for too many.
@@ -144,10 +193,11 @@ impl PendingReplies {
         for token in tokens {
             self.pending.remove(&token);
             self.begun.remove(&token);
-            self.joins.remove(&token);
+            self.holds.remove(&token);
             self.cancelled.push(token);
         }
         self.waiting.forget(conn);
+        self.opening.remove(&conn);
     }
 
     fn pending_of(&self, conn: ConnId) -> impl Iterator<Item = Token> {

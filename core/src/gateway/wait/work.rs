@@ -1,7 +1,7 @@
 //! Work that takes time, and the messages that wait for it.
 
 use alloc::{boxed::Box, collections::BTreeMap, collections::VecDeque, vec::Vec};
-use core::{fmt, future::Future, pin::Pin};
+use core::{fmt, future::Future, mem, pin::Pin};
 
 use crate::gateway::outcome::{Outcome, Token};
 use crate::{hub::RequestError, wire::ConnId, wire::Frame};
@@ -44,6 +44,8 @@ struct Line {
     answer: Option<Token>,
     frames: VecDeque<OwnedFrame>,
     bytes: usize,
+    /// What let the first of them pass already.
+    passed: Passed,
 }
 
 /// A connection that goes on after an answer.
@@ -52,6 +54,15 @@ pub(in crate::gateway) struct Resumed {
     pub(in crate::gateway) conn: ConnId,
     /// The text of the message that is dealt with.
     pub(in crate::gateway) text: Option<Box<str>>,
+}
+
+/// What let a message pass already.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::gateway) struct Passed {
+    /// The number of guards, those of rooms when it is unclaimed.
+    pub(in crate::gateway) guards: usize,
+    /// True when no handler wants it.
+    pub(in crate::gateway) unclaimed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -97,6 +108,7 @@ impl Waiting {
             answer: None,
             frames: VecDeque::new(),
             bytes: 0,
+            passed: Passed::default(),
         });
         line.answer = Some(answer);
     }
@@ -124,9 +136,10 @@ impl Waiting {
     }
 
     /// Puts a message before the others: it is the one that they waited for.
-    pub(in crate::gateway) fn push_first(&mut self, conn: ConnId, text: Box<str>) {
+    pub(in crate::gateway) fn push_first(&mut self, conn: ConnId, text: Box<str>, passed: Passed) {
         if let Some(line) = self.0.get_mut(&conn) {
             line.bytes += text.len();
+            line.passed = passed;
             line.frames.push_front(OwnedFrame::Text(text));
         }
     }
@@ -142,19 +155,17 @@ impl Waiting {
 
     /// The next message that need not wait any more. When there is none, later ones need not
     /// either.
-    pub(in crate::gateway) fn next(&mut self, conn: ConnId) -> Option<OwnedFrame> {
+    pub(in crate::gateway) fn next(&mut self, conn: ConnId) -> Option<(OwnedFrame, Passed)> {
         let line = self.0.get_mut(&conn)?;
         if line.answer.is_some() {
             return None;
         }
-        let frame = line.frames.pop_front();
-        match &frame {
-            Some(frame) => line.bytes -= frame.as_frame().len(),
-            None => {
-                self.0.remove(&conn);
-            }
-        }
-        frame
+        let Some(frame) = line.frames.pop_front() else {
+            self.0.remove(&conn);
+            return None;
+        };
+        line.bytes -= frame.as_frame().len();
+        Some((frame, mem::take(&mut line.passed)))
     }
 
     pub(in crate::gateway) fn len(&self, conn: ConnId) -> usize {

@@ -181,6 +181,11 @@ impl Access {
         self.meta.as_deref()
     }
 
+    /// The time from which on it gives no rights.
+    pub(in crate::hub) const fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
     pub(super) const fn issued_s(&self) -> Option<u64> {
         self.issued_s
     }

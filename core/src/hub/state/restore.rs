@@ -93,6 +93,7 @@ impl Hub {
             buckets: conn.buckets,
             heartbeat: conn.heartbeat,
             access: conn.access.clone(),
+            opening: self.opening.contains(&id),
         })
     }
 
@@ -159,6 +160,9 @@ impl Hub {
         };
         if id.serial() >= self.next_serial || !self.conns.insert(fresh) {
             return Err(RestoreError::Conn(id));
+        }
+        if conn.opening {
+            self.opening.insert(id);
         }
         let limits = &self.config.limits;
         let names = conn.rooms.iter();

@@ -370,8 +370,10 @@ impl World {
     /// Tells those whose work is lost: the namespace begins anew.
     fn lose(&mut self) {
         for (slot, lost) in std::mem::take(&mut self.works).into_values() {
-            let lost = lost.expect("somebody waits");
-            self.seen.push(format!("{slot} < {lost}"));
+            // Who waits to open is closed.
+            if let Some(lost) = lost {
+                self.seen.push(format!("{slot} < {lost}"));
+            }
         }
         for slot in std::mem::take(&mut self.waiting) {
             self.seen.push(format!("{slot} lost messages"));
@@ -389,6 +391,7 @@ impl World {
                 }
                 Wanted::Closed(slot, told) => {
                     assert!(self.sockets.remove(&slot).is_some(), "closed twice");
+                    self.waiting.remove(&slot);
                     format!("{slot} closed {told}")
                 }
             });

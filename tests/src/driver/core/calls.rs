@@ -8,12 +8,12 @@ use roomcast_core::{
     Applied, CloseCode, Command, ConnId, Delivery, DisconnectReason, Event, Frame, Gateway,
     Handshake, Hub, Input, JoinError, Rejection, RoomName, SendError,
     ask::{self, Ask, AskError, Asked},
-    gateway::{Admission, ConnectError, UpgradeRequest},
+    gateway::{Admission, ConnectError, NowOrLater, UpgradeRequest},
     wire::{Coded, ErrorCode},
 };
 use serde_json::value::RawValue;
 
-use super::{Core, handshake, unexpected};
+use super::{Core, handshake, unexpected, upgrades::Upgrade};
 use crate::{Actor, Answer, Op, To, driver::DriverError, op::json_string};
 
 /// A namespace that is asked something.
@@ -137,10 +137,39 @@ impl<G: Gateway> Core<G> {
         request: UpgradeRequest<'_>,
         handshake: Handshake,
     ) -> Result<Answer, DriverError> {
-        if self.is_live(actor) {
+        if self.is_live(actor) || self.is_connecting(actor) {
             return Ok(Answer::none());
         }
-        let handshake = match self.upgrade(namespace, request) {
+        match self.upgrade(namespace, request) {
+            NowOrLater::Now(said) => self.admitted(actor, namespace, said, handshake),
+            NowOrLater::Later(saying) => {
+                self.upgrades.push(Upgrade {
+                    actor: actor.clone(),
+                    namespace: namespace.into(),
+                    handshake,
+                    saying,
+                });
+                self.upgrade_on()?;
+                // Where nothing is waited for, it is as if nothing could be.
+                let at = self.late.iter().position(|late| late.actor == *actor);
+                let Some(late) = at.map(|at| self.late.remove(at)) else {
+                    return Ok(Answer::none());
+                };
+                self.refusal = late.reason;
+                Ok(late.answer)
+            }
+        }
+    }
+
+    /// Connects an actor, if the application admits it.
+    pub(super) fn admitted(
+        &mut self,
+        actor: &Actor,
+        namespace: &str,
+        said: Result<Admission, Rejection>,
+        handshake: Handshake,
+    ) -> Result<Answer, DriverError> {
+        let handshake = match said {
             Ok(admission) => admission.handshake(handshake),
             Err(rejection) => return Ok(self.refused(rejection)),
         };
@@ -188,7 +217,7 @@ impl<G: Gateway> Core<G> {
         &self,
         namespace: &str,
         request: UpgradeRequest<'_>,
-    ) -> Result<Admission, Rejection> {
+    ) -> NowOrLater<Result<Admission, Rejection>> {
         let path = match namespace {
             "default" => "/ws".to_owned(),
             other => format!("/ws/{other}"),
@@ -243,6 +272,7 @@ impl<G: Gateway> Core<G> {
     }
 
     fn disconnect(&mut self, actor: &Actor, reason: DisconnectReason) -> Result<(), DriverError> {
+        self.upgrades.cancel(actor);
         self.streams.drop(actor);
         let Some((namespace, conn)) = self.live_conn(actor) else {
             return Ok(());

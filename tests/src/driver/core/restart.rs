@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Core, Sleep,
     disk::{Disk, broken},
+    upgrades::Upgrades,
     work::UnderWay,
 };
 use crate::driver::DriverError;
@@ -100,6 +101,7 @@ impl<G: Gateway> Core<G> {
         self.persisted.clear();
         self.streams.clear();
         self.under_way = UnderWay::default();
+        self.upgrades = Upgrades::default();
         if !self.disk.store {
             self.disk = Disk::default();
             self.starts += 1;

@@ -50,25 +50,29 @@ impl UnderWay {
 
     /// Takes out a future that is done, with its outcome.
     pub(super) fn take_done(&mut self) -> Option<(Box<str>, Token, Outcome)> {
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(woken.clone());
-        let mut poll = || {
-            let cx = &mut Context::from_waker(&waker);
+        let (at, outcome) = poll_through(|cx| {
             let mut all = self.0.iter_mut().enumerate();
             all.find_map(|(at, (_, _, work))| match work.as_mut().poll(cx) {
                 Poll::Ready(outcome) => Some((at, outcome)),
                 Poll::Pending => None,
             })
-        };
-        let mut done = poll();
-        for _ in 1..POLLS_MAX {
-            if done.is_some() || !woken.0.swap(false, Relaxed) {
-                break;
-            }
-            done = poll();
-        }
-        let (at, outcome) = done?;
+        })?;
         let (namespace, token, _) = self.0.remove(at);
         Some((namespace, token, outcome))
     }
+}
+
+/// Polls as long as nothing is done and what was polled has woken itself.
+pub(super) fn poll_through<T>(mut poll: impl FnMut(&mut Context<'_>) -> Option<T>) -> Option<T> {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let cx = &mut Context::from_waker(&waker);
+    let mut done = poll(cx);
+    for _ in 1..POLLS_MAX {
+        if done.is_some() || !woken.0.swap(false, Relaxed) {
+            break;
+        }
+        done = poll(cx);
+    }
+    done
 }

@@ -1,0 +1,324 @@
+//! Connections that open: what the gateway decides about them, at once or later.
+
+use alloc::vec::Vec;
+use core::mem;
+
+use super::{
+    app::App, app::Connecting, context::Context, failure::Failure, hooks::Decision, hooks::Gateway,
+    outcome::Outcome, outcome::Token, rejection::ConnectError, rejection::Rejection, wait::Entry,
+    wait::Hold, wait::Next, wait::Opening, wait::OwnedFrame,
+};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, Frame};
+use crate::{hub::Handshake, outbox::Kind, outbox::Mark, outbox::Outbox, time::Timestamp};
+
+/// The end of the wait for a gateway that has slept: nobody works on it any more.
+const ABANDONED: &str = "the server forgot this connection while it opened: connect again";
+
+impl<G: Gateway> App<G> {
+    /// A connection opened.
+    ///
+    /// # Errors
+    ///
+    /// When the hub takes no more, or the gateway does not want it; nothing of it is left then.
+    pub(super) fn connect(
+        &mut self,
+        now: Timestamp,
+        handshake: Handshake,
+        out: &mut Outbox,
+    ) -> Result<ConnId, ConnectError> {
+        let mark = out.mark();
+        let rooms = handshake.identity.rooms.clone();
+        let is_named = handshake.identity.user.is_some();
+        let is_known = !handshake.unidentified;
+        let welcome = handshake.welcome && !self.hub.is_raw();
+        let conn = self.hub.connect(now, handshake, out)?;
+        self.unsaved = true;
+        if is_known && self.hub.tells() {
+            self.hub.tell_opened(conn, out);
+        }
+        // The application hears of a client when it is known who that is.
+        let decision = if is_known {
+            self.connecting = Some(Connecting {
+                conn,
+                mark,
+                admitted: false,
+                is_open: false,
+                late: false,
+            });
+            self.ask_connect(now, conn, 0, out)
+        } else {
+            Decision::Allow
+        };
+        let late = false;
+        let admitted = match decision {
+            Decision::Allow => {
+                let info = self.hub.connection(conn);
+                if !is_named && info.is_some_and(|info| info.user.is_some()) {
+                    // The greeting says who it is.
+                    let rooms = Vec::new();
+                    let entry = Entry {
+                        welcome,
+                        rooms,
+                        late,
+                    };
+                    let frames = entry.hold_back(conn, mark, out);
+                    self.show(now, conn, &entry, &frames, out);
+                }
+                Ok(true)
+            }
+            Decision::Refuse(rejection) => Err(rejection),
+            Decision::Later(token) => {
+                let rooms = rooms.clone();
+                let entry = Entry { welcome, rooms, late };
+                let held = self.hold_connection(conn, token, mark, entry, out);
+                held.map(|()| false)
+            }
+        };
+        match &admitted {
+            Err(rejection) => {
+                self.connecting = None;
+                self.report_connect(conn, rejection);
+                self.revoke(now, conn, mark, out);
+            }
+            Ok(true) => {
+                if let Some(connecting) = &mut self.connecting {
+                    connecting.admitted = true;
+                }
+            }
+            Ok(false) => self.connecting = None,
+        }
+        self.call_hooks(now, out);
+        self.connecting = None;
+        if admitted.map_err(ConnectError::Rejected)? {
+            self.join_at_once(now, conn, &rooms, out);
+        }
+        Ok(conn)
+    }
+
+    /// Asks the gateway about a connection, behind the hooks that it has passed.
+    pub(super) fn ask_connect(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        passed: usize,
+        out: &mut Outbox,
+    ) -> Decision<Rejection> {
+        self.called = ("connect", Some(conn));
+        let (gateway, namespace) = self.parts(now, out);
+        gateway.connect(&mut Context::new(namespace, conn).with_passed(passed))
+    }
+
+    /// Lets a connection wait for the word of the gateway. What it was sent so far waits with it.
+    pub(super) fn hold_connection(
+        &mut self,
+        conn: ConnId,
+        token: Token,
+        mark: Mark,
+        entry: Entry,
+        out: &mut Outbox,
+    ) -> Result<(), Rejection> {
+        let Some(rooms) = self.hub.rooms_of(conn) else {
+            // The gateway closed it.
+            self.replies.cancel(conn);
+            return Ok(());
+        };
+        let misuse = if !rooms.is_empty() {
+            "the hook joined a room and then waits: let it join behind the wait, by `then`"
+        } else if token.conn() != conn || !self.replies.hold_connection(token) {
+            "the hook returned the token of something else, or too many tasks are running"
+        } else {
+            let frames = entry.hold_back(conn, mark, out);
+            self.hub.set_opening(conn, true, out);
+            let opening = Opening {
+                token,
+                entry,
+                frames,
+            };
+            self.replies.opening.insert(conn, opening);
+            return Ok(());
+        };
+        Err(Failure::internal(misuse).into())
+    }
+
+    /// Sends a connection what it gets as the first.
+    fn show(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        entry: &Entry,
+        frames: &[(OwnedFrame, bool)],
+        out: &mut Outbox,
+    ) {
+        out.persist(conn);
+        if entry.welcome {
+            self.hub.welcome_opened(now, conn, out);
+        }
+        if self.hub.tells() {
+            self.hub.tell_opened(conn, out);
+        }
+        for (frame, is_message) in frames {
+            let kind = if *is_message { Kind::MESSAGE } else { Kind::CONTROL };
+            match frame.as_frame() {
+                Frame::Text(frame) => out.send_to_as(conn, kind, |text| text.push_str(frame)),
+                Frame::Binary(bytes) => {
+                    let (_, draft) = out.frame();
+                    out.recipients().push(conn);
+                    out.send_binary(draft, bytes);
+                }
+            }
+        }
+    }
+
+    /// The gateway's word on a connection that waits for it.
+    pub(super) fn complete_connect(
+        &mut self,
+        now: Timestamp,
+        token: Token,
+        outcome: &Outcome,
+        out: &mut Outbox,
+    ) {
+        let (conn, mark) = (token.conn(), out.mark());
+        let hold = self.replies.take_hold(token);
+        self.replies.take(token);
+        let Some(Opening { entry, frames, .. }) = self.replies.opening.remove(&conn) else {
+            return;
+        };
+        self.hub.set_opening(conn, false, out);
+        self.show(now, conn, &entry, &frames, out);
+        let late = entry.late;
+        self.connecting = Some(Connecting {
+            conn,
+            mark,
+            admitted: false,
+            is_open: true,
+            late,
+        });
+        let decision = match (outcome, hold) {
+            (Outcome::Done, Some(Hold::Check { passed, .. })) => {
+                self.ask_connect(now, conn, passed.guards, out)
+            }
+            (Outcome::Resume(result), Some(Hold::Then { passed, next })) => {
+                self.go_on_connecting(now, conn, passed, next, result, out)
+            }
+            (Outcome::Fail(failure), _) => Decision::Refuse(failure.clone().into()),
+            (Outcome::Reject(rejection), _) => Decision::Refuse((**rejection).clone()),
+            // A token of a gateway's own.
+            _ => Decision::Allow,
+        };
+        let rooms = entry.rooms.clone();
+        let decided = match decision {
+            Decision::Allow => Ok(true),
+            Decision::Refuse(rejection) => Err(rejection),
+            Decision::Later(token) => {
+                let held = self.hold_connection(conn, token, mark, entry, out);
+                held.map(|()| false)
+            }
+        };
+        self.connecting = None;
+        if let Err(rejection) = &decided {
+            self.report_connect(conn, rejection);
+            self.refuse_open(now, conn, mark, late, rejection, out);
+        }
+        self.call_hooks(now, out);
+        if decided == Ok(true) {
+            // Behind it come the messages that waited.
+            self.join_at_once(now, conn, &rooms, out);
+        }
+    }
+
+    fn go_on_connecting(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        passed: usize,
+        Next(next): Next,
+        result: &str,
+        out: &mut Outbox,
+    ) -> Decision<Rejection> {
+        let lost = || Failure::internal("there is nothing to go on with").into();
+        let Some(next) = next else {
+            return Decision::Refuse(lost());
+        };
+        self.called = ("connect", Some(conn));
+        let (gateway, namespace) = self.parts(now, out);
+        let mut cx = Context::new(namespace, conn).with_passed(passed);
+        match gateway.resume(&mut cx, next, result) {
+            Outcome::Done | Outcome::Reply(_) | Outcome::Replies(_) => {
+                self.ask_connect(now, conn, passed, out)
+            }
+            Outcome::Fail(failure) => Decision::Refuse(failure.into()),
+            Outcome::Reject(rejection) => Decision::Refuse(*rejection),
+            Outcome::Later(token) => Decision::Later(token),
+            Outcome::Grant(_) | Outcome::Resume(_) | Outcome::Unclaimed => Decision::Refuse(lost()),
+        }
+    }
+
+    pub(super) fn report_connect(&mut self, conn: ConnId, rejection: &Rejection) {
+        if let Some(cause) = rejection.cause() {
+            self.replies.report(Some(conn), "connect", cause.into());
+        }
+    }
+
+    /// Refuses a connection that is open, as if it had never been there for others.
+    pub(super) fn refuse_open(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        mark: Mark,
+        late: bool,
+        rejection: &Rejection,
+        out: &mut Outbox,
+    ) {
+        if late {
+            out.retract(mark, conn);
+            return self.reject_late(now, conn, rejection, out);
+        }
+        let is_alive = self.hub.connection(conn).is_some();
+        self.revoke(now, conn, mark, out);
+        if !is_alive {
+            // The gateway closed it, and that was taken back.
+            return out.close(conn, rejection.close_code(), rejection.reason());
+        }
+        if !self.hub.is_raw() {
+            out.send_to(conn, |text| text.push_str(&rejection.frame()));
+        }
+        out.close(conn, rejection.close_code(), rejection.reason());
+    }
+
+    /// Closes a connection that has been greeted, and that the gateway does not want.
+    pub(super) fn reject_late(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        rejection: &Rejection,
+        out: &mut Outbox,
+    ) {
+        out.send_to(conn, |text| text.push_str(&rejection.frame()));
+        let (code, reason) = (rejection.close_code(), rejection.reason());
+        // Gone already when the gateway closed it.
+        let _ = self.hub.close(now, conn, code, reason, out);
+        self.hub.retract_changes(conn);
+        self.replies.cancel(conn);
+    }
+
+    /// Takes a connection back as if it had never been there.
+    pub(super) fn revoke(&mut self, now: Timestamp, conn: ConnId, mark: Mark, out: &mut Outbox) {
+        // Gone already when the gateway closed it.
+        let reason = DisconnectReason::Violation(CloseCode::FORBIDDEN);
+        let _ = self.hub.disconnect(now, conn, reason, out);
+        out.retract(mark, conn);
+        self.hub.retract_changes(conn);
+        self.replies.cancel(conn);
+    }
+
+    /// Closes the connections whose `connect` waited when the namespace fell asleep.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn close_abandoned(&mut self, now: Timestamp, out: &mut Outbox) {
+        for conn in mem::take(&mut self.abandoned) {
+            // It may have ended.
+            let _ = self.hub.close(now, conn, CloseCode::OVERLOADED, ABANDONED, out);
+            self.replies.cancel(conn);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Hooks that wait, on a platform that fails and forgets.
+
+use std::{cell::RefCell, rc::Rc};
+
+use futures_channel::oneshot;
+use roomcast_core::{
+    Context, Failure, Gateway, Rejection, Router,
+    gateway::{Admission, UpgradeRequest},
+    later,
+};
+
+use super::bench::{Alarm, Bench, Connect, Gone, Setup, Text, User};
+use crate::{handle::Namespace as Handle, mount::Application, namespace::Asked};
+
+/// What is asked waits here for the test to answer it.
+type Questions = Rc<RefCell<Vec<oneshot::Sender<bool>>>>;
+
+fn asks(questions: &Questions) -> impl Future<Output = Result<(), Failure>> + use<> {
+    let (answer, answered) = oneshot::channel();
+    questions.borrow_mut().push(answer);
+    async move {
+        let may = answered.await.unwrap_or(false);
+        may.then_some(()).ok_or(Failure::forbidden("not you"))
+    }
+}
+
+/// Asks about each connection, before it opens and when it does.
+fn asking() -> (Bench, Questions) {
+    let questions = Questions::default();
+    let asked = questions.clone();
+    let application = move |_: &Handle| {
+        let (first, second) = (asked.clone(), asked.clone());
+        let router = Router::new(0)
+            .on_upgrade(move |_, _| {
+                let question = asks(&first);
+                later(async move {
+                    question.await.map_err(Rejection::from)?;
+                    Ok(Admission::new().with_user("ann"))
+                })
+            })
+            .on_connect(move |cx, _| {
+                let said = cx.emit("hello", &());
+                let question = asks(&second);
+                let asked = later(async move {
+                    said?;
+                    question.await
+                });
+                asked.and_then(|cx: &mut Context, count: &mut u32, ()| {
+                    *count += 1;
+                    cx.emit("count", count).map(|_| ())
+                })
+            })
+            .on_disconnect(|cx, _, _| {
+                let _ = cx.broadcast("gone", &());
+            })
+            .on("say", |_: &mut Context, text: String| text);
+        Box::new(router) as Box<dyn Gateway>
+    };
+    let bench = Bench::new(&Setup {
+        application: Application::new(application),
+        ..Setup::default()
+    });
+    (bench, questions)
+}
+
+fn answer(questions: &Questions, may: bool) {
+    let question = questions.borrow_mut().remove(0);
+    assert_eq!(question.send(may), Ok(()));
+}
+
+impl Bench {
+    fn waits(&self) -> (usize, usize) {
+        let world = self.fake.0.borrow();
+        (world.works.len(), world.waiting.len())
+    }
+}
+
+const SAY: &str = r#"{"event":"say","id":1,"data":"hi"}"#;
+
+#[test]
+fn a_connection_opens_when_its_hook_has_waited() {
+    let (mut bench, questions) = asking();
+    assert_eq!(bench.run(User("ann")), [""; 0]);
+    assert_eq!(bench.run(Text(0, SAY)), [""; 0]);
+    assert_eq!((bench.turns(), bench.waits()), (vec![], (1, 1)));
+    answer(&questions, true);
+    let opened = [
+        r#"0 < {"event":"hello","data":null}"#,
+        r#"0 < {"event":"count","data":1}"#,
+        r#"0 < {"event":"say","id":1,"data":"hi"}"#,
+    ];
+    assert_eq!(bench.turns(), opened);
+    assert_eq!(bench.waits(), (0, 0));
+    // It is as any other: it outlives sleep.
+    bench.evict();
+    assert_eq!(bench.run(Text(0, SAY)), opened[2..]);
+    bench.run(User("ben"));
+    bench.turns();
+    answer(&questions, false);
+    let refused = bench.turns();
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused[0].contains(r#"1 < {"event":"$error","error":{"code":"forbidden""#));
+    assert_eq!(refused[1], "1 closed 4403 not you");
+    assert_eq!(bench.waits(), (0, 0));
+}
+
+#[test]
+fn a_connection_that_ends_before_its_hook_was_never_there() {
+    let (mut bench, questions) = asking();
+    bench.run(User("ann"));
+    bench.turns();
+    answer(&questions, true);
+    bench.turns();
+    bench.run(User("ben"));
+    bench.turns();
+    assert_eq!(bench.run(Gone(1)), [""; 0]);
+    assert_eq!(bench.waits().0, 0);
+    assert_eq!(bench.run(Gone(0)), [""; 0]);
+}
+
+#[test]
+fn a_connection_whose_hook_is_lost_is_told_to_come_again() {
+    let (mut bench, _) = asking();
+    bench.run(User("ann"));
+    bench.turns();
+    bench.evict();
+    // The platform is called at once, and nobody need speak.
+    bench.namespace.wake().expect("it wakes");
+    assert!(bench.fake.0.borrow().alarm.is_some());
+    let closed = bench.run(Alarm);
+    let closed: Vec<_> = closed.iter().map(String::as_str).collect();
+    let [lost, bye, close] = closed[..] else {
+        panic!("{closed:?}")
+    };
+    // What the shim does is enough where it remembers; a new one does not.
+    assert_eq!(lost, "0 lost messages");
+    assert!(bye.contains(r#"{"code":1013,"reconnect":true"#), "{bye}");
+    assert!(close.starts_with("0 closed 1013 "), "{close}");
+    // Also when the first that happens is a message of its own.
+    bench.run(User("ben"));
+    bench.turns();
+    bench.evict();
+    let closed = bench.run(Text(0, SAY));
+    assert!(closed.iter().any(|line| line.starts_with("0 closed 1013 ")), "{closed:?}");
+}
+
+#[test]
+fn a_request_waits_for_the_word_of_the_application() {
+    let (mut bench, questions) = asking();
+    let request = UpgradeRequest::new("/ws", "");
+    for may in [true, false] {
+        let asked = bench.namespace.upgrade(&request).expect("it is awake");
+        let Asked::Waits(number) = asked else {
+            panic!("{asked:?}")
+        };
+        bench.turns();
+        assert!(bench.fake.0.borrow().answered.is_empty());
+        answer(&questions, may);
+        bench.turns();
+        let answered = std::mem::take(&mut bench.fake.0.borrow_mut().answered);
+        assert_eq!(answered, [number]);
+        let said = bench.namespace.take_admission(number);
+        assert_eq!(said.is_ok(), may);
+        // It is for one client.
+        let again = bench.namespace.take_admission(number).expect_err("taken");
+        assert_eq!(again.status(), 503);
+    }
+    // A limit for those who wait.
+    bench.setup.limits.connections = 1;
+    bench.evict();
+    let mut ask = || bench.namespace.upgrade(&request).expect("it is awake");
+    assert!(matches!(ask(), Asked::Waits(_)));
+    match ask() {
+        Asked::Said(Err(rejection)) => assert_eq!(rejection.status(), 503),
+        other => panic!("{other:?}"),
+    }
+    let _ = Connect;
+}

@@ -1,0 +1,98 @@
+//! Requests for a WebSocket that wait for the word of an application.
+
+use std::{pin::Pin, task::Poll};
+
+use roomcast_core::{
+    Gateway, Handshake, Rejection,
+    gateway::{Admission, Later},
+};
+
+use super::{Core, work::poll_through};
+use crate::{Actor, Answer, driver::DriverError};
+
+/// Requests under way. A clone has none, like that of the futures of handlers.
+#[derive(Default)]
+pub(super) struct Upgrades(Vec<Upgrade>);
+
+impl Clone for Upgrades {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+pub(super) struct Upgrade {
+    pub(super) actor: Actor,
+    pub(super) namespace: Box<str>,
+    pub(super) handshake: Handshake,
+    pub(super) saying: Later<Result<Admission, Rejection>>,
+}
+
+/// The answer to a request that has waited.
+#[derive(Debug, Clone)]
+pub(crate) struct Late {
+    pub(crate) actor: Actor,
+    pub(crate) namespace: Box<str>,
+    pub(crate) answer: Answer,
+    /// The reason of a refusal.
+    pub(crate) reason: Option<String>,
+}
+
+impl Upgrades {
+    pub(super) fn push(&mut self, upgrade: Upgrade) {
+        self.0.push(upgrade);
+    }
+
+    /// True when the actor waits.
+    pub(super) fn has(&self, actor: &Actor) -> bool {
+        self.0.iter().any(|upgrade| upgrade.actor == *actor)
+    }
+
+    /// Gives up the request of an actor.
+    pub(super) fn cancel(&mut self, actor: &Actor) {
+        self.0.retain(|upgrade| upgrade.actor != *actor);
+    }
+
+    fn take_done(&mut self) -> Option<(Upgrade, Result<Admission, Rejection>)> {
+        let (at, said) = poll_through(|cx| {
+            let mut all = self.0.iter_mut().enumerate();
+            all.find_map(|(at, upgrade)| match Pin::new(&mut upgrade.saying).poll(cx) {
+                Poll::Ready(said) => Some((at, said)),
+                Poll::Pending => None,
+            })
+        })?;
+        Some((self.0.remove(at), said))
+    }
+}
+
+impl<G: Gateway> Core<G> {
+    /// True when the actor has asked for a WebSocket, and waits.
+    pub(crate) fn is_connecting(&self, actor: &Actor) -> bool {
+        self.upgrades.has(actor)
+    }
+
+    /// Goes on with the requests that wait, as far as they get.
+    pub(super) fn upgrade_on(&mut self) -> Result<(), DriverError> {
+        while let Some((upgrade, said)) = self.upgrades.take_done() {
+            let Upgrade {
+                actor,
+                namespace,
+                handshake,
+                ..
+            } = upgrade;
+            let answer = self.admitted(&actor, &namespace, said, handshake)?;
+            let reason = self.refusal.take();
+            self.late.push(Late {
+                actor,
+                namespace,
+                answer,
+                reason,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the answers to requests that have waited, since this was last called.
+    pub(crate) fn take_late(&mut self) -> Vec<Late> {
+        std::mem::take(&mut self.late)
+    }
+}
