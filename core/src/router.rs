@@ -211,10 +211,7 @@ impl<S> Router<S> {
 
     /// Adds a guard before every message but protocol verbs.
     #[must_use]
-    pub fn guard<R>(
-        mut self,
-        guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> R + 'static,
-    ) -> Self
+    pub fn guard<R>(mut self, guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> R + 'static) -> Self
     where
         R: IntoNowOrLater<Result<(), Failure>>,
     {
@@ -249,10 +246,7 @@ impl<S> Router<S> {
     ///
     /// When this was called before.
     #[must_use]
-    pub fn on_upgrade<R>(
-        mut self,
-        hook: impl Fn(&UpgradeRequest<'_>, &S) -> R + 'static,
-    ) -> Self
+    pub fn on_upgrade<R>(mut self, hook: impl Fn(&UpgradeRequest<'_>, &S) -> R + 'static) -> Self
     where
         R: IntoNowOrLater<Result<Admission, Rejection>>,
     {

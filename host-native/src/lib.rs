@@ -160,10 +160,13 @@ pub use roomcast_core::{
     ask::{AskError, Transport},
     explain::{self, Explained, Explanation},
     gateway::{
-        Admission, CompleteError, Decision, HistoryRead, IntoOutcome, Later, NowOrLater, RoomAction,
-        Scope, To, Token, UpgradeRequest,
+        Admission, CompleteError, Decision, HistoryRead, IntoOutcome, Later, NowOrLater,
+        RoomAction, Scope, To, Token, UpgradeRequest,
     },
-    hub::{ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary, SessionError, SetUserError},
+    hub::{
+        ConnectionInfo, ConnectionSummary, Counts, RoomInfo, RoomSummary, SessionError,
+        SetUserError,
+    },
     later, ok,
     policy::{
         GrantError, GrantRule, GrantRules, Grants, GrantsError, HistoryPolicy, Overflow, Pattern,

@@ -23,7 +23,7 @@ use crate::{
     wake::{Wake, wake},
 };
 
-mod admission;
+pub(crate) mod admission;
 mod application;
 mod asked;
 mod authenticate;
@@ -34,7 +34,6 @@ mod kept;
 mod tests;
 mod told;
 
-pub(crate) use self::admission::Asked;
 use self::{admission::Upgrades, awake::Awake};
 
 /// A namespace, as its object runs it.

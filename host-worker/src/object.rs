@@ -7,10 +7,8 @@ mod upgrade;
 use std::{collections::BTreeMap, future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp,
-    hub::KeyState,
-    room::HistoryMessage,
-    wire::AuthRequest,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, hub::KeyState,
+    room::HistoryMessage, wire::AuthRequest,
 };
 use roomcast_hooks::Outcome;
 use roomcast_http::{RefusalNotices, Response};

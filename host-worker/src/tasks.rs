@@ -46,7 +46,7 @@ struct Signal<K> {
     notifier: Notifier,
 }
 
-impl<K: Copy + Ord + Send + 'static, T> Tasks<K, T> {
+impl<K: Copy + Ord + Send + Sync + 'static, T> Tasks<K, T> {
     pub(crate) fn new(notifier: Notifier) -> Self {
         Self {
             works: BTreeMap::new(),
@@ -118,7 +118,7 @@ fn tokens<K>(ready: &Ready<K>) -> MutexGuard<'_, VecDeque<K>> {
     ready.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<K: Copy + PartialEq + Send + 'static> Wake for Signal<K> {
+impl<K: Copy + PartialEq + Send + Sync + 'static> Wake for Signal<K> {
     fn wake(self: Arc<Self>) {
         let mut tokens = tokens(&self.ready);
         if !tokens.contains(&self.token) {

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use futures_channel::oneshot;
 use roomcast_core::{
-    Audience, CloseCode, Context, Failure, Frame, Rejection, Router, gateway::Admission,
+    Audience, CloseCode, Context, Failure, Frame, Rejection, Router, gateway::Admission, later,
 };
 use roomcast_worker::Namespace;
 use serde::{Deserialize, Serialize};
@@ -201,6 +201,68 @@ fn work(router: Router<State>, server: &Namespace) -> Router<State> {
                 Ok::<_, Failure>((told.matched, server.members("by-server").await?))
             })
         })
+}
+
+/// Hooks that wait until another client releases them, by the name in the query: `upgrade=ann`, or
+/// `connect=ann`.
+pub(crate) fn later_hooks() -> Router<u32> {
+    let waiting = Waiting::default();
+    let (first, second, third) = (waiting.clone(), waiting.clone(), waiting.clone());
+    let asks = |waiting: &Waiting, name: &str| {
+        let (sender, receiver) = oneshot::channel();
+        waiting.borrow_mut().insert(name.to_owned(), sender);
+        async move {
+            match receiver.await {
+                Ok(0) | Err(_) => Err(Failure::forbidden("not you")),
+                Ok(value) => Ok(value),
+            }
+        }
+    };
+    #[allow(clippy::panic)]
+    Router::new(0)
+        .on_upgrade(move |request, _| {
+            let name = request.param("upgrade");
+            let asked = name.map(|name| asks(&first, &name));
+            let name = request.param("connect").map(|name| name.into_owned());
+            later(async move {
+                let admission = Admission::new().with_session(&name)?;
+                match asked {
+                    Some(asked) => Ok(admission.with_user(asked.await?.to_string())),
+                    None => Ok(admission),
+                }
+            })
+        })
+        .on_connect(move |cx, _| {
+            let name = cx.session::<String>();
+            let asked = name.map(|name| name.map(|name| asks(&second, &name)));
+            let asked = later(async move {
+                match asked? {
+                    Some(asked) => asked.await.map(Some),
+                    None => Ok(None),
+                }
+            });
+            asked.and_then(|cx: &mut Context, count: &mut u32, user: Option<u32>| {
+                *count += 1;
+                match user {
+                    Some(user) => cx.set_user(&user.to_string()).map_err(Failure::from),
+                    None => Ok(()),
+                }
+            })
+        })
+        .on("user", |cx: &mut Context| cx.user().map(str::to_owned))
+        .on("waits", move |_: &mut Context, name: String| {
+            third.borrow().contains_key(&name)
+        })
+        .on("panic", |_: &mut Context| -> u32 {
+            panic!("the handler was told to")
+        })
+        .on(
+            "release",
+            move |_: &mut Context, (name, value): (String, u32)| {
+                let sender = waiting.borrow_mut().remove(&name);
+                sender.is_some_and(|sender| sender.send(value).is_ok())
+            },
+        )
 }
 
 /// Frames without envelopes: `panic` panics, `bye` closes, all else comes back.

@@ -6,11 +6,11 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    context::Context, failure::HandlerError,
-    hooks::Decision, hooks::Gateway, hooks::RoomAction, input::Applied,
-    namespace_context::NamespaceContext, outcome::Outcome, outcome::Token, rejection::Rejection,
-    timetable::Timetable, upgrade::Admission, upgrade::UpgradeRequest, wait::NowOrLater,
-    wait::Passed, wait::PendingReplies, wait::Resumed, wait::later, wait::written,
+    context::Context, failure::HandlerError, hooks::Decision, hooks::Gateway, hooks::RoomAction,
+    input::Applied, namespace_context::NamespaceContext, outcome::Outcome, outcome::Token,
+    rejection::Rejection, timetable::Timetable, upgrade::Admission, upgrade::UpgradeRequest,
+    wait::NowOrLater, wait::Passed, wait::PendingReplies, wait::Resumed, wait::later,
+    wait::written,
 };
 use crate::hub::{Config, ConnState, Delivery, Hub, HubState, RestoreError, SendError};
 use crate::policy::Right;
@@ -173,9 +173,9 @@ impl<G: Gateway> App<G> {
     ) -> NowOrLater<Result<Admission, Rejection>> {
         let bytes_max = self.hub.limits().session_bytes;
         match self.gateway.upgrade(request) {
-            NowOrLater::Now(said) => NowOrLater::Now(
-                said.and_then(|said| said.fit(bytes_max, request.subprotocols())),
-            ),
+            NowOrLater::Now(said) => {
+                NowOrLater::Now(said.and_then(|said| said.fit(bytes_max, request.subprotocols())))
+            }
             NowOrLater::Later(saying) => {
                 let offered = request.subprotocols().map(Into::into);
                 let offered: Vec<Box<str>> = offered.collect();

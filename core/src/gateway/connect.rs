@@ -52,24 +52,23 @@ impl<G: Gateway> App<G> {
         let late = false;
         let admitted = match decision {
             Decision::Allow => {
-                let info = self.hub.connection(conn);
-                if !is_named && info.is_some_and(|info| info.user.is_some()) {
-                    // The greeting says who it is.
-                    let rooms = Vec::new();
-                    let entry = Entry {
-                        welcome,
-                        rooms,
-                        late,
-                    };
-                    let frames = entry.hold_back(conn, mark, out);
-                    self.show(now, conn, &entry, &frames, out);
-                }
+                let rooms = Vec::new();
+                let entry = Entry {
+                    welcome,
+                    rooms,
+                    late,
+                };
+                self.name(now, conn, is_named, mark, &entry, out);
                 Ok(true)
             }
             Decision::Refuse(rejection) => Err(rejection),
             Decision::Later(token) => {
                 let rooms = rooms.clone();
-                let entry = Entry { welcome, rooms, late };
+                let entry = Entry {
+                    welcome,
+                    rooms,
+                    late,
+                };
                 let held = self.hold_connection(conn, token, mark, entry, out);
                 held.map(|()| false)
             }
@@ -140,6 +139,24 @@ impl<G: Gateway> App<G> {
         Err(Failure::internal(misuse).into())
     }
 
+    /// Greets a connection once more, in place of the first time, when the gateway has said who it
+    /// is since a mark.
+    fn name(
+        &mut self,
+        now: Timestamp,
+        conn: ConnId,
+        was_named: bool,
+        mark: Mark,
+        entry: &Entry,
+        out: &mut Outbox,
+    ) {
+        let info = self.hub.connection(conn);
+        if !was_named && info.is_some_and(|info| info.user.is_some()) {
+            let frames = entry.hold_back(conn, mark, out);
+            self.show(now, conn, entry, &frames, out);
+        }
+    }
+
     /// Sends a connection what it gets as the first.
     fn show(
         &mut self,
@@ -157,7 +174,11 @@ impl<G: Gateway> App<G> {
             self.hub.tell_opened(conn, out);
         }
         for (frame, is_message) in frames {
-            let kind = if *is_message { Kind::MESSAGE } else { Kind::CONTROL };
+            let kind = if *is_message {
+                Kind::MESSAGE
+            } else {
+                Kind::CONTROL
+            };
             match frame.as_frame() {
                 Frame::Text(frame) => out.send_to_as(conn, kind, |text| text.push_str(frame)),
                 Frame::Binary(bytes) => {
@@ -184,6 +205,8 @@ impl<G: Gateway> App<G> {
             return;
         };
         self.hub.set_opening(conn, false, out);
+        let info = self.hub.connection(conn);
+        let is_named = info.is_some_and(|info| info.user.is_some());
         self.show(now, conn, &entry, &frames, out);
         let late = entry.late;
         self.connecting = Some(Connecting {
@@ -207,7 +230,10 @@ impl<G: Gateway> App<G> {
         };
         let rooms = entry.rooms.clone();
         let decided = match decision {
-            Decision::Allow => Ok(true),
+            Decision::Allow => {
+                self.name(now, conn, is_named, mark, &entry, out);
+                Ok(true)
+            }
             Decision::Refuse(rejection) => Err(rejection),
             Decision::Later(token) => {
                 let held = self.hold_connection(conn, token, mark, entry, out);
@@ -317,7 +343,9 @@ impl<G: Gateway> App<G> {
     pub(super) fn close_abandoned(&mut self, now: Timestamp, out: &mut Outbox) {
         for conn in mem::take(&mut self.abandoned) {
             // It may have ended.
-            let _ = self.hub.close(now, conn, CloseCode::OVERLOADED, ABANDONED, out);
+            let _ = self
+                .hub
+                .close(now, conn, CloseCode::OVERLOADED, ABANDONED, out);
             self.replies.cancel(conn);
         }
     }

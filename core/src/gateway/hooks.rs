@@ -5,7 +5,8 @@ use core::{any::Any, time::Duration};
 
 use super::{
     context::Context, failure::Failure, namespace_context::NamespaceContext, outcome::Outcome,
-    outcome::Token, rejection::Rejection, upgrade::Admission, upgrade::UpgradeRequest, wait::NowOrLater,
+    outcome::Token, rejection::Rejection, upgrade::Admission, upgrade::UpgradeRequest,
+    wait::NowOrLater,
 };
 use crate::wire::{DisconnectReason, Frame, Message};
 
@@ -59,10 +60,7 @@ pub trait Gateway {
     /// can still be answered, and it changes nothing: its findings go on in the [`Admission`].
     ///
     /// A future outlives the call: it takes along what it needs of the request and the state.
-    fn upgrade(
-        &self,
-        request: &UpgradeRequest<'_>,
-    ) -> NowOrLater<Result<Admission, Rejection>> {
+    fn upgrade(&self, request: &UpgradeRequest<'_>) -> NowOrLater<Result<Admission, Rejection>> {
         NowOrLater::Now(Ok(Admission::new()))
     }
 
@@ -86,12 +84,7 @@ pub trait Gateway {
     /// With [`Decision::Later`] and the token of [`Context::spawn_check`] the message waits, and
     /// those behind it. This is called once more when the work ends as [`Outcome::Done`], and
     /// [`Context::passed`] says how far it was.
-    fn admit(
-        &mut self,
-        cx: &mut Context<'_>,
-        action: RoomAction,
-        room: &str,
-    ) -> Decision<Failure> {
+    fn admit(&mut self, cx: &mut Context<'_>, action: RoomAction, room: &str) -> Decision<Failure> {
         Decision::Allow
     }
 

@@ -351,14 +351,19 @@ impl Outbox {
 
     /// Frames that the commands since a mark send to one connection; true with those that are
     /// messages.
-    pub(crate) fn sent_to(&self, mark: Mark, to: ConnId) -> impl Iterator<Item = (Frame<'_>, bool)> {
+    pub(crate) fn sent_to(
+        &self,
+        mark: Mark,
+        to: ConnId,
+    ) -> impl Iterator<Item = (Frame<'_>, bool)> {
         let entries = self.entries.get(mark.0..).unwrap_or_default().iter();
         entries.filter_map(move |entry| {
             let reaches = |range: &Range<usize>| self.to[range.clone()].binary_search(&to).is_ok();
             match entry {
-                Entry::Send { to, text, kind } if reaches(to) => {
-                    Some((Frame::Text(&self.text[text.clone()]), *kind != Kind::CONTROL))
-                }
+                Entry::Send { to, text, kind } if reaches(to) => Some((
+                    Frame::Text(&self.text[text.clone()]),
+                    *kind != Kind::CONTROL,
+                )),
                 Entry::SendBinary { to, bytes } if reaches(to) => {
                     Some((Frame::Binary(&self.bytes[bytes.clone()]), true))
                 }

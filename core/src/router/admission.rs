@@ -10,11 +10,7 @@ type Said = Result<Admission, Rejection>;
 /// Asks all of them, in their order. Those behind one that waits are asked at once too, for the
 /// request does not outlive the call; their futures are polled one after the other. The first
 /// refusal counts, also where it takes time and a later one does not.
-pub(super) fn of<S>(
-    hooks: &Hooks<S>,
-    request: &UpgradeRequest<'_>,
-    state: &S,
-) -> NowOrLater<Said> {
+pub(super) fn of<S>(hooks: &Hooks<S>, request: &UpgradeRequest<'_>, state: &S) -> NowOrLater<Said> {
     let guards = hooks.upgrade_guards.iter();
     let guards = guards.map(|guard| match guard(request, state) {
         NowOrLater::Now(passed) => NowOrLater::Now(passed.map(|()| Admission::new())),

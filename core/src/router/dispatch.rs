@@ -7,8 +7,8 @@ use super::{
     Progress, Request, Router, admission, then::Connecting, then::Next, then::check, then::reject,
 };
 use crate::gateway::{
-    Admission, Context, Decision, Failure, Gateway, NamespaceContext, NowOrLater, Outcome, Rejection,
-    RoomAction, UpgradeRequest,
+    Admission, Context, Decision, Failure, Gateway, NamespaceContext, NowOrLater, Outcome,
+    Rejection, RoomAction, UpgradeRequest,
 };
 use crate::wire::{DisconnectReason, Frame, Message};
 
@@ -24,10 +24,7 @@ macro_rules! run {
 }
 
 impl<S: 'static> Gateway for Router<S> {
-    fn upgrade(
-        &self,
-        request: &UpgradeRequest<'_>,
-    ) -> NowOrLater<Result<Admission, Rejection>> {
+    fn upgrade(&self, request: &UpgradeRequest<'_>) -> NowOrLater<Result<Admission, Rejection>> {
         admission::of(&self.functions.hooks, request, &self.state)
     }
 
@@ -58,12 +55,7 @@ impl<S: 'static> Gateway for Router<S> {
         next(cx, &mut self.state, result).begin(cx, passed)
     }
 
-    fn admit(
-        &mut self,
-        cx: &mut Context<'_>,
-        action: RoomAction,
-        room: &str,
-    ) -> Decision<Failure> {
+    fn admit(&mut self, cx: &mut Context<'_>, action: RoomAction, room: &str) -> Decision<Failure> {
         let guards = self.functions.hooks.room_guards.iter().enumerate();
         for (at, guard) in guards.skip(cx.passed()) {
             match guard(cx, &self.state, action, room) {

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     gateway::{
-        Admission, Context, Failure, IntoNowOrLater, NamespaceContext, NowOrLater, Outcome, Rejection, RoomAction,
-        UpgradeRequest,
+        Admission, Context, Failure, IntoNowOrLater, NamespaceContext, NowOrLater, Outcome,
+        Rejection, RoomAction, UpgradeRequest,
     },
     wire::{DisconnectReason, Frame, Message},
 };

@@ -6,7 +6,8 @@ use core::{any::Any, fmt, future::Future, marker::PhantomData};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::gateway::{
-    Context, Failure, IntoNowOrLater, IntoOutcome, Later, NowOrLater, Outcome, Rejection, Token, later,
+    Context, Failure, IntoNowOrLater, IntoOutcome, Later, NowOrLater, Outcome, Rejection, Token,
+    later,
 };
 
 /// Work, and what a handler or a hook does with its result: see [`Later::then`].
@@ -202,12 +203,12 @@ impl<S> Then<S> {
         T: DeserializeOwned,
         R: IntoAnswer<S, M>,
     {
-        let next = move |cx: &mut Context<'_>, state: &mut S, json: &str| {
-            match serde_json::from_str(json) {
+        let next =
+            move |cx: &mut Context<'_>, state: &mut S, json: &str| match serde_json::from_str(json)
+            {
                 Ok(result) => next(cx, state, result).into_answer(cx),
                 Err(fault) => Answer::Outcome(internal("cannot be read", &fault)),
-            }
-        };
+            };
         let next = Box::new(next);
         Self { work, next }
     }
@@ -296,10 +297,7 @@ impl<S> IntoConnecting<S> for Then<S> {
 }
 
 /// The work of a guard, as it decides.
-pub(super) async fn check<E>(
-    work: Later<Result<(), E>>,
-    refuse: fn(E) -> Outcome,
-) -> Outcome {
+pub(super) async fn check<E>(work: Later<Result<(), E>>, refuse: fn(E) -> Outcome) -> Outcome {
     work.await.map_or_else(refuse, |()| Outcome::Done)
 }
 

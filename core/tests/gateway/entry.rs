@@ -56,7 +56,12 @@ fn theatre() -> Router<&'static str> {
 
 fn refused(request: &UpgradeRequest<'_>) -> (u16, CloseCode, String) {
     let stage = Stage::new(theatre());
-    let rejection = stage.app.upgrade(request).now().expect("at once").expect_err("refused");
+    let rejection = stage
+        .app
+        .upgrade(request)
+        .now()
+        .expect("at once")
+        .expect_err("refused");
     let reason = rejection.reason().to_owned();
     (rejection.status(), rejection.close_code(), reason)
 }
@@ -108,10 +113,20 @@ fn what_the_upgrade_found_out_stays_with_the_connection() {
         ("Sec-WebSocket-Protocol", "roomcast.v1, theatre.v1"),
     ];
     let request = UpgradeRequest::new("/ws", "row=7").with_headers(&headers);
-    let admission = stage.app.upgrade(&request).now().expect("at once").expect("admitted");
+    let admission = stage
+        .app
+        .upgrade(&request)
+        .now()
+        .expect("at once")
+        .expect("admitted");
     assert_eq!(admission.subprotocol.as_deref(), Some("theatre.v1"));
     let unasked = request.with_headers(&headers[..2]);
-    let unasked = stage.app.upgrade(&unasked).now().expect("at once").expect("admitted");
+    let unasked = stage
+        .app
+        .upgrade(&unasked)
+        .now()
+        .expect("at once")
+        .expect("admitted");
     assert_eq!(
         unasked.subprotocol, None,
         "one that was not offered is not selected"

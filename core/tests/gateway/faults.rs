@@ -330,7 +330,12 @@ fn a_session_that_is_too_large_is_not_forgotten_in_silence() {
         .on_upgrade(|_, ()| Ok(Admission::new().with_session(&"x".repeat(5_000))?));
     let stage = Stage::new(router);
     let request = UpgradeRequest::new("/ws", "");
-    let refused = stage.app.upgrade(&request).now().expect("at once").expect_err("too large");
+    let refused = stage
+        .app
+        .upgrade(&request)
+        .now()
+        .expect("at once")
+        .expect_err("too large");
     assert_eq!(refused.code(), ErrorCode::Internal);
     assert!(
         refused

@@ -47,12 +47,7 @@ impl Gateway for Notes {
         }
     }
 
-    fn admit(
-        &mut self,
-        cx: &mut Context<'_>,
-        action: RoomAction,
-        room: &str,
-    ) -> Decision<Failure> {
+    fn admit(&mut self, cx: &mut Context<'_>, action: RoomAction, room: &str) -> Decision<Failure> {
         self.note(format!("admit {} {action:?} {room}", cx.id()));
         if room == "vault" {
             return Decision::Refuse(Failure::forbidden("not this room"));

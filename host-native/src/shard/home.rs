@@ -197,7 +197,9 @@ async fn say(
     let said = said.unwrap_or_else(|| {
         let text = format!("not decided within {} ms", time.as_millis());
         log_failure(&namespace, None, "upgrade", &text);
-        Ok(Err(Rejection::overloaded("the server could not decide in time")))
+        Ok(Err(Rejection::overloaded(
+            "the server could not decide in time",
+        )))
     });
     let _ = answer.send(admission(&namespace, said)); // who asked may be gone
 }

@@ -93,14 +93,16 @@ fn club(database: &Database) -> Router<usize> {
                     None => Ok(None),
                 }
             });
-            found.and_then(|cx: &mut Context, members: &mut usize, user: Option<String>| {
-                if let Some(user) = user {
-                    cx.set_user(&user)?;
-                }
-                *members += 1;
-                cx.join("club")?;
-                roomcast::ok(())
-            })
+            found.and_then(
+                |cx: &mut Context, members: &mut usize, user: Option<String>| {
+                    if let Some(user) = user {
+                        cx.set_user(&user)?;
+                    }
+                    *members += 1;
+                    cx.join("club")?;
+                    roomcast::ok(())
+                },
+            )
         })
         .on("who", |cx: &mut Context| cx.user().map(str::to_owned))
         .on("members", |_: &mut Context, members: &mut usize| *members)
@@ -145,7 +147,8 @@ async fn a_connection_is_refused_as_by_a_hook_that_does_not_wait() {
         let path = format!("/ws?connect={session}");
         let client = running.try_connect(&path, &protocol).await;
         let (texts, closed, why) = client.expect("upgraded").closed().await;
-        let error = format!(r#"{{"event":"$error","error":{{"code":"{name}","message":"{reason}"}}}}"#);
+        let error =
+            format!(r#"{{"event":"$error","error":{{"code":"{name}","message":"{reason}"}}}}"#);
         assert_eq!((texts, closed, &*why), (vec![error], code, reason));
     }
     crowd(&running.server, 0).await;
@@ -224,18 +227,25 @@ async fn a_thousand_lookups_at_once_hold_up_nobody_and_are_replayed() {
             let path = format!("/ws?{way}=user{at}");
             let client = super::client::Client::connect(address, &path, &[]).await;
             let mut client = client.expect("admitted");
-            assert_eq!(client.ask(r#"{"event":"who"}"#).await, who(&format!("user{at}")));
+            assert_eq!(
+                client.ask(r#"{"event":"who"}"#).await,
+                who(&format!("user{at}"))
+            );
             client
         });
     }
     database.is_asked(2 + CLIENTS).await;
     // All of them wait, and nobody else does.
     for number in 0..20 {
-        ann.send(&format!(r#"{{"event":"say","data":"{number}"}}"#)).await;
+        ann.send(&format!(r#"{{"event":"say","data":"{number}"}}"#))
+            .await;
         let said = format!(r#"{{"event":"said","room":"club","data":"{number}"}}"#);
         assert_eq!((ann.next().await, ben.next().await), (said.clone(), said));
     }
-    assert_eq!(ann.ask(r#"{"event":"members"}"#).await, r#"{"event":"members","data":2}"#);
+    assert_eq!(
+        ann.ask(r#"{"event":"members"}"#).await,
+        r#"{"event":"members","data":2}"#
+    );
     database.gate.add_permits(CLIENTS);
     let clients = clients.join_all().await;
     let members = format!(r#"{{"event":"members","data":{}}}"#, 2 + CLIENTS);
@@ -290,7 +300,10 @@ async fn a_guard_waits_for_its_own_connection_alone() {
     assert!(ann.received().await.is_empty());
     database.gate.add_permits(2);
     let refused = ann.next().await;
-    assert!(refused.contains(r#""id":1,"room":"eve","error":{"code":"unauthorized""#), "{refused}");
+    assert!(
+        refused.contains(r#""id":1,"room":"eve","error":{"code":"unauthorized""#),
+        "{refused}"
+    );
     let joined = ann.next().await;
     assert!(joined.contains(r#""event":"$join","id":2"#), "{joined}");
     let rooms = r#"{"event":"$rooms","id":3,"data":["r"]}"#;

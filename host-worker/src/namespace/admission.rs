@@ -25,7 +25,7 @@ pub(super) struct Upgrades {
 
 /// The word on a request, or the number by which the platform is told that it is there.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum Upgrading {
     Said(Said),
     Waits(u64),
 }
@@ -57,25 +57,28 @@ impl Upgrades {
 
 impl<P: Platform> Namespace<P> {
     /// Asks the application whether a WebSocket may be opened. Changes nothing.
-    pub(crate) fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Result<Asked, PlatformError> {
+    pub(crate) fn upgrade(
+        &mut self,
+        request: &UpgradeRequest<'_>,
+    ) -> Result<Upgrading, PlatformError> {
         if !self.application.is_some() {
-            return Ok(Asked::Said(Ok(Admission::new())));
+            return Ok(Upgrading::Said(Ok(Admission::new())));
         }
         let app = self.awake()?.app;
         let (places, asked) = (app.hub().counts().connections, app.upgrade(request));
         Ok(match asked {
-            NowOrLater::Now(said) => Asked::Said(self.heard(said)),
+            NowOrLater::Now(said) => Upgrading::Said(self.heard(said)),
             NowOrLater::Later(_)
                 if places + self.upgrades.under_way.len() >= self.limits.connections =>
             {
                 let full = "too many clients wait to connect: try again later";
-                Asked::Said(Err(Rejection::overloaded(full)))
+                Upgrading::Said(Err(Rejection::overloaded(full)))
             }
             NowOrLater::Later(saying) => {
                 let number = self.upgrades.next;
                 self.upgrades.next += 1;
                 self.upgrades.under_way.add(number, Box::pin(saying));
-                Asked::Waits(number)
+                Upgrading::Waits(number)
             }
         })
     }

@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 
 use super::{Object, text};
-use crate::{http::Head, namespace::Asked};
+use crate::{http::Head, namespace::admission::Upgrading};
 
 #[wasm_bindgen(js_class = Namespace)]
 impl Object {
@@ -42,8 +42,8 @@ impl Object {
         let fields: Vec<_> = fields.collect();
         let asked = self.namespace.upgrade(&head.upgrade_request(&fields));
         match asked.map_err(text)? {
-            Asked::Said(said) => self.decided(&head, &upgrade, handshake, said),
-            Asked::Waits(number) => {
+            Upgrading::Said(said) => self.decided(&head, &upgrade, handshake, said),
+            Upgrading::Waits(number) => {
                 self.waiting.insert(number, handshake);
                 Ok(number.into())
             }

@@ -1,8 +1,80 @@
 //! Admission of connections.
 
+use std::thread;
+
 use roomcast_tests::{Trace, Url};
 
-use super::world::World;
+use super::world::{Client, World};
+
+/// Waits until a hook of this name waits.
+fn until_it_waits(client: &mut Client<'_>, name: &str) {
+    let text = format!(r#"{{"event":"waits","data":"{name}"}}"#);
+    loop {
+        client.send(&text);
+        let answer = client.next().expect("an answer").to_string();
+        if answer == r#"{"event":"waits","data":true}"# {
+            return;
+        }
+        assert_eq!(answer, r#"{"event":"waits","data":false}"#);
+    }
+}
+
+/// Releases a hook, as soon as it waits.
+fn release(client: &mut Client<'_>, name: &str, value: u32) {
+    until_it_waits(client, name);
+    client.releases(name, value, true);
+}
+
+/// A lookup holds up its own client alone, before the socket opens and when it does.
+#[test]
+fn who_waits_to_be_admitted_holds_up_nobody() {
+    let world = World::start();
+    let mut ann = world.connect("trials-later");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let mut ben = world.connect_as("trials-later", "?upgrade=ben");
+            ben.asks_for("user", r#""7""#);
+            let refused = world.try_connect("trials-later", "?upgrade=eve", &[]);
+            assert!(refused.is_err_and(|refused| refused.status == 403));
+        });
+        release(&mut ann, "ben", 7);
+        release(&mut ann, "eve", 0);
+        assert!(waiting.join().is_ok());
+    });
+    let mut cat = world.connect_as("trials-later", "?connect=cat");
+    cat.send(r#"{"event":"user","id":1}"#);
+    release(&mut ann, "cat", 8);
+    cat.gets(r#"{"event":"user","id":1,"data":"8"}"#);
+    let mut eve = world.connect_as("trials-later", "?connect=eve");
+    release(&mut ann, "eve", 0);
+    eve.gets(r#"{"event":"$error","error":{"code":"forbidden","message":"not you"}}"#);
+    eve.is_closed(4403);
+    world.is_calm();
+}
+
+/// The module begins anew: who waits is told to come again.
+#[test]
+fn who_waits_to_be_admitted_is_told_when_that_is_lost() {
+    let world = World::start();
+    let mut ann = world.connect("trials-later");
+    let mut ben = world.connect_as("trials-later", "?connect=ben");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let refused = world.try_connect("trials-later", "?upgrade=cat", &[]);
+            assert!(refused.is_err_and(|refused| refused.status == 503));
+        });
+        until_it_waits(&mut ann, "cat");
+        ann.send(r#"{"event":"panic"}"#);
+        let answer = ann.next().expect("an answer").to_string();
+        assert!(answer.contains(r#""code":"internal""#), "{answer}");
+        assert!(waiting.join().is_ok());
+    });
+    let bye = ben.next().expect("a frame").to_string();
+    assert!(
+        bye.contains(r#""event":"$bye""#) && bye.contains(r#""reconnect":true"#),
+        "{bye}"
+    );
+}
 
 /// Each is written as in a line of a story.
 #[test]

@@ -6,9 +6,7 @@ use core::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    hold::Hold, hold::Opening, read::Reads, work::Begun, work::Waiting, work::Work,
-};
+use super::{hold::Hold, hold::Opening, read::Reads, work::Begun, work::Waiting, work::Work};
 use crate::gateway::{failure::HandlerError, outcome::Outcome, outcome::Token};
 use crate::wire::{Address, ConnId, OwnedAddress};
 

@@ -118,7 +118,11 @@ impl Waiting {
     /// # Errors
     ///
     /// When too much waits; the message is not kept then.
-    pub(in crate::gateway) fn push(&mut self, conn: ConnId, frame: Frame<'_>) -> Result<(), RequestError> {
+    pub(in crate::gateway) fn push(
+        &mut self,
+        conn: ConnId,
+        frame: Frame<'_>,
+    ) -> Result<(), RequestError> {
         let full = |limit, noun| RequestError::Queued { limit, noun };
         let Some(line) = self.0.get_mut(&conn) else {
             debug_assert!(false, "a message waits for nothing");

@@ -42,6 +42,7 @@ pub fn start() {
     mount("orders", orders::orders);
     mount("trials", trials::trials);
     mount("trials-raw", |_| trials::raw());
+    mount("trials-later", |_| trials::later_hooks());
     mount_others(others);
 }
 

@@ -10,7 +10,7 @@ use roomcast_core::{
 };
 
 use super::bench::{Alarm, Bench, Connect, Gone, Setup, Text, User};
-use crate::{handle::Namespace as Handle, mount::Application, namespace::Asked};
+use crate::{handle::Namespace as Handle, mount::Application, namespace::admission::Upgrading};
 
 /// What is asked waits here for the test to answer it.
 type Questions = Rc<RefCell<Vec<oneshot::Sender<bool>>>>;
@@ -141,7 +141,10 @@ fn a_connection_whose_hook_is_lost_is_told_to_come_again() {
     bench.turns();
     bench.evict();
     let closed = bench.run(Text(0, SAY));
-    assert!(closed.iter().any(|line| line.starts_with("0 closed 1013 ")), "{closed:?}");
+    assert!(
+        closed.iter().any(|line| line.starts_with("0 closed 1013 ")),
+        "{closed:?}"
+    );
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn a_request_waits_for_the_word_of_the_application() {
     let request = UpgradeRequest::new("/ws", "");
     for may in [true, false] {
         let asked = bench.namespace.upgrade(&request).expect("it is awake");
-        let Asked::Waits(number) = asked else {
+        let Upgrading::Waits(number) = asked else {
             panic!("{asked:?}")
         };
         bench.turns();
@@ -169,9 +172,9 @@ fn a_request_waits_for_the_word_of_the_application() {
     bench.setup.limits.connections = 1;
     bench.evict();
     let mut ask = || bench.namespace.upgrade(&request).expect("it is awake");
-    assert!(matches!(ask(), Asked::Waits(_)));
+    assert!(matches!(ask(), Upgrading::Waits(_)));
     match ask() {
-        Asked::Said(Err(rejection)) => assert_eq!(rejection.status(), 503),
+        Upgrading::Said(Err(rejection)) => assert_eq!(rejection.status(), 503),
         other => panic!("{other:?}"),
     }
     let _ = Connect;

@@ -55,10 +55,12 @@ impl Upgrades {
     fn take_done(&mut self) -> Option<(Upgrade, Result<Admission, Rejection>)> {
         let (at, said) = poll_through(|cx| {
             let mut all = self.0.iter_mut().enumerate();
-            all.find_map(|(at, upgrade)| match Pin::new(&mut upgrade.saying).poll(cx) {
-                Poll::Ready(said) => Some((at, said)),
-                Poll::Pending => None,
-            })
+            all.find_map(
+                |(at, upgrade)| match Pin::new(&mut upgrade.saying).poll(cx) {
+                    Poll::Ready(said) => Some((at, said)),
+                    Poll::Pending => None,
+                },
+            )
         })?;
         Some((self.0.remove(at), said))
     }
