@@ -101,7 +101,6 @@ async fn a_slot_has_everything_and_moves_with_its_primary() {
     let mut other = Node::start_with(&url, |_| {}).await;
     let rooms = [room("a"), room("b")];
     for it in [&node, &other] {
-        it.relay.open("ns").await.unwrap();
         it.relay.subscribe(&rooms).await.unwrap();
     }
     let before = node.publish(&rooms[0], "one").await;
