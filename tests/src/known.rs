@@ -137,11 +137,10 @@ impl Known {
 
     /// True when a text of a namespace fits the pattern.
     pub fn matches(&mut self, namespace: &str, pattern: &str, got: &str) -> bool {
-        let room = pattern.split_once(r#""room":""#);
-        let room = room.map(|(_, rest)| &rest[..string_end(rest)]);
-        self.matches_in(namespace, room, pattern, got)
+        self.matches_in(namespace, None, pattern, got)
     }
 
+    /// The same of a text about a room, which need not be in it.
     fn matches_in(
         &mut self,
         namespace: &str,
@@ -149,8 +148,7 @@ impl Known {
         pattern: &str,
         got: &str,
     ) -> bool {
-        let room = room.filter(|_| self.relayed).unwrap_or_default();
-        let home = (namespace.to_owned(), room.to_owned());
+        let whole = pattern;
         let counted = self.relayed.then(|| pattern::with_counts(pattern, got));
         let (mut pattern, mut got) = (pattern, counted.as_deref().unwrap_or(got));
         while let Some(at) = pattern.find('<') {
@@ -161,14 +159,19 @@ impl Known {
             let name = pattern.split_once('>').map(|(name, _)| name);
             let literal = match name {
                 Some("message" | "number") => None,
-                Some("epoch") => Some(match self.epochs.get(&home) {
-                    Some(epoch) => epoch.clone(),
-                    None => {
-                        let epoch = &got[..string_end(got)];
-                        self.epochs.insert(home.clone(), epoch.into());
-                        epoch.into()
-                    }
-                }),
+                Some("epoch") => {
+                    let before = &whole[..whole.len() - pattern.len()];
+                    let before = before.rsplit_once(r#""room":""#);
+                    let named = before.map(|(_, rest)| &rest[..string_end(rest)]);
+                    let room = named.or(room).filter(|_| self.relayed);
+                    let home = (namespace.to_owned(), room.unwrap_or_default().to_owned());
+                    let epoch = self.epochs.entry(home);
+                    Some(
+                        epoch
+                            .or_insert_with(|| got[..string_end(got)].into())
+                            .clone(),
+                    )
+                }
                 Some(label) if label.starts_with("epoch ") => {
                     let Some(epoch) = self.labelled(namespace, label, got) else {
                         return false;

@@ -49,9 +49,9 @@ impl Ask {
     }
 
     /// The question for the relay that answers the request, for a [scope](Self::scope) of the
-    /// relay.
+    /// relay. The hub knows for how long messages are kept.
     #[allow(clippy::wildcard_enum_match_arm)] // the others ask for nothing of the relay
-    pub fn read(&self) -> Option<Read> {
+    pub fn read(&self, hub: &Hub) -> Option<Read> {
         use core::ops::Bound::{Excluded, Included, Unbounded};
         let (room, offsets, limit) = match self {
             Self::Position { room } => (room, &(Unbounded, Unbounded), 0),
@@ -76,6 +76,7 @@ impl Ask {
                 Unbounded => None,
             },
             limit,
+            age_ms: hub.kept_ms(room),
         })
     }
 

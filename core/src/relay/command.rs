@@ -128,4 +128,7 @@ pub struct Read {
     pub before: Option<u64>,
     /// The largest number of messages.
     pub limit: usize,
+    /// The age of the oldest message that is wanted, in milliseconds; 0 for all that are kept.
+    #[serde(default, skip_serializing_if = "crate::time::is_zero")]
+    pub age_ms: u64,
 }

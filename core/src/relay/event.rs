@@ -98,6 +98,12 @@ pub enum RelayEvent {
         /// The time that holds for all users; 0 for none.
         everyone_s: u64,
     },
+    /// Somebody is about to be brought into a room from outside: its topic is subscribed to early,
+    /// so that nothing is missed. It answers no command.
+    Wanted {
+        /// The room.
+        room: Box<str>,
+    },
     /// A command other than a publish failed, or was not answered in time.
     Failed {
         /// The number of the command.

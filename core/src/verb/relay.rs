@@ -64,6 +64,7 @@ impl Hub {
             RelayEvent::Withdrawn { users, everyone_s } => {
                 self.take_withdrawn(now, users, *everyone_s, out);
             }
+            RelayEvent::Wanted { room } => self.follow_early(now, room, out),
             RelayEvent::Failed { token } => {
                 let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
                 if let Some(asked) = asked {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roomcast_core::{Input, relay::RelayEvent};
+use roomcast_core::{ConnId, Input, relay::RelayEvent};
 use tokio::time::sleep;
 
 use super::{hosted::Hosted, state::Shard};
@@ -68,6 +68,24 @@ impl Shard {
             if self.on_shard(shard, look).await != Some(true) {
                 return;
             }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until a namespace knows the position of a room into which one of its connections is
+    /// about to be brought, where the relay can be reached: else it would be told of a gap.
+    pub(super) async fn wait_for_room(self: &Rc<Self>, name: &Arc<str>, conn: ConnId, room: &str) {
+        let begun = Instant::now();
+        let waits = |namespace: &Hosted| {
+            namespace.ask(|hub| hub.connection(conn).is_some() && !hub.has_place_in(room))
+        };
+        let Some(namespace) = self.namespace(name).filter(|it| waits(it)) else {
+            return;
+        };
+        let room = room.into();
+        let wanted = RelayEvent::Wanted { room };
+        self.apply(&namespace, &Input::Relay(Box::new(wanted)));
+        while begun.elapsed() < PLACE && self.namespace(name).is_some_and(|it| waits(&it)) {
             sleep(PAUSE).await;
         }
     }

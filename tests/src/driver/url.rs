@@ -228,7 +228,12 @@ impl Url {
 
     fn deliver(&mut self, actor: &Actor, events: Vec<Event>) {
         let inbox = self.inboxes.entry(actor.clone()).or_default();
-        inbox.extend(events);
+        // To one who connected after it was passed elsewhere, a barrier comes late.
+        inbox.extend(
+            events
+                .into_iter()
+                .filter(|event| !barrier::is_of_relay(event)),
+        );
     }
 
     /// Calls the API of the next server in turn.

@@ -180,11 +180,12 @@ fn pages_of_histories_are_read_from_the_relay() {
         offsets: (Included(5), Unbounded),
         limit: 9,
     };
-    let read = ask.read().expect("a read");
+    let hub = Hub::new(crate::Config::new("epoch"));
+    let read = ask.read(&hub).expect("a read");
     assert_eq!((read.after, read.before, read.limit), (Some(4), None, 9));
     assert_eq!(
         (ask.scope(), ask_rooms(1).scope()),
         (Scope::Relay, Scope::All)
     );
-    assert!(ask_rooms(1).read().is_none());
+    assert!(ask_rooms(1).read(&hub).is_none());
 }

@@ -7,7 +7,8 @@ use crate::relay::{
     Asked, Read, RelayCommand, RelayStats, Topic, TopicPosition, Track, WAITING_MAX, Wanted,
 };
 use crate::room::{Position, pending_read::PendingRead};
-use crate::{outbox::Outbox, time::Timestamp, wire::ConnId, wire::Message};
+use crate::time::{Timestamp, whole_millis};
+use crate::{outbox::Outbox, wire::ConnId, wire::Message};
 
 /// Topics in one command to subscribe.
 const SUBSCRIBE_MAX: usize = 256;
@@ -91,6 +92,24 @@ impl Hub {
         policy.is_some_and(|policy| policy.history.is_some())
     }
 
+    /// The milliseconds for which the relay keeps the messages of a room; 0 without a limit.
+    pub(crate) fn kept_ms(&self, room: &str) -> u64 {
+        let history = self.policy(room).and_then(|policy| policy.history);
+        history.map_or(0, |history| whole_millis(history.age))
+    }
+
+    /// True unless the relay can be reached and has not told the position of a room.
+    pub fn has_place_in(&self, room: &str) -> bool {
+        !self.is_relay_up() || self.topic_position(&Topic::room(room)).is_some()
+    }
+
+    /// Somebody is about to be brought into a room, and is told of a gap where its position is not
+    /// known: it is asked for.
+    pub(crate) fn follow_early(&mut self, now: Timestamp, room: &str, out: &mut Outbox) {
+        self.follow(room, out);
+        self.unfollow_if_empty(now, room);
+    }
+
     /// Follows the topic of a room that somebody joins.
     pub(super) fn follow(&mut self, room: &str, out: &mut Outbox) {
         let topic = Topic::room(room);
@@ -146,6 +165,7 @@ impl Hub {
                 after,
                 before: None,
                 limit,
+                age_ms: 0,
             }));
         }
     }

@@ -79,12 +79,14 @@ impl Hub {
         limit: usize,
         out: &mut Outbox,
     ) -> Result<(), RequestError> {
+        let room = self.room_of(request)?;
         let read = Read {
             token: 0,
-            topic: Topic::room(self.room_of(request)?),
+            topic: Topic::room(room),
             after,
             before,
             limit,
+            age_ms: self.kept_ms(room),
         };
         self.ask_relay(Asked::History(PendingRead::new(request)), read, out)
     }

@@ -91,6 +91,7 @@ impl Hub {
             after: Some(since.offset.min(at.offset)),
             before: None,
             limit: self.limits().recovery_messages + 1,
+            age_ms: topic.as_room().map_or(0, |room| self.kept_ms(room)),
         };
         let asked = Asked::Join(topic.clone(), PendingRead::new(request));
         self.ask_relay(asked, read, out)

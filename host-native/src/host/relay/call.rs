@@ -99,10 +99,12 @@ pub(super) async fn read(relay: &impl Relay, namespace: &Arc<str>, read: Read) -
         after,
         before,
         limit,
+        age_ms,
     } = read;
     let mut call = relay::Read::position(address(namespace, &topic));
     call.messages_max = u32::try_from(limit).unwrap_or(u32::MAX);
     call.start = after.map_or(Start::Before(before), Start::Above);
+    call.age_ms = age_ms;
     match relay.read(&call).await {
         Ok(page) => {
             let mut page = topic_page(topic, page);

@@ -28,6 +28,9 @@ impl Shard {
         ask: &Ask,
         detailed: bool,
     ) -> NodeAnswer {
+        if let Ask::Join { conn, room, .. } = ask {
+            self.wait_for_room(name, *conn, room).await;
+        }
         let answer = {
             let mut found = self.found(name);
             found.queue_for(ask);

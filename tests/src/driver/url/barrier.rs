@@ -10,6 +10,19 @@ use super::{
 };
 use crate::{Actor, Event, Op, driver::DriverError};
 
+/// The beginning of the names of events that go through a relay to everybody, and tell nothing.
+const PASSED: &str = "relay-barrier-";
+
+/// True for such an event.
+pub(super) fn is_of_relay(event: &Event) -> bool {
+    let text = if let Event::Text(text) = event {
+        text.strip_prefix(r#"{"event":""#)
+    } else {
+        None
+    };
+    text.is_some_and(|rest| rest.starts_with(PASSED))
+}
+
 impl Url {
     /// Waits until everything has arrived that the op led to.
     pub(super) fn synchronize(&mut self, op: &Op) -> Result<(), DriverError> {
@@ -87,7 +100,7 @@ impl Url {
     /// Sends an event that tells nothing through the API of a server; gives its name.
     fn send_to_all(&mut self, namespace: &str, node: usize) -> Result<String, DriverError> {
         self.barriers += 1;
-        let event = format!("relay-barrier-{}", self.barriers);
+        let event = format!("{PASSED}{}", self.barriers);
         let body = format!(r#"{{"audience":{{"all":true}},"event":"{event}"}}"#);
         let path = format!("{namespace}/send");
         let Some(api) = self.nodes.api(node) else {

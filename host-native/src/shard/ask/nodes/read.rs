@@ -83,7 +83,8 @@ impl Inquiry {
 
     /// Reads the position or the history of a room.
     pub(super) async fn read(&self, ask: &Ask) -> Result<Answer, AskError> {
-        let read = ask.read().ok_or_else(unanswered)?;
+        let read = self.shard.found(&self.name).hub(|hub| ask.read(hub));
+        let read = read.ok_or_else(unanswered)?;
         let page = self.told(|namespace, page| NodesRequest::Read {
             namespace,
             read,
