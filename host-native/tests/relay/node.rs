@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -168,7 +168,13 @@ impl Node {
     }
 
     pub(super) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.process), signal).expect("it lives");
+        let process = Pid::from_child(&self.process);
+        kill_process(process, signal).expect("it lives");
+        if signal == Signal::STOP {
+            // Its threads stop one after the other.
+            let stopped = waitpid(Some(process), WaitOptions::UNTRACED);
+            assert!(stopped.expect("a child").is_some(), "it stands still");
+        }
     }
 
     /// Ends it without a word.
