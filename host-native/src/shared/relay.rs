@@ -26,7 +26,7 @@ use tokio::sync::{Notify, mpsc};
 pub(crate) use self::{
     counts::RelayCounts,
     numbers::BLOCK,
-    questions::{AnswerPermit, Heard, NodesRequest},
+    questions::{AnswerPermit, NodesReply, NodesRequest},
 };
 use self::{numbers::Numbers, questions::Questions};
 

@@ -265,6 +265,32 @@ async fn without_the_relay_a_server_tells_of_itself_and_says_so() {
     assert_eq!(told, (200, json!({"disconnected": 1})));
 }
 
+#[tokio::test]
+async fn foreign_questions_are_counted_and_dropped() {
+    let cluster = start(2);
+    let node = &cluster.nodes[0];
+    let before = node.metric("roomcast_relay_foreign_total");
+    // Version, a message of the bus, of the node `x`, about the namespace `ns`.
+    let head = r"\1\5\1x\0\0\0\0\0\0\0\0\0\2ns";
+    for body in [
+        "'junk'",
+        "'1q7 {}'",
+        r#"'1q7 {"ask":{"send_text":{"audience":{"all":true},"text":"hi"}}}'"#,
+        "string.rep('1', 2^20 + 1)",
+    ] {
+        let script = format!("return redis.call('SPUBLISH', KEYS[1], '{head}' .. {body})");
+        let told = cluster
+            .redis
+            .run(&["EVAL", &script, "1", "roomcast:ws:nodes"]);
+        assert_eq!(told, "2", "{body}");
+    }
+    wait_for("they are not counted", || {
+        node.metric("roomcast_relay_foreign_total") == before + 4.0
+    })
+    .await;
+    assert_eq!(node.get("connections"), json!({"connections": []}));
+}
+
 /// The handle of a server in this process.
 async fn host(redis: &Redis) -> Namespace {
     let mut settings = Settings::default();

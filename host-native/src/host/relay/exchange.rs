@@ -22,7 +22,7 @@ use tokio::{
 use super::{about::About, call, counts::counts, presence, settings::explain};
 use crate::{
     shard::{Mail, Posts, home_of, post_batch},
-    shared::relay::{BLOCK, Heard, NodeLoad, RelayLink, RelayRequest},
+    shared::relay::{BLOCK, NodeLoad, NodesReply, RelayLink, RelayRequest},
 };
 
 /// The time within which a relay is reached, and that within which it is then ready.
@@ -55,7 +55,7 @@ pub(super) struct Exchange {
     namespaces: HashMap<Arc<str>, Opened>,
     about: About,
     /// Questions to other nodes, with the ways of the answers.
-    questions: HashMap<u64, mpsc::UnboundedSender<Heard>>,
+    questions: HashMap<u64, mpsc::UnboundedSender<NodesReply>>,
 }
 
 type Call = Pin<Box<dyn Future<Output = Option<Answer>>>>;

@@ -15,7 +15,7 @@ use tokio::{
 pub(crate) use self::read::Detailed;
 use crate::{
     shard::Shard,
-    shared::relay::{Heard, NodesRequest, RelayLink, RelayRequest},
+    shared::relay::{NodesReply, NodesRequest, RelayLink, RelayRequest},
 };
 
 /// Entries that nodes are asked for at a time: so many fit in one message. Connections with their
@@ -127,14 +127,14 @@ impl Inquiry {
             Ok(body) => body.into(),
             Err(fault) => return refused(fault),
         };
-        let (tell, mut heard) = mpsc::unbounded_channel();
+        let (tell, mut replies) = mpsc::unbounded_channel();
         let _forget = Forget(&self.relay, number);
         let namespace = self.name.clone();
         let request = NodesRequest::Ask {
             namespace,
             number,
             body,
-            heard: tell,
+            replies: tell,
         };
         if self.relay.is_up() {
             self.relay.send(RelayRequest::Nodes(request));
@@ -144,14 +144,14 @@ impl Inquiry {
         let deadline = Instant::now() + Gathering::WAIT;
         let mut gathering = None;
         let mut early = Vec::new();
-        while let Ok(Some(word)) = timeout_at(deadline, heard.recv()).await {
-            match (word, &mut gathering) {
-                (Heard::Nodes(nodes), None) => {
+        while let Ok(Some(reply)) = timeout_at(deadline, replies.recv()).await {
+            match (reply, &mut gathering) {
+                (NodesReply::Nodes(nodes), None) => {
                     let answers = std::mem::take(&mut early);
                     gathering = Some(self.gathering(ask, nodes, &own, answers));
                 }
-                (Heard::Nodes(_), Some(_)) => {}
-                (Heard::Answer { from, body }, gathering) => {
+                (NodesReply::Nodes(_), Some(_)) => {}
+                (NodesReply::Answer { from, body }, gathering) => {
                     match (BusMessage::read(&body), gathering) {
                         (Some(BusMessage::Answer { answer, .. }), Some(gathering)) => {
                             gathering.add(&from, answer);

@@ -21,7 +21,7 @@ pub(crate) enum NodesRequest {
         namespace: Arc<str>,
         number: u64,
         body: Bytes,
-        heard: mpsc::UnboundedSender<Heard>,
+        replies: mpsc::UnboundedSender<NodesReply>,
     },
     /// Nobody waits for answers to a question any more.
     Forget { number: u64 },
@@ -61,9 +61,9 @@ pub(crate) enum NodesRequest {
     },
 }
 
-/// A word on a question to all nodes.
+/// A reply to a question to all nodes.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum NodesReply {
     /// The nodes that there are; `None` without an answer of the relay.
     Nodes(Option<Vec<Box<str>>>),
     /// The answer of a node, not yet read.

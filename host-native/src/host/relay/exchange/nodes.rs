@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::{Answer, Exchange, PAUSE, answer, call};
 use crate::{
     shard::{Mail, home_of},
-    shared::relay::{Heard, NodesRequest},
+    shared::relay::{NodesReply, NodesRequest},
 };
 
 impl Exchange {
@@ -25,11 +25,11 @@ impl Exchange {
                 namespace,
                 number,
                 body,
-                heard,
+                replies,
             } => {
-                self.questions.insert(number, heard.clone());
+                self.questions.insert(number, replies.clone());
                 self.call(async move {
-                    let _ = heard.send(ask(&*relay, namespace, body).await); // who asked may be gone
+                    let _ = replies.send(ask(&*relay, namespace, body).await); // who asked may be gone
                 });
             }
             NodesRequest::Forget { number } => {
@@ -129,8 +129,8 @@ impl Exchange {
         match BusMessage::head(&body) {
             None => self.link.questions().count_foreign(),
             Some(BusHead::Answer(number)) => {
-                if let Some(heard) = self.questions.get(&number) {
-                    let _ = heard.send(Heard::Answer { from, body }); // who asked may be gone
+                if let Some(replies) = self.questions.get(&number) {
+                    let _ = replies.send(NodesReply::Answer { from, body }); // who asked may be gone
                 }
             }
             Some(BusHead::Ask(_)) if *from == *self.link.node() => {}
@@ -169,14 +169,14 @@ fn page_of(event: RelayEvent) -> Option<TopicPage> {
 }
 
 /// Asks all nodes something, and says which there are.
-async fn ask(relay: &impl Relay, namespace: Arc<str>, body: Bytes) -> Heard {
+async fn ask(relay: &impl Relay, namespace: Arc<str>, body: Bytes) -> NodesReply {
     let to = Destination::Nodes(namespace);
     let (sent, nodes) = join(relay.send(&to, body), relay.nodes()).await;
     let nodes = sent.and(nodes).ok().map(|nodes| {
         let alive = nodes.iter().filter(|node| node.lease_ms > 0);
         alive.map(|node| node.id().into()).collect()
     });
-    Heard::Nodes(nodes)
+    NodesReply::Nodes(nodes)
 }
 
 /// Tells the relay who is withdrawn; true when it has taken that.
