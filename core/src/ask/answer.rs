@@ -54,7 +54,7 @@ pub enum Answer {
     /// An answer without that of some nodes.
     Part {
         /// The answer of the others.
-        answer: Box<Answer>,
+        answer: Box<Self>,
         /// The nodes.
         missing: Vec<Box<str>>,
     },

@@ -456,13 +456,14 @@ impl<T: Transport> NamespaceHandle<T> {
     }
 
     async fn ask(&self, ask: Ask) -> Result<Answer, AskError> {
-        match self.transport.ask(&self.name, ask).await? {
-            Answer::Part { missing, .. } if self.needs_all => {
-                Err(AskError::Unavailable(unanswered(&missing)))
-            }
-            Answer::Part { answer, .. } => Ok(*answer),
-            answer => Ok(answer),
+        let answer = self.transport.ask(&self.name, ask).await?;
+        let Answer::Part { answer, missing } = answer else {
+            return Ok(answer);
+        };
+        if self.needs_all {
+            return Err(AskError::Unavailable(unanswered(&missing)));
         }
+        Ok(*answer)
     }
 }
 

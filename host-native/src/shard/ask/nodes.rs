@@ -92,10 +92,10 @@ impl Inquiry {
         if ask.scope() == Scope::Relay {
             return NodeAnswer::from(self.read(ask).await).into();
         }
-        let stored = match ask {
-            Ask::Withdraw { user, not_before_s } => self.withdraw(ask, user, *not_before_s).await,
-            _ => Ok(()),
-        };
+        let mut stored = Ok(());
+        if let Ask::Withdraw { user, not_before_s } = ask {
+            stored = self.withdraw(ask, user, *not_before_s).await;
+        }
         if matches!(stored, Err(AskError::Ahead)) {
             return NodeAnswer::from(stored.map(|()| Answer::Disconnected(0))).into();
         }

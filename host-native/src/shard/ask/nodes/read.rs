@@ -63,12 +63,10 @@ impl Inquiry {
             }
             _ => false,
         };
-        Ok(match ask {
-            Ask::History { room, .. } | Ask::Presence { room, .. } if is_there => {
-                vec![(room.clone(), Position::new("", 0))]
-            }
-            _ => Vec::new(),
-        })
+        if let (true, Ask::History { room, .. } | Ask::Presence { room, .. }) = (is_there, ask) {
+            return Ok(vec![(room.clone(), Position::new("", 0))]);
+        }
+        Ok(Vec::new())
     }
 
     async fn told<T>(
