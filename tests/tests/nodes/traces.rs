@@ -33,7 +33,10 @@ const EXCEPTIONS: [(&str, &str); 4] = [
 
 /// Those that do not hold on several servers either.
 const SEVERAL: [(&str, &str); 3] = [
-    ("connections_are_listed", "in the order of ids, of which each server takes many at once"),
+    (
+        "connections_are_listed",
+        "in the order of ids, of which each server takes many at once",
+    ),
     ("connections_have_a_limit", "each server counts its own"),
     ("join_over_the_member_limit", "each server counts its own"),
 ];

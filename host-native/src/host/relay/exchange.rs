@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{
+    FutureExt,
+    stream::{FuturesUnordered, StreamExt},
+};
 use roomcast_core::relay::{RelayCommand, RelayEvent, Topic};
 use roomcast_relay::{Address, Channel, Event, Events, RedisRelay, Relay, Settings, StartError};
 use tokio::{
@@ -144,7 +147,11 @@ impl Exchange {
             for _ in 0..BATCH {
                 if let Ok(request) = self.requests.try_recv() {
                     self.take_request(request);
-                } else if let Some(event) = self.events.try_next().filter(|_| has_space) {
+                } else if let Some(Some(answer)) = self.calls.next().now_or_never() {
+                    // All that came together is one batch of mail. The next wait has it wake again.
+                    self.take_answer(answer);
+                } else if has_space && let Some(event) = self.events.try_next() {
+                    // Without space it is not taken: it would be lost.
                     self.take_event(event);
                 } else {
                     break;
