@@ -128,9 +128,10 @@ impl Known {
 
     /// True when the answer to an op fits the pattern.
     pub fn answers(&mut self, op: &Op, namespace: &str, pattern: &str, got: &str) -> bool {
-        let room = match op {
-            Op::ServerJoin { room, .. } => Some(&**room),
-            _ => None,
+        let room = if let Op::ServerJoin { room, .. } = op {
+            Some(&**room)
+        } else {
+            None
         };
         self.matches_in(namespace, room, pattern, got)
     }

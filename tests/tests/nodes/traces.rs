@@ -31,7 +31,7 @@ const EXCEPTIONS: [(&str, &str); 4] = [
     ),
 ];
 
-/// Those that do not hold on several servers either.
+/// Further traces that do not hold on several servers, and why.
 const SEVERAL: [(&str, &str); 3] = [
     (
         "connections_are_listed",

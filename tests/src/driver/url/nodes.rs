@@ -7,16 +7,16 @@ use crate::driver::{DriverError, api::Api};
 pub(super) struct Nodes {
     /// `ws://host:port/ws`.
     addresses: Vec<String>,
-    /// As many, or none.
+    /// The API of each, or none.
     apis: Vec<Api>,
     key: Option<String>,
-    /// The one whose turn it was last.
+    /// The number of that whose turn it was last.
     last: usize,
     shared: bool,
 }
 
 impl Nodes {
-    /// One server.
+    /// A single server.
     pub(super) fn new(address: String) -> Result<Self, DriverError> {
         let mut nodes = Self {
             addresses: Vec::new(),
@@ -92,7 +92,7 @@ impl Nodes {
         self.last = node;
     }
 
-    /// The one whose turn it is.
+    /// Gives the turn to the next one.
     pub(super) const fn next(&mut self) -> usize {
         self.last = (self.last + 1) % self.addresses.len();
         self.last
