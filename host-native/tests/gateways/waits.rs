@@ -250,8 +250,9 @@ async fn a_thousand_lookups_at_once_hold_up_nobody_and_are_replayed() {
     let clients = clients.join_all().await;
     let members = format!(r#"{{"event":"members","data":{}}}"#, 2 + CLIENTS);
     assert_eq!(ann.ask(r#"{"event":"members"}"#).await, members);
+    drop((clients, ann, ben));
+    crowd(&running.server, 0).await;
     running.stop().await.expect("ended in order");
-    drop(clients);
 
     // A replay asks no database: its gate stays shut.
     let shut = Database::new(0);
