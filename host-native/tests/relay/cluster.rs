@@ -74,16 +74,18 @@ impl Redis {
     /// Makes it a replica that has all of its primary's data.
     pub(super) fn follow(&self, primary: &Self) {
         self.run(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
-        let began = Instant::now();
-        while self.info("master_link_status") != "up" || !self.has_all_of(primary) {
+        self.wait_for_all_of(primary);
+    }
+
+    /// Waits until a replica has all that its primary has at this moment.
+    pub(super) fn wait_for_all_of(&self, primary: &Self) {
+        let offset = |redis: &Self, field| redis.info(field).parse::<u64>().unwrap_or_default();
+        let (began, wanted) = (Instant::now(), offset(primary, "master_repl_offset"));
+        while self.info("master_link_status") != "up" || offset(self, "slave_repl_offset") < wanted
+        {
             assert!(began.elapsed() < PATIENCE, "the replica does not follow");
             std::thread::sleep(Duration::from_millis(10));
         }
-    }
-
-    fn has_all_of(&self, primary: &Self) -> bool {
-        let offset = |redis: &Self, field| redis.info(field).parse::<u64>().unwrap_or_default();
-        offset(self, "slave_repl_offset") >= offset(primary, "master_repl_offset")
     }
 
     /// Makes it a primary, with what it has of the old one's data.

@@ -326,7 +326,9 @@ fn disorder(readings: &[(usize, Reading)]) -> Option<Vec<Id>> {
         for pair in stretch.messages.windows(2) {
             let [before, after] = [pair[0].1, pair[1].1];
             above.entry((epoch, before)).or_default();
-            if below.entry((epoch, before)).or_default().insert(after) {
+            // That one came twice is told already.
+            let is_new = before != after && below.entry((epoch, before)).or_default().insert(after);
+            if is_new {
                 *above.entry((epoch, after)).or_default() += 1;
             }
         }

@@ -111,6 +111,7 @@ fn wait_for_acks(world: &World, more: u64) {
 /// A replica is promoted that lacks ten messages of each room, or more.
 fn promote_a_stale_replica(servers: &Servers, world: &World) {
     wait_for_acks(world, 10);
+    servers.wait_for_replica();
     let before = world.all_acked();
     servers.promote(true, || wait_for_acks(world, 10), || {});
     let lost = most_more(world, &before);
@@ -121,6 +122,7 @@ fn promote_a_stale_replica(servers: &Servers, world: &World) {
 /// The primary becomes a replica of its stale replica, and a primary again.
 fn go_there_and_back(servers: &Servers, world: &World) {
     wait_for_acks(world, 10);
+    servers.wait_for_replica();
     let before = world.all_acked();
     servers.go_there_and_back(|| wait_for_acks(world, 10));
     let lost = most_more(world, &before);

@@ -158,6 +158,13 @@ impl Servers {
         act(&mut self.redis[primary].lock().expect("no panic"))
     }
 
+    /// Waits until the replica has all that the relay has at this moment.
+    pub(super) fn wait_for_replica(&self) {
+        let primary = self.primary.load(SeqCst);
+        let replica = self.redis[1 - primary].lock().expect("no panic");
+        replica.wait_for_all_of(&self.redis[primary].lock().expect("no panic"));
+    }
+
     /// Promotes the replica, which from the beginning of `meanwhile` on lacks what is published.
     /// The old primary dies, or goes on as a replica. Servers move one after the other, and never
     /// write to two primaries.
