@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{
     refused,
     server::{self, Server},
-    table::{age, table},
+    table::{
+        Column::{Number, Text},
+        age, table,
+    },
 };
 use crate::cli::{client::failure::Failure, replay::show::one_line, top::format::count};
 
@@ -116,21 +119,20 @@ pub(super) fn lines(cluster: &Cluster) -> Vec<String> {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    let head = [
-        "NODE",
-        "STATE",
-        "HOST",
-        "LISTEN",
-        "VERSION",
-        "UP FOR",
-        "LEASE LEFT",
-        "CONNECTIONS",
-        "NAMESPACES",
-        "LAG",
+    let columns = [
+        Text("NODE"),
+        Text("STATE"),
+        Text("HOST"),
+        Text("LISTEN"),
+        Text("VERSION"),
+        Number("UP FOR"),
+        Number("LEASE LEFT"),
+        Number("CONNECTIONS"),
+        Number("NAMESPACES"),
+        Number("LAG"),
     ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(cluster.nodes.iter().map(|node| row(node, now_ms)));
-    lines.extend(table(&rows));
+    let rows = cluster.nodes.iter().map(|node| row(node, now_ms));
+    lines.extend(table(&columns, &rows.collect::<Vec<_>>()));
     lines
 }
 

@@ -3,7 +3,14 @@
 use roomcast_relay::{Inspector, RoomFacts, ServerFacts};
 use serde::Serialize;
 
-use super::{refused, source::Source, table::table};
+use super::{
+    refused,
+    source::Source,
+    table::{
+        Column::{Number, Text},
+        table,
+    },
+};
 use crate::cli::{client::failure::Failure, replay::show::one_line, top::format::count};
 
 /// Arguments of `roomcast cluster rooms`.
@@ -95,9 +102,14 @@ pub(super) fn lines(answer: &Rooms) -> Vec<String> {
             one_line(&answer.namespace)
         )];
     }
-    let head = ["OFFSET", "KEPT", "USERS", "EPOCH", "ROOM"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(answer.rooms.iter().map(|room| {
+    let columns = [
+        Number("OFFSET"),
+        Number("KEPT"),
+        Number("USERS"),
+        Text("EPOCH"),
+        Text("ROOM"),
+    ];
+    let rows = answer.rooms.iter().map(|room| {
         let ended = if room.current { "" } else { " (ends)" };
         vec![
             count(room.offset),
@@ -106,8 +118,8 @@ pub(super) fn lines(answer: &Rooms) -> Vec<String> {
             format!("{}{ended}", one_line(&room.epoch)),
             one_line(&room.room).into_owned(),
         ]
-    }));
-    let mut lines = table(&rows);
+    });
+    let mut lines = table(&columns, &rows.collect::<Vec<_>>());
     if answer.more {
         lines.push(format!(
             "and more: the first {} that were found, --limit N",

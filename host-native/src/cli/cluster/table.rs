@@ -1,29 +1,42 @@
 //! Columns for people.
 
-/// Lines of a table, the first row its head. Columns that are all digits stand at the right.
-pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+/// The head of a column.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Column {
+    /// Texts stand at the left.
+    Text(&'static str),
+    /// Numbers stand at the right.
+    Number(&'static str),
+}
+
+impl Column {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Text(name) | Self::Number(name) => name,
+        }
+    }
+}
+
+/// Lines of a table, its head the first.
+pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
+    let head = columns.iter().map(|column| column.name().to_owned());
+    let head: Vec<String> = head.collect();
+    let all = || std::iter::once(&head).chain(rows);
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or_default()
+        let cells = all().filter_map(|row| row.get(column));
+        let widths = cells.map(|cell| cell.chars().count());
+        widths.max().unwrap_or_default()
     };
-    let is_number = |column: usize| {
-        let mut cells = rows.iter().skip(1).filter_map(|row| row.get(column));
-        cells.all(|cell| cell.starts_with(|first: char| first.is_ascii_digit() || first == '-'))
-    };
-    let shapes: Vec<_> = (0..columns).map(|it| (width(it), is_number(it))).collect();
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&shapes);
-        let cells = cells.map(|(cell, &(width, is_number))| match is_number {
-            true => format!("{cell:>width$}"),
-            false => format!("{cell:width$}"),
+        let cells = row.iter().zip(columns).zip(&widths);
+        let cells = cells.map(|((cell, column), &width)| match column {
+            Column::Text(_) => format!("{cell:width$}"),
+            Column::Number(_) => format!("{cell:>width$}"),
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    rows.iter().map(line).collect()
+    all().map(line).collect()
 }
 
 /// A time since something, in its two largest units.
@@ -44,17 +57,19 @@ mod tests {
     #[test]
     fn numbers_stand_at_the_right() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
-        let lines = table(&[
-            row(["NODE", "OPEN", "HOST"]),
-            row(["a", "12", "web-1"]),
-            row(["bcdef", "1,234", "w"]),
-        ]);
+        let columns = [
+            Column::Text("NODE"),
+            Column::Number("OPEN"),
+            Column::Text("HOST"),
+        ];
+        let rows = [row(["a", "12", "web-1"]), row(["1cdef", "1,234", "w"])];
+        let lines = table(&columns, &rows);
         assert_eq!(
             lines,
             [
                 "NODE    OPEN  HOST",
                 "a         12  web-1",
-                "bcdef  1,234  w"
+                "1cdef  1,234  w"
             ]
         );
     }
