@@ -2,6 +2,7 @@
 
 mod otlp;
 pub(crate) mod relay;
+mod relayed;
 mod table;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};

@@ -1,4 +1,4 @@
-//! A look at a relay from outside, for operators.
+//! Questions to a relay from outside, for operators.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,13 +14,13 @@ use crate::{
     presence::Node,
 };
 
-/// Keys that the server looks at in one step of a search.
+/// Keys that the server goes through in one step of a search.
 const KEYS_AT_ONCE: usize = 1_000;
 /// Rooms that are read in one step.
 const ROOMS_AT_ONCE: usize = 200;
 
 /// A connection that asks what a relay has. It writes nothing, has no lease, and checks nothing: a
-/// server that no node would use can be looked at too.
+/// server that no node would use answers too.
 #[derive(Debug)]
 pub struct Inspector {
     connection: MultiplexedConnection,

@@ -128,7 +128,8 @@ pub(super) const TABLE: &[Row] = &[
         |it, text| text.parse().map(|relay| it.relay = Some(relay))
             .map_err(|fault: RelayAddressError| fault.to_string()))
         .help(Operation, "Redis or Valkey, version 7 or newer, that servers share their rooms through: \
-            redis://user:password@host:6379"),
+            redis://user:password@host:6379, redis+sentinel://host:26379,host:26379/SERVICE or \
+            redis+cluster://host:6379,host:6379"),
     Row::text("relay-prefix", "TEXT", |it| it.relay_prefix.clone(), read_prefix)
         .help(Operation, "Beginning of all keys and topics of the relay: servers with one prefix share \
             their rooms"),

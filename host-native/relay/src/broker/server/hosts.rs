@@ -6,8 +6,6 @@ use redis::{
     sentinel::{SentinelClientBuilder, SentinelServerType},
 };
 
-use super::url::UrlError;
-
 /// Hosts of an address, such as `host:26379,host:26379`.
 #[derive(Clone)]
 pub(super) struct Hosts {
@@ -24,7 +22,7 @@ impl Hosts {
         hosts: &str,
         (port, is_tls): (u16, bool),
         wrong: &'static str,
-    ) -> Result<Self, UrlError> {
+    ) -> Result<Self, &'static str> {
         let address = |text: &str| {
             let (host, port) = match text.rsplit_once(':') {
                 None => (text, port),
@@ -33,10 +31,10 @@ impl Hosts {
             (!host.is_empty()).then(|| (host.to_owned(), port))
         };
         let addresses: Option<Vec<_>> = hosts.split(',').map(address).collect();
-        let addresses = addresses.ok_or(UrlError::Part(wrong))?;
+        let addresses = addresses.ok_or(wrong)?;
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
         let decoded = |text: &str| {
-            let wrong = UrlError::Part("user and password are UTF-8, with %-escapes");
+            let wrong = "user and password are UTF-8, with %-escapes";
             let text = percent_encoding::percent_decode_str(text).decode_utf8();
             let text = text.map_err(|_| wrong)?;
             Ok((!text.is_empty()).then(|| text.into()))

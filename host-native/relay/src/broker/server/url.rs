@@ -105,14 +105,16 @@ fn sentinels(credentials: &str, place: &str, is_tls: bool) -> Result<Place, UrlE
         hosts,
         (26_379, is_tls),
         "a Sentinel is host:port",
-    )?;
+    );
+    let hosts = hosts.map_err(UrlError::Part)?;
     Ok(Place::Sentinels(Box::new((hosts, service.into()))))
 }
 
 fn cluster(credentials: &str, place: &str, is_tls: bool) -> Result<Place, UrlError> {
     let hosts = place.strip_suffix('/').unwrap_or(place);
     let wrong = "Redis Cluster is host:port,host:port, and has no databases";
-    let hosts = Hosts::read(credentials, hosts, (6_379, is_tls), wrong)?;
+    let hosts = Hosts::read(credentials, hosts, (6_379, is_tls), wrong);
+    let hosts = hosts.map_err(UrlError::Part)?;
     Ok(Place::Cluster(Box::new(hosts)))
 }
 
