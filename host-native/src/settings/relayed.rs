@@ -32,8 +32,8 @@ impl Settings {
         Err(SettingsError(fault.to_owned()))
     }
 
-    /// Whoever wants a relay and names none would have servers that share nothing. Numbers stand for
-    /// themselves, as everywhere.
+    /// Without a relay, servers that want one would share nothing. Numbers stand for themselves, as
+    /// everywhere.
     fn check_unrelayed(&self) -> Result<(), SettingsError> {
         let settings = [
             ("prefix", self.relay_prefix != PREFIX),

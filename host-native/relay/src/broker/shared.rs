@@ -93,7 +93,7 @@ impl Shared {
         *locked(&self.session) = session;
     }
 
-    /// What the node says about itself.
+    /// Data that the node says about itself.
     pub(crate) fn about(&self) -> Bytes {
         locked(&self.about).clone()
     }

@@ -24,7 +24,7 @@ pub(super) struct Source {
     /// File of the servers' settings, for what the flags do not say
     #[arg(long, env = "ROOMCAST_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// One JSON object
+    /// Print a JSON object
     #[arg(long)]
     pub(super) json: bool,
 }
