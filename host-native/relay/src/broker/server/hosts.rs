@@ -33,7 +33,7 @@ impl Hosts {
         let addresses: Option<Vec<_>> = hosts.split(',').map(address).collect();
         let addresses = addresses.ok_or(wrong)?;
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-        let decoded = |text: &str| {
+        let decoded = |text: &str| -> Result<Option<Box<str>>, &'static str> {
             let wrong = "user and password are UTF-8, with %-escapes";
             let text = percent_encoding::percent_decode_str(text).decode_utf8();
             let text = text.map_err(|_| wrong)?;
