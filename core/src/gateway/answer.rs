@@ -173,13 +173,13 @@ impl<G: Gateway> App<G> {
         };
         self.continuing = None;
         let mut namespace = self.namespace(now, out);
-        match outcome {
-            Outcome::Later(token) => namespace.wait(conn, token, here.borrow()),
-            Outcome::Unclaimed => {
-                let late = internal("a message cannot be left to the rooms behind work");
-                namespace.answer(conn, here.borrow(), &late);
-            }
-            outcome => namespace.answer(conn, here.borrow(), &outcome),
+        if let Outcome::Later(token) = outcome {
+            namespace.wait(conn, token, here.borrow());
+        } else if matches!(outcome, Outcome::Unclaimed) {
+            let late = internal("a message cannot be left to the rooms behind work");
+            namespace.answer(conn, here.borrow(), &late);
+        } else {
+            namespace.answer(conn, here.borrow(), &outcome);
         }
         self.call_hooks(now, out);
     }

@@ -224,22 +224,18 @@ impl<G: Gateway> App<G> {
                     }
                 }
                 self.answering = false;
-                match outcome {
-                    Outcome::Unclaimed => {
-                        // The gateway may have closed the connection.
-                        let _ = self.hub.publish(now, &message, out);
+                if matches!(outcome, Outcome::Unclaimed) {
+                    // The gateway may have closed the connection.
+                    let _ = self.hub.publish(now, &message, out);
+                } else if let Outcome::Later(token) = outcome {
+                    if let Frame::Text(text) = frame {
+                        self.replies.keep(token, text, is_unclaimed);
                     }
-                    Outcome::Later(token) => {
-                        if let Frame::Text(text) = frame {
-                            self.replies.keep(token, text, is_unclaimed);
-                        }
-                        self.namespace(now, out)
-                            .wait(conn, token, message.address());
-                    }
-                    outcome => {
-                        let mut namespace = self.namespace(now, out);
-                        namespace.answer(conn, message.address(), &outcome);
-                    }
+                    let mut namespace = self.namespace(now, out);
+                    namespace.wait(conn, token, message.address());
+                } else {
+                    let mut namespace = self.namespace(now, out);
+                    namespace.answer(conn, message.address(), &outcome);
                 }
             }
             Received::Verb(request) => self.verb(now, &request, passed, out),
