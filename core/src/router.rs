@@ -46,13 +46,13 @@ pub use self::{
 ///
 /// # Guards
 ///
-/// Guards look and do not touch. Each may wait, by [`later`](crate::later). The first one that refuses ends it, and its [`Failure`] is the
-/// answer. For a message: those of the namespace ([`guard`](Self::guard)), then those of the event
-/// ([`guard_event`](Self::guard_event)), each in the order in which they were added; then the
-/// handler's arguments are made, then the handler runs. For a room
-/// ([`guard_rooms`](Self::guard_rooms)): before `$join`, `$leave`, and before what no handler
-/// claimed is published. For a WebSocket ([`guard_upgrade`](Self::guard_upgrade)): before
-/// [`on_upgrade`](Self::on_upgrade).
+/// Guards look and do not touch. Each may wait, by [`later`](crate::later). The first one that
+/// refuses ends it, and its [`Failure`] is the answer. For a message: those of the namespace
+/// ([`guard`](Self::guard)), then those of the event ([`guard_event`](Self::guard_event)), each in
+/// the order in which they were added; then the handler's arguments are made, then the handler
+/// runs. For a room ([`guard_rooms`](Self::guard_rooms)): before `$join`, `$leave`, and before what
+/// no handler claimed is published. For a WebSocket ([`guard_upgrade`](Self::guard_upgrade)):
+/// before [`on_upgrade`](Self::on_upgrade).
 ///
 /// ```
 /// use roomcast_core::{Context, Failure, Path, Router, ok};

@@ -23,7 +23,7 @@ use crate::{
     wake::{Wake, wake},
 };
 
-pub(crate) mod admission;
+mod admission;
 mod application;
 mod asked;
 mod authenticate;
@@ -33,8 +33,9 @@ mod kept;
 #[cfg(test)]
 mod tests;
 mod told;
+pub(crate) mod upgrades;
 
-use self::{admission::Upgrades, awake::Awake};
+use self::{awake::Awake, upgrades::Upgrades};
 
 /// A namespace, as its object runs it.
 ///

@@ -26,11 +26,11 @@ pub enum RoomAction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Decision<E> {
-    /// It is allowed.
+    /// Allowed.
     Allow,
-    /// It is not.
+    /// Refused, for this reason.
     Refuse(E),
-    /// It takes time: the token is of [`Context::spawn_check`] or [`Context::spawn_then`].
+    /// Not decided yet: the token is of [`Context::spawn_check`] or [`Context::spawn_then`].
     Later(Token),
 }
 
@@ -88,9 +88,9 @@ pub trait Gateway {
         Decision::Allow
     }
 
-    /// A message arrived: an application event, or a message to a room. With [`Outcome::Later`] and
-    /// the token of [`Context::spawn_check`] it waits as in [`admit`](Self::admit), to be given here
-    /// once more.
+    /// A message arrived: an application event, or a message to a room. With [`Outcome::Later`]
+    /// and the token of [`Context::spawn_check`] it waits as in [`admit`](Self::admit), to be given
+    /// here once more.
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
         Outcome::Unclaimed
     }

@@ -24,9 +24,9 @@ pub(super) type Next<S> = Box<dyn FnOnce(&mut Context<'_>, &mut S, &str) -> Answ
 #[derive(Debug)]
 #[must_use]
 pub enum Answer<S> {
-    /// It is there, or a token for it.
+    /// The outcome, or a token for it.
     Outcome(Outcome),
-    /// It goes on behind work.
+    /// Work, and what is done behind it.
     Then(Then<S>),
 }
 
@@ -34,14 +34,15 @@ pub enum Answer<S> {
 #[derive(Debug)]
 #[must_use]
 pub enum Connecting<S> {
-    /// It is there, or in a future.
+    /// The decision, or a future of it.
     Decided(NowOrLater<Result<(), Rejection>>),
-    /// It goes on behind work.
+    /// Work, and what is done behind it.
     Then(Then<S>),
 }
 
-/// Return types of handlers: anything that implements [`IntoOutcome`], a future of it that owns what
-/// it needs, which is begun as [`Context::spawn`] does, or a [`Then`] with the state of the router.
+/// Return types of handlers: anything that implements [`IntoOutcome`], a future of it that owns
+/// what it needs, which is begun as [`Context::spawn`] does, or a [`Then`] with the state of the
+/// router.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no answer of a handler",
     note = "an answer implements `serde::Serialize`: `#[derive(serde::Serialize)] struct Answer`",
@@ -112,9 +113,9 @@ impl<S> IntoAnswer<S, Decided> for Result<(), Rejection> {
 
 impl<T: Serialize + DeserializeOwned + 'static> Later<T> {
     /// Goes on behind the work: with the context and the state of then, as in an input of its own,
-    /// and with the result. For a handler of a [`Router`](crate::Router) with the state `S`, and for
-    /// [`on_connect`](crate::Router::on_connect). It returns anything that a handler may return,
-    /// other work to go on behind too; for `on_connect` also `Result<(), Rejection>`.
+    /// and with the result. For a handler of a [`Router`](crate::Router) with the state `S`, and
+    /// for [`on_connect`](crate::Router::on_connect). It returns anything that a handler may
+    /// return, other work to go on behind too; for `on_connect` also `Result<(), Rejection>`.
     ///
     /// The result is in the journal, as JSON: a replay goes on with it, and does no work.
     ///

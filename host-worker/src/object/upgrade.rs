@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 
 use super::{Object, text};
-use crate::{http::Head, namespace::admission::Upgrading};
+use crate::{http::Head, namespace::upgrades::Upgrading};
 
 #[wasm_bindgen(js_class = Namespace)]
 impl Object {
@@ -50,7 +50,7 @@ impl Object {
         }
     }
 
-    /// What was decided under a number, as [`upgrade`](Self::upgrade) says it.
+    /// The decision under a number, as [`upgrade`](Self::upgrade) says it.
     pub fn upgraded(
         &mut self,
         request: &web_sys::Request,

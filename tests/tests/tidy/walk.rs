@@ -77,12 +77,7 @@ const OFF: [(&str, &[&str]); 6] = [
     ),
     (
         "an application, which is none",
-        &[
-            "App::answer",
-            "App::call_hooks",
-            "App::parts",
-            "App::with_here",
-        ],
+        &["App::call_hooks", "App::parts", "App::with_here"],
     ),
     (
         "bytes alone: it knows no message and no room",

@@ -36,7 +36,7 @@ impl Hold {
     }
 }
 
-/// What a gateway goes on with; see [`Gateway::resume`](crate::Gateway::resume).
+/// The part of a gateway that goes on behind work; see [`Gateway::resume`](crate::Gateway::resume).
 ///
 /// A clone has none, like that of [`Begun`](super::work::Begun).
 pub(in crate::gateway) struct Next(pub(in crate::gateway) Option<Box<dyn Any>>);

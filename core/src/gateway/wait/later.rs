@@ -51,9 +51,9 @@ impl<T> fmt::Debug for Later<T> {
 #[derive(Debug)]
 #[must_use]
 pub enum NowOrLater<T> {
-    /// It is there.
+    /// The value.
     Now(T),
-    /// It takes time.
+    /// A future of it.
     Later(Later<T>),
 }
 

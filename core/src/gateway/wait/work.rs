@@ -44,7 +44,7 @@ struct Line {
     answer: Option<Token>,
     frames: VecDeque<OwnedFrame>,
     bytes: usize,
-    /// What let the first of them pass already.
+    /// Guards that the first of them has passed.
     passed: Passed,
 }
 
@@ -56,7 +56,7 @@ pub(in crate::gateway) struct Resumed {
     pub(in crate::gateway) text: Option<Box<str>>,
 }
 
-/// What let a message pass already.
+/// Guards that a message has passed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::gateway) struct Passed {
     /// The number of guards, those of rooms when it is unclaimed.

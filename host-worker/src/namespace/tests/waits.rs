@@ -9,10 +9,10 @@ use roomcast_core::{
     later,
 };
 
-use super::bench::{Alarm, Bench, Connect, Gone, Setup, Text, User};
-use crate::{handle::Namespace as Handle, mount::Application, namespace::admission::Upgrading};
+use super::bench::{Alarm, Bench, Gone, Setup, Text, User};
+use crate::{handle::Namespace as Handle, mount::Application, namespace::upgrades::Upgrading};
 
-/// What is asked waits here for the test to answer it.
+/// Questions that wait for the test to answer them.
 type Questions = Rc<RefCell<Vec<oneshot::Sender<bool>>>>;
 
 fn asks(questions: &Questions) -> impl Future<Output = Result<(), Failure>> + use<> {
@@ -177,5 +177,4 @@ fn a_request_waits_for_the_word_of_the_application() {
         Upgrading::Said(Err(rejection)) => assert_eq!(rejection.status(), 503),
         other => panic!("{other:?}"),
     }
-    let _ = Connect;
 }

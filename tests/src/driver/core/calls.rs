@@ -13,7 +13,7 @@ use roomcast_core::{
 };
 use serde_json::value::RawValue;
 
-use super::{Core, handshake, unexpected, upgrades::Upgrade};
+use super::{Core, handshake, unexpected, upgrades::Late, upgrades::Upgrade};
 use crate::{Actor, Answer, Op, To, driver::DriverError, op::json_string};
 
 /// A namespace that is asked something.
@@ -425,5 +425,39 @@ impl<G: Gateway> Core<G> {
         }
         self.now = target;
         Ok(())
+    }
+}
+
+/// Requests for a WebSocket that wait.
+impl<G: Gateway> Core<G> {
+    /// True when the actor has asked for a WebSocket, and waits.
+    pub(crate) fn is_connecting(&self, actor: &Actor) -> bool {
+        self.upgrades.has(actor)
+    }
+
+    /// Goes on with the requests that wait, as far as they get.
+    pub(super) fn upgrade_on(&mut self) -> Result<(), DriverError> {
+        while let Some((upgrade, said)) = self.upgrades.take_done() {
+            let Upgrade {
+                actor,
+                namespace,
+                handshake,
+                ..
+            } = upgrade;
+            let answer = self.admitted(&actor, &namespace, said, handshake)?;
+            let reason = self.refusal.take();
+            self.late.push(Late {
+                actor,
+                namespace,
+                answer,
+                reason,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the answers to requests that have waited, since this was last called.
+    pub(crate) fn take_late(&mut self) -> Vec<Late> {
+        std::mem::take(&mut self.late)
     }
 }

@@ -3,12 +3,12 @@
 use std::{pin::Pin, task::Poll};
 
 use roomcast_core::{
-    Gateway, Handshake, Rejection,
+    Handshake, Rejection,
     gateway::{Admission, Later},
 };
 
-use super::{Core, work::poll_through};
-use crate::{Actor, Answer, driver::DriverError};
+use super::work::poll_through;
+use crate::{Actor, Answer};
 
 /// Requests under way. A clone has none, like that of the futures of handlers.
 #[derive(Default)]
@@ -52,7 +52,7 @@ impl Upgrades {
         self.0.retain(|upgrade| upgrade.actor != *actor);
     }
 
-    fn take_done(&mut self) -> Option<(Upgrade, Result<Admission, Rejection>)> {
+    pub(super) fn take_done(&mut self) -> Option<(Upgrade, Result<Admission, Rejection>)> {
         let (at, said) = poll_through(|cx| {
             let mut all = self.0.iter_mut().enumerate();
             all.find_map(
@@ -63,38 +63,5 @@ impl Upgrades {
             )
         })?;
         Some((self.0.remove(at), said))
-    }
-}
-
-impl<G: Gateway> Core<G> {
-    /// True when the actor has asked for a WebSocket, and waits.
-    pub(crate) fn is_connecting(&self, actor: &Actor) -> bool {
-        self.upgrades.has(actor)
-    }
-
-    /// Goes on with the requests that wait, as far as they get.
-    pub(super) fn upgrade_on(&mut self) -> Result<(), DriverError> {
-        while let Some((upgrade, said)) = self.upgrades.take_done() {
-            let Upgrade {
-                actor,
-                namespace,
-                handshake,
-                ..
-            } = upgrade;
-            let answer = self.admitted(&actor, &namespace, said, handshake)?;
-            let reason = self.refusal.take();
-            self.late.push(Late {
-                actor,
-                namespace,
-                answer,
-                reason,
-            });
-        }
-        Ok(())
-    }
-
-    /// Takes the answers to requests that have waited, since this was last called.
-    pub(crate) fn take_late(&mut self) -> Vec<Late> {
-        std::mem::take(&mut self.late)
     }
 }
