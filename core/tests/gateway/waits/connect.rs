@@ -55,10 +55,11 @@ fn guest(session: &str) -> Input<'static> {
 }
 
 fn comes(stage: &mut Stage<Router<Vec<String>>>, session: &str) -> roomcast_core::ConnId {
-    match stage.apply(&guest(session)) {
-        Applied::Connected(Ok(conn)) => conn,
-        other => panic!("{other:?}"),
-    }
+    let applied = stage.apply(&guest(session));
+    let Applied::Connected(Ok(conn)) = applied else {
+        panic!("{applied:?}")
+    };
+    conn
 }
 
 /// Frames without the long `$welcome`, which is checked to be whose it is.

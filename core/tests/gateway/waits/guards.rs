@@ -45,7 +45,10 @@ fn guarded(asked: &Rc<dyn Fn(&'static str)>) -> Router<u32> {
         })
 }
 
-fn logged() -> (Rc<dyn Fn(&'static str)>, Rc<RefCell<Vec<&'static str>>>) {
+/// The guards that were asked, in order.
+type Log = Rc<RefCell<Vec<&'static str>>>;
+
+fn logged() -> (Rc<dyn Fn(&'static str)>, Log) {
     let log = Rc::new(RefCell::new(Vec::new()));
     let logged = log.clone();
     (Rc::new(move |guard| logged.borrow_mut().push(guard)), log)

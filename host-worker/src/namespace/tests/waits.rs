@@ -173,8 +173,9 @@ fn a_request_waits_for_the_word_of_the_application() {
     bench.evict();
     let mut ask = || bench.namespace.upgrade(&request).expect("it is awake");
     assert!(matches!(ask(), Upgrading::Waits(_)));
-    match ask() {
-        Upgrading::Said(Err(rejection)) => assert_eq!(rejection.status(), 503),
-        other => panic!("{other:?}"),
-    }
+    let full = ask();
+    let Upgrading::Said(Err(rejection)) = full else {
+        panic!("{full:?}")
+    };
+    assert_eq!(rejection.status(), 503);
 }
