@@ -9,6 +9,8 @@ mod call;
 #[cfg(feature = "relay")]
 mod counts;
 #[cfg(feature = "relay")]
+mod entries;
+#[cfg(feature = "relay")]
 mod exchange;
 #[cfg(feature = "relay")]
 mod presence;

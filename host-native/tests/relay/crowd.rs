@@ -198,6 +198,8 @@ async fn a_thousand_users_of_a_server_that_stood_still_come_back_once() {
     let mut two = Witness::join(&cluster, 2).await;
     let mut clients = join_users(&cluster).await;
     join_all([one.read_until(EACH * USERS), two.read_until(EACH * USERS)]).await;
+    // What it is telling when it stands still it tells again.
+    wait_for_told(&backend, "user.joined", EACH * USERS).await;
     cluster.nodes[0].signal(Signal::STOP);
     join_all([one.read_until(0), two.read_until(0)]).await;
     // Half of the users go, and it does not see them go.

@@ -22,7 +22,7 @@ impl Shared {
         let incarnation = self.incarnation();
         let keys = self.keys_of_node(address, &incarnation);
         let script = &self.scripts.presence;
-        let answer = self.call(Effect::Write, script, &keys, |call| {
+        let answer = self.call(Effect::Entry, script, &keys, |call| {
             call.arg(&*incarnation).arg(&*presence.user);
             call.arg(presence.connections);
             call.arg(listed(address)).arg(&presence.meta[..]);
@@ -50,7 +50,7 @@ impl Shared {
         let incarnation = self.incarnation();
         let keys = self.keys_of_node(room, &incarnation);
         let script = &self.scripts.reconcile;
-        let answer = self.call(Effect::Write, script, &keys, |call| {
+        let answer = self.call(Effect::Entry, script, &keys, |call| {
             call.arg(&*incarnation).arg(listed(room));
             for presence in present {
                 call.arg(&*presence.user).arg(presence.connections);

@@ -40,6 +40,9 @@ pub(crate) struct Shared {
     pub(crate) is_retiring: AtomicBool,
     pub(crate) stop: Notify,
     permits: Semaphore,
+    /// For users of rooms: a flood of messages does not make them wait, which may change their
+    /// order.
+    entry_permits: Semaphore,
     registrations: AtomicU64,
     about: Mutex<Bytes>,
     incarnation: Mutex<Arc<str>>,
@@ -53,6 +56,8 @@ pub(crate) struct Shared {
 pub(crate) enum Effect {
     /// Something may have changed.
     Write,
+    /// The users of a room may have changed.
+    Entry,
     /// Nothing that counts has changed.
     Read,
 }
@@ -73,6 +78,7 @@ impl Shared {
             is_retiring: AtomicBool::new(false),
             stop: Notify::new(),
             permits: Semaphore::new(settings.limits.calls_max),
+            entry_permits: Semaphore::new(settings.limits.calls_max),
             registrations: AtomicU64::new(0),
             about: Mutex::new(settings.about.clone()),
             incarnation,
@@ -161,7 +167,11 @@ impl Shared {
         answer: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, RelayError> {
         let deadline = Instant::now() + self.settings.timing.response;
-        let permit = timeout_at(deadline, self.permits.acquire()).await;
+        let permits = match effect {
+            Effect::Entry => &self.entry_permits,
+            Effect::Write | Effect::Read => &self.permits,
+        };
+        let permit = timeout_at(deadline, permits.acquire()).await;
         // A permit of the last moment is of no use: nothing would be known of what was sent.
         let permit = permit.ok().filter(|_| Instant::now() < deadline);
         let Some(Ok(_permit)) = permit else {

@@ -5,7 +5,6 @@ mod nodes;
 use std::{
     collections::{HashMap, HashSet},
     mem,
-    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -22,7 +21,14 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{about::About, call, counts::counts, presence, settings::explain};
+use super::{
+    about::About,
+    call,
+    counts::counts,
+    entries::{Answer, Call, Entries},
+    presence,
+    settings::explain,
+};
 use crate::{
     shard::{Mail, Posts, home_of, post_batch},
     shared::relay::{BLOCK, NodeLoad, NodesReply, RelayLink, RelayRequest},
@@ -55,19 +61,11 @@ pub(super) struct Exchange {
     outgoing: Vec<Vec<Mail>>,
     /// Calls under way. New ones begin in the order in which they are put in.
     calls: FuturesUnordered<Call>,
+    entries: Entries,
     namespaces: HashMap<Arc<str>, Opened>,
     about: About,
     /// Questions to other nodes, with the ways of the answers.
     questions: HashMap<u64, mpsc::UnboundedSender<NodesReply>>,
-}
-
-type Call = Pin<Box<dyn Future<Output = Option<Answer>>>>;
-
-/// The answer to a command of a namespace.
-struct Answer {
-    namespace: Arc<str>,
-    instance: u64,
-    event: RelayEvent,
 }
 
 /// A namespace that lives on a shard.
@@ -112,6 +110,7 @@ impl Exchange {
             requests,
             posts,
             calls: FuturesUnordered::new(),
+            entries: Entries::default(),
             namespaces: HashMap::new(),
             about,
             questions: HashMap::new(),
@@ -133,6 +132,9 @@ impl Exchange {
             select! {
                 Some(request) = self.requests.recv() => self.take_request(request),
                 Some(answer) = self.calls.next(), if !self.calls.is_empty() => {
+                    self.take_answer(answer);
+                }
+                Some(answer) = self.entries.next(), if !self.entries.is_empty() => {
                     self.take_answer(answer);
                 }
                 event = self.events.next(), if has_space => match event {
@@ -167,7 +169,10 @@ impl Exchange {
         while let Ok(request) = self.requests.try_recv() {
             self.take_request(request);
         }
-        let rest = async { while self.calls.next().await.is_some() {} };
+        let rest = async {
+            while self.entries.next().await.is_some() {}
+            while self.calls.next().await.is_some() {}
+        };
         let is_done = timeout(END, rest).await.is_ok();
         let retired = timeout(END, self.relay.retire_after(self.link.users_wait())).await;
         if !is_done || !matches!(retired, Ok(Ok(()))) {
@@ -226,14 +231,18 @@ impl Exchange {
                 let event = call::read(&*relay, &namespace, read).await;
                 answer(namespace, instance, event)
             }),
-            RelayCommand::SetPresent { token, room, user } => Box::pin(async move {
-                let event = presence::set(&*relay, &namespace, token, &room, user).await;
-                answer(namespace, instance, event)
-            }),
-            RelayCommand::Reconcile { token, room, users } => Box::pin(async move {
-                let event = presence::reconcile(&*relay, &namespace, token, &room, users).await;
-                answer(namespace, instance, event)
-            }),
+            RelayCommand::SetPresent { token, room, user } => {
+                return self.entries.push(Box::pin(async move {
+                    let event = presence::set(&*relay, &namespace, token, &room, user).await;
+                    answer(namespace, instance, event)
+                }));
+            }
+            RelayCommand::Reconcile { token, room, users } => {
+                return self.entries.push(Box::pin(async move {
+                    let event = presence::reconcile(&*relay, &namespace, token, &room, users).await;
+                    answer(namespace, instance, event)
+                }));
+            }
             RelayCommand::ListUsers { token, room, limit } => Box::pin(async move {
                 let event = presence::list(&*relay, &namespace, token, room, limit).await;
                 answer(namespace, instance, event)
@@ -335,6 +344,7 @@ impl Exchange {
             Event::Registered { .. } => self.tell_each(&RelayEvent::Registered),
             Event::Reaped { address, users } => self.tell_of_dead(address, users),
             Event::Lost(_) => {
+                self.entries.clear();
                 // Hubs subscribe anew, to what they want then.
                 let mut topics = Vec::new();
                 for (namespace, opened) in &mut self.namespaces {
