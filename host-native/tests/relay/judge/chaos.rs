@@ -97,7 +97,7 @@ const NODE: [Harm; 3] = [
         stop(servers, random, PAST_LEASE);
     }),
     ("server stopped", |servers, random| {
-        stop(servers, random, (300, 3_000))
+        stop(servers, random, (300, 3_000));
     }),
 ];
 
