@@ -55,9 +55,10 @@ pub trait Transport: Clone {
 ///
 /// On servers with a relay, each method is for the namespace on all nodes. Those that do not answer
 /// within a second are missing: lists and counts are then of the others, or an error for a handle
-/// [that needs all](Self::needing_all_nodes). What is about a connection that may be on one of them
-/// is an error that names them; it may be repeated. A [withdrawal](Self::withdraw) reaches them when
-/// they are back. In [`counts`](Self::counts) a room counts once for each node with a member.
+/// [that needs all](Self::needing_all_nodes). A request about a connection that may be on one of
+/// them is an error that names them; it may be repeated. A [withdrawal](Self::withdraw) reaches
+/// them when they are back. In [`counts`](Self::counts) a room counts once for each node with a
+/// member.
 #[derive(Clone)]
 pub struct NamespaceHandle<T> {
     name: Arc<str>,

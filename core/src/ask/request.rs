@@ -289,8 +289,8 @@ impl Ask {
         Ok(Answer::Disconnected(closed))
     }
 
-    /// Checks what [`run`](Self::run) refuses without a look at a connection or a room. For a host
-    /// that does something else before.
+    /// Checks what [`run`](Self::run) refuses whoever is connected. For a host that does something
+    /// else before.
     ///
     /// # Errors
     ///

@@ -11,8 +11,9 @@
 //!
 //! 1. [`RedisRelay::start`] checks the server and answers with the relay and its [`Events`].
 //! 2. A namespace that begins [subscribes](Relay::subscribe) to its audiences, and reads who is
-//!    [withdrawn](Relay::withdrawn). A room with its first member here is subscribed; then its position and history are [read](Relay::read).
-//!    Messages that come meanwhile wait, and those up to the position are dropped.
+//!    [withdrawn](Relay::withdrawn). A room with its first member here is subscribed; then its
+//!    position and history are [read](Relay::read). Messages that come meanwhile wait, and those up
+//!    to the position are dropped.
 //! 3. Messages come by [`Events::next`], in order. The next message of a room has the next offset
 //!    of its epoch. After a jump the missing ones are [read](Relay::read). Those that are no longer
 //!    there, and a new epoch, are a gap that members are told of.

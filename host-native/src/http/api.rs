@@ -57,8 +57,8 @@ async fn whole(shard: &Shard, body: &mut Body) -> Result<Bytes, Problem> {
     }
 }
 
-/// Runs a call where its namespace is at home, and on other nodes if it concerns them. What the queues of distant sockets hold is then
-/// asked of their shards.
+/// Runs a call where its namespace is at home, and on other nodes if it concerns them. What the
+/// queues of distant sockets hold is then asked of their shards.
 async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     let name: Arc<str> = call.namespace().into();
     let home = shard.home_of(&name);

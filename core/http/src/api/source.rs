@@ -1,4 +1,4 @@
-//! What a view of an answer is completed from: the hub that gave it, or the words of nodes.
+//! Sources that a view of an answer is completed from: the hub that gave it, or the words of nodes.
 
 use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
 
@@ -46,7 +46,7 @@ impl Source for Hub {
     }
 }
 
-/// What nodes said beside their answers.
+/// Things that nodes said beside their answers.
 pub(super) struct FromNodes {
     /// Rooms that there are, and the position of each.
     pub(super) rooms: BTreeMap<String, Position<'static>>,

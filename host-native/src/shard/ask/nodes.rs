@@ -87,7 +87,7 @@ impl Inquiry {
         whole
     }
 
-    /// One page.
+    /// Asks for a page.
     async fn gather(&self, ask: &Ask) -> Gathered {
         if ask.scope() == Scope::Relay {
             return NodeAnswer::from(self.read(ask).await).into();

@@ -1,4 +1,4 @@
-//! What the relay itself knows: positions, histories, withdrawals.
+//! Requests that the relay itself answers: positions, histories, withdrawals.
 
 use std::sync::Arc;
 
