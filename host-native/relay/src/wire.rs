@@ -2,8 +2,8 @@
 //!
 //! Version (1 byte), kind (1), length of the epoch (1), epoch, number (8, the highest first), body.
 //! Over the bus the id of the sender stands in place of the epoch. The body of a presence notice is
-//! the length of the user (2), the user, and the rest its meta. Over the bus the namespace stands in
-//! place of the user.
+//! the length of the user (2), the user, and the rest its meta; that of a message over the bus is
+//! the same, with the namespace in place of the user.
 
 use std::str;
 
