@@ -260,7 +260,7 @@ pub(crate) fn id_of(body: &[u8]) -> u64 {
 /// None of the first three has a comma.
 fn conn_of(body: &[u8]) -> Option<ConnId> {
     let text = std::str::from_utf8(body).expect("a text");
-    let conn = text.splitn(4, ',').nth(2)?;
+    let conn = text.split(',').nth(2)?;
     let conn = Some(conn).filter(|conn| !conn.starts_with('-'))?;
     conn.split_once(':')?.1.parse().ok()
 }

@@ -393,7 +393,7 @@ impl Client {
             let positions = truth.positions_in(&topic, 0, log.len());
             let mut positions = positions.iter().filter(of_epoch).copied();
             let before = |at: &usize| log[*at].position.offset <= offset;
-            if let Some(last) = positions.clone().filter(before).last() {
+            if let Some(last) = positions.clone().rfind(before) {
                 (place.next, place.owed) = (last + 1, last + 1);
             } else if let Some(first) = positions.next() {
                 (place.next, place.owed) = (first, first);

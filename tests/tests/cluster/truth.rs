@@ -113,9 +113,9 @@ impl Truth {
                 let is_other = user.is_some() && !is_user(*user);
                 if is_other || is_user(*except_user) || *except_conn == Some(to.conn) {
                     Claim::Never
-                } else if !rooms.is_empty() {
-                    Claim::Maybe
-                } else if except_conn.is_some_and(|conn| to.conns.contains(&conn)) {
+                } else if !rooms.is_empty()
+                    || except_conn.is_some_and(|conn| to.conns.contains(&conn))
+                {
                     Claim::Maybe
                 } else {
                     Claim::Owed

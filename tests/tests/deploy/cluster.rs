@@ -83,7 +83,7 @@ fn hear(peer: &mut Peer, text: &str) {
         match peer.next() {
             Said::Text(said) if said.contains(text) => return,
             Said::Text(_) | Said::Ping => {}
-            said => panic!("{said:?} before {text}"),
+            said @ (Said::Pong | Said::Close(_) | Said::End) => panic!("{said:?} before {text}"),
         }
     }
 }

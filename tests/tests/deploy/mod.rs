@@ -4,8 +4,8 @@ mod cluster;
 mod container;
 mod monitoring;
 mod packages;
-mod site;
 mod redis;
+mod site;
 mod systemd;
 mod version;
 
