@@ -164,21 +164,15 @@ async fn a_lookup_that_fails_refuses_the_request() {
     }
 }
 
+/// Before the connection opens it goes on: who asks over HTTP may close its half, and is answered.
 #[tokio::test]
-async fn a_lookup_is_dropped_with_its_client() {
+async fn a_lookup_is_dropped_with_its_connection() {
     let (running, database) = start(2, 0).await;
-    let address = running.address;
-    let waiting = tokio::spawn(async move {
-        let _ = super::client::Client::connect(address, "/ws?upgrade=ann", &[]).await;
-    });
+    let client = running.connect("/ws?connect=ann").await;
     database.is_asked(1).await;
-    waiting.abort();
+    client.leave().await;
     let gone = || async { database.dropped.load(SeqCst) };
     until(gone, |&gone| gone == 1).await;
-    let client = running.connect("/ws?connect=ann").await;
-    database.is_asked(2).await;
-    client.leave().await;
-    until(gone, |&gone| gone == 2).await;
     crowd(&running.server, 0).await;
 }
 
