@@ -9,11 +9,11 @@ mod call;
 #[cfg(feature = "relay")]
 mod counts;
 #[cfg(feature = "relay")]
-mod entries;
-#[cfg(feature = "relay")]
 mod exchange;
 #[cfg(feature = "relay")]
 mod presence;
+#[cfg(feature = "relay")]
+mod queue;
 #[cfg(feature = "relay")]
 mod settings;
 #[cfg(feature = "relay")]

@@ -75,6 +75,15 @@ impl Client {
         }
     }
 
+    /// Sends messages at one time, without a wait for answers.
+    pub(super) async fn send_all(&mut self, messages: impl Iterator<Item = Value>) {
+        for message in messages {
+            let message = Message::text(message.to_string());
+            self.socket.feed(message).await.expect("it reads");
+        }
+        self.socket.flush().await.expect("it reads");
+    }
+
     /// Joins a room, with a position to come back to; repeats it while the relay is not there.
     pub(super) async fn join(&mut self, room: &str, since: Option<&Value>) -> Value {
         let join = json!({"event": "$join", "room": room, "data": {"since": since}});

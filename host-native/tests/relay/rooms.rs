@@ -68,6 +68,20 @@ async fn all_members_on_all_servers_get_each_message_once_in_one_order() {
 }
 
 #[tokio::test]
+async fn a_burst_of_one_publisher_keeps_its_order() {
+    const BURST: usize = 300;
+    let cluster = Cluster::start(2, &[]);
+    let (mut bob, _) = cluster.nodes[1].join("log").await;
+    let mut ann = cluster.nodes[0].connect().await;
+    let publish = |number| json!({"event": "said", "room": "log", "data": number});
+    ann.send_all((0..BURST).map(publish)).await;
+    let messages = bob.messages("log", BURST).await;
+    let numbers: Vec<_> = messages.iter().map(|it| it["data"].clone()).collect();
+    let expected: Vec<_> = (0..BURST).map(Value::from).collect();
+    assert_eq!(numbers, expected);
+}
+
+#[tokio::test]
 async fn a_publisher_that_is_a_member_gets_its_own_message_once_and_where_it_wants_none_none() {
     let cluster = Cluster::start(2, &[]);
     let (mut ann, _) = cluster.nodes[0].join("log").await;

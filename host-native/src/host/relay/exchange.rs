@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{
-    FutureExt,
-    stream::{FuturesUnordered, StreamExt},
-};
+use futures_util::FutureExt;
 use roomcast_core::relay::{RelayCommand, RelayEvent, Topic};
 use roomcast_relay::{Address, Channel, Event, Events, RedisRelay, Relay, Settings, StartError};
 use tokio::{
@@ -25,8 +22,8 @@ use super::{
     about::About,
     call,
     counts::counts,
-    entries::{Answer, Call, Entries},
     presence,
+    queue::{Answer, Queue},
     settings::explain,
 };
 use crate::{
@@ -45,6 +42,11 @@ const REPORT: Duration = Duration::from_secs(1);
 const END: Duration = Duration::from_secs(2);
 /// The pause before numbers are asked for again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Calls under way at one time that say who is in rooms: a node that enters all of its users anew
+/// has thousands.
+const ENTRIES_MAX: usize = 64;
+/// The same of calls that read messages, up to 4 MiB each: many clients come back at one time.
+const READS_MAX: usize = 16;
 /// Requests and messages that leave in one batch of mail.
 const BATCH: usize = 256;
 /// Bytes that a message counts beside its body.
@@ -59,9 +61,12 @@ pub(super) struct Exchange {
     posts: Posts,
     /// Mail for each shard, which leaves with the round.
     outgoing: Vec<Vec<Mail>>,
-    /// Calls under way. New ones begin in the order in which they are put in.
-    calls: FuturesUnordered<Call>,
-    entries: Entries,
+    calls: Queue,
+    /// Calls that tell the relay who is in rooms: of two that are about one user the later counts.
+    entries: Queue,
+    /// Reads, and subscriptions, which read too. They begin while no shard is behind. The end of a
+    /// subscription is among them: it is not to overtake the beginning.
+    reads: Queue,
     namespaces: HashMap<Arc<str>, Opened>,
     about: About,
     /// Questions to other nodes, with the ways of the answers.
@@ -109,8 +114,9 @@ impl Exchange {
             link,
             requests,
             posts,
-            calls: FuturesUnordered::new(),
-            entries: Entries::default(),
+            calls: Queue::new(usize::MAX),
+            entries: Queue::new(ENTRIES_MAX),
+            reads: Queue::new(READS_MAX),
             namespaces: HashMap::new(),
             about,
             questions: HashMap::new(),
@@ -129,12 +135,20 @@ impl Exchange {
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let has_space = self.link.has_space();
+            self.calls.begin();
+            self.entries.begin();
+            if has_space {
+                self.reads.begin();
+            }
             select! {
                 Some(request) = self.requests.recv() => self.take_request(request),
-                Some(answer) = self.calls.next(), if !self.calls.is_empty() => {
+                Some(answer) = self.calls.next(), if !self.calls.is_idle() => {
                     self.take_answer(answer);
                 }
-                Some(answer) = self.entries.next(), if !self.entries.is_empty() => {
+                Some(answer) = self.entries.next(), if !self.entries.is_idle() => {
+                    self.take_answer(answer);
+                }
+                Some(answer) = self.reads.next(), if !self.reads.is_idle() => {
                     self.take_answer(answer);
                 }
                 event = self.events.next(), if has_space => match event {
@@ -164,14 +178,16 @@ impl Exchange {
         self.finish().await;
     }
 
-    /// Carries out what the shards asked for last, and gives the lease back.
+    /// Carries out what the shards asked for last, and gives the lease back. Nobody waits for what
+    /// is read.
     async fn finish(mut self) {
         while let Ok(request) = self.requests.try_recv() {
             self.take_request(request);
         }
         let rest = async {
-            while self.entries.next().await.is_some() {}
-            while self.calls.next().await.is_some() {}
+            self.calls.begin();
+            self.entries.finish().await;
+            self.calls.finish().await;
         };
         let is_done = timeout(END, rest).await.is_ok();
         let retired = timeout(END, self.relay.retire_after(self.link.users_wait())).await;
@@ -214,61 +230,56 @@ impl Exchange {
             return;
         };
         let (relay, instance) = (self.relay.clone(), opened.instance);
-        let call: Call = match command {
-            RelayCommand::Publish(publish) => Box::pin(async move {
+        match command {
+            RelayCommand::Publish(publish) => self.calls.push(async move {
                 let event = call::publish(&*relay, &namespace, publish).await;
                 answer(namespace, instance, event)
             }),
             RelayCommand::Subscribe { token, topics } => {
                 let wanted = topics.iter().map(|wanted| wanted.topic.clone());
                 opened.topics.extend(wanted);
-                Box::pin(async move {
+                self.reads.push(async move {
                     let event = call::subscribe(&*relay, &namespace, token, topics).await;
                     answer(namespace, instance, event)
-                })
+                });
             }
-            RelayCommand::Read(read) => Box::pin(async move {
+            RelayCommand::Read(read) => self.reads.push(async move {
                 let event = call::read(&*relay, &namespace, read).await;
                 answer(namespace, instance, event)
             }),
-            RelayCommand::SetPresent { token, room, user } => {
-                return self.entries.push(Box::pin(async move {
-                    let event = presence::set(&*relay, &namespace, token, &room, user).await;
-                    answer(namespace, instance, event)
-                }));
-            }
-            RelayCommand::Reconcile { token, room, users } => {
-                return self.entries.push(Box::pin(async move {
-                    let event = presence::reconcile(&*relay, &namespace, token, &room, users).await;
-                    answer(namespace, instance, event)
-                }));
-            }
-            RelayCommand::ListUsers { token, room, limit } => Box::pin(async move {
+            RelayCommand::SetPresent { token, room, user } => self.entries.push(async move {
+                let event = presence::set(&*relay, &namespace, token, &room, user).await;
+                answer(namespace, instance, event)
+            }),
+            RelayCommand::Reconcile { token, room, users } => self.entries.push(async move {
+                let event = presence::reconcile(&*relay, &namespace, token, &room, users).await;
+                answer(namespace, instance, event)
+            }),
+            RelayCommand::ListUsers { token, room, limit } => self.calls.push(async move {
                 let event = presence::list(&*relay, &namespace, token, room, limit).await;
                 answer(namespace, instance, event)
             }),
             RelayCommand::Unsubscribe { topic } => {
                 opened.topics.remove(&topic);
                 let address = call::address(&namespace, &topic);
-                return self.unsubscribe(vec![address]);
+                self.unsubscribe(vec![address]);
             }
-        };
-        self.calls.push(call);
+        }
     }
 
-    fn unsubscribe(&self, topics: Vec<Address>) {
+    fn unsubscribe(&mut self, topics: Vec<Address>) {
         let relay = self.relay.clone();
-        self.calls.push(Box::pin(async move {
+        self.reads.push(async move {
             // Without an answer the topics are not wanted all the same.
             let _ = relay.unsubscribe(&topics).await;
             None
-        }));
+        });
     }
 
     /// Takes numbers until there are some.
-    fn take_numbers(&self) {
+    fn take_numbers(&mut self) {
         let (relay, link) = (self.relay.clone(), self.link.clone());
-        self.calls.push(Box::pin(async move {
+        self.calls.push(async move {
             loop {
                 match relay.take_numbers(BLOCK, link.numbers_end()).await {
                     Ok(first) => {
@@ -278,11 +289,11 @@ impl Exchange {
                     Err(_) => sleep(PAUSE).await,
                 }
             }
-        }));
+        });
     }
 
     /// Touches all rooms that somebody is in.
-    fn refresh(&self) {
+    fn refresh(&mut self) {
         let mut rooms = Vec::new();
         for (namespace, opened) in &self.namespaces {
             let topics = opened.topics.iter();
@@ -292,12 +303,12 @@ impl Exchange {
             return;
         }
         let relay = self.relay.clone();
-        self.calls.push(Box::pin(async move {
+        self.calls.push(async move {
             if let Err(fault) = relay.positions(&rooms).await {
                 tracing::debug!(%fault, "the relay did not take a refresh");
             }
             None
-        }));
+        });
     }
 
     /// Has the next heartbeat say how this node is.

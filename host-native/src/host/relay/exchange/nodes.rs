@@ -97,20 +97,26 @@ impl Exchange {
     }
 
     /// Does something without an answer for a namespace.
-    fn call(&self, call: impl Future<Output = ()> + 'static) {
-        self.calls.push(Box::pin(async move {
+    fn call(&mut self, call: impl Future<Output = ()> + 'static) {
+        self.calls.push(async move {
             call.await;
             None
-        }));
+        });
     }
 
     /// Tells the relay who is withdrawn here, as its data may be older, and a namespace who is
     /// withdrawn anywhere. It is repeated until the relay is lost: then all is read anew.
-    fn read_withdrawn(&self, namespace: Arc<str>, instance: u64, own: Withdrawn, users_max: usize) {
+    fn read_withdrawn(
+        &mut self,
+        namespace: Arc<str>,
+        instance: u64,
+        own: Withdrawn,
+        users_max: usize,
+    ) {
         let (relay, link) = (self.relay.clone(), self.link.clone());
         let generation = link.generation();
         let users_max = u32::try_from(users_max).unwrap_or(u32::MAX);
-        self.calls.push(Box::pin(async move {
+        self.calls.push(async move {
             loop {
                 match exchange_withdrawn(&*relay, &namespace, &own, users_max).await {
                     Ok(found) => return told(namespace, instance, found),
@@ -121,7 +127,7 @@ impl Exchange {
                     }
                 }
             }
-        }));
+        });
     }
 
     /// Takes a message of a node: an answer that somebody waits for, or a question.
