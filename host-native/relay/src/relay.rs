@@ -94,7 +94,8 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     fn nodes(&self) -> Answer<'_, Vec<Node>>;
 
     /// Takes so many numbers in a row that no other node has, and answers with the first: `floor`
-    /// or above it. A counter that was lost with its data begins again there.
+    /// or above it. A counter that was lost with its data begins again at random above `floor`,
+    /// and each node that renews its lease has it go on above its own numbers.
     fn take_numbers(&self, count: u64, floor: u64) -> Answer<'_, u64>;
 
     /// Gives the lease back: removes all users of this node, and ends the connections.

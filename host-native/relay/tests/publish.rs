@@ -1,5 +1,7 @@
 //! Order, idempotency, retention and reads.
 
+use std::collections::HashSet;
+
 use roomcast_relay::{Address, Event, Read, Relay, RelayError, Retention, Start};
 
 use crate::{
@@ -245,15 +247,43 @@ async fn calls_that_break_a_rule_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn numbers_are_given_out_once() {
+    const COUNT: u64 = 100;
+    async fn take(node: &Node, all: &mut HashSet<u64>) -> u64 {
+        let first = node.relay.take_numbers(COUNT, 0).await.unwrap();
+        for number in first..first + COUNT {
+            assert!(all.insert(number), "{number} is given out again");
+        }
+        first
+    }
     let server = Server::start(&[]);
-    let (a, b) = (Node::start(&server).await, Node::start(&server).await);
-    assert_eq!(a.relay.take_numbers(100, 0).await, Ok(0));
-    assert_eq!(b.relay.take_numbers(10, 0).await, Ok(100));
-    assert_eq!(a.relay.take_numbers(10, 100).await, Ok(110));
-    // The data is lost, and what a node had before is not.
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(Node::start(&server).await);
+    }
+    let mut all = HashSet::new();
+    let mut firsts = Vec::new();
+    for node in &nodes {
+        firsts.push(take(node, &mut all).await);
+    }
+    let in_a_row = [0, COUNT, 2 * COUNT].map(|more| firsts[0] + more);
+    assert_eq!(firsts, in_a_row);
+    let floor = firsts[2] + 5 * COUNT;
+    let above = nodes[2].relay.take_numbers(COUNT, floor).await;
+    assert_eq!(above, Ok(floor));
+    all.extend(floor..floor + COUNT);
+    // The data is lost, and what nodes had before is not. The lowest asks before others can.
     server.run::<()>("FLUSHALL");
-    let first = a.relay.take_numbers(10, 120).await.unwrap();
-    assert!(first >= 120, "{first}");
-    let next = b.relay.take_numbers(10, 110).await.unwrap();
-    assert!(next >= first + 10, "{next}");
+    take(&nodes[0], &mut all).await;
+    for node in &mut nodes {
+        let registered = |event: &Event| matches!(event, Event::Registered { .. }).then_some(());
+        node.until("registration", registered).await;
+    }
+    // A new one knows of no numbers, and the others have told all of theirs.
+    let highest = all.iter().max().copied().unwrap_or_default();
+    let fourth = Node::start(&server).await;
+    let first = take(&fourth, &mut all).await;
+    assert!(first > highest, "{first} is not above {highest}");
+    for node in &nodes {
+        take(node, &mut all).await;
+    }
 }

@@ -320,22 +320,15 @@ impl Shared {
     }
 
     async fn take_numbers(&self, count: u64, floor: u64) -> Result<u64, RelayError> {
-        let first = self.add_to_numbers(count).await?.saturating_sub(count);
-        if first >= floor {
-            return Ok(first);
-        }
-        // The counter was lost: it goes on above all that this node knows of.
-        let end = self.add_to_numbers(floor - first + count).await?;
-        Ok(end.saturating_sub(count))
-    }
-
-    async fn add_to_numbers(&self, more: u64) -> Result<u64, RelayError> {
+        let floor = floor.max(self.numbers_end.load(Relaxed));
         let (session, signals) = self.session()?;
-        let mut add = cmd("INCRBY");
-        add.arg(self.keys.numbers()).arg(more);
-        let mut commands = session.commands.clone();
-        let answer = add.query_async(&mut commands);
-        self.within(Effect::Write, &signals, answer).await
+        let script = &self.scripts.numbers;
+        let mut call = script.call(&[self.keys.numbers()]);
+        call.arg(floor).arg(count);
+        let answer = session.run(script, &call);
+        let first: u64 = self.within(Effect::Write, &signals, answer).await?;
+        self.numbers_end.fetch_max(first + count, Relaxed);
+        Ok(first)
     }
 
     async fn retire(&self, time: Duration) -> Result<(), RelayError> {

@@ -89,9 +89,10 @@ impl Shared {
         time: Duration,
     ) -> RedisResult<bool> {
         let script = &self.scripts.lease;
-        let mut call = script.call(&[self.keys.leases(), self.keys.nodes()]);
+        let (keys, numbers_end) = (&self.keys, self.numbers_end.load(Relaxed));
+        let mut call = script.call(&[keys.leases(), keys.nodes(), keys.numbers()]);
         call.arg(incarnation).arg(millis(time)).arg(mode);
-        call.arg(&self.about()[..]);
+        call.arg(&self.about()[..]).arg(numbers_end);
         session.run(script, &call).await
     }
 

@@ -62,6 +62,7 @@ pub(crate) struct Scripts {
     pub(crate) reconcile: Script,
     pub(crate) members: Script,
     pub(crate) lease: Script,
+    pub(crate) numbers: Script,
     pub(crate) claim: Script,
     pub(crate) reap: Script,
     pub(crate) withdraw: Script,
@@ -88,7 +89,8 @@ impl Scripts {
                 "reconcile.lua"
             )),
             members: Script::new(text!(" flags=allow-oom", "room.lua", "members.lua")),
-            lease: Script::new(text!(" flags=allow-oom", "lease.lua")),
+            lease: Script::new(text!(" flags=allow-oom", "counter.lua", "lease.lua")),
+            numbers: Script::new(text!(" flags=allow-oom", "counter.lua", "numbers.lua")),
             claim: Script::new(text!(" flags=allow-oom", "claim.lua")),
             reap: Script::new(text!(
                 " flags=allow-oom",
@@ -109,6 +111,7 @@ impl Scripts {
             &self.reconcile,
             &self.members,
             &self.lease,
+            &self.numbers,
             &self.claim,
             &self.reap,
             &self.withdraw,

@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) is_reaping: AtomicBool,
     pub(crate) is_retiring: AtomicBool,
     pub(crate) stop: Notify,
+    /// The number above all that this node was given: heartbeats tell it to the relay.
+    pub(crate) numbers_end: AtomicU64,
     permits: Semaphore,
     /// For users of rooms: a flood of messages does not make them wait, which may change their
     /// order.
@@ -77,6 +79,7 @@ impl Shared {
             is_reaping: AtomicBool::new(false),
             is_retiring: AtomicBool::new(false),
             stop: Notify::new(),
+            numbers_end: AtomicU64::new(0),
             permits: Semaphore::new(settings.limits.calls_max),
             entry_permits: Semaphore::new(settings.limits.calls_max),
             registrations: AtomicU64::new(0),
