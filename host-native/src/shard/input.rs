@@ -96,6 +96,7 @@ impl Shard {
         {
             // What panicked is due no more, and the rest is at the next look.
             self.apply(namespace, &Input::Timeout);
+            Self::answer_relayed(namespace);
         }
     }
 

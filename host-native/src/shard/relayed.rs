@@ -127,14 +127,20 @@ impl Shard {
         {
             self.read_withdrawn(&namespace);
         }
-        for answer in namespace.take_relayed() {
-            answer();
-        }
+        Self::answer_relayed(&namespace);
         if let Some(relay) = &self.shared.relay {
             let gaps = namespace.take_gaps();
             if gaps > 0 {
                 relay.count_gaps(gaps);
             }
+        }
+    }
+
+    /// Answers the backends whose sends have their outcome: the relay told it, or their time is
+    /// over.
+    pub(super) fn answer_relayed(namespace: &Hosted) {
+        for answer in namespace.take_relayed() {
+            answer();
         }
     }
 
