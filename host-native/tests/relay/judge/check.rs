@@ -165,7 +165,7 @@ fn judge_room(
                 publisher: *publisher,
                 number: *number,
             };
-            judge_acked(id, *acked, readings, &positions, verdict);
+            judge_acked((id, *acked), readings, &positions, promise, verdict);
         }
     }
     if let Some(cycle) = disorder(readings) {
@@ -256,15 +256,20 @@ fn judge_stretch(
 
 /// Judges a message that was acknowledged, by its place.
 fn judge_acked(
-    id: Id,
-    acked: Acked,
+    (id, acked): (Id, Acked),
     readings: &[(usize, Reading)],
     positions: &Positions,
+    promise: Promise,
     verdict: &mut Verdict,
 ) {
     let Some(of) = positions.of.get(&id) else {
         // Nobody has it: its publisher and the messages around it tell whether that was told.
         verdict.covered += 1;
+        // The last pages are read behind the last publish: it would be in one of them.
+        if promise == Promise::Whole {
+            let text = format!("{id:?} was acknowledged, and is nowhere");
+            verdict.add(Violation { kind: "lost", text });
+        }
         return;
     };
     if let Some(offset) = acked.offset

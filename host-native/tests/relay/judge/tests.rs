@@ -121,6 +121,16 @@ fn a_loss_that_is_told_is_none_where_nothing_may_be_lost() {
 }
 
 #[test]
+fn an_acknowledged_message_that_is_nowhere_is_one_where_nothing_may_be_lost() {
+    let (number, offset) = (1, None);
+    let acked = vec![Step::Invoked(number), Step::Acked { number, offset }];
+    let histories = [publisher([published(0, 1), acked])];
+    assert!(judge(&histories, Promise::Told).is_clean());
+    let verdict = judge(&histories, Promise::Whole);
+    assert!(verdict.violations.contains_key("lost"), "{verdict}");
+}
+
+#[test]
 fn what_a_member_lacks_is_found() {
     let hole = [vec![first("a", 0)], messages(0..2, 1), messages(3..5, 4)];
     assert_eq!(found(five(), hole), ["missing", "skipped"]);
