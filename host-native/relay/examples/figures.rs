@@ -62,6 +62,7 @@ async fn publish(
         body: vec![b'x'; 200].into(),
         retention: Retention {
             messages,
+            bytes: 1 << 20,
             age_ms: 0,
         },
         once: None,

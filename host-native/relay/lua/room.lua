@@ -4,6 +4,7 @@
 --   e  the epoch, under which each offset is given out once
 --   o  the offset of the last message, 0 before the first
 --   p  the number of the last presence notice
+--   b  bytes of the bodies in the stream, as long as there is one
 --   l  the lineage of the data that all of this belongs to
 --
 -- ARGV of these scripts begins with
@@ -20,15 +21,16 @@ local function open(meta, stream)
   if ARGV[2] == 'ask' then
     lineage = redis.call('INFO', 'replication'):match('master_replid:(%w+)')
   end
-  local kept = redis.call('HMGET', meta, 'e', 'o', 'p', 'l')
+  local kept = redis.call('HMGET', meta, 'e', 'o', 'p', 'l', 'b')
   local epoch, offset, number = kept[1], tonumber(kept[2]), tonumber(kept[3])
+  local bytes = tonumber(kept[5] or 0)
   if not epoch or kept[4] ~= lineage then
-    epoch, offset, number = ARGV[3], 0, 0
+    epoch, offset, number, bytes = ARGV[3], 0, 0, 0
     redis.call('HSET', meta, 'e', epoch, 'o', 0, 'p', 0, 'l', lineage)
     redis.call('DEL', stream)
   end
   redis.call('PEXPIRE', meta, ARGV[4])
-  return epoch, offset, number
+  return epoch, offset, number, bytes
 end
 
 -- The head of everything that is published: version, kind, epoch, number. The rest is opaque here.

@@ -19,13 +19,23 @@ pub struct Publish {
     pub once: Option<Once>,
 }
 
-/// The number of messages that a room keeps, and their time.
+/// The number of messages that a room keeps, their bytes and their time.
+///
+/// A publish takes away [`TRIM_MAX`](Self::TRIM_MAX) older messages at most; later ones go on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Messages; 0 keeps none, and the room has a counter alone.
     pub messages: u32,
+    /// Bytes of their bodies; 0 for any number. The oldest go first, even a single one that is too
+    /// large.
+    pub bytes: u64,
     /// Milliseconds; 0 for ever.
     pub age_ms: u64,
+}
+
+impl Retention {
+    /// The messages that one publish takes away at most, so that none holds up the others.
+    pub const TRIM_MAX: u32 = 1_024;
 }
 
 /// An idempotency key: it gives one offset and one delivery, whichever nodes it is sent to.

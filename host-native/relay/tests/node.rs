@@ -134,7 +134,7 @@ pub(crate) fn message(room: &Address, body: &str) -> Publish {
         body: Bytes::copy_from_slice(body.as_bytes()),
         retention: Retention {
             messages: 1_000,
-            age_ms: 0,
+            ..Retention::default()
         },
         once: None,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use roomcast_relay::{Address, Event, Read, Relay, RelayError, Retention, Start};
+use roomcast_relay::{Address, Event, Publish, Read, Relay, RelayError, Retention, Start};
 
 use crate::{
     node::{Node, message, once, room, text},
@@ -178,6 +178,71 @@ async fn a_stream_keeps_what_its_room_wants_and_is_read_from_both_ends() {
     newest.start = Start::Before(Some(1));
     assert_eq!(read(newest).await, (vec![], true));
     assert_eq!(read(Read::position(room.clone())).await, (vec![], true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_keeps_the_bytes_that_its_room_wants() {
+    let server = Server::start(&[]);
+    let room = room("r");
+    let node = Node::start(&server).await;
+    let mut publish = message(&room, "");
+    publish.retention.bytes = 10;
+    let first = async |publish: &Publish| {
+        node.relay.publish(publish).await.unwrap();
+        let page = node.relay.read(&Read::position(room.clone())).await;
+        page.unwrap().first
+    };
+    let mut firsts = Vec::new();
+    for body in [
+        "1234",
+        "5678",
+        "90",
+        "1",
+        "12345678",
+        "12345678901",
+        "1",
+        "2",
+    ] {
+        publish.body = body.into();
+        firsts.push(first(&publish).await);
+    }
+    // The sixth is too large for the room.
+    assert_eq!(firsts, [1, 1, 1, 2, 4, 7, 7, 7]);
+
+    // Its time is over.
+    publish.retention.age_ms = 1;
+    first(&publish).await;
+    let streams = |server: &Server| {
+        let keys: Vec<String> = server.run("KEYS roomcast:*");
+        let is_stream = |key: &&String| server.run::<String>(&format!("TYPE {key}")) == "stream";
+        keys.iter().filter(is_stream).count()
+    };
+    while streams(&server) > 0 {}
+    publish.retention.age_ms = 0;
+    publish.body = "1234567890".into();
+    assert_eq!(first(&publish).await, 10, "nothing is left to count");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_takes_away_many_messages_and_no_more() {
+    const MANY: u32 = Retention::TRIM_MAX + 100;
+    let server = Server::start(&[]);
+    let room = room("r");
+    let node = Node::start(&server).await;
+    let mut publish = message(&room, "hi");
+    publish.retention.messages = MANY;
+    for _ in 0..MANY {
+        node.relay.publish(&publish).await.unwrap();
+    }
+    publish.retention.messages = 5;
+    let mut firsts = Vec::new();
+    for _ in 0..2 {
+        node.relay.publish(&publish).await.unwrap();
+        let page = node.relay.read(&Read::position(room.clone())).await;
+        firsts.push(page.unwrap().first);
+    }
+    let most = u64::from(Retention::TRIM_MAX);
+    assert_eq!(firsts, [most + 1, u64::from(MANY) + 2 - 4]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,7 +21,7 @@ enum Op {
     Publish {
         node: usize,
         room: usize,
-        kept: u32,
+        kept: (u32, u64),
         key: Option<(u8, u64)>,
     },
     After {
@@ -64,8 +64,10 @@ fn op() -> impl Strategy<Value = Op> {
     let (node, room) = (0..2_usize, 0..2_usize);
     let key = prop::option::of((0..3_u8, 0..2_u64));
     let users = prop::collection::btree_map(0..3_u8, 1..3_u32, 0..3);
+    // Bodies have two or three bytes.
+    let kept = (0..4_u32, prop_oneof![Just(0), 1..10_u64]);
     prop_oneof![
-        4 => (node.clone(), room.clone(), 0..4_u32, key)
+        4 => (node.clone(), room.clone(), kept, key)
             .prop_map(|(node, room, kept, key)| Op::Publish { node, room, kept, key }),
         2 => (node.clone(), room.clone(), 0..8_u64, 1..4_u32, 1..12_u32).prop_map(
             |(node, room, offset, messages_max, bytes_max)| Op::After {
@@ -114,12 +116,19 @@ impl Side<'_> {
         }
     }
 
-    fn message(&self, step: usize, room: usize, kept: u32, key: Option<(u8, u64)>) -> Publish {
+    fn message(
+        &self,
+        step: usize,
+        room: usize,
+        (messages, bytes): (u32, u64),
+        key: Option<(u8, u64)>,
+    ) -> Publish {
         Publish {
             address: self.room(room),
             body: format!("m{step}").into(),
             retention: Retention {
-                messages: kept,
+                messages,
+                bytes,
                 age_ms: 0,
             },
             once: key.map(|(key, print)| Once {

@@ -151,8 +151,11 @@ impl Broker {
         };
         if let Some(keep) = publish.keep {
             stream.messages.push_back(message);
-            while stream.messages.len() > keep.messages {
-                stream.messages.pop_front();
+            let lengths = stream.messages.iter().map(|message| message.body.len());
+            let mut bytes = lengths.sum::<usize>();
+            while stream.messages.len() > keep.messages || bytes > keep.bytes {
+                let oldest = stream.messages.pop_front();
+                bytes -= oldest.map_or(0, |oldest| oldest.body.len());
             }
         }
         let position = stream.position.clone();

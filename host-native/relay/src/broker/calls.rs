@@ -23,7 +23,7 @@ use crate::{
     error::RelayError,
     position::{Address, Channel, Kept, Page, Position, Read, Start},
     presence::{Arrival, Members, Node, Presence},
-    publish::{Publish, Published},
+    publish::{Publish, Published, Retention},
     relay::{Answer, Destination, Relay, State},
     wire::{Envelope, Kind},
     withdrawn::Withdrawn,
@@ -163,6 +163,7 @@ impl Shared {
         call.arg(kind as u8).arg(&publish.body[..]);
         call.arg(publish.retention.messages);
         call.arg(publish.retention.age_ms);
+        call.arg(publish.retention.bytes).arg(Retention::TRIM_MAX);
         if let Some(once) = &publish.once {
             call.arg(format!("{:016x}", once.print));
             call.arg(once.expiry_ms.max(1));

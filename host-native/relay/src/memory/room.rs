@@ -20,6 +20,8 @@ pub(crate) struct Room {
     pub(crate) offset: u64,
     pub(crate) notice: u64,
     stream: VecDeque<Kept>,
+    /// Bytes of the bodies in it.
+    bytes: u64,
     users: BTreeMap<Box<str>, User>,
 }
 
@@ -44,6 +46,7 @@ impl Room {
             offset: 0,
             notice: 0,
             stream: VecDeque::new(),
+            bytes: 0,
             users: BTreeMap::new(),
         }
     }
@@ -54,25 +57,37 @@ impl Room {
         self.offset = 0;
         self.notice = 0;
         self.stream.clear();
+        self.bytes = 0;
     }
 
     pub(crate) fn append(&mut self, body: Bytes, retention: Retention, now_ms: u64) -> Published {
         self.offset += 1;
         if retention.messages > 0 {
+            self.bytes += body.len() as u64;
             self.stream.push_back(Kept {
                 offset: self.offset,
                 at_ms: now_ms,
                 body,
             });
-            let messages_max = usize::try_from(retention.messages).unwrap_or(usize::MAX);
-            while self.stream.len() > messages_max {
-                self.stream.pop_front();
-            }
+            self.trim(retention);
         }
         Published {
             epoch: self.epoch.clone(),
             offset: self.offset,
             is_repeated: false,
+        }
+    }
+
+    fn trim(&mut self, retention: Retention) {
+        let messages_max = usize::try_from(retention.messages).unwrap_or(usize::MAX);
+        for _ in 0..Retention::TRIM_MAX {
+            let has_excess_bytes = retention.bytes > 0 && self.bytes > retention.bytes;
+            if self.stream.len() <= messages_max && !has_excess_bytes {
+                return;
+            }
+            if let Some(oldest) = self.stream.pop_front() {
+                self.bytes -= oldest.body.len() as u64;
+            }
         }
     }
 

@@ -29,6 +29,8 @@ pub(super) async fn publish(
     let token = publish.token;
     let retention = publish.keep.map(|keep| Retention {
         messages: u32::try_from(keep.messages).unwrap_or(u32::MAX),
+        // 0 is no limit there, and no room for any message here.
+        bytes: u64::try_from(keep.bytes.max(1)).unwrap_or(u64::MAX),
         age_ms: u64::try_from(keep.age.as_millis()).unwrap_or(u64::MAX),
     });
     let call = relay::Publish {
