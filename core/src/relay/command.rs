@@ -20,8 +20,8 @@ pub(crate) const KEEP_ALL: HistoryPolicy = HistoryPolicy {
 };
 
 /// The time for which the relay knows the key of a publish without one of the client, in
-/// milliseconds: longer than any retry of a node takes.
-pub(crate) const KEY_MS: u64 = 60_000;
+/// milliseconds: longer than any retry of a node takes, and no longer, as there is a key for each.
+pub(crate) const KEY_MS: u64 = 10_000;
 
 /// A thing for the relay to do.
 ///

@@ -4,13 +4,16 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use roomcast_relay::{Address, Publish, RedisRelay, Relay, Retention, Settings};
+use roomcast_relay::{Address, Once, Publish, RedisRelay, Relay, Retention, Settings};
 
 /// Publishes of one measurement.
 const PUBLISHES: usize = 50_000;
+
+/// The time for which a key is remembered, as that of a publish of a node.
+const KEY_MS: u64 = 10_000;
 
 #[allow(clippy::print_stdout)] // it is what the example is for
 #[tokio::main(flavor = "current_thread")]
@@ -57,7 +60,7 @@ async fn publish(
 ) -> Result<(Vec<Duration>, Duration), Box<dyn std::error::Error>> {
     let address = Address::room("figures", "room");
     relay.subscribe(std::slice::from_ref(&address)).await?;
-    let publish = Arc::new(Publish {
+    let publish = Publish {
         address,
         body: vec![b'x'; 200].into(),
         retention: Retention {
@@ -66,18 +69,26 @@ async fn publish(
             age_ms: 0,
         },
         once: None,
-    });
+    };
     let each = if at_once == 1 {
         PUBLISHES / 10
     } else {
         PUBLISHES / at_once
     };
+    // Keys of an earlier run may still be known.
+    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let began = Instant::now();
-    let publishers = (0..at_once).map(|_| {
-        let (relay, publish) = (relay.clone(), publish.clone());
+    let publishers = (0..at_once).map(|publisher| {
+        let (relay, mut publish) = (relay.clone(), publish.clone());
         tokio::spawn(async move {
             let mut latencies = Vec::with_capacity(each);
-            for _ in 0..each {
+            for number in 0..each {
+                publish.once = Some(Once {
+                    key: format!("{run}:{publisher}:{number}").into(),
+                    earlier: Vec::new(),
+                    print: 0,
+                    expiry_ms: KEY_MS,
+                });
                 let began = Instant::now();
                 relay.publish(&publish).await?;
                 latencies.push(began.elapsed());
