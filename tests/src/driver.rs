@@ -45,9 +45,14 @@ pub trait Driver {
     }
 
     /// True for servers that share their rooms. Each room has an epoch of its own there, while
-    /// elsewhere all without a history have that of the namespace; connections that a message
-    /// reached are those of one server; and whatever an op leads to may come some time later.
+    /// elsewhere all without a history have that of the namespace; and whatever an op leads to
+    /// may come some time later.
     fn is_relayed(&self) -> bool {
+        false
+    }
+
+    /// True for several such servers. Connections that a message reached are those of one of them.
+    fn is_divided(&self) -> bool {
         false
     }
 

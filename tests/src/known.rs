@@ -28,6 +28,7 @@ pub struct Known {
     /// By namespace and room; the room is empty where the epoch is that of the namespace.
     epochs: BTreeMap<(String, String), String>,
     relayed: bool,
+    divided: bool,
     /// By namespace and label.
     labels: BTreeMap<(String, String), String>,
     /// Texts of the story so far.
@@ -47,6 +48,13 @@ impl Known {
     #[must_use]
     pub const fn with_relay(mut self, relayed: bool) -> Self {
         self.relayed = relayed;
+        self
+    }
+
+    /// The same of [several servers](crate::Driver::is_divided), or of one.
+    #[must_use]
+    pub const fn with_several(mut self, divided: bool) -> Self {
+        self.divided = divided;
         self
     }
 
@@ -150,7 +158,7 @@ impl Known {
         got: &str,
     ) -> bool {
         let whole = pattern;
-        let counted = self.relayed.then(|| pattern::with_counts(pattern, got));
+        let counted = self.divided.then(|| pattern::with_counts(pattern, got));
         let (mut pattern, mut got) = (pattern, counted.as_deref().unwrap_or(got));
         while let Some(at) = pattern.find('<') {
             let Some(rest) = got.strip_prefix(&pattern[..at]) else {

@@ -210,8 +210,9 @@ struct Performance<'d> {
 
 impl<'d> Performance<'d> {
     fn new(driver: &'d mut dyn Driver) -> Self {
+        let known = Known::default().with_relay(driver.is_relayed());
         Self {
-            known: Known::default().with_relay(driver.is_relayed()),
+            known: known.with_several(driver.is_divided()),
             driver,
             inboxes: BTreeMap::new(),
             late: None,

@@ -443,6 +443,10 @@ impl Driver for Url {
         self.nodes.are_shared()
     }
 
+    fn is_divided(&self) -> bool {
+        self.nodes.are_several()
+    }
+
     fn take(&mut self, actor: &Actor) -> Vec<Event> {
         self.inboxes.remove(actor).unwrap_or_default()
     }

@@ -75,6 +75,10 @@ impl Nodes {
         self.shared
     }
 
+    pub(super) const fn are_several(&self) -> bool {
+        self.addresses.len() > 1
+    }
+
     pub(super) fn address(&self, node: usize) -> &str {
         &self.addresses[node]
     }
