@@ -97,7 +97,7 @@ impl NamespaceContext<'_> {
                 let error = RequestError::Right { right };
                 self.out.error(conn, request.borrow(), &error);
             }
-            (Outcome::Done, Some(Hold::Check { passed, text })) => {
+            (Outcome::Done | Outcome::Replies(_), Some(Hold::Check { passed, text })) => {
                 self.replies.waiting.push_first(conn, text, passed);
             }
             (Outcome::Resume(_), Some(Hold::Then { next, .. })) => {

@@ -217,7 +217,7 @@ impl<G: Gateway> App<G> {
             late,
         });
         let decision = match (outcome, hold) {
-            (Outcome::Done, Some(Hold::Check { passed, .. })) => {
+            (Outcome::Done | Outcome::Replies(_), Some(Hold::Check { passed, .. })) => {
                 self.ask_connect(now, conn, passed.guards, out)
             }
             (Outcome::Resume(result), Some(Hold::Then { passed, next })) => {

@@ -264,6 +264,8 @@ impl Outcome {
             Ok(json.into())
         };
         Ok(match Wire::deserialize(deserializer)? {
+            // That is how it is written.
+            Wire::Replies(replies) if replies.is_empty() => Self::Done,
             Wire::Replies(replies) => {
                 let replies = replies.into_iter().map(|WireReply { event, data }| {
                     let event = event.map(|event| Cow::Owned(event.into_owned()));

@@ -21,13 +21,17 @@ pub(in crate::gateway) enum Hold {
 
 impl Hold {
     /// True when an outcome of this kind is one to go on with.
-    pub(in crate::gateway) const fn fits(&self, outcome: &Outcome) -> bool {
+    pub(in crate::gateway) fn fits(&self, outcome: &Outcome) -> bool {
         match self {
             Self::Join(_) => !matches!(outcome, Outcome::Resume(_) | Outcome::Reject(_)),
-            Self::Check { .. } => matches!(
-                outcome,
-                Outcome::Done | Outcome::Fail(_) | Outcome::Reject(_)
-            ),
+            Self::Check { .. } => {
+                // A journal does not tell it from `Done`.
+                matches!(outcome, Outcome::Replies(replies) if replies.is_empty())
+                    || matches!(
+                        outcome,
+                        Outcome::Done | Outcome::Fail(_) | Outcome::Reject(_)
+                    )
+            }
             Self::Then { .. } => matches!(
                 outcome,
                 Outcome::Resume(_) | Outcome::Fail(_) | Outcome::Reject(_)

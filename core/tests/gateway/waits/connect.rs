@@ -1,7 +1,9 @@
 //! Connections whose hook waits.
 
+use std::future::ready;
+
 use roomcast_core::{
-    Applied, CloseCode, Context, Failure, Handshake, Input, JoinError, Rejection, Router,
+    Applied, CloseCode, Context, Failure, Handshake, Input, JoinError, Outcome, Rejection, Router,
     UnknownConn, gateway::CompleteError, hub::SetUserError, later, ok,
 };
 
@@ -310,6 +312,41 @@ fn a_journal_goes_on_without_any_work() {
     }
     assert_eq!(replayed.take(), stage.take());
     assert_eq!(replayed.app.gateway().state(), stage.app.gateway().state());
+}
+
+#[test]
+fn a_journal_goes_on_behind_hooks_and_guards_that_only_wait() {
+    let doors = || {
+        Router::default()
+            .on_connect(|_, ()| later(ready(Ok(()))))
+            .guard(|_, (), _| later(ready(Ok(()))))
+            .on("say", |_: &mut Context, text: String| text)
+    };
+    let (mut stage, mut replayed) = (Stage::new(doors()), Stage::new(doors()));
+    let connect = Input::Connect(Handshake::new().with_user("ann"));
+    let Applied::Connected(Ok(conn)) = stage.apply(&connect) else {
+        panic!("admitted");
+    };
+    let text = r#"{"event":"say","id":1,"data":"hi"}"#.into();
+    let say = Input::Text { conn, text };
+    stage.apply(&say);
+    let mut inputs = vec![connect, say];
+    for _ in 0..2 {
+        let (token, work) = stage.one_work();
+        let outcome = outcome(work);
+        assert_eq!(outcome, Outcome::Done);
+        let complete = Input::Complete { token, outcome };
+        assert_eq!(stage.apply(&complete), Applied::Completed(Ok(())));
+        inputs.push(complete);
+    }
+    for input in inputs {
+        let line = serde_json::to_string(&input).expect("JSON");
+        replayed.apply(&serde_json::from_str(&line).expect("an input"));
+    }
+    let lines = stage.take();
+    let answer = r#"send a {"event":"say","id":1,"data":"hi"}"#;
+    assert_eq!(lines.last().map(String::as_str), Some(answer));
+    assert_eq!(replayed.take(), lines);
 }
 
 #[test]
