@@ -140,14 +140,17 @@ impl<G: Gateway> App<G> {
         }
         let opening = self.replies.opening.get(&conn);
         if opening.is_some_and(|opening| opening.token == token) {
+            self.completing = Some(conn);
             self.complete_connect(now, token, outcome, out);
         } else {
             let goes_on = self.namespace(now, out).complete(token, outcome)?;
+            self.completing = Some(conn);
             if let (Some((request, next)), Outcome::Resume(result)) = (goes_on, outcome) {
                 self.go_on(now, conn, request, next, result, out);
             }
         }
         self.resume(now, conn, out);
+        self.completing = None;
         Ok(())
     }
 

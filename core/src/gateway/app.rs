@@ -59,6 +59,8 @@ pub struct App<G> {
     pub(super) abandoned: Vec<ConnId>,
     /// The request that the gateway goes on with.
     pub(super) continuing: Option<(ConnId, OwnedAddress)>,
+    /// The connection that an outcome is for, until it has gone on.
+    pub(super) completing: Option<ConnId>,
     /// The hook that was called last, and its connection: a panic in it is reported with them.
     pub(super) called: (&'static str, Option<ConnId>),
     /// True while the gateway is asked about a message or verb that was not answered yet.
@@ -127,6 +129,7 @@ impl<G: Gateway> App<G> {
             connecting: None,
             abandoned: Vec::new(),
             continuing: None,
+            completing: None,
             called: ("hooks", None),
             answering: false,
             resumed: None,

@@ -7,16 +7,14 @@ use core::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{
-    app::App, app::Connecting, context::Context, failure::Failure, hooks::Decision, hooks::Gateway,
+    app::App, context::Context, failure::Failure, hooks::Decision, hooks::Gateway,
     input::Applied, input::Input, namespace_context::NamespaceContext, rejection::Rejection,
     wait::Entry, wait::Passed,
 };
 use crate::hub::{
     Audience, RequestError, SendError, UnknownConn, change::Change, receive::Received,
 };
-use crate::wire::{
-    CloseCode, ConnId, DisconnectReason, EncodeError, Event, Frame, Message, Payload,
-};
+use crate::wire::{ConnId, EncodeError, Event, Frame, Message, Payload};
 use crate::{
     identity::Identity, outbox::Outbox, policy::Policies, policy::Subscriptions, time::Timestamp,
 };
@@ -413,25 +411,13 @@ impl<G: Gateway> App<G> {
             (None, Input::Text { conn, text }) => Some((*conn, &**text)),
             (None, _) => None,
         };
-        if let Some(Connecting {
-            conn,
-            mark,
-            admitted,
-            is_open,
-            late,
-        }) = self.connecting.take()
-        {
-            self.replies.report(Some(conn), "connect", text.into());
-            if is_open {
-                let internal = Rejection::internal();
-                self.refuse_open(now, conn, mark, late, &internal, out);
-            } else if admitted {
-                // The gateway knows it, and has to hear of its end. It fails when it has ended.
-                let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
-                let _ = self.hub.disconnect(now, conn, reason, out);
-                out.retract(mark, conn);
+        if let Some(connecting) = self.connecting.take() {
+            let conn = Some(connecting.conn);
+            self.replies.report(conn, "connect", text.into());
+            if connecting.is_open {
+                self.refuse_open(now, connecting, &Rejection::internal(), out);
             } else {
-                self.revoke(now, conn, mark, out);
+                self.take_back(now, connecting, out);
             }
         } else if let Some((conn, to)) = &continued {
             let mut namespace = self.namespace(now, out);
@@ -456,10 +442,10 @@ impl<G: Gateway> App<G> {
             _ => {}
         }
         self.call_hooks(now, out);
-        let resumed = resumed.map(|(conn, _)| conn);
-        if let Some(conn) = resumed.or(continued.map(|(conn, _)| conn)) {
+        if let Some(conn) = resumed.map(|(conn, _)| conn).or(self.completing) {
             self.resume(now, conn, out);
         }
+        self.completing = None;
     }
 
     /// Answers the message `internal`. The frame is decoded once more, a cost that only panics

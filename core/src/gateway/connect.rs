@@ -87,10 +87,11 @@ impl<G: Gateway> App<G> {
             Ok(false) => self.connecting = None,
         }
         self.call_hooks(now, out);
-        self.connecting = None;
-        if admitted.map_err(ConnectError::Rejected)? {
+        if admitted == Ok(true) {
             self.join_at_once(now, conn, &rooms, out);
         }
+        self.connecting = None;
+        admitted.map_err(ConnectError::Rejected)?;
         Ok(conn)
     }
 
@@ -208,14 +209,14 @@ impl<G: Gateway> App<G> {
         let info = self.hub.connection(conn);
         let is_named = info.is_some_and(|info| info.user.is_some());
         self.show(now, conn, &entry, &frames, out);
-        let late = entry.late;
-        self.connecting = Some(Connecting {
+        let mut connecting = Connecting {
             conn,
             mark,
             admitted: false,
             is_open: true,
-            late,
-        });
+            late: entry.late,
+        };
+        self.connecting = Some(connecting);
         let decision = match (outcome, hold) {
             (Outcome::Done | Outcome::Replies(_), Some(Hold::Check { passed, .. })) => {
                 self.ask_connect(now, conn, passed.guards, out)
@@ -243,9 +244,13 @@ impl<G: Gateway> App<G> {
         self.connecting = None;
         if let Err(rejection) = &decided {
             self.report_connect(conn, rejection);
-            self.refuse_open(now, conn, mark, late, rejection, out);
+            self.refuse_open(now, connecting, rejection, out);
+        } else if decided == Ok(true) && !connecting.late {
+            connecting.admitted = true;
+            self.connecting = Some(connecting);
         }
         self.call_hooks(now, out);
+        self.connecting = None;
         if decided == Ok(true) {
             // Behind it come the messages that waited.
             self.join_at_once(now, conn, &rooms, out);
@@ -289,18 +294,19 @@ impl<G: Gateway> App<G> {
     pub(super) fn refuse_open(
         &mut self,
         now: Timestamp,
-        conn: ConnId,
-        mark: Mark,
-        late: bool,
+        connecting: Connecting,
         rejection: &Rejection,
         out: &mut Outbox,
     ) {
+        let Connecting {
+            conn, mark, late, ..
+        } = connecting;
         if late {
             out.retract(mark, conn);
             return self.reject_late(now, conn, rejection, out);
         }
         let is_alive = self.hub.connection(conn).is_some();
-        self.revoke(now, conn, mark, out);
+        self.take_back(now, connecting, out);
         if !is_alive {
             // The gateway closed it, and that was taken back.
             return out.close(conn, rejection.close_code(), rejection.reason());
@@ -309,6 +315,23 @@ impl<G: Gateway> App<G> {
             out.send_to(conn, |text| text.push_str(&rejection.frame()));
         }
         out.close(conn, rejection.close_code(), rejection.reason());
+    }
+
+    /// Takes a connection back. A gateway that has let it in knows it, and hears of its end.
+    pub(super) fn take_back(&mut self, now: Timestamp, connecting: Connecting, out: &mut Outbox) {
+        let Connecting {
+            conn,
+            mark,
+            admitted,
+            ..
+        } = connecting;
+        if !admitted {
+            return self.revoke(now, conn, mark, out);
+        }
+        // Gone already when the gateway closed it.
+        let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
+        let _ = self.hub.disconnect(now, conn, reason, out);
+        out.retract(mark, conn);
     }
 
     /// Closes a connection that has been greeted, and that the gateway does not want.
@@ -328,7 +351,7 @@ impl<G: Gateway> App<G> {
     }
 
     /// Takes a connection back as if it had never been there.
-    pub(super) fn revoke(&mut self, now: Timestamp, conn: ConnId, mark: Mark, out: &mut Outbox) {
+    fn revoke(&mut self, now: Timestamp, conn: ConnId, mark: Mark, out: &mut Outbox) {
         // Gone already when the gateway closed it.
         let reason = DisconnectReason::Violation(CloseCode::FORBIDDEN);
         let _ = self.hub.disconnect(now, conn, reason, out);

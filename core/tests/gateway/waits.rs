@@ -2,6 +2,7 @@
 
 mod connect;
 mod guards;
+mod panics;
 mod then;
 
 const INTERNAL: &str = r#""error":{"code":"internal","message":"internal server error (logged)"}}"#;
