@@ -216,16 +216,6 @@ impl<G: Gateway> App<G> {
             .wait(conn, token, request.address());
     }
 
-    /// Puts a join of the host behind the messages that wait.
-    pub(super) fn put_behind(&mut self, request: &Message<'_>, out: &mut Outbox) {
-        let (conn, text) = (request.conn, written(request));
-        let frame = Frame::Text(&text);
-        if let Err(error) = self.replies.waiting.push(conn, frame) {
-            // Alive: the caller has looked.
-            let _ = self.hub.decline(conn, frame, error, out);
-        }
-    }
-
     /// True while messages of this connection wait for the answer to an earlier one, or the
     /// connection for the word of the gateway: should the work be lost, it has to be closed.
     pub fn is_waiting(&self, conn: ConnId) -> bool {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{
     app::App, context::Context, failure::Failure, hooks::Decision, hooks::Gateway,
     input::Applied, input::Input, namespace_context::NamespaceContext, rejection::Rejection,
-    wait::Entry, wait::Passed,
+    wait::Entry, wait::Passed, wait::written,
 };
 use crate::hub::{
     Audience, RequestError, SendError, UnknownConn, change::Change, receive::Received,
@@ -242,17 +242,20 @@ impl<G: Gateway> App<G> {
         rooms: &[Box<str>],
         out: &mut Outbox,
     ) {
-        for room in rooms.iter().take(self.hub.limits().rooms_per_connection) {
-            if self.hub.connection(conn).is_none() {
+        let mut rooms = rooms.iter().take(self.hub.limits().rooms_per_connection);
+        while !self.replies.waiting.holds(conn) {
+            let Some(room) = rooms.next().filter(|_| self.hub.connection(conn).is_some()) else {
                 return;
-            }
+            };
             let request = Message::verb(conn, "$join", room);
-            if self.replies.waiting.holds(conn) {
-                self.put_behind(&request, out);
-                continue;
-            }
             self.verb(now, &request, Passed::default(), out);
             self.call_hooks(now, out);
+        }
+        // The others wait, before the messages of the client.
+        for room in rooms.rev() {
+            let text = written(&Message::verb(conn, "$join", room)).into();
+            let waiting = &mut self.replies.waiting;
+            waiting.push_first(conn, text, Passed::default());
         }
     }
 

@@ -3,6 +3,7 @@
 mod connect;
 mod guards;
 mod panics;
+mod rooms;
 mod then;
 
 const INTERNAL: &str = r#""error":{"code":"internal","message":"internal server error (logged)"}}"#;

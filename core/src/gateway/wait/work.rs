@@ -43,6 +43,9 @@ struct Line {
     /// The answer that the messages wait for; `None` while they are dealt with.
     answer: Option<Token>,
     frames: VecDeque<OwnedFrame>,
+    /// Frames at the front that count for no limit: the server put them there.
+    exempt: usize,
+    /// Bytes of the others.
     bytes: usize,
     /// Guards that the first of them has passed.
     passed: Passed,
@@ -107,6 +110,7 @@ impl Waiting {
         let line = self.0.entry(answer.conn()).or_insert_with(|| Line {
             answer: None,
             frames: VecDeque::new(),
+            exempt: 0,
             bytes: 0,
             passed: Passed::default(),
         });
@@ -128,10 +132,11 @@ impl Waiting {
             debug_assert!(false, "a message waits for nothing");
             return Err(RequestError::Internal);
         };
-        if line.frames.len() >= Self::FRAMES_MAX {
+        let count = line.frames.len() - line.exempt;
+        if count >= Self::FRAMES_MAX {
             return Err(full(Self::FRAMES_MAX, "message"));
         }
-        if !line.frames.is_empty() && line.bytes + frame.len() > Self::BYTES_MAX {
+        if count > 0 && line.bytes + frame.len() > Self::BYTES_MAX {
             return Err(full(Self::BYTES_MAX, "byte"));
         }
         line.bytes += frame.len();
@@ -139,10 +144,11 @@ impl Waiting {
         Ok(())
     }
 
-    /// Puts a message before the others: it is the one that they waited for.
+    /// Puts a message before the others, whatever the limits: it is the one that they waited for, or
+    /// a join that belongs before them.
     pub(in crate::gateway) fn push_first(&mut self, conn: ConnId, text: Box<str>, passed: Passed) {
         if let Some(line) = self.0.get_mut(&conn) {
-            line.bytes += text.len();
+            line.exempt += 1;
             line.passed = passed;
             line.frames.push_front(OwnedFrame::Text(text));
         }
@@ -168,7 +174,10 @@ impl Waiting {
             self.0.remove(&conn);
             return None;
         };
-        line.bytes -= frame.as_frame().len();
+        match line.exempt.checked_sub(1) {
+            Some(exempt) => line.exempt = exempt,
+            None => line.bytes -= frame.as_frame().len(),
+        }
         Some((frame, mem::take(&mut line.passed)))
     }
 
