@@ -112,7 +112,8 @@ impl NamespaceContext<'_> {
 /// Messages that wait for an answer, and go on behind it.
 impl<G: Gateway> App<G> {
     /// Gives an answer that a handler promised with [`Outcome::Later`], and goes on with the
-    /// messages of the connection that waited for it.
+    /// messages of the connection that waited for it. Work that ends without an answer has failed:
+    /// nobody completes its token again.
     ///
     /// Work: that of the messages that waited, at most 64.
     ///
@@ -126,7 +127,7 @@ impl<G: Gateway> App<G> {
         outcome: &Outcome,
         out: &mut Outbox,
     ) -> Result<(), CompleteError> {
-        if matches!(outcome, Outcome::Later(_) | Outcome::Unclaimed) {
+        if matches!(outcome, Outcome::Later(_) | Outcome::Unclaimed) && !token.is_work() {
             return Err(CompleteError::NotAnAnswer);
         }
         let conn = token.conn();
@@ -135,9 +136,15 @@ impl<G: Gateway> App<G> {
             self.replies.cancel(conn);
             return Err(CompleteError::Ended);
         }
-        if !self.replies.fits(token, outcome) {
+        let failed;
+        let outcome = if self.replies.fits(token, outcome) {
+            outcome
+        } else if token.is_work() {
+            failed = Outcome::Fail(Failure::internal("the work ended without an answer"));
+            &failed
+        } else {
             return Err(CompleteError::NotAnAnswer);
-        }
+        };
         let opening = self.replies.opening.get(&conn);
         if opening.is_some_and(|opening| opening.token == token) {
             self.completing = Some(conn);

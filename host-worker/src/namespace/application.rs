@@ -1,9 +1,8 @@
 //! Work that a namespace does for its application beside the inputs that clients give.
 
 use roomcast_core::{
-    Applied, Failure, Frame, Input, Outcome,
+    Frame, Input,
     ask::{Answer, Ask, AskError, Asked},
-    gateway::CompleteError,
     hub::RequestError,
     queue::QueueFate,
 };
@@ -71,12 +70,8 @@ impl<P: Platform> Namespace<P> {
     pub(super) fn complete(&mut self, done: Done) -> Result<(), PlatformError> {
         let Done { id, token, outcome } = done;
         let mut awake = self.awake()?;
-        let completed = awake.apply(&Input::Complete { token, outcome });
-        if completed == Applied::Completed(Err(CompleteError::NotAnAnswer)) {
-            let outcome = Outcome::Fail(Failure::internal("the work ended without an answer"));
-            // Nobody may wait for it.
-            awake.apply(&Input::Complete { token, outcome });
-        }
+        // Nobody may wait for it.
+        awake.apply(&Input::Complete { token, outcome });
         let conn = token.conn();
         let (waits, is_alive) = {
             let app = &awake.app;

@@ -21,7 +21,8 @@ pub enum CompleteError {
     #[error("nobody waits for this answer: it was given, or its handler answered otherwise")]
     Answered,
     /// [`Outcome::Later`](crate::Outcome::Later) or
-    /// [`Outcome::Unclaimed`](crate::Outcome::Unclaimed); the token can still be used.
+    /// [`Outcome::Unclaimed`](crate::Outcome::Unclaimed); the token can still be used. Never of
+    /// work: that has failed then, and its failure is the answer.
     #[error("this is no answer: complete with a reply, a failure, or `Done`")]
     NotAnAnswer,
 }
@@ -44,6 +45,13 @@ pub(in crate::gateway) struct PendingReplies {
     pub(in crate::gateway) asked: Vec<Token>,
     pub(in crate::gateway) cancelled: Vec<Token>,
     pub(in crate::gateway) errors: Vec<HandlerError>,
+}
+
+impl Token {
+    /// True when it names work, which ends once.
+    pub(in crate::gateway) const fn is_work(self) -> bool {
+        self.1 & PendingReplies::WORK != 0
+    }
 }
 
 impl PendingReplies {
@@ -146,8 +154,7 @@ impl PendingReplies {
 
     /// Waits for an answer; false when the connection waits for too many.
     pub(in crate::gateway) fn wait(&mut self, token: Token, request: Address<'_>) -> bool {
-        let work = token.1 & Self::WORK != 0;
-        let few = if work {
+        let few = if token.is_work() {
             self.begun.contains(&token)
         } else {
             self.pending_of(token.0).count() < Self::PENDING_MAX

@@ -2,7 +2,7 @@
 
 use std::future::ready;
 
-use roomcast_core::{Context, Input, Router, later, ok};
+use roomcast_core::{Applied, Context, Input, Outcome, Router, gateway::CompleteError, later, ok};
 
 use super::INTERNAL;
 use crate::gateway::{
@@ -85,4 +85,42 @@ fn a_panic_behind_work_is_answered() {
         &*format!(r#"send a {{"event":"buy","id":1,{INTERNAL}"#),
         r#"send a {"event":"total","id":2,"data":0}"#,
     ]);
+}
+
+#[test]
+fn work_without_an_answer_has_failed_in_a_replay_too() {
+    let odd = || {
+        Router::default()
+            .on("odd", |cx: &mut Context| cx.spawn(ready(Outcome::Unclaimed)))
+            .on("start", |cx: &mut Context| {
+                let _ = cx.spawn(ready(Outcome::Unclaimed));
+            })
+            .on("say", |_: &mut Context, text: String| text)
+    };
+    let (mut stage, [a]) = Stage::connected(odd());
+    let (mut replayed, [_]) = Stage::connected(odd());
+    for stage in [&mut stage, &mut replayed] {
+        stage.text(a, r#"{"event":"odd","id":1}"#);
+        stage.text(a, r#"{"event":"say","id":2,"data":"hi"}"#);
+    }
+    let (token, work) = stage.one_work();
+    let outcome = outcome(work);
+    let input = Input::Complete { token, outcome };
+    let line = serde_json::to_string(&input).expect("JSON");
+    let read = serde_json::from_str(&line).expect("an input");
+    for (stage, input) in [(&mut stage, input), (&mut replayed, read)] {
+        assert_eq!(stage.apply(&input), Applied::Completed(Ok(())));
+        stage.expect([
+            &*format!(r#"send a {{"event":"odd","id":1,{INTERNAL}"#),
+            r#"send a {"event":"say","id":2,"data":"hi"}"#,
+        ]);
+        let failed = "odd of connection 0: the work ended without an answer";
+        assert_eq!(stage.faults(), [failed]);
+    }
+    // Nobody waits, and it is over.
+    stage.text(a, r#"{"event":"start"}"#);
+    let (token, _) = stage.one_work();
+    let answered = stage.complete(token, Outcome::Unclaimed);
+    assert_eq!(answered, Err(CompleteError::Answered));
+    assert!(stage.app.is_idle());
 }
