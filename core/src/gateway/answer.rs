@@ -246,7 +246,8 @@ impl<G: Gateway> App<G> {
         Some(text)
     }
 
-    /// Lets a message wait, unless it is a `$ping`: that asks whether the server is there.
+    /// Lets a message wait, unless it is a `$ping`: that asks whether the server is there. A frame
+    /// without an envelope for which there is no place is dropped, as one over the rate is.
     #[cold]
     #[inline(never)]
     pub(super) fn wait(
@@ -261,6 +262,8 @@ impl<G: Gateway> App<G> {
         }
         if !self.hub.check_rate(now, conn, frame, out)? {
             self.call_hooks(now, out);
+        } else if self.hub.is_raw() {
+            let _ = self.replies.waiting.push(conn, frame);
         } else if let Frame::Text(text) = frame
             && let Ok(ping) = Message::decode(conn, text)
             && ping.event == "$ping"

@@ -1,9 +1,9 @@
 //! A namespace without envelopes: text and binary frames of the application's own.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use roomcast_core::{
-    Audience, CloseCode, Config, Context, Frame, Handshake, Hub, Outbox, Router, Timestamp,
+    Audience, CloseCode, Config, Context, Frame, Handshake, Hub, Outbox, Router, Timestamp, later,
 };
 
 use super::stage::Stage;
@@ -84,6 +84,25 @@ fn what_is_over_the_rate_is_dropped_and_a_flood_is_closed() {
     stage.take();
     stage.text(a, "join:r");
     stage.expect(["close a 4429 over the inbound rate for too long"]);
+}
+
+#[test]
+fn frames_wait_as_they_are_and_those_without_a_place_are_dropped() {
+    let router = raw().on_connect(|_, _| later(ready(Ok(()))));
+    let mut stage = Stage::new(router);
+    let a = stage.connect("ann").expect("admitted");
+    stage.text(a, r#"{"event":"$ping"}"#);
+    stage.frame(a, Frame::Binary(&[1, 2]));
+    for _ in 2..70 {
+        stage.text(a, "join:r");
+    }
+    stage.expect([]);
+    let work = stage.one_work();
+    stage.finish(work);
+    let lines = stage.take();
+    let sent: Vec<_> = lines.iter().filter(|line| line.starts_with("send")).collect();
+    assert_eq!(sent[..3], ["send a what?", "send a [2, 1]", "send a ok"]);
+    assert_eq!((sent.len(), stage.app.gateway().state()), (64, &64));
 }
 
 #[test]
