@@ -135,7 +135,7 @@ impl<G: Gateway> App<G> {
                 let away = Duration::from_millis(*away_ms);
                 hub.close_for(now, *conn, *code, reason, away, out).into()
             }
-            Input::Join { conn, .. } if self.replies.opening.contains_key(conn) => {
+            Input::Join { conn, .. } if hub.is_opening(*conn) => {
                 Applied::Joined(Err(UnknownConn(*conn).into()))
             }
             Input::Join { conn, room, meta } => {

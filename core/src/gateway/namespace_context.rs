@@ -116,7 +116,7 @@ impl NamespaceContext<'_> {
 
     /// A connection that the application has not decided about yet is not there for others.
     fn check_open(&self, conn: ConnId) -> Result<(), UnknownConn> {
-        match self.replies.opening.contains_key(&conn) {
+        match self.hub.is_opening(conn) {
             true => Err(UnknownConn(conn)),
             false => Ok(()),
         }

@@ -117,7 +117,7 @@ impl Hub {
             return;
         };
         let rooms = conn.rooms.iter();
-        if self.opening.contains(&id) {
+        if self.is_opening(id) {
             return self.changes.push(|| Change::Abandoned(id));
         }
         let mut ended = EndedConnection {
@@ -244,6 +244,11 @@ impl Hub {
     /// True when messages have no envelopes.
     pub(crate) const fn is_raw(&self) -> bool {
         self.config.raw
+    }
+
+    /// True when an application has yet to decide about this connection.
+    pub(crate) fn is_opening(&self, conn: ConnId) -> bool {
+        self.opening.contains(&conn)
     }
 
     /// Connections that an application has yet to decide about.

@@ -3,8 +3,8 @@
 use std::future::ready;
 
 use roomcast_core::{
-    Applied, CloseCode, Context, Failure, Handshake, Input, JoinError, Outcome, Rejection, Router,
-    UnknownConn, gateway::CompleteError, hub::SetUserError, later, ok,
+    Applied, CloseCode, ConnId, Context, Failure, Handshake, Input, JoinError, Outcome, Rejection,
+    Router, UnknownConn, gateway::CompleteError, hub::SetUserError, later, ok,
 };
 
 use crate::gateway::{
@@ -56,7 +56,7 @@ fn guest(session: &str) -> Input<'static> {
     Input::Connect(Handshake::new().with_welcome(true).with_session(session))
 }
 
-fn comes(stage: &mut Stage<Router<Vec<String>>>, session: &str) -> roomcast_core::ConnId {
+fn comes(stage: &mut Stage<Router<Vec<String>>>, session: &str) -> ConnId {
     let applied = stage.apply(&guest(session));
     let Applied::Connected(Ok(conn)) = applied else {
         panic!("{applied:?}")
@@ -229,6 +229,27 @@ fn a_connection_whose_hook_waits_does_not_outlive_sleep() {
     );
     assert!(stage.app.gateway().state().is_empty());
     assert_eq!(stage.app.next_timeout(), None);
+}
+
+#[test]
+fn a_connection_whose_hook_waited_before_sleep_joins_nothing() {
+    let club = || {
+        club().on("invite", |cx: &mut Context, conn: ConnId| {
+            let joined = cx.namespace().join(conn, "club");
+            joined.is_err()
+        })
+    };
+    let mut stage = Stage::new(club());
+    let a = comes(&mut stage, "ann");
+    let work = stage.one_work();
+    stage.finish(work);
+    let b = comes(&mut stage, "ben");
+    stage.take();
+    stage.sleep(club());
+    let invite = format!(r#"{{"event":"invite","data":{}}}"#, serde_json::json!(b));
+    stage.text(a, &invite);
+    stage.expect([r#"send a {"event":"invite","data":true}"#]);
+    assert_eq!(stage.app.hub().members("club"), [a]);
 }
 
 #[test]
