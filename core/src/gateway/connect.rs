@@ -301,11 +301,13 @@ impl<G: Gateway> App<G> {
         let Connecting {
             conn, mark, late, ..
         } = connecting;
-        if late {
+        let is_alive = self.hub.connection(conn).is_some();
+        if late && is_alive {
+            // Backends have not heard of it, and do not.
+            self.hub.set_opening(conn, true, out);
             out.retract(mark, conn);
             return self.reject_late(now, conn, rejection, out);
         }
-        let is_alive = self.hub.connection(conn).is_some();
         self.take_back(now, connecting, out);
         if !is_alive {
             // The gateway closed it, and that was taken back.

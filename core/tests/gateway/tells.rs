@@ -3,13 +3,17 @@
 use std::borrow::Cow;
 
 use roomcast_core::{
-    Audience, Context, DisconnectReason, Gateway, Handshake, Input, Rejection, Router,
+    Audience, CloseCode, Context, DisconnectReason, Failure, Gateway, Handshake, Identity, Input,
+    Rejection, Router, later, ok,
 };
 
 use super::stage::Stage;
 
 const ALL: &str = r#"[{"events":["room.occupied","room.vacated","user.joined","user.left",
     "connection.opened","connection.closed","message.published"],"rooms":"*"}]"#;
+
+const CONNECTIONS: &str =
+    r#"[{"events":["connection.opened","connection.closed"],"rooms":"*"}]"#;
 
 const NONE: &str = r#"{"rooms":[]}"#;
 
@@ -187,4 +191,53 @@ fn the_hub_tells_the_same_after_a_sleep() {
     stage.sleep(());
     stage.wait(6_000);
     assert_eq!(told(&mut stage).len(), 2);
+}
+
+#[test]
+fn a_client_that_is_refused_late_behind_a_wait_was_never_there() {
+    use roomcast_core::wire::AuthRequest;
+
+    for session in ["no", "closed", "yes"] {
+        let router = Router::default()
+            .on_connect(|cx, ()| {
+                let session = cx.session::<String>();
+                let said = later(async move { ok(session?.unwrap_or_default()) });
+                said.and_then(|cx: &mut Context, (), said: String| {
+                    cx.join("r")?;
+                    if said == "closed" {
+                        cx.close(CloseCode::REMOVED, "out");
+                    }
+                    match &*said {
+                        "yes" => Ok(()),
+                        _ => Err(Failure::forbidden("not you")),
+                    }
+                })
+            })
+            .on_disconnect(|_, (), _| panic!("it was never there"));
+        let mut stage = Stage::with_subscriptions(router, NONE, CONNECTIONS);
+        let handshake = Handshake::new().with_unidentified(true);
+        let handshake = handshake.with_session(format!("\"{session}\""));
+        let conn = stage.connect_with(handshake).expect("admitted");
+        let text = r#"{"event":"$auth","id":1,"data":{"token":"t"}}"#;
+        stage.apply(&Input::Authenticate {
+            conn,
+            text: AuthRequest::find(text).expect("a request").rest.into(),
+            identity: Some(Box::new(Identity::user("ann"))),
+            unavailable: false,
+        });
+        assert_told(&mut stage, []);
+        let work = stage.one_work();
+        stage.finish(work);
+        let lines = stage.take();
+        let told: Vec<_> = lines.iter().filter(|line| line.starts_with("tell")).collect();
+        if session == "yes" {
+            let opened = r#"tell {"type":"connection.opened","conn":"0","user":"ann"}"#;
+            assert_eq!(told, [opened]);
+        } else {
+            assert!(told.is_empty(), "{told:?}");
+            let close = lines.last().map(String::as_str);
+            assert_eq!(close, Some("close a 4403 not you"), "{lines:?}");
+            assert!(stage.app.hub().connection(conn).is_none() && stage.app.is_idle());
+        }
+    }
 }
