@@ -7,9 +7,9 @@ use core::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{
-    app::App, context::Context, failure::Failure, hooks::Decision, hooks::Gateway,
-    input::Applied, input::Input, namespace_context::NamespaceContext, rejection::Rejection,
-    wait::Entry, wait::Passed, wait::written,
+    app::App, context::Context, failure::Failure, hooks::Decision, hooks::Gateway, input::Applied,
+    input::Input, namespace_context::NamespaceContext, rejection::Rejection, wait::Entry,
+    wait::Passed, wait::written,
 };
 use crate::hub::{
     Audience, RequestError, SendError, UnknownConn, change::Change, receive::Received,

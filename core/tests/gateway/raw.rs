@@ -100,7 +100,10 @@ fn frames_wait_as_they_are_and_those_without_a_place_are_dropped() {
     let work = stage.one_work();
     stage.finish(work);
     let lines = stage.take();
-    let sent: Vec<_> = lines.iter().filter(|line| line.starts_with("send")).collect();
+    let sent: Vec<_> = lines
+        .iter()
+        .filter(|line| line.starts_with("send"))
+        .collect();
     assert_eq!(sent[..3], ["send a what?", "send a [2, 1]", "send a ok"]);
     assert_eq!((sent.len(), stage.app.gateway().state()), (64, &64));
 }

@@ -12,8 +12,7 @@ use super::stage::Stage;
 const ALL: &str = r#"[{"events":["room.occupied","room.vacated","user.joined","user.left",
     "connection.opened","connection.closed","message.published"],"rooms":"*"}]"#;
 
-const CONNECTIONS: &str =
-    r#"[{"events":["connection.opened","connection.closed"],"rooms":"*"}]"#;
+const CONNECTIONS: &str = r#"[{"events":["connection.opened","connection.closed"],"rooms":"*"}]"#;
 
 const NONE: &str = r#"{"rooms":[]}"#;
 
@@ -229,7 +228,10 @@ fn a_client_that_is_refused_late_behind_a_wait_was_never_there() {
         let work = stage.one_work();
         stage.finish(work);
         let lines = stage.take();
-        let told: Vec<_> = lines.iter().filter(|line| line.starts_with("tell")).collect();
+        let told: Vec<_> = lines
+            .iter()
+            .filter(|line| line.starts_with("tell"))
+            .collect();
         if session == "yes" {
             let opened = r#"tell {"type":"connection.opened","conn":"0","user":"ann"}"#;
             assert_eq!(told, [opened]);

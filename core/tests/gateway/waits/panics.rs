@@ -2,9 +2,7 @@
 
 use std::future::ready;
 
-use roomcast_core::{
-    Applied, ConnId, Context, Handshake, Identity, Input, Router, later, ok,
-};
+use roomcast_core::{Applied, ConnId, Context, Handshake, Identity, Input, Router, later, ok};
 
 use crate::gateway::{
     stage::{Stage, caught},

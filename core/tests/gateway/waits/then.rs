@@ -91,7 +91,9 @@ fn a_panic_behind_work_is_answered() {
 fn work_without_an_answer_has_failed_in_a_replay_too() {
     let odd = || {
         Router::default()
-            .on("odd", |cx: &mut Context| cx.spawn(ready(Outcome::Unclaimed)))
+            .on("odd", |cx: &mut Context| {
+                cx.spawn(ready(Outcome::Unclaimed))
+            })
             .on("start", |cx: &mut Context| {
                 let _ = cx.spawn(ready(Outcome::Unclaimed));
             })
