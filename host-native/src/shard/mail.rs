@@ -20,6 +20,9 @@ use super::{
 };
 use crate::namespace::handle::{Answered, Line};
 
+/// Further batches of mail that are read in one turn with a relay.
+const RELAY_BATCHES: usize = 15;
+
 impl Mail {
     /// Mail that has a task run, and the way of its result, which comes when what the task changed
     /// is committed, or never.
@@ -40,18 +43,30 @@ impl Mail {
 impl Shard {
     /// Takes in what other shards say, for as long as the shard lives.
     pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<MailBatch>) {
-        while let Some(MailBatch { from, mail }) = post.recv().await {
-            let mut total = Cost::default();
-            for mail in mail {
-                let cost = mail.cost();
-                total.messages += cost.messages;
-                total.frames += cost.frames;
-                self.read_one(from, mail);
+        while let Some(batch) = post.recv().await {
+            self.read_batch(batch);
+            if self.shared.relay.is_some() {
+                // The relay tells of one message at a time. Those that came meanwhile leave
+                // together, in one write for each socket.
+                for _ in 0..RELAY_BATCHES {
+                    let Ok(batch) = post.try_recv() else { break };
+                    self.read_batch(batch);
+                }
             }
-            self.out.dealt_with(from, total);
             // A shard with much mail has sockets too.
             task::yield_now().await;
         }
+    }
+
+    fn read_batch(self: &Rc<Self>, MailBatch { from, mail }: MailBatch) {
+        let mut total = Cost::default();
+        for mail in mail {
+            let cost = mail.cost();
+            total.messages += cost.messages;
+            total.frames += cost.frames;
+            self.read_one(from, mail);
+        }
+        self.out.dealt_with(from, total);
     }
 
     fn read_one(self: &Rc<Self>, from: usize, mail: Mail) {
