@@ -42,7 +42,7 @@ const FILES = ["index.js", "roomcast.wasm"];
 
 // What the module may weigh, compressed as the platform counts it: a little over what it does.
 // Start-up time grows with it. Raise it when a feature is worth it.
-const GZIP_BYTES_MAX = 700_000;
+const GZIP_BYTES_MAX = 710_000;
 // With an application: what the platform takes of everybody.
 const GZIP_BYTES_MAX_OF_APPLICATIONS = 3_000_000;
 

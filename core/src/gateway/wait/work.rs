@@ -144,8 +144,8 @@ impl Waiting {
         Ok(())
     }
 
-    /// Puts a message before the others, whatever the limits: it is the one that they waited for, or
-    /// a join that belongs before them.
+    /// Puts a message before the others, whatever the limits: it is the one that they waited for,
+    /// or a join that belongs before them.
     pub(in crate::gateway) fn push_first(&mut self, conn: ConnId, text: Box<str>, passed: Passed) {
         if let Some(line) = self.0.get_mut(&conn) {
             line.exempt += 1;

@@ -89,9 +89,9 @@ fn a_panic_behind_work_is_answered() {
 
 #[test]
 fn work_without_an_answer_has_failed_in_a_replay_too() {
-    let odd = || {
+    let silent = || {
         Router::default()
-            .on("odd", |cx: &mut Context| {
+            .on("silent", |cx: &mut Context| {
                 cx.spawn(ready(Outcome::Unclaimed))
             })
             .on("start", |cx: &mut Context| {
@@ -99,10 +99,10 @@ fn work_without_an_answer_has_failed_in_a_replay_too() {
             })
             .on("say", |_: &mut Context, text: String| text)
     };
-    let (mut stage, [a]) = Stage::connected(odd());
-    let (mut replayed, [_]) = Stage::connected(odd());
+    let (mut stage, [a]) = Stage::connected(silent());
+    let (mut replayed, [_]) = Stage::connected(silent());
     for stage in [&mut stage, &mut replayed] {
-        stage.text(a, r#"{"event":"odd","id":1}"#);
+        stage.text(a, r#"{"event":"silent","id":1}"#);
         stage.text(a, r#"{"event":"say","id":2,"data":"hi"}"#);
     }
     let (token, work) = stage.one_work();
@@ -113,10 +113,10 @@ fn work_without_an_answer_has_failed_in_a_replay_too() {
     for (stage, input) in [(&mut stage, input), (&mut replayed, read)] {
         assert_eq!(stage.apply(&input), Applied::Completed(Ok(())));
         stage.expect([
-            &*format!(r#"send a {{"event":"odd","id":1,{INTERNAL}"#),
+            &*format!(r#"send a {{"event":"silent","id":1,{INTERNAL}"#),
             r#"send a {"event":"say","id":2,"data":"hi"}"#,
         ]);
-        let failed = "odd of connection 0: the work ended without an answer";
+        let failed = "silent of connection 0: the work ended without an answer";
         assert_eq!(stage.faults(), [failed]);
     }
     // Nobody waits, and it is over.

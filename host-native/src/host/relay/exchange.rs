@@ -186,8 +186,8 @@ impl Exchange {
         }
         let rest = async {
             self.calls.begin();
-            self.entries.finish().await;
-            self.calls.finish().await;
+            self.entries.await_all().await;
+            self.calls.await_all().await;
         };
         let is_done = timeout(END, rest).await.is_ok();
         let retired = timeout(END, self.relay.retire_after(self.link.users_wait())).await;

@@ -65,7 +65,7 @@ impl Queue {
     }
 
     /// Carries out all, without a word about the answers.
-    pub(super) async fn finish(&mut self) {
+    pub(super) async fn await_all(&mut self) {
         self.begin();
         while self.next().await.is_some() {
             self.begin();
@@ -99,7 +99,7 @@ mod tests {
     async fn calls_keep_their_order_however_many_they_are() {
         let mut queue = Queue::new(usize::MAX);
         let order = line(&mut queue, 1_000);
-        queue.finish().await;
+        queue.await_all().await;
         assert_eq!(*order.borrow(), (0..1_000).collect::<Vec<_>>());
     }
 
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(*order.borrow(), [0, 1]);
         queue.begin();
         queue.clear();
-        queue.finish().await;
+        queue.await_all().await;
         assert_eq!(*order.borrow(), [0, 1, 2, 3]);
     }
 }
