@@ -225,7 +225,10 @@ pub(crate) fn later_hooks() -> Router<u32> {
             let asked = name.map(|name| asks(&first, &name));
             let name = request.param("connect").map(|name| name.into_owned());
             later(async move {
-                let admission = Admission::new().with_session(&name)?;
+                let mut admission = Admission::new();
+                if let Some(name) = name {
+                    admission = admission.with_session(&name)?;
+                }
                 match asked {
                     Some(asked) => Ok(admission.with_user(asked.await?.to_string())),
                     None => Ok(admission),
