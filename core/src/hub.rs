@@ -175,7 +175,8 @@ impl Hub {
     }
 
     /// Sets anew where the host's times begin, in milliseconds since 1970: for a host whose times
-    /// go on evenly while the wall clock was set. No rule depends on it.
+    /// go on evenly while the wall clock was set. No rule depends on it, but for
+    /// [withdrawals](Self::withdraw) of users whom an application names from then on.
     pub const fn set_unix_zero_ms(&mut self, unix_zero_ms: u64) {
         self.config.unix_zero_ms = unix_zero_ms;
     }
@@ -283,9 +284,9 @@ impl Hub {
     }
 
     /// True when a key of [`send_once`](Self::send_once) is remembered at `now`; keys of clients do
-    /// not count. Work: none.
+    /// not count, nor what a clustered hub knows of those that the relay remembers. Work: none.
     pub fn remembers_keys(&self, now: Timestamp) -> bool {
-        self.keys.latest().is_some_and(|latest| latest > now)
+        !self.is_clustered() && self.keys.latest().is_some_and(|latest| latest > now)
     }
 
     /// True when nothing would be lost with the hub but the count of its connections: nobody is

@@ -4,7 +4,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::Grants, time::Timestamp};
+use crate::{policy::Grants, time::Timestamp, time::UnixTime};
 
 /// The identity of a connection: the user it belongs to, what it may do, and until when.
 ///
@@ -33,7 +33,8 @@ pub struct Identity {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
     /// The time at which it was issued, in seconds since 1970: see
-    /// [`Hub::withdraw`](crate::Hub::withdraw).
+    /// [`Hub::withdraw`](crate::Hub::withdraw). Where an application names the user, and nothing
+    /// was issued, the time of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_s: Option<u64>,
     /// Metadata in JSON that presence shows of the user when a join brings none.
@@ -63,6 +64,24 @@ impl Identity {
     pub fn with_grants(mut self, grants: Grants) -> Self {
         self.grants = Some(grants);
         self
+    }
+
+    /// The same with a user whom the application names, as of a time. An identity of another user
+    /// gives nothing of its own but its end: not what that user may do, has to show, or joins.
+    pub(crate) fn with_named_user(self, user: Box<str>, at: UnixTime) -> Self {
+        let is_other = self.user.as_ref().is_some_and(|had| *had != user);
+        let mut named = if is_other {
+            Self {
+                grants: self.grants.map(|_| Grants::default()),
+                deadline: self.deadline,
+                ..Self::default()
+            }
+        } else {
+            self
+        };
+        named.user = Some(user);
+        named.issued_s.get_or_insert(at.as_secs());
+        named
     }
 
     /// True when it says nothing but a user: its connection may do everything, for ever.

@@ -63,7 +63,7 @@ impl Outbox {
                 room: tell.room.clone().map(|room| &self.text[room]),
                 event: &self.text[tell.event.clone()],
             },
-            DurableCommand::Relay(command) => Command::Relay(command),
+            DurableCommand::Relay(command) => Command::Relay(command.as_deref()?),
             DurableCommand::PersistKey(client, key) => Command::PersistKey {
                 client: &self.text[client.clone()],
                 key: &self.text[key.clone()],

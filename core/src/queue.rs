@@ -30,8 +30,8 @@ use crate::{policy::Overflow, wire::write_head, wire::write_number};
 ///    [`enforce_limits`](Self::enforce_limits): a reader that merely was not written to yet loses
 ///    nothing. Where messages are dropped, a [`gap_notice`] takes their place at once: what is read
 ///    before it was complete.
-/// 2. After [`Pushed::Overflow`] the queue is shut. The host lets the goodbye in by
-///    [`part`](Self::part), and closes the connection with
+/// 2. After [`Pushed::Overflow`] the queue is shut. The host lets `$bye` in by
+///    [`admit_bye`](Self::admit_bye), and closes the connection with
 ///    [`CloseCode::TOO_SLOW`](crate::CloseCode::TOO_SLOW) by [`Hub::close`](crate::Hub::close).
 /// 3. The close frame goes behind everything by [`push_last`](Self::push_last).
 /// 4. It writes [`chunks`](Self::chunks), and says by [`advance`](Self::advance) how far it came.
@@ -61,7 +61,7 @@ pub struct SendQueue<B> {
     bytes: usize,
     /// Fewer than 2^32, each of which takes memory.
     frames: u32,
-    /// True when everything was dropped: only the goodbye may follow, or there would be a gap.
+    /// True when everything was dropped: only `$bye` may follow, or there would be a gap.
     shut: bool,
     limits: QueueLimits,
     losses: Losses,
@@ -205,7 +205,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     }
 
     /// Drops the queued frames, for a peer that does not take it, and shuts the queue until
-    /// [`part`](Self::part).
+    /// [`admit_bye`](Self::admit_bye).
     ///
     /// A frame that is begun stays, for half a frame would break the stream: `cut` shortens its
     /// buffer to the end of the frame that so many written bytes reach into, and gives how many
@@ -230,8 +230,9 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         }
     }
 
-    /// Lets the goodbye follow what was dropped.
-    pub const fn part(&mut self) {
+    /// Lets `$bye` into a queue that dropped everything. The [last frame](Self::push_last) needs no
+    /// leave.
+    pub const fn admit_bye(&mut self) {
         self.shut = false;
     }
 
@@ -260,7 +261,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         self.first.is_none()
     }
 
-    /// True when nothing more can be queued, until [`part`](Self::part).
+    /// True when nothing more can be queued, until [`admit_bye`](Self::admit_bye).
     pub const fn is_shut(&self) -> bool {
         self.shut
     }

@@ -2,8 +2,7 @@
 //!
 //! A clustered hub is not its own sequencer. It commands the host to publish a message, and
 //! delivers what comes back: messages of its own as those of other nodes, in the order of the
-//! relay, each once. So it is with users who come and go. Nothing here knows a hub, a room or a
-//! connection beyond its id.
+//! relay, each once. So it is with users who come and go. Nothing here knows the hub or its tables.
 
 mod body;
 mod command;
@@ -21,13 +20,13 @@ pub(crate) use self::{
     body::{Body, BodyKind},
     command::{KEEP_ALL, KEY_MS},
     optional::OptionalRelay,
-    publishes::{Pending, Replier},
+    publishes::{Pending, Publishes, Replier},
     roster::{Roster, Turn},
     state::{Answered, Asked, Relay, WAITING_MAX},
     track::{Ack, Effect, Taken, Track},
 };
 pub use self::{
-    command::{Publish, Read, RelayCommand, Wanted},
+    command::{KeyOwner, Publish, Read, RelayCommand, Wanted},
     event::{Published, RelayEvent, StreamMessage, TopicPage},
     stats::RelayStats,
     topic::{Topic, TopicPosition},

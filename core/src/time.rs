@@ -82,6 +82,11 @@ impl UnixTime {
     pub const fn as_millis(self) -> u64 {
         self.0
     }
+
+    /// Whole seconds since the beginning of 1970.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
 }
 
 impl fmt::Display for UnixTime {

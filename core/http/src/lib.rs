@@ -87,6 +87,7 @@ mod authorization;
 mod config_file;
 mod page;
 mod problem;
+mod readiness;
 mod request;
 mod response;
 mod route;
@@ -105,8 +106,9 @@ pub use api::{Answer, ApiCall, ApiRequest, SendHead, api_pattern};
 pub use config_file::{ConfigFile, FileSetting, PolicyFileError, policies_from_toml};
 pub use page::PageFile;
 pub use problem::{Problem, Reason};
+pub use readiness::Readiness;
 pub use request::{Headers, NAMESPACE_FORM, Request, is_namespace};
-pub use response::Response;
+pub use response::{Response, TIME_HEADER};
 pub use route::Route;
 pub use server::ServerFacts;
 pub use trusted_proxy::{

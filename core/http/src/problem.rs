@@ -180,6 +180,9 @@ pub enum Problem {
         Counted(*.0, "byte")
     )]
     BodyTooLarge(usize),
+    /// The body is larger than a middleware before the server lets through.
+    #[error("the body is over a limit of the program around this server")]
+    BodyLimited,
     /// The body ended early.
     #[error("the body did not arrive whole")]
     BodyCut,
@@ -339,21 +342,15 @@ impl Coded for Problem {
         use ErrorCode as Code;
         let limited = |code, limit| (code, Some(Details::limit(limit)));
         let code = match *self {
-            Self::NoPath { .. } | Self::NoVersion | Self::NoCall | Self::NoMetrics => {
-                Code::NotFound
-            }
-            Self::NoNamespace | Self::NoRoom | Self::NoConnection => Code::NotFound,
+            Self::NoPath { .. } | Self::NoVersion | Self::NoCall => Code::NotFound,
+            Self::NoMetrics | Self::NoNamespace | Self::NoRoom => Code::NotFound,
+            Self::NoConnection => Code::NotFound,
             Self::NamespaceLong => return limited(Code::NotFound, NAMESPACE_BYTES_MAX),
             Self::Method(_) => Code::MethodNotAllowed,
-            Self::OneHost | Self::PathEncoding | Self::QueryEncoding | Self::QueryText => {
-                Code::BadRequest
-            }
-            Self::Repeated(_) | Self::Unknown(..) | Self::RoomMissing | Self::UserMissing => {
-                Code::BadRequest
-            }
-            Self::MessageOffset | Self::Conn | Self::NotBefore | Self::Right | Self::From => {
-                Code::BadRequest
-            }
+            Self::OneHost | Self::PathEncoding | Self::QueryEncoding => Code::BadRequest,
+            Self::QueryText | Self::Repeated(_) | Self::Unknown(..) => Code::BadRequest,
+            Self::RoomMissing | Self::UserMissing | Self::MessageOffset => Code::BadRequest,
+            Self::Conn | Self::NotBefore | Self::Right | Self::From => Code::BadRequest,
             Self::Offset(_) | Self::After | Self::CloseCode => Code::BadRequest,
             Self::Form(..) | Self::Objects | Self::BodyCut => Code::BadRequest,
             Self::BadUpgrade | Self::SocketKey => Code::BadRequest,
@@ -361,6 +358,7 @@ impl Coded for Problem {
             Self::CloseReason => return limited(Code::BadRequest, CLOSE_REASON_BYTES_MAX),
             Self::Key => return limited(Code::BadRequest, KEY_BYTES_MAX),
             Self::ContentEncoding => Code::UnsupportedMediaType,
+            Self::BodyLimited => Code::TooLarge,
             Self::BodyTooLarge(bytes_max) => return limited(Code::TooLarge, bytes_max),
             Self::HeadTooLarge(limit) | Self::TooManyHeaders(limit) => {
                 return limited(Code::HeadTooLarge, limit);

@@ -2,7 +2,7 @@
 
 use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 
-use crate::{page::PageFile, server::ServerFacts};
+use crate::{page::PageFile, readiness::Readiness, server::ServerFacts};
 
 /// The inspector: a single file that loads nothing, with the rules as WebAssembly in it.
 #[cfg(feature = "inspector")]
@@ -25,6 +25,10 @@ const INSPECTOR_POLICY: &str = "default-src 'none'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
+/// The header field in which `GET /readyz` says the server's time, in milliseconds since 1970. The
+/// `Date` of an answer is that of the last proxy, as nginx writes one of its own.
+pub const TIME_HEADER: &str = "roomcast-time";
+
 /// A whole answer, to be sent as it is.
 ///
 /// A host leaves the body out when the method was `HEAD`.
@@ -46,17 +50,8 @@ impl Response {
     }
 
     /// `GET /readyz`: whether new connections should come here.
-    pub fn ready(draining: bool) -> Self {
-        if draining {
-            Self::text(503, "draining\n")
-        } else {
-            Self::text(200, "ready\n")
-        }
-    }
-
-    /// `GET /readyz` of a server that cannot reach its relay.
-    pub fn unrelayed() -> Self {
-        Self::text(503, "the relay cannot be reached\n")
+    pub fn ready(state: Readiness) -> Self {
+        Self::text(state.status(), state.text())
     }
 
     /// `GET /server`: the kind of server, and how it is set up.

@@ -18,8 +18,8 @@ use crate::wire::{Coded, Details, EncodeError, ErrorCode};
 pub enum Answer {
     /// The outcome of a send.
     Sent(Delivery),
-    /// The number under which a clustered namespace tells the outcome of a send; see
-    /// [`App::take_relayed`](crate::App::take_relayed).
+    /// The token under which a clustered namespace tells the outcome of a send; see
+    /// [`App::take_send_outcomes`](crate::App::take_send_outcomes).
     Relayed(u64),
     /// True when the connection was already in the room that it joined.
     Joined(bool),

@@ -76,6 +76,7 @@ impl Ask {
                 Unbounded => None,
             },
             limit,
+            bytes: hub.limits().page_bytes,
             age_ms: hub.kept_ms(room),
         })
     }

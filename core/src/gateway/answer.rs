@@ -1,15 +1,16 @@
 //! Answers: the frames of an outcome, and the messages that wait for a late one.
 
-use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, format, string::String, vec::Vec};
 
 use super::{
     app::App, failure::Failure, failure::Kind, hooks::Gateway, namespace_context::NamespaceContext,
-    outcome::Outcome, outcome::Reply, outcome::Token, wait::CompleteError, wait::Hold, wait::Next,
-    wait::OwnedFrame, wait::Passed, wait::PendingReplies, wait::Resumed, wait::Work, wait::written,
+    outcome::Outcome, outcome::Reply, outcome::Token, rejection::Rejection, wait::CompleteError,
+    wait::Hold, wait::Next, wait::OwnedFrame, wait::Passed, wait::PendingReplies, wait::Resumed,
+    wait::Work, wait::written,
 };
 use crate::hub::{RequestError, UnknownConn};
 use crate::wire::{Address, ConnId, ErrorBody, Frame, Message, OwnedAddress, write_head};
-use crate::{outbox::Outbox, policy::Right, time::Timestamp};
+use crate::{outbox::Outbox, policy::Right, time::Timestamp, time::whole_millis};
 
 impl NamespaceContext<'_> {
     /// Answers a message. An answer to nobody is dropped; [`Outcome::Later`] and
@@ -66,9 +67,14 @@ impl NamespaceContext<'_> {
     pub(super) fn wait(&mut self, conn: ConnId, token: Token, request: Address<'_>) {
         let failure = if token.conn() != conn || self.replies.pending(token).is_some() {
             Failure::internal("the handler returned the token of another request")
-        } else if self.hub.connection(conn).is_none() || self.replies.wait(token, request) {
+        } else if self.hub.connection(conn).is_none() {
             return;
         } else {
+            let decides = self.replies.is_check(token);
+            let deadline = decides.then(|| self.now + self.hub.limits().admission_timeout);
+            if self.replies.wait(token, request, deadline) {
+                return;
+            }
             let limit = PendingReplies::PENDING_MAX;
             Failure::of(&RequestError::Pending { limit })
         };
@@ -159,6 +165,24 @@ impl<G: Gateway> App<G> {
         self.resume(now, conn, out);
         self.completing = None;
         Ok(())
+    }
+
+    /// Ends the wait for a hook or a guard that takes too long. The host drops its work.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn give_up(&mut self, now: Timestamp, token: Token, out: &mut Outbox) {
+        if self.hub.connection(token.conn()).is_some()
+            && let Some(request) = self.replies.pending(token)
+        {
+            let limit_ms = whole_millis(self.hub.limits().admission_timeout);
+            let text = format!("not decided within {limit_ms} ms");
+            let place = request.borrow().event.to_owned();
+            self.replies.report(Some(token.conn()), &place, text);
+        }
+        self.replies.cancelled.push(token);
+        let late = Outcome::Reject(Box::new(Rejection::undecided()));
+        // The connection may have ended.
+        let _ = self.complete(now, token, &late, out);
     }
 
     /// Lets the gateway go on with a message, behind its work.

@@ -306,10 +306,14 @@ impl<G: Gateway> App<G> {
         self.hub.verb(now, request, out);
     }
 
-    /// Does what is due: first the hub, then each schedule at most once, the earliest first.
+    /// Does what is due: first the hub, then waits for the gateway that took too long, then each
+    /// schedule at most once, the earliest first.
     pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) -> Applied {
         self.hub.handle_timeout(now, out);
         self.call_hooks(now, out);
+        while let Some(token) = self.replies.waiting.take_late(now) {
+            self.give_up(now, token, out);
+        }
         while let Some(schedule) = self.timetable.take_due(now) {
             self.unsaved = true;
             self.called = ("schedule", None);
@@ -335,7 +339,8 @@ impl<G: Gateway> App<G> {
             return Some(Timestamp::ZERO);
         }
         let (hub, schedules) = (self.hub.next_timeout(), self.timetable.next());
-        hub.into_iter().chain(schedules).min()
+        let waits = self.replies.waiting.next_deadline();
+        hub.into_iter().chain(schedules).chain(waits).min()
     }
 
     /// The time at which the next schedule is due, for hosts that look for other deadlines less
@@ -372,10 +377,10 @@ impl<G: Gateway> App<G> {
         core::mem::take(&mut self.replies.errors)
     }
 
-    /// Takes the answers of the relay to what backends sent, each with the number that
+    /// Takes the answers of the relay to what backends sent, each with the token that
     /// [`Applied::Relayed`] gave. There are some only behind an [`Input::Relay`](crate::Input).
-    pub fn take_relayed(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
-        self.hub.take_relayed()
+    pub fn take_send_outcomes(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
+        self.hub.take_send_outcomes()
     }
 
     /// Answers that nobody waits for any more, since their connections ended.

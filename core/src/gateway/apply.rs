@@ -7,9 +7,9 @@ use core::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{
-    app::App, context::Context, failure::Failure, hooks::Decision, hooks::Gateway, input::Applied,
-    input::Input, namespace_context::NamespaceContext, rejection::Rejection, wait::Entry,
-    wait::Passed, wait::written,
+    app::App, app::Connecting, context::Context, failure::Failure, hooks::Decision, hooks::Gateway,
+    input::Applied, input::Input, namespace_context::NamespaceContext, rejection::Rejection,
+    wait::Entry, wait::Passed, wait::written,
 };
 use crate::hub::{
     Audience, RequestError, SendError, UnknownConn, change::Change, receive::Received,
@@ -49,7 +49,12 @@ impl<G: Gateway> App<G> {
     /// Puts in what is not the message of a client, and lets the gateway know what it changed.
     #[inline(never)]
     fn apply_other(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
-        if !self.abandoned.is_empty() {
+        // A host addresses a socket by its slot until the commands are carried out: a connection
+        // that opens must not get the slot of one that they close.
+        if !self.abandoned.is_empty() && !matches!(input, Input::Connect(_)) {
+            if let Input::Disconnect { conn, .. } = input {
+                self.abandoned.retain(|other| other != conn); // there is nothing to close
+            }
             self.close_abandoned(now, out);
         }
         let hub = &mut self.hub;
@@ -211,27 +216,29 @@ impl<G: Gateway> App<G> {
         if self.hub.tells() {
             self.hub.tell_opened(conn, out);
         }
-        let refused = match self.ask_connect(now, conn, 0, out) {
-            Decision::Allow => None,
-            Decision::Refuse(rejection) => Some(rejection),
+        let connecting = Connecting {
+            conn,
+            mark,
+            admitted: false,
+            is_open: true,
+            late: true,
+        };
+        self.connecting = Some(connecting);
+        let decided = match self.ask_connect(now, conn, 0, out) {
+            Decision::Allow => Ok(true),
+            Decision::Refuse(rejection) => Err(rejection),
             Decision::Later(token) => {
                 let entry = Entry {
                     welcome: false,
                     rooms: identity.rooms.clone(),
                     late: true,
+                    deadline: None,
                 };
-                match self.hold_connection(conn, token, mark, entry, out) {
-                    Ok(()) => return,
-                    Err(rejection) => Some(rejection),
-                }
+                let held = self.hold_connection(now, (conn, mark), token, entry, out);
+                held.map(|()| false)
             }
         };
-        if let Some(rejection) = refused {
-            self.report_connect(conn, &rejection);
-            return self.reject_late(now, conn, &rejection, out);
-        }
-        self.call_hooks(now, out);
-        self.join_at_once(now, conn, &identity.rooms, out);
+        self.decide_open(now, connecting, decided, &identity.rooms, out);
     }
 
     /// Joins the rooms that an identity names, each with the answer that `$join` has.
@@ -432,9 +439,6 @@ impl<G: Gateway> App<G> {
         } else {
             let (hook, conn) = self.called;
             self.replies.report(conn, hook, text.into());
-            if let (Input::Authenticate { conn, .. }, "connect") = (input, hook) {
-                self.reject_late(now, *conn, &Rejection::internal(), out);
-            }
         }
         let unfinished = self.gateway.take_unfinished();
         match self.told() {

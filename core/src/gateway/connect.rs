@@ -1,7 +1,7 @@
 //! Connections that open: what the gateway decides about them, at once or later.
 
-use alloc::vec::Vec;
-use core::mem;
+use alloc::{boxed::Box, vec::Vec};
+use core::{mem, time::Duration};
 
 use super::{
     app::App, app::Connecting, context::Context, failure::Failure, hooks::Decision, hooks::Gateway,
@@ -49,7 +49,7 @@ impl<G: Gateway> App<G> {
         } else {
             Decision::Allow
         };
-        let late = false;
+        let (late, deadline) = (false, None);
         let admitted = match decision {
             Decision::Allow => {
                 let rooms = Vec::new();
@@ -57,6 +57,7 @@ impl<G: Gateway> App<G> {
                     welcome,
                     rooms,
                     late,
+                    deadline,
                 };
                 self.name(now, conn, is_named, mark, &entry, out);
                 Ok(true)
@@ -68,8 +69,9 @@ impl<G: Gateway> App<G> {
                     welcome,
                     rooms,
                     late,
+                    deadline,
                 };
-                let held = self.hold_connection(conn, token, mark, entry, out);
+                let held = self.hold_connection(now, (conn, mark), token, entry, out);
                 held.map(|()| false)
             }
         };
@@ -111,12 +113,15 @@ impl<G: Gateway> App<G> {
     /// Lets a connection wait for the word of the gateway. What it was sent so far waits with it.
     pub(super) fn hold_connection(
         &mut self,
-        conn: ConnId,
+        now: Timestamp,
+        (conn, mark): (ConnId, Mark),
         token: Token,
-        mark: Mark,
-        entry: Entry,
+        mut entry: Entry,
         out: &mut Outbox,
     ) -> Result<(), Rejection> {
+        // From the first wait on, however many follow.
+        let deadline = now + self.hub.limits().admission_timeout;
+        let deadline = Some(*entry.deadline.get_or_insert(deadline));
         let Some(rooms) = self.hub.rooms_of(conn) else {
             // The gateway closed it.
             self.replies.cancel(conn);
@@ -124,7 +129,7 @@ impl<G: Gateway> App<G> {
         };
         let misuse = if !rooms.is_empty() {
             "the hook joined a room and then waits: let it join behind the wait, by `then`"
-        } else if token.conn() != conn || !self.replies.hold_connection(token) {
+        } else if token.conn() != conn || !self.replies.hold_connection(token, deadline) {
             "the hook returned the token of something else, or too many tasks are running"
         } else {
             let frames = entry.hold_back(conn, mark, out);
@@ -141,7 +146,7 @@ impl<G: Gateway> App<G> {
     }
 
     /// Greets a connection once more, in place of the first time, when the gateway has said who it
-    /// is since a mark.
+    /// is since a mark. Backends are told so too, before what it has done since then.
     fn name(
         &mut self,
         now: Timestamp,
@@ -154,25 +159,26 @@ impl<G: Gateway> App<G> {
         let info = self.hub.connection(conn);
         if !was_named && info.is_some_and(|info| info.user.is_some()) {
             let frames = entry.hold_back(conn, mark, out);
-            self.show(now, conn, entry, &frames, out);
+            self.show(now, (conn, mark), entry, &frames, out);
         }
     }
 
-    /// Sends a connection what it gets as the first.
+    /// Sends a connection what it gets as the first, and tells that it opened before all that was
+    /// given since a mark.
     fn show(
         &mut self,
         now: Timestamp,
-        conn: ConnId,
+        (conn, mark): (ConnId, Mark),
         entry: &Entry,
         frames: &[(OwnedFrame, bool)],
         out: &mut Outbox,
     ) {
+        if self.hub.tells() {
+            out.put_before(mark, |out| self.hub.tell_opened(conn, out));
+        }
         out.persist(conn);
         if entry.welcome {
             self.hub.welcome_opened(now, conn, out);
-        }
-        if self.hub.tells() {
-            self.hub.tell_opened(conn, out);
         }
         for (frame, is_message) in frames {
             let kind = if *is_message {
@@ -208,8 +214,8 @@ impl<G: Gateway> App<G> {
         self.hub.set_opening(conn, false, out);
         let info = self.hub.connection(conn);
         let is_named = info.is_some_and(|info| info.user.is_some());
-        self.show(now, conn, &entry, &frames, out);
-        let mut connecting = Connecting {
+        self.show(now, (conn, mark), &entry, &frames, out);
+        let connecting = Connecting {
             conn,
             mark,
             admitted: false,
@@ -237,24 +243,39 @@ impl<G: Gateway> App<G> {
             }
             Decision::Refuse(rejection) => Err(rejection),
             Decision::Later(token) => {
-                let held = self.hold_connection(conn, token, mark, entry, out);
+                let held = self.hold_connection(now, (conn, mark), token, entry, out);
                 held.map(|()| false)
             }
         };
-        self.connecting = None;
-        if let Err(rejection) = &decided {
-            self.report_connect(conn, rejection);
-            self.refuse_open(now, connecting, rejection, out);
-        } else if decided == Ok(true) && !connecting.late {
-            connecting.admitted = true;
-            self.connecting = Some(connecting);
+        // Behind its rooms come the messages that waited.
+        self.decide_open(now, connecting, decided, &rooms, out);
+    }
+
+    /// Does with a connection that is open what was decided: true when it may come in, false when
+    /// that takes time.
+    pub(super) fn decide_open(
+        &mut self,
+        now: Timestamp,
+        connecting: Connecting,
+        decided: Result<bool, Rejection>,
+        rooms: &[Box<str>],
+        out: &mut Outbox,
+    ) {
+        let conn = connecting.conn;
+        let admitted = decided == Ok(true);
+        self.connecting = admitted.then_some(Connecting {
+            admitted,
+            ..connecting
+        });
+        if let Err(rejection) = decided {
+            self.report_connect(conn, &rejection);
+            self.refuse_open(now, connecting, &rejection, out);
         }
         self.call_hooks(now, out);
-        self.connecting = None;
-        if decided == Ok(true) {
-            // Behind it come the messages that waited.
-            self.join_at_once(now, conn, &rooms, out);
+        if admitted {
+            self.join_at_once(now, conn, rooms, out);
         }
+        self.connecting = None;
     }
 
     fn go_on_connecting(
@@ -298,25 +319,19 @@ impl<G: Gateway> App<G> {
         rejection: &Rejection,
         out: &mut Outbox,
     ) {
-        let Connecting {
-            conn, mark, late, ..
-        } = connecting;
+        let Connecting { conn, late, .. } = connecting;
+        let code = rejection.close_code();
         let is_alive = self.hub.connection(conn).is_some();
-        if late && is_alive {
-            // Backends have not heard of it, and do not.
-            self.hub.set_opening(conn, true, out);
-            out.retract(mark, conn);
-            return self.reject_late(now, conn, rejection, out);
-        }
         self.take_back(now, connecting, out);
-        if !is_alive {
-            // The gateway closed it, and that was taken back.
-            return out.close(conn, rejection.close_code(), rejection.reason());
-        }
-        if !self.hub.is_raw() {
+        // Or the gateway closed it, and that was taken back.
+        if is_alive && !self.hub.is_raw() {
             out.send_to(conn, |text| text.push_str(&rejection.frame()));
+            if late {
+                // It has been greeted.
+                out.bye(conn, code, Duration::ZERO);
+            }
         }
-        out.close(conn, rejection.close_code(), rejection.reason());
+        out.close(conn, code, rejection.reason());
     }
 
     /// Takes a connection back. A gateway that has let it in knows it, and hears of its end.
@@ -334,22 +349,6 @@ impl<G: Gateway> App<G> {
         let reason = DisconnectReason::Closed(CloseCode::INTERNAL);
         let _ = self.hub.disconnect(now, conn, reason, out);
         out.retract(mark, conn);
-    }
-
-    /// Closes a connection that has been greeted, and that the gateway does not want.
-    pub(super) fn reject_late(
-        &mut self,
-        now: Timestamp,
-        conn: ConnId,
-        rejection: &Rejection,
-        out: &mut Outbox,
-    ) {
-        out.send_to(conn, |text| text.push_str(&rejection.frame()));
-        let (code, reason) = (rejection.close_code(), rejection.reason());
-        // Gone already when the gateway closed it.
-        let _ = self.hub.close(now, conn, code, reason, out);
-        self.hub.retract_changes(conn);
-        self.replies.cancel(conn);
     }
 
     /// Takes a connection back as if it had never been there.

@@ -321,8 +321,8 @@ impl<'a> Context<'a> {
     /// Names the user of this connection, which has none and is in no room yet: in
     /// [`Gateway::connect`](crate::Gateway::connect), so that `$welcome` says it, or before it
     /// joins anything. Rights of the [`Policies`](crate::Policies) that users have are its own from
-    /// then on. A host that limits users counts those that it knows before: by `on_upgrade`, or a
-    /// token.
+    /// then on, and it counts as issued then. A host that limits users counts those that it knows
+    /// before: by `on_upgrade`, or a token.
     ///
     /// # Errors
     ///

@@ -284,7 +284,7 @@ pub enum Applied {
     /// The result of [`Input::Send`], [`Input::SendText`] and [`Input::SendBinary`].
     Sent(Result<Delivery, SendError>),
     /// The result of the same inputs of a clustered namespace: the relay was asked, and the answer
-    /// of this number comes by [`App::take_relayed`](crate::App::take_relayed).
+    /// of this token comes by [`App::take_send_outcomes`](crate::App::take_send_outcomes).
     Relayed(u64),
     /// The result of [`Input::Join`]: whether the connection was in the room before.
     Joined(Result<bool, JoinError>),

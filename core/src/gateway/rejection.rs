@@ -108,6 +108,13 @@ impl Rejection {
         Self::new(ErrorCode::Overloaded, reason)
     }
 
+    /// 503, or 1013: the application took longer to decide than
+    /// [`Limits::admission_timeout`](crate::Limits::admission_timeout).
+    pub fn undecided() -> Self {
+        let reason = "the application did not decide in time: try again later";
+        Self::new(ErrorCode::Unavailable, reason)
+    }
+
     /// 500, or 1011: a fault of the server, of which the client learns nothing else.
     pub fn internal() -> Self {
         Self::new(ErrorCode::Internal, INTERNAL)

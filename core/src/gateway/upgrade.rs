@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{outcome::to_json, rejection::Rejection};
 use crate::hub::{Handshake, SessionError, SetUserError};
-use crate::{policy::GrantRules, wire::EncodeError};
+use crate::{policy::GrantRules, time::UnixTime, wire::EncodeError};
 
 /// The request for a WebSocket, as an application sees it: plain values that any host can fill in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -121,6 +121,10 @@ impl Admission {
 
     /// Sets the user: 1 to 200 bytes without control characters. Any other makes the upgrade fail
     /// as an internal error, on every host.
+    ///
+    /// The client's token, or whoever else names a user, may name another one. Of that user's
+    /// rights, metadata and rooms the connection has none then: give rights by
+    /// [`with_grants`](Self::with_grants). It ends with the token all the same.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<Box<str>>) -> Self {
         self.user = Some(user.into());
@@ -184,15 +188,17 @@ impl Admission {
     }
 
     /// The handshake for [`Input::Connect`](crate::Input::Connect): the host's own, and what the
-    /// application said. A user whom the application names need not say who it is.
-    pub fn handshake(self, mut host: Handshake) -> Handshake {
-        let identity = &mut host.identity;
-        if self.user.is_some() {
+    /// application said when it was asked, at this time. A user whom the application names need not
+    /// say who it is, and is issued at this time where nothing else was: a withdrawal while the
+    /// application thinks counts.
+    pub fn handshake(self, mut host: Handshake, asked: UnixTime) -> Handshake {
+        if let Some(user) = self.user {
             host.unidentified = false;
-            identity.user = self.user;
+            host.identity = host.identity.with_named_user(user, asked);
         }
         if let Some(grants) = self.grants {
-            identity.grants = Some(grants.for_user(identity.user.as_deref()));
+            let user = host.identity.user.as_deref();
+            host.identity.grants = Some(grants.for_user(user));
         }
         host.session = self.session.or(host.session);
         host

@@ -8,9 +8,7 @@ use super::error::{Refusal, SessionError, UnknownConn};
 use super::{
     Hub, change::Change, change::EndedConnection, identity::write_expiry, receive::rate::Buckets,
 };
-use crate::wire::{
-    CloseCode, ConnId, DisconnectReason, write_bool, write_head, write_number, write_string,
-};
+use crate::wire::{CloseCode, ConnId, DisconnectReason, write_head, write_number, write_string};
 use crate::{identity::Identity, outbox::Outbox, time::Timestamp, time::whole_millis};
 
 impl Hub {
@@ -170,13 +168,7 @@ impl Hub {
     ) -> Result<(), UnknownConn> {
         self.disconnect(now, conn, DisconnectReason::Closed(code), out)?;
         if !(code.framing_fault() || self.config.raw) {
-            out.send_to(conn, |text| {
-                write_head(text, "$bye", None, None);
-                write_number(text, r#","data":{"code":"#, code.as_u16());
-                write_bool(text, r#","reconnect":"#, code.reconnect());
-                write_number(text, r#","after_ms":"#, whole_millis(away));
-                text.push_str("}}");
-            });
+            out.bye(conn, code, away);
         }
         out.close(conn, code, reason);
         Ok(())

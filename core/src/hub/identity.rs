@@ -209,13 +209,18 @@ impl Hub {
             None if !connection.rooms.is_empty() => return Err(SetUserError::Joined),
             None => {}
         }
-        let access = connection.access.as_ref();
+        let had = connection.access.as_ref();
+        let issued_s = had.and_then(|access| access.issued_s());
         let mut identity = Identity::user(user);
-        identity.issued_s = access.and_then(|access| access.issued_s());
+        identity.issued_s = issued_s.or_else(|| Some(self.unix_time(now).as_secs()));
         if self.has_withdrawn(&identity) {
             return Err(SetUserError::Withdrawn);
         }
-        let access = access.map(|access| Access::clone(access).named(Some(now)));
+        let access = match had {
+            Some(had) => Some(Access::clone(had).issued(identity.issued_s)),
+            None => Access::new(now, &identity, self.limits()),
+        };
+        let access = access.map(|access| access.named(Some(now)));
         self.conns.set_identity(conn, identity.user, access);
         out.persist(conn);
         Ok(())

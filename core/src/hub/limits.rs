@@ -5,7 +5,9 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{policy::Policies, policy::Subscriptions, relay::Relay, wire::ConnId};
+use crate::{
+    policy::Policies, policy::Subscriptions, relay::Publishes, relay::Relay, wire::ConnId,
+};
 
 /// A steady rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +81,13 @@ pub struct Limits {
     /// default 5 s, for a slow network. Passed: closed with 4401.
     #[serde(skip_serializing_if = "is_auth_timeout")]
     pub auth_timeout: Duration,
+    /// The time in which an application decides about a request for a WebSocket, in
+    /// [`Gateway::upgrade`](crate::Gateway::upgrade), then about the connection, in
+    /// [`Gateway::connect`](crate::Gateway::connect), or about a message, in each of its guards,
+    /// where that waits; default 7 s, enough for a slow database, and twice within the 15 s for
+    /// which a client waits until it is connected. Passed: 503, closed with 1013, or `unavailable`.
+    #[serde(skip_serializing_if = "is_admission_timeout")]
+    pub admission_timeout: Duration,
     /// The time before the end of an identity at which its client is told to renew it; default
     /// 60 s, long enough to fetch a token, and at most half of the time that the identity holds.
     #[serde(skip_serializing_if = "is_expiry_notice")]
@@ -123,6 +132,10 @@ fn is_auth_timeout(time: &Duration) -> bool {
     *time == Limits::AUTH_TIMEOUT
 }
 
+fn is_admission_timeout(time: &Duration) -> bool {
+    *time == Limits::ADMISSION_TIMEOUT
+}
+
 fn is_expiry_notice(time: &Duration) -> bool {
     *time == Limits::EXPIRY_NOTICE
 }
@@ -139,6 +152,7 @@ impl Limits {
     const WITHDRAWN_USERS: usize = 10_000;
     const KEYS_PER_CLIENT: usize = 256;
     const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+    const ADMISSION_TIMEOUT: Duration = Duration::from_secs(7);
     const EXPIRY_NOTICE: Duration = Duration::from_secs(60);
     const EXPIRY_GRACE: Duration = Duration::from_secs(25);
 
@@ -175,6 +189,7 @@ impl Default for Limits {
             history_bytes: 64 << 20,
             history_rooms: 10_000,
             auth_timeout: Self::AUTH_TIMEOUT,
+            admission_timeout: Self::ADMISSION_TIMEOUT,
             expiry_notice: Self::EXPIRY_NOTICE,
             expiry_grace: Self::EXPIRY_GRACE,
             withdrawn_users: Self::WITHDRAWN_USERS,
@@ -195,24 +210,31 @@ impl Default for Limits {
 pub struct Cluster {
     /// The name of this run of the node, which no other run of any node has.
     pub node: String,
-    /// The first of the numbers for connections, and how many they are: no other node has them, for
+    /// The first of the serials of connections, and how many they are: no other node has them, for
     /// as long as the namespace lives. More follow by
     /// [`RelayEvent::Serials`](crate::relay::RelayEvent::Serials).
     pub serials: (u64, u64),
+    /// True when the relay answers a publish only once replicas have it: a message that comes back
+    /// before that is no answer. Default false.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub replicated: bool,
 }
 
 impl Cluster {
-    /// The place of the node of this name, with so many numbers for connections from the first on.
+    /// The place of the node of this name, with so many serials of connections from the first on.
     pub fn new(node: impl Into<String>, first_serial: u64, serials: u64) -> Self {
         Self {
             node: node.into(),
             serials: (first_serial, serials),
+            replicated: false,
         }
     }
 
     pub(super) fn relay(&self) -> Relay {
         let (first, count) = self.serials;
-        Relay::new(self.node.as_str().into(), first.saturating_add(count))
+        let mut relay = Relay::new(self.node.as_str().into(), first.saturating_add(count));
+        relay.publishes = Publishes::new(self.replicated);
+        relay
     }
 }
 
@@ -261,7 +283,8 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's
-    /// times are those of the wall clock. For applications alone; no rule depends on it.
+    /// times are those of the wall clock. For applications, and for withdrawals of users whom these
+    /// name; no other rule depends on it.
     #[serde(default, skip_serializing_if = "crate::time::is_zero")]
     pub unix_zero_ms: u64,
 }

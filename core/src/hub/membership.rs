@@ -339,6 +339,9 @@ impl Hub {
                 Departure::Waits => {
                     self.rooms.arm(slot, now + grace);
                     self.persist_room(slot, out);
+                    if self.is_clustered() {
+                        self.enter_user(slot, who, out);
+                    }
                 }
                 Departure::Gone => {
                     self.announce(slot, before, "$left", who, None, out);
@@ -350,7 +353,7 @@ impl Hub {
         if !room.members.is_empty() {
             return;
         }
-        if self.tells() {
+        if self.tells() || self.is_clustered() {
             self.tell_if_vacated(slot, out);
         }
         let room = self.rooms.get(slot);

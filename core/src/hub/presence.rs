@@ -53,6 +53,7 @@ impl Hub {
                 self.announce(slot, before, "$joined", who, shown.as_deref(), out);
                 self.note_present(slot, conn, out);
             }
+            Arrival::Back if self.is_clustered() => self.enter_user(slot, who, out),
             Arrival::Back => self.persist_room(slot, out),
             Arrival::Further if self.is_clustered() => self.enter_user(slot, who, out),
             Arrival::Further => {}

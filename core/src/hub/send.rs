@@ -3,7 +3,7 @@
 mod delivery;
 mod relayed;
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use super::error::{KEY_BYTES_MAX, RequestError, SendError, UnknownConn};
 use super::{Hub, audience::Audience, audience::Delivery, idempotency};
@@ -17,8 +17,8 @@ use crate::wire::{
 };
 
 impl Hub {
-    /// Does with a message what happens without an application: a message with a room goes to the
-    /// room's members and is answered when it has an id; one without is an `unknown_event`.
+    /// Publishes a message that no application handles: to the members of its room, with an answer
+    /// when it has an `id`. Without a room it is an `unknown_event`.
     ///
     /// The sender need not be a member. When it is, it gets its own message only with `echo`.
     /// Under a key that is remembered of the sender, nothing is sent, and it is answered as before.
@@ -132,15 +132,11 @@ impl Hub {
     fn send_plain(
         &mut self,
         audience: &Audience,
-        (event, data): (Event<'_>, Payload<'_>),
+        content: (Event<'_>, Payload<'_>),
         out: &mut Outbox,
     ) -> Delivery {
         let (text, draft) = out.frame();
-        write_head(text, event.name, None, audience.as_room());
-        event.write_path(text);
-        text.push_str(r#","data":"#);
-        text.push_str(data.as_str());
-        text.push('}');
+        write_plain(text, audience.as_room(), content);
         self.resolve(audience, draft, out);
         Delivery::queued(out.send(draft, Kind::MESSAGE))
     }
@@ -211,9 +207,9 @@ impl Hub {
             return Err(SendError::Key);
         }
         let limits = &self.config.limits;
-        let print = idempotency::fingerprint(audience, event, data);
+        let fingerprint = idempotency::fingerprint(audience, event, data);
         if let Some(known) = self.keys.find(now, key) {
-            return if known.print == print {
+            return if known.fingerprint == fingerprint {
                 Ok(known.delivery)
             } else {
                 Err(SendError::KeyReused)
@@ -221,7 +217,8 @@ impl Hub {
         }
         let (expires, keys_max) = (now + limits.idempotency, limits.idempotency_keys);
         let delivery = self.push(now, audience, event, data, out)?;
-        self.keys.insert(keys_max, expires, key, print, delivery);
+        self.keys
+            .insert(keys_max, expires, key, fingerprint, delivery);
         Ok(delivery)
     }
 
@@ -289,7 +286,8 @@ impl Hub {
     #[inline(never)]
     fn tell_published(&self, message: &Message<'_>, room: &str, out: &mut Outbox) {
         let content = (Event::new(&message.event), message.data);
-        self.tell_message(room, Some(message.conn), None, content, out);
+        let from = (message.conn, self.conns.user_of(message.conn));
+        self.tell_message(room, Some(from), None, content, out);
     }
 
     /// The part of [`send`](Self::send) for such a hub.
@@ -333,7 +331,7 @@ impl Hub {
         }
         let echo = message.echo.unwrap_or(policy.echo);
         let content = (Event::new(event), message.data);
-        let delivery = self.relay(
+        let delivery = self.send_and_keep(
             now,
             (room, index),
             Some(conn),
@@ -367,7 +365,7 @@ impl Hub {
         content: (Event<'_>, Payload<'_>),
         out: &mut Outbox,
     ) -> Delivery {
-        self.relay(now, (room, index), None, content, out, |hub, draft, out| {
+        self.send_and_keep(now, (room, index), None, content, out, |hub, draft, out| {
             hub.resolve(audience, draft, out);
             if !audience.has_exceptions() {
                 return Except::Nobody;
@@ -383,9 +381,9 @@ impl Hub {
         })
     }
 
-    /// Sends a message to a room and puts it into its history. `recipients` names those who get it,
-    /// and gives those who never do.
-    fn relay(
+    /// Sends a message to a room with a policy, and adds it to its history if it keeps one.
+    /// `recipients` adds those who get it, and returns those who never may.
+    fn send_and_keep(
         &mut self,
         now: Timestamp,
         (room, index): (&str, usize),
@@ -425,6 +423,7 @@ impl Hub {
             }
         };
         if self.tells() {
+            let from = from.map(|conn| (conn, self.conns.user_of(conn)));
             self.tell_message(room, from, offset, (event, data), out);
         }
         Delivery {
@@ -451,6 +450,16 @@ pub(super) fn answer_publish(conn: ConnId, to: Address<'_>, delivery: Delivery, 
 fn dedup_from(list: &mut Vec<ConnId>, first: usize) {
     let mut last = None;
     retain_from(list, first, |conn| last.replace(conn) != Some(conn));
+}
+
+/// Writes a message of the application's.
+#[inline(always)] // into the way of every send
+fn write_plain(text: &mut String, room: Option<&str>, (event, data): (Event<'_>, Payload<'_>)) {
+    write_head(text, event.name, None, room);
+    event.write_path(text);
+    text.push_str(r#","data":"#);
+    text.push_str(data.as_str());
+    text.push('}');
 }
 
 /// `retain` of the part of a vector from `first` on.

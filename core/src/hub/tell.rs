@@ -24,10 +24,11 @@ impl Hub {
         !self.config.subscriptions.is_empty()
     }
 
-    /// True when nobody is in a room, or waited for: the next member occupies it.
+    /// True when nobody is in a room, or waited for, and somebody may want to know: the next member
+    /// occupies it.
     #[inline]
     pub(super) fn is_to_occupy(&self, slot: u32) -> bool {
-        self.tells() && {
+        (self.tells() || self.is_clustered()) && {
             let room = self.rooms.get(slot);
             room.members.is_empty() && !room.waits()
         }
@@ -160,7 +161,7 @@ impl Hub {
     pub(super) fn tell_message(
         &self,
         room: &str,
-        from: Option<ConnId>,
+        from: Option<(ConnId, Option<&str>)>,
         offset: Option<u64>,
         content: (Event<'_>, Payload<'_>),
         out: &mut Outbox,
@@ -168,7 +169,6 @@ impl Hub {
         let kind = EventKind::MessagePublished;
         self.tell(kind, Some(room), None, out, |text| {
             text.push_str(r#","message":"#);
-            let from = from.map(|conn| (conn, self.conns.user_of(conn)));
             write_room_message(text, room, content, from, offset);
         });
     }

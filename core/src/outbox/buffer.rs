@@ -1,9 +1,12 @@
 //! The buffers of an outbox, and all that is written into them.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
-use core::ops::Range;
+use core::{ops::Range, time::Duration};
 
-use crate::wire::{Address, CloseCode, ConnId, ErrorBody, Frame};
+use crate::time::whole_millis;
+use crate::wire::{
+    Address, CloseCode, ConnId, ErrorBody, Frame, write_bool, write_head, write_number,
+};
 use crate::{
     policy::EventKind, policy::Overflow, relay::RelayCommand, room::Except, time::Timestamp,
 };
@@ -38,7 +41,8 @@ pub(super) enum DurableCommand {
     /// A client, and its key.
     PersistKey(Range<usize>, Range<usize>),
     Tell(Tell),
-    Relay(Box<RelayCommand>),
+    /// `None` when the host has taken it.
+    Relay(Option<Box<RelayCommand>>),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -271,7 +275,27 @@ impl Outbox {
     }
 
     pub(crate) fn relay(&mut self, command: RelayCommand) {
-        self.push_durable(DurableCommand::Relay(Box::new(command)));
+        self.push_durable(DurableCommand::Relay(Some(Box::new(command))));
+    }
+
+    /// Takes the commands for the relay out, in their order: a host that hands them on need not
+    /// copy them.
+    pub fn take_relay_commands(&mut self, mut take: impl FnMut(RelayCommand)) {
+        let durable = self.durable.as_mut();
+        let Some(durable) = durable.filter(|durable| !durable.commands.is_empty()) else {
+            return;
+        };
+        self.entries.retain(|entry| {
+            if let Entry::DurableCommand(at) = entry
+                && let Some(DurableCommand::Relay(command)) = durable.commands.get_mut(*at)
+            {
+                if let Some(command) = command.take() {
+                    take(*command);
+                }
+                return false;
+            }
+            true
+        });
     }
 
     pub(crate) fn tell(
@@ -377,6 +401,14 @@ impl Outbox {
         })
     }
 
+    /// Puts the commands that something gives before those since a mark.
+    pub(crate) fn put_before(&mut self, mark: Mark, give: impl FnOnce(&mut Self)) {
+        let end = self.entries.len();
+        give(self);
+        let more = self.entries.len() - end;
+        self.entries[mark.0.min(end)..].rotate_right(more);
+    }
+
     /// Takes back what the commands since a mark would do to one connection.
     pub(crate) fn retract(&mut self, mark: Mark, from: ConnId) {
         let (to, durable) = (&mut self.to, &self.durable);
@@ -400,6 +432,17 @@ impl Outbox {
             Entry::DurableCommand(at) => !is_of(*at),
         });
         self.entries.append(&mut kept);
+    }
+
+    /// Sends `$bye`, which comes before a close.
+    pub(crate) fn bye(&mut self, conn: ConnId, code: CloseCode, away: Duration) {
+        self.send_to(conn, |text| {
+            write_head(text, "$bye", None, None);
+            write_number(text, r#","data":{"code":"#, code.as_u16());
+            write_bool(text, r#","reconnect":"#, code.reconnect());
+            write_number(text, r#","after_ms":"#, whole_millis(away));
+            text.push_str("}}");
+        });
     }
 
     pub(crate) fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) {

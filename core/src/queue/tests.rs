@@ -58,18 +58,18 @@ fn a_begun_frame_survives_the_discard_and_nothing_else() {
     queue.advance(12); // the first frame and two bytes of the second
     queue.discard(cut);
     assert_eq!((queue.bytes(), queue.frames()), (302, 2));
-    // Nothing follows what was dropped, until the goodbye.
+    // Nothing follows what was dropped, until `$bye`.
     assert!(queue.push(frames(&[1]), 1, Tag::Message));
     assert_eq!(queue.enforce_limits(cut, notice), Pushed::Ended);
     assert_eq!(queue.frames(), 2);
     queue.advance(302);
     assert!(queue.is_empty());
-    queue.part();
+    queue.admit_bye();
 
     assert!(queue.push(frames(&[10, 10]), 2, Tag::Message));
     queue.discard(cut);
     assert!(queue.is_empty() && queue.bytes() == 0 && queue.frames() == 0);
-    queue.part();
+    queue.admit_bye();
 
     assert!(queue.push(frames(&[10, 10]), 2, Tag::Message));
     queue.advance(10); // exactly one frame

@@ -19,7 +19,7 @@ pub(crate) struct Body<'a> {
     pub(crate) kind: BodyKind,
     /// The node that published it.
     pub(crate) node: &'a str,
-    /// The number of the publish at that node.
+    /// The token of the publish at that node.
     pub(crate) token: u64,
     /// The publisher, when that is a client.
     pub(crate) conn: Option<ConnId>,

@@ -1,6 +1,6 @@
 //! Work that a clustered hub has for the relay.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, format, vec::Vec};
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub(crate) const KEY_MS: u64 = 10_000;
 
 /// A thing for the relay to do.
 ///
-/// A host sends the commands of a namespace in their order, on one connection. It answers each but
+/// A host sends the publishes of a namespace in their order, on one connection. It answers each but
 /// [`Unsubscribe`](Self::Unsubscribe) once, by a [`RelayEvent`](super::RelayEvent), or says that
 /// the relay is [down](super::RelayEvent::Down), which answers all.
 ///
@@ -36,10 +36,11 @@ pub enum RelayCommand {
     /// Give a message the next offset of its topic, keep it, and send it to all nodes that
     /// subscribe to the topic. Answered by [`Published`](super::RelayEvent::Published).
     Publish(Publish),
-    /// Subscribe to topics; when that is confirmed, read their positions, and what was kept behind
-    /// the positions that are known. Answered by [`Subscribed`](super::RelayEvent::Subscribed).
+    /// Subscribe to topics; when that is confirmed, read their positions, and the first of what was
+    /// kept behind the positions that are known. Answered by
+    /// [`Subscribed`](super::RelayEvent::Subscribed).
     Subscribe {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
         /// The topics, at most 256.
         topics: Vec<Wanted>,
@@ -52,20 +53,21 @@ pub enum RelayCommand {
     /// Read the position of a topic, and messages that were kept. Answered by
     /// [`Page`](super::RelayEvent::Page).
     Read(Read),
-    /// Set the connections that a user has in a room on this node. Answered by
-    /// [`Present`](super::RelayEvent::Present).
+    /// Set the connections that a user has in a room on this node, and whether it is waited for.
+    /// Answered by [`Present`](super::RelayEvent::Present).
     SetPresent {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
-        /// The room. One that begins with U+0001 is no room, and has no topic.
+        /// The room. One whose name begins with U+0001 counts the nodes that have members of the
+        /// room of the rest of the name. It has no topic.
         room: Box<str>,
-        /// The user; with 0 connections it is in the room no more.
+        /// The user; without a connection, and not waited for, it is in the room no more.
         user: PresentUser,
     },
     /// Make the users that the relay has of this node in a room those given. Answered by
     /// [`Reconciled`](super::RelayEvent::Reconciled).
     Reconcile {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
         /// The room, as in [`SetPresent`](Self::SetPresent).
         room: Box<str>,
@@ -74,11 +76,11 @@ pub enum RelayCommand {
     },
     /// List users of a room on all nodes. Answered by [`Users`](super::RelayEvent::Users).
     ListUsers {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
         /// The room.
         room: Box<str>,
-        /// The largest number of users; their counts are of all.
+        /// The number of users above which there are only counts.
         limit: usize,
     },
 }
@@ -86,23 +88,47 @@ pub enum RelayCommand {
 /// A message for the relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publish {
-    /// The number of the command; a retry has the same.
+    /// The token of the command; a retry has the same.
     pub token: u64,
     /// The topic.
     pub topic: Topic,
     /// The idempotency key: when the relay knows it, it does nothing and answers as before.
     pub key: Box<str>,
-    /// Other keys under which the message may have been published, which are looked for too.
-    pub earlier: Vec<Box<str>>,
-    /// A print of the message: a key that is known of another one is
+    /// The owner of the key, which other owners may have too; `None` for one of the node's own.
+    pub owner: Option<KeyOwner>,
+    /// A fingerprint of the message: a key that is known of another one is
     /// [`KeyReused`](super::Published::KeyReused).
-    pub print: u64,
+    #[serde(rename = "print")]
+    pub fingerprint: u64,
     /// The time for which the relay knows the key, in milliseconds.
     pub key_ms: u64,
     /// The part of the topic that is kept; `None` when it is only counted.
     pub keep: Option<HistoryPolicy>,
     /// The message, which means something to hubs alone.
     pub body: Box<[u8]>,
+}
+
+/// An owner of idempotency keys: a client, or all backends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOwner {
+    /// The name.
+    pub name: Box<str>,
+    /// Other owners under whose name the message may have been published: their keys are looked for
+    /// too.
+    pub earlier: Vec<Box<str>>,
+    /// Keys of the owner that the relay knows, the newest.
+    pub keys_max: usize,
+    /// Keys of all owners with this limit: past it the one with the most loses its oldest. `None`
+    /// for an owner that does not count with others.
+    pub all_max: Option<usize>,
+}
+
+impl KeyOwner {
+    /// The names of a key with its owner, and with those of before.
+    pub(crate) fn names(&self, key: &str) -> impl Iterator<Item = Box<str>> {
+        let owners = core::iter::once(&self.name).chain(&self.earlier);
+        owners.map(move |owner| format!("{}:{owner}:{key}", owner.len()).into())
+    }
 }
 
 /// A topic to subscribe to.
@@ -118,7 +144,7 @@ pub struct Wanted {
 /// A read of what a topic has kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
-    /// The number of the command.
+    /// The token of the command.
     pub token: u64,
     /// The topic.
     pub topic: Topic,
@@ -128,6 +154,8 @@ pub struct Read {
     pub before: Option<u64>,
     /// The largest number of messages.
     pub limit: usize,
+    /// Bytes of their bodies: the message that passes them is the last.
+    pub bytes: usize,
     /// The age of the oldest message that is wanted, in milliseconds; 0 for all that are kept.
     #[serde(default, skip_serializing_if = "crate::time::is_zero")]
     pub age_ms: u64,

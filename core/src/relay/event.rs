@@ -25,7 +25,7 @@ pub enum RelayEvent {
     Down,
     /// The answer to a publish.
     Published {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
         /// The outcome.
         outcome: Published,
@@ -44,33 +44,47 @@ pub enum RelayEvent {
     },
     /// Topics are subscribed to: a page for each, read behind that.
     Subscribed {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
         /// The pages.
         pages: Vec<TopicPage>,
     },
     /// The answer to a read.
     Page {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
         /// The page.
         page: TopicPage,
     },
     /// The answer to [`SetPresent`](super::RelayCommand::SetPresent).
     Present {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
         /// The change that it made, counted over all nodes: no other answer has it.
         change: Option<PresenceChange>,
+        /// The room of the command, for a change that comes when the command has failed, as the
+        /// relay was [down](Self::Down); empty without a change.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        room: Box<str>,
+        /// The user of the command, for the same; empty without a change.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        name: Box<str>,
     },
     /// The answer to [`Reconcile`](super::RelayCommand::Reconcile).
     Reconciled {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
+        /// The room; empty without changes.
+        #[serde(default, skip_serializing_if = "str::is_empty")]
+        room: Box<str>,
+        /// Users who came to the room or left it by this, counted over all nodes: no other answer
+        /// has them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<(Box<str>, PresenceChange)>,
     },
     /// The answer to [`ListUsers`](super::RelayCommand::ListUsers).
     Users {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
         /// The users.
         page: RoomUsers,
@@ -106,10 +120,10 @@ pub enum RelayEvent {
     },
     /// A command other than a publish failed, or was not answered in time.
     Failed {
-        /// The number of the command.
+        /// The token of the command.
         token: u64,
     },
-    /// Numbers for connections to come, which no other node has: those of the namespace so far run
+    /// Serials of connections to come, which no other node has: those of the namespace so far run
     /// out.
     Serials {
         /// The first of them, above all that the node was given before.
@@ -152,6 +166,14 @@ pub struct TopicPage {
     /// The messages, oldest first. A host may give fewer than it was asked for, but one if there is
     /// any.
     pub messages: Vec<StreamMessage>,
+}
+
+impl TopicPage {
+    /// True when a page of the oldest messages ends before the last.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let last = self.messages.last();
+        last.is_some_and(|last| last.offset < self.position.offset)
+    }
 }
 
 /// A message that a topic has kept.

@@ -1,10 +1,11 @@
 //! Users of one room on all nodes, as one node knows them.
 
 use alloc::{boxed::Box, collections::BTreeMap, collections::VecDeque, sync::Arc, vec::Vec};
+use core::time::Duration;
 
 use super::users::{Notice, PresenceChange, RoomUsers};
 use crate::room::presence::{Listed, Who};
-use crate::wire::ConnId;
+use crate::{time::Timestamp, wire::ConnId};
 
 /// Users of a room who have a connection on any node.
 ///
@@ -21,13 +22,15 @@ pub(crate) struct Roster {
     conns: usize,
     held: VecDeque<Held>,
     asks_again: bool,
+    /// The time until which users are kept whom the relay does not have, as it has lost its data.
+    absent_until: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Offline,
-    /// The relay was asked, by a command of this number.
+    /// The relay was asked, by a command of this token.
     Asking(u64),
     Live,
 }
@@ -43,6 +46,10 @@ pub(crate) enum Name {
 struct Seen {
     conns: usize,
     meta: Option<Arc<str>>,
+    /// The number of the notice or the list that brought the user in.
+    since: u64,
+    /// True for a user whom the relay has lost with its data: the user's node is about to enter it.
+    is_absent: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -89,12 +96,20 @@ impl From<Who<'_>> for Name {
 }
 
 impl Roster {
+    /// The time in which nodes enter their users again when the relay has lost its data: that of a
+    /// lease.
+    pub(crate) const ABSENCE: Duration = Duration::from_secs(10);
     /// Notices that are held back, at most.
     const HELD_MAX: usize = 4_096;
 
     /// True when users are known, if perhaps not those of this moment.
     pub(crate) const fn is_known(&self) -> bool {
         self.at.is_some()
+    }
+
+    /// True when the last list and all notices since are known.
+    pub(crate) fn is_live(&self) -> bool {
+        self.state == State::Live
     }
 
     pub(crate) fn is_offline(&self) -> bool {
@@ -185,6 +200,9 @@ impl Roster {
         };
         let before = self.total;
         let (is_listed, meta) = (before <= list_max, notice.meta.as_deref().map(Arc::from));
+        if notice.change == PresenceChange::Joined && self.enter_absent(&name, notice) {
+            return true;
+        }
         let known = self.users.get(&name);
         let after = match notice.change {
             PresenceChange::Joined if known.is_some() => return false,
@@ -202,9 +220,17 @@ impl Roster {
         } else {
             self.conns += 1;
             if after <= list_max {
-                let (conns, meta) = (1, Clone::clone(&meta));
-                self.users.insert(name.clone(), Seen { conns, meta });
+                let (conns, meta, since) = (1, Clone::clone(&meta), notice.number);
+                let is_absent = false;
+                let seen = Seen {
+                    conns,
+                    meta,
+                    since,
+                    is_absent,
+                };
+                self.users.insert(name.clone(), seen);
             } else {
+                self.total -= self.absent().count();
                 self.users.clear();
             }
         }
@@ -218,13 +244,96 @@ impl Roster {
         true
     }
 
+    /// Users whom the relay does not have.
+    fn absent(&self) -> impl Iterator<Item = (&Name, &Seen)> {
+        self.users.iter().filter(|(_, seen)| seen.is_absent)
+    }
+
+    /// A user who was absent is entered again, which is no news. True when that is so.
+    fn enter_absent(&mut self, name: &Name, notice: &Notice) -> bool {
+        let Some(seen) = self.users.get_mut(name).filter(|seen| seen.is_absent) else {
+            return false;
+        };
+        self.conns = self.conns.saturating_sub(seen.conns) + 1;
+        *seen = Seen {
+            conns: 1,
+            meta: notice.meta.as_deref().map(Arc::from),
+            since: notice.number,
+            is_absent: false,
+        };
+        self.at = Some((notice.epoch.clone(), notice.number));
+        true
+    }
+
+    /// The time until which users are kept whom the relay does not have.
+    pub(crate) const fn absent_until(&self) -> Option<Timestamp> {
+        self.absent_until
+    }
+
+    /// Ends the time of users who are absent, and gives the changes.
+    pub(crate) fn end_absence(&mut self, now: Timestamp, turns: &mut Vec<Turn>) {
+        if self.absent_until.take_if(|until| *until <= now).is_none() {
+            return;
+        }
+        if !self.is_live() {
+            // Who is there is about to be known.
+            self.absent_until = Some(now + Self::ABSENCE);
+            return;
+        }
+        let absent = self.users.extract_if(.., |_, seen| seen.is_absent);
+        for (name, seen) in absent.collect::<Vec<_>>() {
+            let before = self.total;
+            self.total = before.saturating_sub(1);
+            self.conns = self.conns.saturating_sub(seen.conns);
+            turns.push(Turn {
+                change: PresenceChange::Left,
+                name,
+                meta: None,
+                before,
+                after: self.total,
+            });
+        }
+    }
+
+    /// Keeps users who were known and whom the relay does not have, where it has lost its data.
+    fn keep_absent(
+        &mut self,
+        was: &BTreeMap<Name, Seen>,
+        is_lost: bool,
+        list_max: usize,
+        now: Timestamp,
+    ) {
+        if is_lost {
+            self.absent_until = Some(now + Self::ABSENCE);
+        }
+        if self.absent_until.is_none_or(|until| until <= now) {
+            return;
+        }
+        let users = &self.users;
+        let gone = was.iter().filter(|(name, _)| !users.contains_key(*name));
+        let absent = gone.filter(|(_, seen)| is_lost || seen.is_absent);
+        let absent: Vec<_> = absent.collect();
+        if self.total + absent.len() > list_max {
+            return;
+        }
+        self.total += absent.len();
+        for (name, seen) in absent {
+            self.conns += seen.conns;
+            let seen = Seen {
+                is_absent: true,
+                ..seen.clone()
+            };
+            self.users.insert(name.clone(), seen);
+        }
+    }
+
     /// Takes all users, by the answer to a command. True is returned when the relay has to be asked
     /// again.
     pub(crate) fn take_users(
         &mut self,
         token: u64,
         page: &RoomUsers,
-        list_max: usize,
+        (list_max, now): (usize, Timestamp),
         turns: &mut Vec<Turn>,
     ) -> bool {
         if self.state != State::Asking(token) {
@@ -236,10 +345,11 @@ impl Roster {
                 return true;
             }
             if page.number < *last {
+                self.count_conns(page, list_max);
                 return false;
             }
         }
-        self.replace(page, list_max, turns);
+        self.replace(page, (list_max, now), turns);
         self.state = State::Live;
         let mut again = core::mem::take(&mut self.asks_again);
         for held in core::mem::take(&mut self.held) {
@@ -258,6 +368,21 @@ impl Roster {
             self.held.push_back(held);
         }
         again
+    }
+
+    /// Takes connections from a list that notices have overtaken.
+    fn count_conns(&mut self, page: &RoomUsers, list_max: usize) {
+        if self.total > list_max {
+            self.conns = page.conns;
+            return;
+        }
+        for user in &page.users {
+            let seen = Name::parse(&user.name).and_then(|name| self.users.get_mut(&name));
+            if let Some(seen) = seen.filter(|seen| seen.since <= page.number) {
+                seen.conns = usize::try_from(user.conns).unwrap_or(usize::MAX);
+            }
+        }
+        self.conns = self.users.values().map(|seen| seen.conns).sum();
     }
 
     /// Gives the changes that the first list has in it, and that came after members were let in: on
@@ -287,8 +412,17 @@ impl Roster {
     }
 
     /// Puts other users in the place of those who were known, and gives the changes between.
-    fn replace(&mut self, page: &RoomUsers, list_max: usize, turns: &mut Vec<Turn>) {
+    fn replace(
+        &mut self,
+        page: &RoomUsers,
+        (list_max, now): (usize, Timestamp),
+        turns: &mut Vec<Turn>,
+    ) {
         let was_known = self.at.is_some();
+        // An epoch that goes on after a failover has the same beginning.
+        let begun = |epoch: &str| epoch.split('.').next().map(Box::<str>::from);
+        let is_lost = |(epoch, _): &(Box<str>, u64)| begun(epoch) != begun(&page.epoch);
+        let is_lost = self.at.as_ref().is_some_and(is_lost);
         let (was_total, total) = (self.total, page.total);
         let was = core::mem::take(&mut self.users);
         if total <= list_max {
@@ -296,7 +430,15 @@ impl Roster {
                 if let Some(name) = Name::parse(&user.name) {
                     let meta = user.meta.as_deref().map(Arc::from);
                     let conns = usize::try_from(user.conns).unwrap_or(usize::MAX);
-                    self.users.insert(name, Seen { conns, meta });
+                    let since = page.number;
+                    let is_absent = false;
+                    let seen = Seen {
+                        conns,
+                        meta,
+                        since,
+                        is_absent,
+                    };
+                    self.users.insert(name, seen);
                 }
             }
         }
@@ -320,6 +462,7 @@ impl Roster {
             }
             return;
         }
+        self.keep_absent(&was, is_lost, list_max, now);
         let mut count = was_total;
         for name in was.keys().filter(|name| !self.users.contains_key(*name)) {
             let (change, before) = (PresenceChange::Left, count);

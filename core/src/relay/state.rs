@@ -19,12 +19,16 @@ pub(crate) struct Relay {
     tracks: BTreeMap<Topic, Track>,
     pub(crate) publishes: Publishes,
     asked: BTreeMap<u64, Asked>,
-    /// The number of the next command.
+    /// The number of those that clients wait for.
+    requests: usize,
+    /// Clients that wait for users, by the room that the relay was asked about for them.
+    lists: BTreeMap<Box<str>, Listing>,
+    /// The token of the last command.
     next: u64,
     /// An entry for each topic that has something to do later.
     timers: BTreeSet<(Timestamp, Topic)>,
     armed: BTreeMap<Topic, Timestamp>,
-    /// The number that the connections to come must be below.
+    /// The serial that connections to come must be below.
     serials_end: u64,
     /// The first and the end of those that follow.
     serials: VecDeque<(u64, u64)>,
@@ -37,6 +41,9 @@ pub(crate) struct Relay {
     doubts: BTreeSet<Box<str>>,
     /// The time at which it is told again who is there, members or not.
     doubts_at: Option<Timestamp>,
+    /// The serial of the first connection that opened since the topic of all was last followed:
+    /// what was missed there is not for those, who may have had it on another node.
+    newcomers: Option<u64>,
     pub(crate) stats: RelayStats,
     /// Answers for backends that the host has not taken.
     pub(crate) answered: Vec<(u64, Answered)>,
@@ -45,6 +52,21 @@ pub(crate) struct Relay {
 /// The outcome of a publish for a backend: the connections that it reached here and its offset, or
 /// whether its key is known of another message.
 pub(crate) type Answered = Result<(usize, Option<u64>), bool>;
+
+/// Clients that wait for the users of a room. However many they are, one list at a time is on its
+/// way: whoever asks meanwhile gets the next, as that one may be older than the question.
+#[derive(Debug, Clone, Default)]
+struct Listing {
+    /// Clients whose list is on its way.
+    first: Vec<PendingRead>,
+    next: Vec<PendingRead>,
+}
+
+impl Listing {
+    fn len(&self) -> usize {
+        self.first.len() + self.next.len()
+    }
+}
 
 /// A thing that the relay was asked for.
 #[derive(Debug, Clone)]
@@ -57,8 +79,8 @@ pub(crate) enum Asked {
     Join(Topic, PendingRead),
     /// A page of a history for a client.
     History(PendingRead),
-    /// Users of a room, perhaps for a client.
-    Users(Box<str>, Option<PendingRead>),
+    /// Users of a room; perhaps for the [clients that wait](Relay::begin_list).
+    Users(Box<str>, bool),
     /// A user who is entered into a room.
     Present(Box<str>, Box<str>),
     /// All users of this node in a room.
@@ -70,22 +92,28 @@ impl Asked {
     pub(crate) const fn request(&self) -> Option<&PendingRead> {
         match self {
             Self::Join(_, request) | Self::History(request) => Some(request),
-            Self::Users(_, request) => request.as_ref(),
-            Self::Subscribe(_) | Self::Fill(_) | Self::Present(..) | Self::Reconcile(_) => None,
+            Self::Subscribe(_)
+            | Self::Fill(_)
+            | Self::Users(..)
+            | Self::Present(..)
+            | Self::Reconcile(_) => None,
         }
     }
 
     pub(crate) fn into_request(self) -> Option<PendingRead> {
         match self {
             Self::Join(_, request) | Self::History(request) => Some(request),
-            Self::Users(_, request) => request,
-            Self::Subscribe(_) | Self::Fill(_) | Self::Present(..) | Self::Reconcile(_) => None,
+            Self::Subscribe(_)
+            | Self::Fill(_)
+            | Self::Users(..)
+            | Self::Present(..)
+            | Self::Reconcile(_) => None,
         }
     }
 }
 
 impl Relay {
-    /// The relay of a node that has not reached it yet. Connections have the numbers below
+    /// The relay of a node that has not reached it yet. Connections have the serials below
     /// `serials_end`.
     pub(crate) fn new(node: Box<str>, serials_end: u64) -> Self {
         Self {
@@ -94,6 +122,8 @@ impl Relay {
             tracks: [(Topic::All, Track::default())].into(),
             publishes: Publishes::default(),
             asked: BTreeMap::new(),
+            requests: 0,
+            lists: BTreeMap::new(),
             next: 0,
             timers: BTreeSet::new(),
             armed: BTreeMap::new(),
@@ -103,6 +133,7 @@ impl Relay {
             unsure_at: None,
             doubts: BTreeSet::new(),
             doubts_at: None,
+            newcomers: None,
             stats: RelayStats::default(),
             answered: Vec::new(),
         }
@@ -116,15 +147,16 @@ impl Relay {
         self.up = up;
     }
 
-    /// A number for a command.
+    /// A token for a command.
     pub(crate) const fn token(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    /// Asks for something, by a command of the number that is returned.
+    /// Asks for something, by a command of the token that is returned.
     pub(crate) fn ask(&mut self, asked: Asked) -> u64 {
         let token = self.token();
+        self.requests += usize::from(asked.request().is_some());
         self.asked.insert(token, asked);
         token
     }
@@ -134,12 +166,58 @@ impl Relay {
         self.asked.len()
     }
 
+    /// True when no further request of a client may wait.
+    pub(crate) const fn has_enough_requests(&self) -> bool {
+        self.requests >= WAITING_MAX
+    }
+
     pub(crate) fn take_asked(&mut self, token: u64) -> Option<Asked> {
-        self.asked.remove(&token)
+        let asked = self.asked.remove(&token)?;
+        self.requests -= usize::from(asked.request().is_some());
+        Some(asked)
     }
 
     pub(crate) fn take_all_asked(&mut self) -> impl Iterator<Item = Asked> + use<> {
+        self.requests = self.lists.values().map(Listing::len).sum();
         core::mem::take(&mut self.asked).into_values()
+    }
+
+    /// Has a client wait for the users of a room. True when the relay is to be asked for them.
+    pub(crate) fn begin_list(&mut self, room: &str, request: PendingRead) -> bool {
+        self.requests += 1;
+        if let Some(listing) = self.lists.get_mut(room) {
+            listing.next.push(request);
+            return false;
+        }
+        let first = [request].into();
+        let next = Vec::new();
+        self.lists.insert(room.into(), Listing { first, next });
+        true
+    }
+
+    /// Takes the clients whose list is there. True is returned when others wait, for whom the relay
+    /// is to be asked again.
+    pub(crate) fn take_list(&mut self, room: &str) -> (Vec<PendingRead>, bool) {
+        let Some(listing) = self.lists.get_mut(room) else {
+            return (Vec::new(), false);
+        };
+        let next = core::mem::take(&mut listing.next);
+        let first = core::mem::replace(&mut listing.first, next);
+        let has_more = !listing.first.is_empty();
+        if !has_more {
+            self.lists.remove(room);
+        }
+        self.requests -= first.len();
+        (first, has_more)
+    }
+
+    /// Takes all clients that wait for the users of a room.
+    pub(crate) fn end_list(&mut self, room: &str) -> Vec<PendingRead> {
+        let listing = self.lists.remove(room).unwrap_or_default();
+        self.requests -= listing.len();
+        let mut ended = listing.first;
+        ended.extend(listing.next);
+        ended
     }
 
     /// Takes the requests of a connection that wait for the relay, by whether they are of a room.
@@ -152,7 +230,9 @@ impl Relay {
         let ended = self
             .asked
             .extract_if(.., |_, asked| is_of(asked) && is_over(asked));
-        ended.map(|(_, asked)| asked).collect()
+        let ended: Vec<_> = ended.map(|(_, asked)| asked).collect();
+        self.requests -= ended.len();
+        ended
     }
 
     pub(crate) fn track(&self, topic: &Topic) -> Option<&Track> {
@@ -170,6 +250,22 @@ impl Relay {
     pub(crate) fn close_track(&mut self, topic: &Topic) {
         self.tracks.remove(topic);
         self.arm(topic);
+    }
+
+    /// The topic of all is not followed from here on, until [`admit`](Self::admit): the next
+    /// connection has this serial.
+    pub(crate) fn note_newcomers(&mut self, next_serial: u64) {
+        self.newcomers.get_or_insert(next_serial);
+    }
+
+    /// The serial of the first connection that opened while the topic of all was not followed.
+    pub(crate) const fn newcomers(&self) -> Option<u64> {
+        self.newcomers
+    }
+
+    /// The topic of all is followed by all connections.
+    pub(crate) const fn admit(&mut self) {
+        self.newcomers = None;
     }
 
     /// The topics that are followed.
@@ -248,12 +344,12 @@ impl Relay {
         Some(topic)
     }
 
-    /// Adds numbers for connections to come.
+    /// Adds serials for connections to come.
     pub(crate) fn add_serials(&mut self, first: u64, count: u64) {
         self.serials.push_back((first, first.saturating_add(count)));
     }
 
-    /// The number of the next connection, when it should be `next`; `None` when none is left.
+    /// The serial of the next connection, when it should be `next`; `None` when none is left.
     pub(crate) fn serial(&mut self, next: u64) -> Option<u64> {
         if next < self.serials_end {
             return Some(next);
@@ -263,7 +359,7 @@ impl Relay {
         Some(first.max(next)).filter(|serial| *serial < end)
     }
 
-    /// The number of connections that can still be numbered, when the next one is `next`.
+    /// The number of connections that can still get a serial, when the next one is `next`.
     pub(crate) fn serials_left(&self, next: u64) -> u64 {
         let later = self.serials.iter().map(|(first, end)| end - first);
         self.serials_end.saturating_sub(next) + later.sum::<u64>()
@@ -276,6 +372,35 @@ impl Relay {
             assert!(self.up || track.is_offline(), "{topic:?} is not offline");
         }
         assert_eq!(self.armed.len(), self.timers.len());
+        let requests = self.asked.values().filter(|it| it.request().is_some());
+        let listed: usize = self.lists.values().map(Listing::len).sum();
+        assert_eq!(
+            requests.count() + listed,
+            self.requests,
+            "requests that wait"
+        );
+        let is_listed = |asked: &&Asked| matches!(asked, Asked::Users(room, true) if self.lists.contains_key(room));
+        let is_list = |asked: &&Asked| matches!(asked, Asked::Users(_, true));
+        for lists in [
+            self.asked.values().filter(is_list).count(),
+            self.asked.values().filter(is_listed).count(),
+        ] {
+            assert_eq!(lists, self.lists.len(), "lists on their way");
+        }
         assert!(self.up || self.asked.is_empty() && self.publishes.len() == 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_who_are_entered_are_no_requests_of_clients() {
+        let mut relay = Relay::new("n".into(), 0);
+        for _ in 0..WAITING_MAX {
+            relay.ask(Asked::Present("r".into(), "u".into()));
+        }
+        assert!(!relay.has_enough_requests());
     }
 }

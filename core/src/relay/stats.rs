@@ -12,6 +12,8 @@ pub struct RelayStats {
     pub in_doubt: u64,
     /// Publishes that were answered as failed, refused ones included.
     pub failed: u64,
+    /// The part of them that was never handed to the relay: it is away, or too far behind.
+    pub refused: u64,
     /// Messages that came by the relay and were delivered.
     pub delivered: u64,
     /// Messages that came again, and were dropped.

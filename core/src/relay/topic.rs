@@ -33,7 +33,8 @@ impl Topic {
 /// A place in the order of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicPosition {
-    /// The counter that the offset is of. A relay that may have lost messages begins another.
+    /// The epoch in which the offset was given out once. A relay that may have lost messages begins
+    /// another, and goes on behind the offsets that it has.
     pub epoch: Box<str>,
     /// The last message's offset; 0 before the first.
     pub offset: u64,

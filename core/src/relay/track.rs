@@ -40,7 +40,7 @@ enum State {
     /// The relay was not asked.
     #[default]
     Offline,
-    /// The relay was asked for a page, by a command of this number.
+    /// The relay was asked for a page, by a command of this token.
     Asking(u64),
     Live,
 }
@@ -60,6 +60,8 @@ struct Held {
 pub(crate) struct Ack {
     pub(crate) token: u64,
     pub(crate) replier: Replier,
+    /// The key under which a repetition gets the same answer, with the fingerprint of the message.
+    pub(crate) once: Option<(Box<str>, u64)>,
     pub(crate) position: TopicPosition,
     pub(crate) reached: usize,
     /// The time at which it is answered in any case.
@@ -70,7 +72,7 @@ pub(crate) struct Ack {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// The next message.
-    Next(Box<[u8]>),
+    Next,
     /// A message that was there before, or is of a topic that is not followed.
     Duplicate,
     /// A message that is held back.
@@ -98,8 +100,9 @@ impl Track {
     /// The time after which the relay is told again who is here: so what it lost in a failover, or
     /// did too late, is corrected.
     pub(crate) const RECONCILE: Duration = Duration::from_secs(60);
-    /// Bytes of the messages that are held back, or kept for joins, and their number.
+    /// Bytes of the messages that are held back, or kept for joins.
     const HELD_BYTES_MAX: usize = 1 << 20;
+    /// The number of these messages.
     const HELD_MAX: usize = 4_096;
 
     pub(crate) const fn position(&self) -> Option<&TopicPosition> {
@@ -175,7 +178,7 @@ impl Track {
     }
 
     /// Takes a message that came by the subscription.
-    pub(crate) fn take_message(&mut self, epoch: &str, offset: u64, body: Box<[u8]>) -> Taken {
+    pub(crate) fn take_message(&mut self, epoch: &str, offset: u64, body: &[u8]) -> Taken {
         let during = match self.state {
             State::Offline => return Taken::Duplicate,
             State::Asking(token) => Some(token),
@@ -183,7 +186,7 @@ impl Track {
                 Some(at) if *at.epoch == *epoch && offset <= at.offset => return Taken::Duplicate,
                 Some(at) if *at.epoch == *epoch && offset == at.offset + 1 => {
                     at.offset = offset;
-                    return Taken::Next(body);
+                    return Taken::Next;
                 }
                 _ => None,
             },
@@ -197,7 +200,7 @@ impl Track {
             self.held.push_back(Held {
                 epoch: epoch.into(),
                 offset,
-                body,
+                body: body.into(),
                 during,
             });
         }
@@ -208,9 +211,9 @@ impl Track {
         }
     }
 
-    /// Takes the page that was asked for. What was held back is left to
-    /// [`take_held`](Self::take_held), behind the answers of joins that waited for the position.
-    pub(crate) fn take_page(&mut self, page: &mut TopicPage) -> Vec<Effect> {
+    /// Takes the page that was asked for. What was held back behind it is left to
+    /// [`take_held`](Self::take_held), after the answers of joins that waited for the position.
+    pub(crate) fn take_page(&mut self, page: &TopicPage) -> Vec<Effect> {
         self.state = State::Live;
         let mut effects = Vec::new();
         let top = &page.position;
@@ -226,6 +229,8 @@ impl Track {
                 self.drop_recent();
             }
             Some(at) => {
+                // The relay need not have kept them.
+                deliver_held(at, &self.held, top, &mut effects);
                 let before = at.offset;
                 let last = page.messages.last().map(|last| last.offset);
                 advance(at, page, &mut effects);
@@ -277,7 +282,7 @@ impl Track {
     }
 
     /// Takes the part of a page, read for somebody else, that the node does not have yet.
-    pub(crate) fn take_ahead(&mut self, page: &mut TopicPage) -> Vec<Effect> {
+    pub(crate) fn take_ahead(&mut self, page: &TopicPage) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Some(at) = &mut self.position
             && self.state == State::Live
@@ -327,9 +332,9 @@ impl Track {
     }
 }
 
-/// Moves a position over the messages of a page, which are taken out of it only where they are
-/// delivered.
-fn advance(at: &mut TopicPosition, page: &mut TopicPage, effects: &mut Vec<Effect>) {
+/// Moves a position over the messages of a page that lie above it; effects are the messages and the
+/// gaps between them.
+fn advance(at: &mut TopicPosition, page: &TopicPage, effects: &mut Vec<Effect>) {
     for message in &page.messages {
         let offset = message.offset;
         if offset <= at.offset {
@@ -341,6 +346,22 @@ fn advance(at: &mut TopicPosition, page: &mut TopicPage, effects: &mut Vec<Effec
         at.offset = offset;
         let body = message.body.clone();
         effects.push(Effect::Deliver { offset, body });
+    }
+}
+
+/// Moves a position over the next messages that were held back, up to another one of its epoch.
+fn deliver_held(
+    at: &mut TopicPosition,
+    held: &VecDeque<Held>,
+    top: &TopicPosition,
+    effects: &mut Vec<Effect>,
+) {
+    for held in held.iter().filter(|held| held.epoch == at.epoch) {
+        if held.offset == at.offset + 1 && held.offset <= top.offset {
+            at.offset = held.offset;
+            let (offset, body) = (held.offset, held.body.clone());
+            effects.push(Effect::Deliver { offset, body });
+        }
     }
 }
 
@@ -407,7 +428,8 @@ impl Track {
     pub(crate) fn due(&self) -> Option<Timestamp> {
         let acks = self.acks.iter().map(|ack| ack.until);
         let times = acks.chain(self.idle_until).chain(self.retry_at);
-        times.chain(self.reconcile_at).min()
+        let roster = self.roster.as_deref().and_then(Roster::absent_until);
+        times.chain(self.reconcile_at).chain(roster).min()
     }
 }
 

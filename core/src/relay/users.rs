@@ -12,6 +12,10 @@ pub struct PresentUser {
     pub name: Box<str>,
     /// Connections.
     pub conns: u64,
+    /// True for a user without a connection who counts as present on a node, as its connection was
+    /// lost and may be back.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub waits: bool,
     /// JSON that is shown of the user, when there is any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<Box<str>>,
@@ -54,10 +58,10 @@ pub struct RoomUsers {
     pub epoch: Box<str>,
     /// The number of the last notice that is included.
     pub number: u64,
-    /// Users in all; more than are listed when the list was cut off.
+    /// Users in all.
     pub total: usize,
-    /// Connections in all, as far as the relay knows those of users who are not listed.
+    /// Connections in all.
     pub conns: usize,
-    /// Users, in no order.
+    /// Users, in no order; none when there are too many for a list.
     pub users: Vec<PresentUser>,
 }

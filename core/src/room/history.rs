@@ -52,10 +52,11 @@ pub enum Except {
 /// Numbers from here on are damaged: no hub counts so far.
 pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
-/// Bytes that a list of recipients left out counts, and each connection, and each user beside the
-/// name.
+/// Bytes that a list of recipients left out counts.
 const EXCEPTED_BYTES: usize = 48;
+/// Bytes that each connection in it counts.
 const CONN_BYTES: usize = 8;
+/// Bytes that each user in it counts beside the name.
 const USER_BYTES: usize = 16;
 
 /// Connections and users that the application left out of a message.

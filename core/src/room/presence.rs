@@ -103,18 +103,14 @@ impl Presence {
         self.users.get(user?)?.meta.as_deref()
     }
 
-    /// The connections of a user, and what is shown of it. One who is waited for counts as
-    /// connected.
-    pub(crate) fn entry(&self, who: Who<'_>) -> (usize, Option<&str>) {
+    /// The connections of a user who is present, with or without one, and what is shown of it.
+    pub(crate) fn entry(&self, who: Who<'_>) -> Option<(usize, Option<&str>)> {
         match who {
-            Who::User(user) => match self.users.get(user) {
-                Some(present) => (present.conns.max(1), present.meta.as_deref()),
-                None => (0, None),
-            },
-            Who::Guest(conn) => match self.guests.get(&conn) {
-                Some(meta) => (1, meta.as_deref()),
-                None => (0, None),
-            },
+            Who::User(user) => {
+                let present = self.users.get(user)?;
+                Some((present.conns, present.meta.as_deref()))
+            }
+            Who::Guest(conn) => Some((1, self.guests.get(&conn)?.as_deref())),
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{answer, object, page_limit, write_json};
 use crate::hub::{Hub, RequestError};
 use crate::outbox::{Kind, Outbox};
-use crate::room::{pending_read::PendingRead, presence::Who};
+use crate::room::presence::Who;
 use crate::{policy::Right, time::Timestamp, wire::Message};
 
 /// The `data` of `$members`.
@@ -30,10 +30,11 @@ impl Hub {
             && self.is_clustered()
             && self.can_ask_users(room)
         {
-            // The answer tells how many connections others have, of which there are no notices.
-            self.check_members(now, request)?;
-            self.ask_users(room, Some(PendingRead::new(request)), out);
-            return Ok(());
+            let data = self.check_members(now, request)?;
+            // Further pages go on from the list that the first one came from.
+            if data.after.is_none() || !self.knows_users(room) {
+                return self.list_users(request, room, out);
+            }
         }
         self.list_members(now, request, out)
     }

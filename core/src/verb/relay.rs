@@ -1,11 +1,11 @@
 //! Events of the relay, and the requests that waited for them.
 
 use alloc::{boxed::Box, vec::Vec};
-use core::ops::Bound;
+use core::{ops::Bound, slice::from_ref};
 
 use crate::hub::{Hub, RequestError};
 use crate::outbox::Outbox;
-use crate::relay::{Asked, Published, RelayEvent, Taken, Topic, TopicPage, Track};
+use crate::relay::{Asked, Effect, Published, RelayEvent, Taken, Topic, TopicPage, Track};
 use crate::room::pending_read::PendingRead;
 use crate::time::Timestamp;
 
@@ -29,33 +29,39 @@ impl Hub {
                 epoch,
                 offset,
                 body,
-            } => self.take_message(now, topic, (epoch, *offset), body.clone(), out),
+            } => self.take_message(now, topic, (epoch, *offset), body, out),
             RelayEvent::Subscribed { token, pages } => {
-                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
-                if let Some(Asked::Subscribe(topics)) = asked {
+                if let Some(Asked::Subscribe(topics)) = self.take_asked(*token) {
                     self.take_pages(now, *token, (&topics, pages), out);
                 }
             }
             RelayEvent::Page { token, page } => {
-                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
-                if let Some(asked) = asked {
-                    self.take_answer(now, *token, (asked, page.clone()), out);
+                if let Some(asked) = self.take_asked(*token) {
+                    self.take_answer(now, *token, (asked, page), out);
                 }
             }
-            RelayEvent::Present { token, change } => {
-                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
-                if let (Some(Asked::Present(room, name)), Some(change)) = (asked, *change) {
-                    self.take_present((&room, &name), change, out);
+            RelayEvent::Present {
+                token,
+                change,
+                room,
+                name,
+            } => self.take_entered(*token, *change, (room, name), out),
+            RelayEvent::Reconciled {
+                token,
+                room,
+                changes,
+            } => {
+                self.take_asked(*token);
+                for (name, change) in changes {
+                    self.take_present((room, name), *change, out);
                 }
-            }
-            RelayEvent::Reconciled { token } => {
-                self.relay_mut().and_then(|relay| relay.take_asked(*token));
             }
             RelayEvent::Users { token, page } => {
-                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
-                if let Some(Asked::Users(_, request)) = asked {
-                    self.take_users(*token, page, out);
-                    self.list_users(now, request, out);
+                if let Some(Asked::Users(room, is_for_clients)) = self.take_asked(*token) {
+                    self.take_users(now, (*token, page), out);
+                    if is_for_clients {
+                        self.take_list(now, &room, out);
+                    }
                 }
             }
             RelayEvent::Notice(notice) => self.take_notice(notice, out),
@@ -66,8 +72,7 @@ impl Hub {
             }
             RelayEvent::Wanted { room } => self.follow_early(now, room, out),
             RelayEvent::Failed { token } => {
-                let asked = self.relay_mut().and_then(|relay| relay.take_asked(*token));
-                if let Some(asked) = asked {
+                if let Some(asked) = self.take_asked(*token) {
                     self.fail(now, asked, Some(now + Track::RETRY), out);
                 }
             }
@@ -77,6 +82,10 @@ impl Hub {
                 }
             }
         }
+    }
+
+    fn take_asked(&mut self, token: u64) -> Option<Asked> {
+        self.relay_mut()?.take_asked(token)
     }
 
     fn relay_up(&mut self, now: Timestamp, out: &mut Outbox) {
@@ -100,18 +109,38 @@ impl Hub {
         self.enter_again(unsure.into_iter().flatten(), out);
     }
 
-    /// Answers a client that asked for the users of a room.
-    fn list_users(&mut self, now: Timestamp, request: Option<PendingRead>, out: &mut Outbox) {
-        let Some(request) = request.filter(|it| self.connection(it.conn).is_some()) else {
+    /// Answers the clients that asked for the users of a room before the relay was asked for them.
+    fn take_list(&mut self, now: Timestamp, room: &str, out: &mut Outbox) {
+        if self.can_ask_users(room) && !self.knows_users(room) {
+            // It could not be taken, as of another epoch, or has to be asked for again.
+            return self.ask_users(room, true, out);
+        }
+        let Some(relay) = self.relay_mut() else {
             return;
         };
-        let request = request.request();
-        if let Err(error) = self.list_members(now, &request, out) {
-            out.error(request.conn, request.address(), &error);
+        let (mut waiting, mut has_more) = relay.take_list(room);
+        if has_more && !self.can_ask_users(room) {
+            // It is not followed any more, so nobody of them is a member.
+            let ended = self.relay_mut().map(|relay| relay.end_list(room));
+            waiting.extend(ended.into_iter().flatten());
+            has_more = false;
+        }
+        for request in waiting {
+            if self.connection(request.conn).is_none() {
+                continue;
+            }
+            let request = request.request();
+            if let Err(error) = self.list_members(now, &request, out) {
+                out.error(request.conn, request.address(), &error);
+            }
+        }
+        if has_more {
+            self.ask_users(room, true, out);
         }
     }
 
     fn relay_down(&mut self, now: Timestamp, out: &mut Outbox) {
+        self.note_newcomers();
         let Some(relay) = self.relay_mut() else {
             return;
         };
@@ -120,7 +149,7 @@ impl Hub {
         let pending: Vec<_> = relay.publishes.take_all().collect();
         let topics: Vec<Topic> = relay.topics().map(|(topic, _)| topic.clone()).collect();
         for pending in pending {
-            match pending.seen.clone() {
+            match pending.placed().cloned() {
                 Some(position) => self.accepted_once(now, pending, position, out),
                 None => self.failed(pending, &Published::TimedOut, out),
             }
@@ -192,9 +221,11 @@ impl Hub {
                 }
             }
             Asked::History(request) => self.refuse_read(&request, out),
-            Asked::Users(room, request) => {
-                if let Some(request) = request {
-                    self.refuse_read(&request, out);
+            Asked::Users(room, is_for_clients) => {
+                if is_for_clients && let Some(relay) = self.relay_mut() {
+                    for request in relay.end_list(&room) {
+                        self.refuse_read(&request, out);
+                    }
                 }
                 self.fail_users(room, retry_at);
             }
@@ -235,6 +266,9 @@ impl Hub {
         retry_at: Option<Timestamp>,
         out: &mut Outbox,
     ) {
+        if *topic == Topic::All {
+            self.note_newcomers();
+        }
         let Some(relay) = self.relay_mut() else {
             return;
         };
@@ -258,7 +292,7 @@ impl Hub {
         now: Timestamp,
         topic: &Topic,
         (epoch, offset): (&str, u64),
-        body: Box<[u8]>,
+        body: &[u8],
         out: &mut Outbox,
     ) {
         let Some(relay) = self.relay_mut() else {
@@ -269,8 +303,8 @@ impl Hub {
             return;
         };
         match track.take_message(epoch, offset, body) {
-            Taken::Next(body) => {
-                self.deliver_relayed(topic, (epoch, offset), &body, out);
+            Taken::Next => {
+                self.deliver_relayed(topic, (epoch, offset), body, out);
                 self.release(now, topic, out);
             }
             Taken::Duplicate => relay.stats.duplicates += 1,
@@ -310,7 +344,7 @@ impl Hub {
     ) {
         for topic in topics {
             match pages.iter().find(|page| page.topic == *topic) {
-                Some(page) => self.take_page(now, token, page.clone(), out),
+                Some(page) => self.take_page(now, token, page, out),
                 None => self.fail_topic(now, topic, Some(now + Track::RETRY), out),
             }
         }
@@ -320,11 +354,11 @@ impl Hub {
         &mut self,
         now: Timestamp,
         token: u64,
-        (asked, page): (Asked, TopicPage),
+        (asked, page): (Asked, &TopicPage),
         out: &mut Outbox,
     ) {
         match asked {
-            Asked::Subscribe(topics) => self.take_pages(now, token, (&topics, &[page]), out),
+            Asked::Subscribe(topics) => self.take_pages(now, token, (&topics, from_ref(page)), out),
             Asked::Fill(topic) if topic == page.topic => self.take_page(now, token, page, out),
             Asked::Fill(topic) => self.fail_topic(now, &topic, Some(now + Track::RETRY), out),
             Asked::Join(topic, request) => self.take_missed(now, &topic, (request, page), out),
@@ -333,7 +367,7 @@ impl Hub {
                     return;
                 }
                 let request = request.request();
-                let answered = self.verb_history_relayed(now, &request, Some(&page), out);
+                let answered = self.verb_history_relayed(now, &request, Some(page), out);
                 if let Err(error) = answered {
                     out.error(request.conn, request.address(), &error);
                 }
@@ -345,34 +379,51 @@ impl Hub {
 
     /// The page of a topic is there: what members lack, then joins that waited for the position,
     /// then what was held back.
-    fn take_page(&mut self, now: Timestamp, token: u64, mut page: TopicPage, out: &mut Outbox) {
-        let topic = page.topic.clone();
+    fn take_page(&mut self, now: Timestamp, token: u64, page: &TopicPage, out: &mut Outbox) {
+        let topic = &page.topic;
         let relay = self.relay_mut();
-        let track = relay.and_then(|relay| relay.track_mut(&topic));
+        let track = relay.and_then(|relay| relay.track_mut(topic));
         let Some(track) = track.filter(|track| track.awaits(token)) else {
             return;
         };
-        let effects = track.take_page(&mut page);
+        let effects = track.take_page(page);
         let joins = track.take_joins();
-        self.carry_out(&topic, &page.position.epoch, effects, out);
-        self.follow_users(now, &topic, out);
+        let mut missed = tells_newcomers(&effects);
+        self.carry_out(topic, &page.position.epoch, effects, out);
+        self.follow_users(now, topic, out);
         for join in joins {
             if self.connection(join.conn).is_some() {
                 self.verb(now, &join.request(), out);
             }
         }
         let relay = self.relay_mut();
-        let Some(track) = relay.and_then(|relay| relay.track_mut(&topic)) else {
+        let Some(track) = relay.and_then(|relay| relay.track_mut(topic)) else {
             return;
         };
         let (effects, again) = track.take_held(token);
-        self.carry_out(&topic, &page.position.epoch, effects, out);
-        if again {
-            self.fill(&topic, out);
+        missed |= !effects.is_empty();
+        self.carry_out(topic, &page.position.epoch, effects, out);
+        if *topic == Topic::All {
+            self.admit_newcomers(missed, again, out);
         }
-        self.release(now, &topic, out);
+        if again {
+            self.fill(topic, out);
+        }
+        self.release(now, topic, out);
         if let Some(room) = topic.as_room() {
             self.unfollow_if_empty(now, room);
+        }
+    }
+
+    /// Connections that opened while the topic of all was not followed get its messages from here
+    /// on, unless the relay is asked `again`. Those that came before they are told of as a gap.
+    fn admit_newcomers(&mut self, missed: bool, again: bool, out: &mut Outbox) {
+        let newcomers = self.relay_mut().and_then(|relay| relay.newcomers());
+        if let Some(first) = newcomers.filter(|_| missed) {
+            self.tell_gap_to_all(first.., out);
+        }
+        if let Some(relay) = self.relay_mut().filter(|_| !again) {
+            relay.admit();
         }
     }
 
@@ -381,19 +432,19 @@ impl Hub {
         &mut self,
         now: Timestamp,
         topic: &Topic,
-        (request, mut page): (PendingRead, TopicPage),
+        (request, page): (PendingRead, &TopicPage),
         out: &mut Outbox,
     ) {
         let relay = self.relay_mut();
         let Some(track) = relay.and_then(|relay| relay.track_mut(topic)) else {
             return self.refuse_read(&request, out);
         };
-        let effects = track.take_ahead(&mut page);
+        let effects = track.take_ahead(page);
         self.carry_out(topic, &page.position.epoch, effects, out);
         self.release(now, topic, out);
         if self.connection(request.conn).is_some() {
             let request = request.request();
-            let answered = self.verb_join_relayed(now, &request, Some(&page), out);
+            let answered = self.verb_join_relayed(now, &request, Some(page), out);
             if let Err(error) = answered {
                 out.error(request.conn, request.address(), &error);
             }
@@ -406,4 +457,11 @@ impl Hub {
             self.unfollow_if_empty(now, room);
         }
     }
+}
+
+/// True when connections that opened while a topic was not followed are to be told of a gap for
+/// what a page leads to, of which everybody else gets messages.
+fn tells_newcomers(effects: &[Effect]) -> bool {
+    let tells_all = |effect: &Effect| matches!(effect, Effect::Gap { .. });
+    !effects.is_empty() && !effects.iter().any(tells_all)
 }

@@ -9,6 +9,8 @@ mod identity;
 mod kept;
 mod keys;
 #[cfg(feature = "cluster")]
+mod outage;
+#[cfg(feature = "cluster")]
 mod present;
 mod questions;
 #[cfg(feature = "cluster")]

@@ -39,6 +39,7 @@ fn user(name: &str, conns: u64) -> PresentUser {
     PresentUser {
         name: name.into(),
         conns,
+        waits: false,
         meta: None,
     }
 }
@@ -54,6 +55,14 @@ fn notice(number: u64, change: PresenceChange, name: &str) -> RelayEvent {
     })
 }
 
+fn reconciled(token: u64, changes: Vec<(Box<str>, PresenceChange)>) -> RelayEvent {
+    RelayEvent::Reconciled {
+        token,
+        room: "den".into(),
+        changes,
+    }
+}
+
 /// A guest in the room, which nobody else is in, as the relay and the node know.
 fn member(node: &mut Node) -> ConnId {
     let conn = node.connect();
@@ -65,15 +74,22 @@ fn member(node: &mut Node) -> ConnId {
                 let page = users(0, &[]);
                 node.event(RelayEvent::Users { token, page });
             }
-            RelayCommand::SetPresent { token, room, .. } => {
+            RelayCommand::SetPresent { token, room, user } => {
                 let change = Some(PresenceChange::Joined);
-                let frames = node.event(RelayEvent::Present { token, change });
+                let (room, name) = (room.clone(), user.name);
+                let present = RelayEvent::Present {
+                    token,
+                    change,
+                    room: room.clone(),
+                    name,
+                };
+                let frames = node.event(present);
                 let is_told = &*room == "\u{1}den";
                 assert_eq!(frames.len(), usize::from(is_told), "{room:?}: {frames:?}");
             }
             RelayCommand::Reconcile { token, users, .. } => {
                 assert!(users.is_empty(), "the room was not open yet: {users:?}");
-                node.event(RelayEvent::Reconciled { token });
+                node.event(reconciled(token, Vec::new()));
             }
             other => panic!("{other:?}"),
         }
@@ -134,6 +150,104 @@ fn a_page_of_members_comes_from_the_relay() {
     node.event(RelayEvent::Down);
     let frames = node.text(conn, request);
     assert!(frames[0].contains(members), "as it was: {frames:?}");
+}
+
+/// The token of the one list that the relay is asked for.
+fn list(node: &mut Node) -> u64 {
+    let RelayCommand::ListUsers { token, .. } = node.command() else {
+        panic!("no list");
+    };
+    assert!(node.commands.is_empty(), "{:?}", node.commands);
+    token
+}
+
+#[test]
+fn one_list_of_a_room_at_a_time_answers_all_who_asked_before_it() {
+    let mut node = node();
+    let conn = member(&mut node);
+    let names = [&*format!("c{conn}"), "uann"];
+    node.event(notice(2, PresenceChange::Joined, "uann"));
+    let ask = |id| format!(r#"{{"event":"$members","id":{id},"room":"den"}}"#);
+    node.text(conn, &ask(1));
+    let first = list(&mut node);
+    for id in 2..10 {
+        node.text(conn, &ask(id));
+    }
+    assert!(node.commands.is_empty(), "{:?}", node.commands);
+    // Members are told of changes meanwhile.
+    let told = node.event(notice(3, PresenceChange::Joined, "uben"));
+    assert!(told[0].contains("ben"), "{told:?}");
+    // It is older than the last notice, and tells connections all the same.
+    let mut page = users(2, &names);
+    (page.conns, page.users[1].conns) = (4, 3);
+    let frames = node.event(RelayEvent::Users { token: first, page });
+    let members = r#"[{"user":"ann","conns":3},{"user":"ben","conns":1},"#;
+    assert!(
+        frames[0].contains(members) && frames[0].contains(r#""conns":5}}"#),
+        "{frames:?}"
+    );
+    assert_eq!(frames.len(), 1);
+    let next = list(&mut node);
+    let page = users(3, &[names[0], names[1], "uben"]);
+    let frames = node.event(RelayEvent::Users { token: next, page });
+    assert_eq!(frames.len(), 8);
+    assert!(node.commands.is_empty());
+    // The second page goes on from the list of the first.
+    let request = r#"{"event":"$members","room":"den","data":{"after":"uann"}}"#;
+    assert!(node.text(conn, request)[0].contains("ben"));
+    assert!(node.commands.is_empty());
+}
+
+#[test]
+fn a_list_of_another_epoch_is_no_answer_before_it_is_taken() {
+    let mut node = node();
+    let conn = member(&mut node);
+    node.text(conn, r#"{"event":"$members","room":"den"}"#);
+    let mut token = list(&mut node);
+    let guest = format!("c{conn}");
+    let page = || {
+        let mut page = users(1, &[&*guest, "uann"]);
+        page.epoch = "e.2".into();
+        (page.conns, page.users[1].conns) = (3, 2);
+        page
+    };
+    let frames = node.event(RelayEvent::Users {
+        token,
+        page: page(),
+    });
+    assert!(frames.is_empty(), "{frames:?}");
+    let mut frames = Vec::new();
+    let mut lists = 0;
+    while !node.commands.is_empty() {
+        let RelayCommand::ListUsers { token: next, .. } = node.commands.remove(0) else {
+            panic!("no list");
+        };
+        token = next;
+        frames.extend(node.event(RelayEvent::Users {
+            token,
+            page: page(),
+        }));
+        lists += 1;
+    }
+    assert_eq!((frames.len(), lists), (2, 2), "{frames:?}");
+    assert!(frames[0].contains("$joined"), "{frames:?}");
+    assert!(
+        frames[1].contains(r#"{"user":"ann","conns":2}"#),
+        "{frames:?}"
+    );
+}
+
+#[test]
+fn a_list_that_fails_is_an_error_for_all_who_wait() {
+    let mut node = node();
+    let conn = member(&mut node);
+    let request = r#"{"event":"$members","room":"den"}"#;
+    node.text(conn, request);
+    node.text(conn, request);
+    let token = list(&mut node);
+    let frames = node.event(RelayEvent::Failed { token });
+    assert_eq!(frames.len(), 2);
+    assert!(frames[1].contains(r#""unavailable""#), "{frames:?}");
 }
 
 #[test]
@@ -201,4 +315,46 @@ fn the_relay_is_told_once_a_minute_who_is_here() {
         panic!("not reconciled");
     };
     assert_eq!((&*room, users), ("den", vec![user(&format!("c{conn}"), 1)]));
+}
+
+#[test]
+fn a_change_that_is_answered_behind_a_loss_is_told_to_backends() {
+    let mut node = node();
+    let conn = member(&mut node);
+    node.text(conn, r#"{"event":"$leave","room":"den"}"#);
+    let commands = std::mem::take(&mut node.commands);
+    let occupied = commands.iter().find_map(|command| match command {
+        RelayCommand::SetPresent { token, room, .. } if &**room == "\u{1}den" => Some(*token),
+        _ => None,
+    });
+    let token = occupied.expect("the room is vacated");
+    node.event(RelayEvent::Down);
+    let (change, room) = (Some(PresenceChange::Joined), "\u{1}den".into());
+    let name = "*".into();
+    let present = RelayEvent::Present {
+        token,
+        change,
+        room,
+        name,
+    };
+    let told = r#"told {"type":"room.occupied","room":"den"}"#;
+    assert_eq!(node.event(present), [told]);
+}
+
+#[test]
+fn corrections_of_the_relay_are_told_to_backends() {
+    let mut node = node();
+    member(&mut node);
+    node.wait(60_000);
+    let token = node.token();
+    let changes = vec![
+        ("uann".into(), PresenceChange::Joined),
+        ("uben".into(), PresenceChange::Left),
+        ("c99".into(), PresenceChange::Left),
+    ];
+    let told = node.event(reconciled(token, changes));
+    let expected = [("joined", "ann"), ("left", "ben")].map(|(change, user)| {
+        format!(r#"told {{"type":"user.{change}","room":"den","user":"{user}"}}"#)
+    });
+    assert_eq!(told, expected);
 }

@@ -5,9 +5,14 @@
 use std::time::Duration;
 
 use roomcast_core::{
-    Audience, Command, Config, ConnId, Frame, Handshake, Hub, Outbox, Payload, Policies, Timestamp,
+    Audience, Command, Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Outbox, Payload,
+    Policies, Timestamp,
     hub::Cluster,
-    relay::{Published, RelayCommand, RelayEvent, StreamMessage, Topic, TopicPage, TopicPosition},
+    policy::{EventKind, Subscription, Subscriptions},
+    relay::{
+        PresentUser, Published, RelayCommand, RelayEvent, StreamMessage, Topic, TopicPage,
+        TopicPosition,
+    },
 };
 
 pub(super) struct Node {
@@ -16,23 +21,29 @@ pub(super) struct Node {
     now: Timestamp,
     /// Commands for the relay since they were last taken.
     pub(super) commands: Vec<RelayCommand>,
+    /// Entries of this node among those with members of the room with a history.
+    entered: Vec<PresentUser>,
 }
 
 impl Node {
     /// A node that follows nothing but the topic of all.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let policies = r#"{"rooms":[{"match":"log","history":{"messages":9}}]}"#;
         let policies: Policies = serde_json::from_str(policies).expect("policies");
         Self::with(Config::new("alone").with_policies(policies))
     }
 
     pub(super) fn with(config: Config) -> Self {
-        let cluster = Cluster::new("n1", 0, 100);
+        Self::in_cluster(config, Cluster::new("n1", 0, 100))
+    }
+
+    pub(super) fn in_cluster(config: Config, cluster: Cluster) -> Self {
         let mut node = Self {
             hub: Hub::new(config.with_cluster(cluster)),
             out: Outbox::new(),
             now: Timestamp::ZERO,
             commands: Vec::new(),
+            entered: Vec::new(),
         };
         node.event(RelayEvent::Up);
         node.subscribed(&[page(Topic::All, 0, &[])]);
@@ -40,7 +51,15 @@ impl Node {
     }
 
     pub(super) fn connect(&mut self) -> ConnId {
-        let connected = self.hub.connect(self.now, Handshake::new(), &mut self.out);
+        self.connect_with(Handshake::new())
+    }
+
+    fn connect_as(&mut self, user: &str) -> ConnId {
+        self.connect_with(Handshake::new().with_user(user))
+    }
+
+    fn connect_with(&mut self, handshake: Handshake) -> ConnId {
+        let connected = self.hub.connect(self.now, handshake, &mut self.out);
         self.out.clear();
         connected.expect("room for it")
     }
@@ -54,6 +73,11 @@ impl Node {
                     let to: Vec<_> = to.iter().map(|conn| conn.serial().to_string()).collect();
                     let text = String::from_utf8_lossy(frame.as_bytes());
                     frames.push(format!("{} {text}", to.join(",")));
+                }
+                Command::Relay(RelayCommand::SetPresent { room, user, .. })
+                    if **room == *"\u{1}log" =>
+                {
+                    self.entered.push(user.clone());
                 }
                 Command::Relay(command) => self.commands.push(command.clone()),
                 Command::Tell { event, .. } => frames.push(format!("told {event}")),
@@ -110,7 +134,7 @@ impl Node {
     }
 
     /// A member of a room at an offset.
-    fn member(&mut self, room: &str, offset: u64) -> ConnId {
+    pub(super) fn member(&mut self, room: &str, offset: u64) -> ConnId {
         let conn = self.connect();
         let join = format!(r#"{{"event":"$join","room":"{room}"}}"#);
         assert_eq!(self.text(conn, &join), Vec::<String>::new());
@@ -119,7 +143,7 @@ impl Node {
     }
 
     /// A message of a client of another node.
-    fn message(&mut self, room: &str, offset: u64) -> Vec<String> {
+    pub(super) fn message(&mut self, room: &str, offset: u64) -> Vec<String> {
         let body = body(offset);
         let (topic, epoch) = (Topic::room(room), "e".into());
         self.event(RelayEvent::Message {
@@ -137,6 +161,12 @@ fn body(data: u64) -> Box<[u8]> {
     text.into_bytes().into()
 }
 
+/// The same for everybody, of a backend.
+pub(super) fn body_to_all(data: u64) -> Box<[u8]> {
+    let text = format!(r#"1e2:n2,1:1,---12:{{"all":true}},1:m,-1:{data},"#);
+    text.into_bytes().into()
+}
+
 pub(super) fn page(topic: Topic, offset: u64, kept: &[u64]) -> TopicPage {
     let message = |&offset: &u64| StreamMessage {
         offset,
@@ -150,7 +180,7 @@ pub(super) fn page(topic: Topic, offset: u64, kept: &[u64]) -> TopicPage {
     }
 }
 
-fn said(to: &str, room: &str, offset: u64) -> String {
+pub(super) fn said(to: &str, room: &str, offset: u64) -> String {
     let numbered = match room {
         "log" => format!(r#""offset":{offset},"#),
         _ => String::new(),
@@ -160,7 +190,7 @@ fn said(to: &str, room: &str, offset: u64) -> String {
     )
 }
 
-const PUBLISH: &str = r#"{"event":"said","room":"log","id":1,"data":"hi","echo":true}"#;
+pub(super) const PUBLISH: &str = r#"{"event":"said","room":"log","id":1,"data":"hi","echo":true}"#;
 const ANSWER: &str = r#"0 {"event":"said","id":1,"room":"log","data":{"reached":1,"offset":1}}"#;
 
 fn accepted(token: u64, offset: u64) -> RelayEvent {
@@ -177,7 +207,7 @@ fn a_publish_is_delivered_when_it_comes_back_and_answered_behind_that() {
     let RelayCommand::Publish(publish) = node.command() else {
         panic!("no publish");
     };
-    assert_eq!((&*publish.key, publish.print), ("n:n1:3", 0));
+    assert_eq!((&*publish.key, publish.fingerprint), ("n:n1:4", 0));
     assert_eq!(publish.keep.map(|keep| keep.messages), Some(9));
     assert!(node.event(accepted(publish.token, 1)).is_empty());
     let message = RelayEvent::Message {
@@ -196,6 +226,48 @@ fn a_publish_is_delivered_when_it_comes_back_and_answered_behind_that() {
 }
 
 #[test]
+fn a_repetition_is_answered_as_the_first_was() {
+    let mut node = Node::new();
+    let conn = node.member("log", 0);
+    let text = PUBLISH.replace(r#""id":1"#, r#""id":1,"key":"k""#);
+    for repeated in [false, true] {
+        assert!(node.text(conn, &text).is_empty());
+        let RelayCommand::Publish(publish) = node.command() else {
+            panic!("no publish");
+        };
+        let owner = publish.owner.map(|owner| owner.name);
+        assert_eq!((&*publish.key, owner.as_deref()), ("k", Some("c:c0")));
+        let position = TopicPosition::new("e", 1);
+        if !repeated {
+            node.event(RelayEvent::Message {
+                topic: publish.topic,
+                epoch: position.epoch.clone(),
+                offset: position.offset,
+                body: publish.body,
+            });
+        }
+        let (token, outcome) = (publish.token, Published::Accepted { position, repeated });
+        assert_eq!(
+            node.event(RelayEvent::Published { token, outcome }),
+            [ANSWER]
+        );
+    }
+}
+
+#[test]
+fn the_relay_is_told_whether_a_room_with_a_history_has_members() {
+    let mut node = Node::new();
+    let (first, second) = (node.member("log", 0), node.connect());
+    node.text(second, r#"{"event":"$join","room":"log"}"#);
+    for conn in [first, second] {
+        node.text(conn, r#"{"event":"$leave","room":"log"}"#);
+    }
+    let entered = node.entered.iter();
+    let entered: Vec<_> = entered.map(|it| (it.conns, it.meta.as_deref())).collect();
+    assert_eq!(entered, [(1, Some("300000")), (0, Some("300000"))]);
+}
+
+#[test]
 fn a_publish_without_an_answer_in_time_is_sent_again_under_its_key() {
     let mut node = Node::new();
     let conn = node.connect();
@@ -206,20 +278,62 @@ fn a_publish_without_an_answer_in_time_is_sent_again_under_its_key() {
     };
     let token = publish.token;
     let outcome = Published::TimedOut;
-    for _ in 0..2 {
-        let outcome = outcome.clone();
-        assert!(
-            node.event(RelayEvent::Published { token, outcome })
-                .is_empty()
-        );
-        assert_eq!(node.command(), first);
-    }
+    let in_doubt = outcome.clone();
+    let frames = node.event(RelayEvent::Published {
+        token,
+        outcome: in_doubt,
+    });
+    assert!(frames.is_empty());
+    assert_eq!(node.command(), first);
     let answers = node.event(RelayEvent::Published { token, outcome });
     assert!(
         answers[0].contains(r#""error":{"code":"unavailable""#),
         "{answers:?}"
     );
     assert!(node.commands.is_empty());
+}
+
+/// A node that tells a backend of messages.
+fn telling() -> Node {
+    let all = "*".parse().expect("a pattern");
+    let messages = Subscription::new([EventKind::MessagePublished], all);
+    let tells = Subscriptions::from_iter([messages]);
+    Node::with(Config::new("alone").with_subscriptions(tells))
+}
+
+const TOLD: &str = r#"told {"type":"message.published","room":"r","message":{"event":"said","room":"r","from":{"conn":"0","user":"ann"},"data":1}}"#;
+
+#[test]
+fn a_backend_is_told_of_a_message_whose_answer_was_late() {
+    let mut node = telling();
+    let conn = node.connect_as("ann");
+    for (attempts, told) in [(1, false), (2, true)] {
+        node.text(conn, r#"{"event":"said","room":"r","data":1}"#);
+        let token = node.token();
+        for _ in 1..attempts {
+            let outcome = Published::TimedOut;
+            node.event(RelayEvent::Published { token, outcome });
+            assert_eq!(node.token(), token);
+        }
+        let (position, repeated) = (TopicPosition::new("e", 1), true);
+        let outcome = Published::Accepted { position, repeated };
+        let frames = node.event(RelayEvent::Published { token, outcome });
+        let expected: &[&str] = if told { &[TOLD] } else { &[] };
+        assert_eq!(frames, expected, "{attempts}");
+    }
+}
+
+#[test]
+fn a_backend_is_told_who_published_though_gone_since() {
+    let mut node = telling();
+    let conn = node.connect_as("ann");
+    node.text(conn, r#"{"event":"said","room":"r","data":1}"#);
+    let token = node.token();
+    let (now, out) = (node.now, &mut node.out);
+    let ended = node.hub.disconnect(now, conn, DisconnectReason::Lost, out);
+    ended.expect("it was alive");
+    node.frames();
+    assert_eq!(node.event(accepted(token, 1)), [TOLD]);
 }
 
 #[test]
@@ -297,44 +411,6 @@ fn a_client_that_saw_more_than_this_node_waits_until_it_has_that_too() {
 }
 
 #[test]
-fn a_gap_is_filled_or_told() {
-    let mut node = Node::new();
-    node.member("plain", 2);
-    assert!(node.message("plain", 5).is_empty());
-    let token = node.token();
-    let page = page(Topic::room("plain"), 5, &[]);
-    let gap = r#"0 {"event":"$gap","room":"plain","data":{"after":0}}"#;
-    assert_eq!(node.event(RelayEvent::Page { token, page }), [gap]);
-    assert_eq!(node.message("plain", 6), [said("0", "plain", 6)]);
-}
-
-#[test]
-fn an_outage_fails_publishes_and_keeps_members() {
-    let mut node = Node::new();
-    let conn = node.member("log", 1);
-    node.text(conn, PUBLISH);
-    node.command();
-    for frames in [node.event(RelayEvent::Down), node.text(conn, PUBLISH)] {
-        assert!(
-            frames[0].contains(r#""error":{"code":"unavailable""#),
-            "{frames:?}"
-        );
-    }
-    assert_eq!(node.hub.members("log"), [conn]);
-    node.event(RelayEvent::Up);
-    let RelayCommand::Subscribe { token, topics } = node.command() else {
-        panic!("no subscription");
-    };
-    let after = topics
-        .into_iter()
-        .map(|wanted| wanted.after.map(|after| after.offset));
-    assert_eq!(after.collect::<Vec<_>>(), [Some(0), Some(1)]);
-    let pages = [page(Topic::All, 0, &[]), page(Topic::room("log"), 2, &[2])].into();
-    let frames = node.event(RelayEvent::Subscribed { token, pages });
-    assert_eq!(frames, [said("0", "log", 2)]);
-}
-
-#[test]
 fn a_send_to_all_comes_back_for_those_who_are_here() {
     let mut node = Node::new();
     let (conn, other) = (node.connect(), node.connect());
@@ -355,25 +431,6 @@ fn a_send_to_all_comes_back_for_those_who_are_here() {
     };
     let frame = format!(r#"{} {{"event":"m","data":1}}"#, conn.serial());
     assert_eq!(node.event(message), [frame]);
-}
-
-#[test]
-fn foreign_bytes_are_counted_and_told_as_a_gap() {
-    let mut node = Node::new();
-    node.member("log", 2);
-    let body = (*b"9?").into();
-    let (topic, epoch) = (Topic::room("log"), "e".into());
-    let frames = node.event(RelayEvent::Message {
-        topic,
-        epoch,
-        offset: 3,
-        body,
-    });
-    assert_eq!(
-        frames,
-        [r#"0 {"event":"$gap","room":"log","data":{"after":2}}"#]
-    );
-    assert_eq!(node.hub.relay_stats().map(|stats| stats.foreign), Some(1));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Admission of connections, and the facts known about an admitted connection from then on.
 
 use roomcast_core::{
-    CloseCode, Context, Failure, Handshake, Rejection, Router,
-    gateway::{Admission, UpgradeRequest},
-    hub::SessionError,
+    Applied, CloseCode, Context, Failure, Handshake, Identity, Input, Rejection, Router, Timestamp,
+    UnixTime,
+    gateway::{Admission, ConnectError, UpgradeRequest},
+    hub::{Refusal, SessionError},
+    policy::{GrantRules, Grants},
 };
 use serde::{Deserialize, Serialize};
 
@@ -132,7 +134,7 @@ fn what_the_upgrade_found_out_stays_with_the_connection() {
         "one that was not offered is not selected"
     );
 
-    let handshake = admission.handshake(Handshake::new());
+    let handshake = admission.handshake(Handshake::new(), UnixTime::default());
     let a = stage.connect_with(handshake).expect("room");
     stage.take();
     for (text, lines) in [
@@ -193,4 +195,78 @@ fn parameters_of_the_query_are_decoded() {
     let request = UpgradeRequest::new("/ws", "a=1&name=J%C3%BCrgen+M&name=x");
     assert_eq!(request.param("name").as_deref(), Some("Jürgen M"));
     assert_eq!(request.param("none"), None);
+}
+
+/// Names the user of a session when the connection opens.
+fn by_session() -> Router {
+    Router::default().on_connect(|cx, ()| {
+        if let Some(user) = cx.session::<String>()? {
+            cx.set_user(&user)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_withdrawal_is_over_for_users_whom_the_application_names_later() {
+    let mut stage = Stage::new(by_session());
+    let upgraded = |seconds: u64| {
+        let asked = UnixTime::from_millis(seconds * 1000);
+        let ann = Admission::new().with_user("ann");
+        ann.handshake(Handshake::new(), asked)
+    };
+    let named = || Handshake::new().with_session(r#""ann""#);
+    let withdraw = |not_before_s| Input::Withdraw {
+        user: "ann".into(),
+        not_before_s,
+    };
+    stage.now = Timestamp::from_millis(5_999);
+    let before = [upgraded(5), named()].map(|handshake| stage.connect_with(handshake));
+    assert!(before.iter().all(Result::is_ok), "{before:?}");
+    assert_eq!(stage.apply(&withdraw(6)), Applied::Withdrawn(2));
+    stage.sleep(by_session());
+    assert!(stage.connect_with(named()).is_err());
+    stage.now = Timestamp::from_millis(6_000);
+    // The application thought while the user was withdrawn.
+    let late = stage.connect_with(upgraded(5));
+    assert_eq!(late, Err(ConnectError::Hub(Refusal::Withdrawn)));
+    let back = [upgraded(6), named()].map(|handshake| stage.connect_with(handshake));
+    assert!(back.iter().all(Result::is_ok), "{back:?}");
+    // Their times last, and come from the clock that the host has set.
+    stage.sleep(by_session());
+    assert_eq!(stage.apply(&withdraw(6)), Applied::Withdrawn(0));
+    stage.apply(&Input::WallClock {
+        unix_zero_ms: 10_000,
+    });
+    assert!(stage.connect_with(named()).is_ok());
+    assert_eq!(stage.apply(&withdraw(16)), Applied::Withdrawn(2));
+    let left = stage.app.hub().connections_of("ann").len();
+    assert_eq!(left, 1);
+}
+
+#[test]
+fn another_user_than_that_of_the_token_has_nothing_but_its_end() {
+    let rules = r#"[{"rooms":"of:ann","can":["join"]}]"#;
+    let rules = GrantRules::from_json(rules).expect("grants");
+    let deadline = Timestamp::from_millis(60_000);
+    let mut ann = Identity::user("ann").with_grants(rules.for_user(None));
+    ann = ann.with_deadline(deadline);
+    ann.issued_s = Some(3);
+    ann.meta = Some("{}".into());
+    ann.rooms = vec!["of:ann".into()];
+    let asked = UnixTime::from_millis(7_000);
+    let admitted = |admission: Admission| {
+        let host = Handshake::new().with_identity(ann.clone());
+        admission.handshake(host, asked).identity
+    };
+    for same in [Admission::new(), Admission::new().with_user("ann")] {
+        assert_eq!(admitted(same), ann);
+    }
+    let mut ben = Identity::user("ben").with_grants(Grants::default());
+    ben = ben.with_deadline(deadline);
+    ben.issued_s = Some(7);
+    assert_eq!(admitted(Admission::new().with_user("ben")), ben);
+    ben.grants = Some(rules.for_user(Some("ben")));
+    let given = Admission::new().with_user("ben").with_grants(rules.clone());
+    assert_eq!(admitted(given), ben);
 }

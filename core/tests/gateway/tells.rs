@@ -243,3 +243,55 @@ fn a_client_that_is_refused_late_behind_a_wait_was_never_there() {
         }
     }
 }
+
+/// Names who comes, and puts it into a room: at once, or behind a wait.
+fn lobby(waits: bool) -> Router {
+    let enter = |cx: &mut Context, user: &str| {
+        cx.emit("before", &())?;
+        cx.set_user(user)?;
+        cx.join("lobby")?;
+        cx.emit("after", &())?;
+        ok(())
+    };
+    if waits {
+        let found = || later(async { ok("ann".to_owned()) });
+        return Router::default().on_connect(move |_, ()| {
+            found().and_then(move |cx: &mut Context, (), user: String| enter(cx, &user))
+        });
+    }
+    Router::default().on_connect(move |cx, ()| Ok(enter(cx, "ann")?))
+}
+
+#[test]
+fn a_connection_opened_before_it_occupied_a_room_whoever_names_its_user() {
+    let policies = r#"{"rooms":[{"match":"*","presence":"members"}]}"#;
+    for waits in [false, true] {
+        let mut stage = Stage::with_subscriptions(lobby(waits), policies, ALL);
+        let conn = stage.connect_with(Handshake::new().with_welcome(true));
+        let conn = conn.expect("admitted");
+        if waits {
+            assert_told(&mut stage, []);
+            let work = stage.one_work();
+            stage.finish(work);
+        }
+        let lines = stage.take().into_iter();
+        let (opened, sent): (Vec<_>, Vec<_>) = lines
+            .filter(|line| !line.starts_with("persist"))
+            .partition(|line| line.starts_with("tell "));
+        let expected = [
+            r#"tell {"type":"connection.opened","conn":"0","user":"ann"}"#,
+            r#"tell {"type":"room.occupied","room":"lobby"}"#,
+            r#"tell {"type":"user.joined","room":"lobby","user":"ann"}"#,
+        ];
+        assert_eq!(opened, expected, "{waits}");
+        let events = ["$welcome", "before", "after"];
+        assert_eq!(sent.len(), events.len(), "{sent:?}");
+        for (line, event) in sent.iter().zip(events) {
+            assert!(line.contains(&format!(r#""event":"{event}""#)), "{sent:?}");
+        }
+        stage.lost(conn);
+        let closed = r#"{"type":"connection.closed","conn":"0","user":"ann","by":"lost"}"#;
+        let events = told(&mut stage);
+        assert!(events.iter().any(|event| event == closed), "{events:?}");
+    }
+}

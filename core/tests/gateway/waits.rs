@@ -1,6 +1,7 @@
 //! Guards and hooks that wait, and what goes on behind work.
 
 mod connect;
+mod deadlines;
 mod guards;
 mod panics;
 mod rooms;

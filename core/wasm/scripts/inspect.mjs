@@ -43,7 +43,9 @@ async function build() {
   mkdirSync(at("dist"), { recursive: true });
   const wasm = at("dist/inspect.wasm");
   const features = ["--features", "inspect"];
-  const script = await bind({ name: "roomcast-wasm", lib: "roomcast_wasm", target, features, wasm });
+  const script = await bind({
+    name: "roomcast-wasm", lib: "roomcast_wasm", target, features, profile: "inspect", wasm,
+  });
   copyFileSync(script, BINDING);
   return { gzip: gzipSync(readFileSync(wasm), { level: 9 }).toString("base64") };
 }

@@ -30,6 +30,8 @@ pub const LIMITS: &[Limit] = &[
         .help(Access, "Time before the end of a token at which $expiring asks for another"),
     Limit::number("token-grace-ms", 0..=DAY_MS, |it| &mut it.expiry_grace)
         .help(Access, "Time that a connection has to renew a token that has expired; past it 4401"),
+    Limit::number("admission-time-ms", 1..=DAY_MS, |it| &mut it.admission_timeout)
+        .help(Access, "Time for an application's on_upgrade, on_connect or guard that waits; past it 1013"),
     Limit::number("withdrawn-users-max", 1..=1_000_000, |it| &mut it.withdrawn_users)
         .help(Access, "Withdrawn users remembered in each namespace; past it the earliest time is for all"),
 

@@ -6,7 +6,7 @@ use core::{any::Any, fmt};
 use super::work::{OwnedFrame, Passed};
 use crate::gateway::outcome::{Outcome, Token};
 use crate::wire::{Address, ConnId, Message, write_head};
-use crate::{outbox::Mark, outbox::Outbox};
+use crate::{outbox::Mark, outbox::Outbox, time::Timestamp};
 
 /// The way on from the outcome of a token, where that is no answer.
 #[derive(Debug, Clone)]
@@ -87,6 +87,8 @@ pub(in crate::gateway) struct Entry {
     pub(in crate::gateway) rooms: Vec<Box<str>>,
     /// True when the client has been greeted, and said later who it is.
     pub(in crate::gateway) late: bool,
+    /// The end of the wait, once it waits.
+    pub(in crate::gateway) deadline: Option<Timestamp>,
 }
 
 impl Entry {

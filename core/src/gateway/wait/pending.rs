@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{hold::Hold, hold::Opening, read::Reads, work::Begun, work::Waiting, work::Work};
 use crate::gateway::{failure::HandlerError, outcome::Outcome, outcome::Token};
-use crate::wire::{Address, ConnId, OwnedAddress};
+use crate::{time::Timestamp, wire::Address, wire::ConnId, wire::OwnedAddress};
 
 /// An answer that reached nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -124,26 +124,36 @@ impl PendingReplies {
         }
     }
 
-    /// Lets a connection, and its messages, wait for an outcome; false when nobody works on it.
-    pub(in crate::gateway) fn hold_connection(&mut self, token: Token) -> bool {
+    /// Lets a connection, and its messages, wait for an outcome until the deadline; false when
+    /// nobody works on it.
+    pub(in crate::gateway) fn hold_connection(
+        &mut self,
+        token: Token,
+        deadline: Option<Timestamp>,
+    ) -> bool {
         let (event, id, room) = ("connect", None, None);
-        let serial = Token(token.0, token.1 | Self::SERIAL);
-        let waits = self.wait(token, Address { event, id, room });
-        if waits && serial != token {
-            // Nothing else of it may overtake its beginning.
-            self.waiting.hold(token);
+        let waits = self.wait(token, Address { event, id, room }, None);
+        if waits {
+            // Also where the token is none that messages wait for: nothing may overtake the
+            // beginning of a connection.
+            self.waiting.hold(token, deadline);
         }
         waits
     }
 
     /// Lets the messages of a connection wait for the work of an earlier life, which has no end.
     pub(in crate::gateway) fn abandon(&mut self, conn: ConnId) {
-        self.waiting.hold(Token(conn, u64::MAX));
+        self.waiting.hold(Token(conn, u64::MAX), None);
     }
 
     /// Takes the way on from an outcome.
     pub(in crate::gateway) fn take_hold(&mut self, token: Token) -> Option<Hold> {
         self.holds.remove(&token)
+    }
+
+    /// True when the token is that of a guard, or of a hook that decides.
+    pub(in crate::gateway) fn is_check(&self, token: Token) -> bool {
+        matches!(self.holds.get(&token), Some(Hold::Check { .. }))
     }
 
     /// True when nothing is done yet of what waits for this token.
@@ -152,8 +162,14 @@ impl PendingReplies {
         matches!(hold, Some(Hold::Join(_) | Hold::Check { .. }))
     }
 
-    /// Waits for an answer; false when the connection waits for too many.
-    pub(in crate::gateway) fn wait(&mut self, token: Token, request: Address<'_>) -> bool {
+    /// Waits for an answer, where messages wait for it until the deadline if there is one; false
+    /// when the connection waits for too many.
+    pub(in crate::gateway) fn wait(
+        &mut self,
+        token: Token,
+        request: Address<'_>,
+        deadline: Option<Timestamp>,
+    ) -> bool {
         let few = if token.is_work() {
             self.begun.contains(&token)
         } else {
@@ -161,7 +177,7 @@ impl PendingReplies {
         };
         if few {
             if token.1 & Self::SERIAL != 0 {
-                self.waiting.hold(token);
+                self.waiting.hold(token, deadline);
             }
             self.pending.insert(token, request.to_owned());
         }

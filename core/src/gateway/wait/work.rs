@@ -1,10 +1,12 @@
 //! Work that takes time, and the messages that wait for it.
 
-use alloc::{boxed::Box, collections::BTreeMap, collections::VecDeque, vec::Vec};
+use alloc::{
+    boxed::Box, collections::BTreeMap, collections::BTreeSet, collections::VecDeque, vec::Vec,
+};
 use core::{fmt, future::Future, mem, pin::Pin};
 
 use crate::gateway::outcome::{Outcome, Token};
-use crate::{hub::RequestError, wire::ConnId, wire::Frame};
+use crate::{hub::RequestError, time::Timestamp, wire::ConnId, wire::Frame};
 
 /// A future that a handler began, for the host to poll; its outcome goes to
 /// [`Input::Complete`](crate::Input::Complete).
@@ -36,12 +38,17 @@ impl fmt::Debug for Begun {
 
 /// Connections whose messages wait until the answer to an earlier one is there.
 #[derive(Debug, Clone, Default)]
-pub(in crate::gateway) struct Waiting(BTreeMap<ConnId, Line>);
+pub(in crate::gateway) struct Waiting {
+    lines: BTreeMap<ConnId, Line>,
+    /// The times at which the wait for an answer is given up.
+    deadlines: BTreeSet<(Timestamp, ConnId)>,
+}
 
 #[derive(Debug, Clone)]
 struct Line {
     /// The answer that the messages wait for; `None` while they are dealt with.
     answer: Option<Token>,
+    deadline: Option<Timestamp>,
     frames: VecDeque<OwnedFrame>,
     /// Frames at the front that count for no limit: the server put them there.
     exempt: usize,
@@ -102,19 +109,45 @@ impl Waiting {
     /// True when messages of this connection are to wait.
     #[inline]
     pub(in crate::gateway) fn holds(&self, conn: ConnId) -> bool {
-        !self.0.is_empty() && self.0.contains_key(&conn)
+        !self.lines.is_empty() && self.lines.contains_key(&conn)
     }
 
-    /// Lets messages of its connection wait for this answer from now on.
-    pub(in crate::gateway) fn hold(&mut self, answer: Token) {
-        let line = self.0.entry(answer.conn()).or_insert_with(|| Line {
+    /// Lets messages of its connection wait for this answer from now on, until the deadline if
+    /// there is one.
+    pub(in crate::gateway) fn hold(&mut self, answer: Token, deadline: Option<Timestamp>) {
+        let conn = answer.conn();
+        let line = self.lines.entry(conn).or_insert_with(|| Line {
             answer: None,
+            deadline: None,
             frames: VecDeque::new(),
             exempt: 0,
             bytes: 0,
             passed: Passed::default(),
         });
         line.answer = Some(answer);
+        let before = mem::replace(&mut line.deadline, deadline);
+        self.forget_deadline(conn, before);
+        self.deadlines.extend(deadline.map(|at| (at, conn)));
+    }
+
+    fn forget_deadline(&mut self, conn: ConnId, deadline: Option<Timestamp>) {
+        if let Some(at) = deadline {
+            self.deadlines.remove(&(at, conn));
+        }
+    }
+
+    /// The time of the next deadline.
+    pub(in crate::gateway) fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|&(at, _)| at)
+    }
+
+    /// Takes an answer that was waited for until now.
+    pub(in crate::gateway) fn take_late(&mut self, now: Timestamp) -> Option<Token> {
+        let &(at, conn) = self.deadlines.first().filter(|&&(at, _)| at <= now)?;
+        self.deadlines.remove(&(at, conn));
+        let line = self.lines.get_mut(&conn)?;
+        line.deadline = None;
+        line.answer
     }
 
     /// Puts a message behind the others.
@@ -128,7 +161,7 @@ impl Waiting {
         frame: Frame<'_>,
     ) -> Result<(), RequestError> {
         let full = |limit, noun| RequestError::Queued { limit, noun };
-        let Some(line) = self.0.get_mut(&conn) else {
+        let Some(line) = self.lines.get_mut(&conn) else {
             debug_assert!(false, "a message waits for nothing");
             return Err(RequestError::Internal);
         };
@@ -147,7 +180,7 @@ impl Waiting {
     /// Puts a message before the others, whatever the limits: it is the one that they waited for,
     /// or a join that belongs before them.
     pub(in crate::gateway) fn push_first(&mut self, conn: ConnId, text: Box<str>, passed: Passed) {
-        if let Some(line) = self.0.get_mut(&conn) {
+        if let Some(line) = self.lines.get_mut(&conn) {
             line.exempt += 1;
             line.passed = passed;
             line.frames.push_front(OwnedFrame::Text(text));
@@ -156,22 +189,25 @@ impl Waiting {
 
     /// The answer was given, or will not be.
     pub(in crate::gateway) fn answered(&mut self, token: Token) {
-        if let Some(line) = self.0.get_mut(&token.conn())
+        let conn = token.conn();
+        if let Some(line) = self.lines.get_mut(&conn)
             && line.answer == Some(token)
         {
             line.answer = None;
+            let deadline = line.deadline.take();
+            self.forget_deadline(conn, deadline);
         }
     }
 
     /// The next message that need not wait any more. When there is none, later ones need not
     /// either.
     pub(in crate::gateway) fn next(&mut self, conn: ConnId) -> Option<(OwnedFrame, Passed)> {
-        let line = self.0.get_mut(&conn)?;
+        let line = self.lines.get_mut(&conn)?;
         if line.answer.is_some() {
             return None;
         }
         let Some(frame) = line.frames.pop_front() else {
-            self.0.remove(&conn);
+            self.lines.remove(&conn);
             return None;
         };
         match line.exempt.checked_sub(1) {
@@ -182,10 +218,11 @@ impl Waiting {
     }
 
     pub(in crate::gateway) fn len(&self, conn: ConnId) -> usize {
-        self.0.get(&conn).map_or(0, |line| line.frames.len())
+        self.lines.get(&conn).map_or(0, |line| line.frames.len())
     }
 
     pub(in crate::gateway) fn forget(&mut self, conn: ConnId) {
-        self.0.remove(&conn);
+        let line = self.lines.remove(&conn);
+        self.forget_deadline(conn, line.and_then(|line| line.deadline));
     }
 }

@@ -14,7 +14,8 @@ use crate::{time::Timestamp, wire::Event, wire::Payload};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) expires: Timestamp,
-    pub(crate) print: u64,
+    #[serde(rename = "print")]
+    pub(crate) fingerprint: u64,
     pub(crate) delivery: Delivery,
 }
 
@@ -38,12 +39,12 @@ impl Keys {
         keys_max: usize,
         expires: Timestamp,
         key: &str,
-        print: u64,
+        fingerprint: u64,
         delivery: Delivery,
     ) {
         let known = Known {
             expires,
-            print,
+            fingerprint,
             delivery,
         };
         if let Some(old) = self.by_key.insert(key.into(), known) {

@@ -27,27 +27,38 @@ impl Hub {
         out: &mut Outbox,
     ) -> Delivery {
         let (conn, key) = (message.conn, &*once.key);
+        if let Some(policy) = self.policy_of(room)
+            && !self.config.policies.get(policy).publish
+        {
+            // Refused, whatever was sent under its key: as without the right by a grant.
+            return self.publish_by_policy(now, message, room, policy, out);
+        }
         let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
         let client = client_name(user, conn);
-        let print = publish_fingerprint(room, &message.event, message.data);
+        let fingerprint = publish_fingerprint(room, &message.event, message.data);
         let earlier = once.conns.0.iter().map(|&conn| client_name(None, conn));
         let known = self.client_keys.find(now, &client, key).or_else(|| {
             let mut earlier = earlier.filter_map(|was| self.client_keys.find(now, &was, key));
             earlier.next()
         });
         let delivery = match known {
-            Some(known) if known.print == print => known.delivery,
+            Some(known) if known.fingerprint == fingerprint => known.delivery,
             Some(_) => {
                 out.error(conn, message.address(), &RequestError::KeyReused);
                 return Delivery::default();
             }
             None => {
-                let Some(delivery) = self.deliver(now, message, room, out) else {
+                let plain = Message {
+                    id: None,
+                    once: None,
+                    ..message.clone()
+                };
+                let Ok(delivery) = self.publish(now, &plain, out) else {
                     return Delivery::default();
                 };
                 let known = Known {
                     expires: now + self.config.limits.idempotency,
-                    print,
+                    fingerprint,
                     delivery,
                 };
                 self.remember(now, &client, key, known, out);
@@ -58,29 +69,6 @@ impl Hub {
             answer_publish(conn, message.address(), delivery, out);
         }
         delivery
-    }
-
-    /// Delivers a message as if it had no key, without an answer. `None` when it was refused, and
-    /// its sender told.
-    fn deliver(
-        &mut self,
-        now: Timestamp,
-        message: &Message<'_>,
-        room: &str,
-        out: &mut Outbox,
-    ) -> Option<Delivery> {
-        if let Some(policy) = self.policy_of(room)
-            && !self.config.policies.get(policy).publish
-        {
-            self.publish_by_policy(now, message, room, policy, out); // refuses
-            return None;
-        }
-        let plain = Message {
-            id: None,
-            once: None,
-            ..message.clone()
-        };
-        self.publish(now, &plain, out).ok()
     }
 
     fn remember(

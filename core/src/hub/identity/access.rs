@@ -131,6 +131,12 @@ impl Access {
         self
     }
 
+    /// The same, issued at this time, in seconds since 1970.
+    pub(super) fn issued(mut self, issued_s: Option<u64>) -> Self {
+        self.issued_s = issued_s;
+        self
+    }
+
     /// The time at which the connection got its user, when it had none at first.
     pub(crate) const fn named_at(&self) -> Option<Timestamp> {
         self.named

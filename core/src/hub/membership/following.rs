@@ -1,6 +1,7 @@
 //! Topics that a clustered hub follows, by who is in their rooms.
 
 use alloc::{boxed::Box, vec::Vec};
+use core::time::Duration;
 
 use crate::hub::{Hub, conns::Connection, error::Refusal, error::RequestError};
 use crate::relay::{
@@ -10,6 +11,8 @@ use crate::room::{Position, pending_read::PendingRead};
 use crate::time::{Timestamp, whole_millis};
 use crate::{outbox::Outbox, wire::ConnId, wire::Message};
 
+/// Bytes of messages that are read at one time for all members of a topic.
+const FILL_BYTES_MAX: usize = 4 << 20;
 /// Topics in one command to subscribe.
 const SUBSCRIBE_MAX: usize = 256;
 
@@ -53,17 +56,25 @@ impl Hub {
     }
 
     /// The number of connections that a clustered hub can still take before it needs
-    /// [more numbers](crate::relay::RelayEvent::Serials); `None` when it needs none.
+    /// [more serials](crate::relay::RelayEvent::Serials); `None` when it needs none.
     pub fn serials_left(&self) -> Option<u64> {
         Some(self.relay.as_ref()?.serials_left(self.next_serial))
     }
 
-    /// Takes the number of the next connection.
+    /// Takes the serial of the next connection.
     pub(in crate::hub) fn take_serial(&mut self) -> Result<(), Refusal> {
         if let Some(relay) = self.relay.as_mut() {
             self.next_serial = relay.serial(self.next_serial).ok_or(Refusal::Exhausted)?;
         }
         Ok(())
+    }
+
+    /// The topic of all is not followed from here on.
+    pub(crate) fn note_newcomers(&mut self) {
+        let next_serial = self.next_serial;
+        if let Some(relay) = self.relay.as_mut() {
+            relay.note_newcomers(next_serial);
+        }
     }
 
     /// The position of a room in a clustered hub, as far as known.
@@ -165,6 +176,7 @@ impl Hub {
                 after,
                 before: None,
                 limit,
+                bytes: FILL_BYTES_MAX,
                 age_ms: 0,
             }));
         }
@@ -198,7 +210,7 @@ impl Hub {
     ) -> Result<(), RequestError> {
         let relay = self.relay.as_mut().filter(|relay| relay.is_up());
         let relay = relay.ok_or(RequestError::Relay)?;
-        if relay.asked() >= WAITING_MAX {
+        if relay.has_enough_requests() {
             return Err(RequestError::Reads { limit: WAITING_MAX });
         }
         if let Asked::Join(topic, _) = &asked
@@ -240,12 +252,17 @@ impl Hub {
     /// Ends the part in a topic later, when nobody is in its room any more.
     pub(crate) fn unfollow_if_empty(&mut self, now: Timestamp, room: &str) {
         let empty = self.members(room).is_empty();
+        let mut linger = Track::LINGER;
+        if self.keeps(room) {
+            // By the time when the relay forgets the room, this node has too.
+            linger = linger.min(Duration::from_millis(self.kept_ms(room) / 2));
+        }
         let topic = Topic::room(room);
         if let Some(relay) = self.relay.as_mut()
             && let Some(track) = relay.track_mut(&topic)
         {
             let idle = empty && track.joins() == 0 && !track.recovers();
-            track.set_idle_until(idle.then_some(now + Track::LINGER));
+            track.set_idle_until(idle.then_some(now + linger));
             relay.arm(&topic);
         }
     }
@@ -288,6 +305,10 @@ impl Hub {
         };
         let (retries, live) = (track.takes_retry(now), track.is_live());
         let reconciles = track.takes_reconcile(now);
+        let mut turns = Vec::new();
+        if let Some(roster) = track.roster_mut() {
+            roster.end_absence(now, &mut turns);
+        }
         let lingered = track.is_over(now);
         let over = lingered && empty && track.joins() == 0 && !track.recovers();
         // A topic that is not followed any more has no later time for them.
@@ -296,10 +317,11 @@ impl Hub {
         } else {
             now
         });
-        let subscribed = !track.is_offline();
         if over {
             relay.close_track(topic);
-            if up && subscribed {
+            // Also when it waits to be asked for again: its page failed, and the subscription
+            // perhaps not.
+            if up {
                 let topic = topic.clone();
                 out.relay(RelayCommand::Unsubscribe { topic });
             }
@@ -318,6 +340,9 @@ impl Hub {
         }
         if retries && !over {
             self.subscribe(core::slice::from_ref(topic), out);
+        }
+        if let Some(room) = topic.as_room() {
+            self.tell_turns(room, turns, out);
         }
         if reconciles && !over {
             self.tick_roster(now, topic, out);

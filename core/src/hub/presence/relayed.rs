@@ -1,20 +1,25 @@
 //! Presence of a clustered hub: the relay decides who comes and goes, counted over all nodes.
 
-use alloc::{boxed::Box, format, vec::Vec};
+use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 
 use super::Counts;
-use crate::hub::Hub;
+use crate::hub::{Hub, RequestError};
 use crate::policy::{EventKind, PresencePolicy};
 use crate::relay::{
-    Asked, Notice, PresenceChange, PresentUser, RelayCommand, RoomUsers, Roster, Topic, Track, Turn,
+    Asked, Notice, PresenceChange, PresentUser, RelayCommand, RoomUsers, Roster, Topic, Track,
+    Turn, WAITING_MAX,
 };
 use crate::room::{pending_read::PendingRead, presence::Presence, presence::Who};
-use crate::{outbox::Outbox, time::Timestamp};
+use crate::{outbox::Outbox, time::Timestamp, wire::Message};
 
-/// The beginning of the names under which the relay counts nodes with members of a room: no room
-/// has such a name.
+/// The beginning of names that no room has.
+///
+/// The relay also counts the nodes that have members of a room, where backends are told of that or
+/// the room has a history: as the single user `*` of a room whose name is U+0001 and the room's.
+/// With a history, its meta is the time in milliseconds for which the room is remembered when the
+/// last node leaves.
 const OCCUPANCY: char = '\u{1}';
-/// The name that a node has there.
+/// The single user, whose connections are the nodes.
 const OCCUPANT: &str = "*";
 
 impl Hub {
@@ -42,10 +47,29 @@ impl Hub {
     /// Tells the relay whether a room has members here.
     pub(in crate::hub) fn enter_room(&mut self, slot: u32, occupied: bool, out: &mut Outbox) {
         let room = &*self.rooms.get(slot).name;
-        let wants = |kind| self.config.subscriptions.wants(kind, Some(room));
-        if wants(EventKind::RoomOccupied) || wants(EventKind::RoomVacated) {
+        if self.enters_room(room) {
+            let user = self.occupant(room, occupied);
             let room = format!("{OCCUPANCY}{room}");
-            self.tell_relay(&room, occupant(occupied), out);
+            self.tell_relay(&room, user, out);
+        }
+    }
+
+    /// True when a backend wants to know whether a room has members, or its history depends on it.
+    fn enters_room(&self, room: &str) -> bool {
+        let wants = |kind| self.config.subscriptions.wants(kind, Some(room));
+        wants(EventKind::RoomOccupied) || wants(EventKind::RoomVacated) || self.keeps(room)
+    }
+
+    /// This node as a user of a room that it has members of. Its meta is the time for which the
+    /// room is remembered without any.
+    fn occupant(&self, room: &str, occupied: bool) -> PresentUser {
+        PresentUser {
+            name: OCCUPANT.into(),
+            conns: u64::from(occupied),
+            waits: false,
+            meta: self
+                .keeps(room)
+                .then(|| self.kept_ms(room).to_string().into()),
         }
     }
 
@@ -75,9 +99,10 @@ impl Hub {
 
     /// A user of this node as the relay is to have it.
     fn own_entry(&self, room: &str, name: &str) -> PresentUser {
-        if let Some(room) = room.strip_prefix(OCCUPANCY) {
-            let room = self.rooms.find(room).map(|(_, room)| room);
-            return occupant(room.is_some_and(|room| !room.members.is_empty() || room.waits()));
+        if let Some(name) = room.strip_prefix(OCCUPANCY) {
+            let room = self.rooms.find(name).map(|(_, room)| room);
+            let occupied = room.is_some_and(|room| !room.members.is_empty() || room.waits());
+            return self.occupant(name, occupied);
         }
         let presence = self.rooms.find(room).and_then(|(_, room)| room.presence());
         // It was made from one.
@@ -91,9 +116,7 @@ impl Hub {
         for (_, room) in self.rooms.range(core::ops::Bound::Unbounded) {
             let listed = room.presence().into_iter().flat_map(|all| all.list(None));
             users.extend(listed.map(|it| (room.name.clone(), it.who.cursor().into())));
-            let kinds = [EventKind::RoomOccupied, EventKind::RoomVacated];
-            let wants = |kind| self.config.subscriptions.wants(kind, Some(&*room.name));
-            if kinds.into_iter().any(wants) && (!room.members.is_empty() || room.waits()) {
+            if (!room.members.is_empty() || room.waits()) && self.enters_room(&room.name) {
                 users.push((format!("{OCCUPANCY}{}", room.name).into(), OCCUPANT.into()));
             }
         }
@@ -145,24 +168,50 @@ impl Hub {
             relay.arm(topic);
         }
         if asks {
-            self.ask_users(room, None, out);
+            self.ask_users(room, false, out);
             self.reconcile(room, out);
         }
     }
 
-    /// Asks the relay for the users of a room.
-    pub(crate) fn ask_users(&mut self, room: &str, request: Option<PendingRead>, out: &mut Outbox) {
+    /// Answers a client with the users of a room when the relay has said who they are, and how many
+    /// connections each has: there are no notices of those.
+    pub(crate) fn list_users(
+        &mut self,
+        request: &Message<'_>,
+        room: &str,
+        out: &mut Outbox,
+    ) -> Result<(), RequestError> {
+        let relay = self.relay.as_mut().ok_or(RequestError::Relay)?;
+        if relay.has_enough_requests() {
+            return Err(RequestError::Reads { limit: WAITING_MAX });
+        }
+        if relay.begin_list(room, PendingRead::new(request)) {
+            self.ask_users(room, true, out);
+        }
+        Ok(())
+    }
+
+    /// Asks the relay for the users of a room: for the clients that wait for them, or as it is not
+    /// known who they are.
+    pub(crate) fn ask_users(&mut self, room: &str, is_for_clients: bool, out: &mut Outbox) {
         let limit = self.config.limits.presence_list;
         let Some(relay) = self.relay.as_mut().filter(|relay| relay.is_up()) else {
             return;
         };
-        let token = relay.ask(Asked::Users(room.into(), request));
+        let token = relay.ask(Asked::Users(room.into(), is_for_clients));
         let track = relay.track_mut(&Topic::room(room));
-        if let Some(roster) = track.and_then(Track::roster_mut) {
+        let roster = track.and_then(Track::roster_mut);
+        // Notices of a room that is followed are not held back for clients.
+        if let Some(roster) = roster.filter(|it| !is_for_clients || !it.is_live()) {
             roster.ask(token);
         }
         let room = room.into();
         out.relay(RelayCommand::ListUsers { token, room, limit });
+    }
+
+    /// True when it is known who is in a room, by the last list and all notices since.
+    pub(crate) fn knows_users(&self, room: &str) -> bool {
+        self.roster(room).is_some_and(Roster::is_live)
     }
 
     /// True when a list of users is to come from the relay.
@@ -173,7 +222,12 @@ impl Hub {
     }
 
     /// The users of a room are there.
-    pub(crate) fn take_users(&mut self, token: u64, page: &RoomUsers, out: &mut Outbox) {
+    pub(crate) fn take_users(
+        &mut self,
+        now: Timestamp,
+        (token, page): (u64, &RoomUsers),
+        out: &mut Outbox,
+    ) {
         let list_max = self.config.limits.presence_list;
         let relay = self.relay.as_mut();
         let track = relay.and_then(|relay| relay.track_mut(&Topic::room(&page.room)));
@@ -181,10 +235,13 @@ impl Hub {
             return;
         };
         let mut turns = Vec::new();
-        let again = roster.take_users(token, page, list_max, &mut turns);
+        let again = roster.take_users(token, page, (list_max, now), &mut turns);
+        if let Some(relay) = self.relay.as_mut() {
+            relay.arm(&Topic::room(&page.room));
+        }
         self.tell_turns(&page.room, turns, out);
         if again {
-            self.ask_users(&page.room, None, out);
+            self.ask_users(&page.room, false, out);
         }
     }
 
@@ -200,11 +257,11 @@ impl Hub {
         let asks = roster.take_notice(notice, list_max, &mut turns);
         self.tell_turns(&notice.room, turns, out);
         if asks {
-            self.ask_users(&notice.room, None, out);
+            self.ask_users(&notice.room, false, out);
         }
     }
 
-    fn tell_turns(&self, room: &str, turns: Vec<Turn>, out: &mut Outbox) {
+    pub(in crate::hub) fn tell_turns(&self, room: &str, turns: Vec<Turn>, out: &mut Outbox) {
         let Some((slot, _)) = self.rooms.find(room) else {
             return;
         };
@@ -229,8 +286,28 @@ impl Hub {
         }
     }
 
-    /// A user was entered. The answer that has a change is the only one: backends and the
-    /// application are told of it here.
+    /// A user was entered. The change is told also when the command has failed here: no other
+    /// answer has it.
+    pub(crate) fn take_entered(
+        &mut self,
+        token: u64,
+        change: Option<PresenceChange>,
+        of: (&str, &str),
+        out: &mut Outbox,
+    ) {
+        let asked = self.relay.as_mut();
+        let asked = asked.and_then(|relay| relay.take_asked(token));
+        match (asked, change) {
+            (_, None) => {}
+            (Some(Asked::Present(room, name)), Some(change)) => {
+                self.take_present((&room, &name), change, out);
+            }
+            (_, Some(change)) => self.take_present(of, change, out),
+        }
+    }
+
+    /// The answer that has a change is the only one: backends and the application are told of it
+    /// here.
     pub(crate) fn take_present(
         &mut self,
         (room, name): (&str, &str),
@@ -301,25 +378,19 @@ impl Hub {
         let asks = track.is_live() && track.roster().is_some_and(Roster::is_offline);
         relay.arm(topic);
         if asks {
-            self.ask_users(room, None, out);
+            self.ask_users(room, false, out);
         }
         self.reconcile(room, out);
     }
 }
 
 fn entry(presence: Option<&Presence>, who: Who<'_>) -> PresentUser {
-    let (conns, meta) = presence.map_or((0, None), |presence| presence.entry(who));
+    let found = presence.and_then(|presence| presence.entry(who));
+    let (conns, meta) = found.unwrap_or_default();
     PresentUser {
         name: who.cursor().into(),
         conns: conns as u64,
+        waits: found.is_some() && conns == 0,
         meta: meta.map(Into::into),
-    }
-}
-
-fn occupant(occupied: bool) -> PresentUser {
-    PresentUser {
-        name: OCCUPANT.into(),
-        conns: u64::from(occupied),
-        meta: None,
     }
 }

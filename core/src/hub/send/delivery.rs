@@ -1,12 +1,14 @@
 //! Messages that come back from the relay.
 
 use alloc::string::String;
+use core::ops::RangeFrom;
 
+use super::{retain_from, write_plain};
 use crate::hub::{Audience, Hub};
-use crate::outbox::{Kind, Outbox};
+use crate::outbox::{Draft, Kind, Outbox};
 use crate::policy::Overflow;
 use crate::queue::gap_notice;
-use crate::relay::{Body, BodyKind, Effect, Topic, TopicPosition};
+use crate::relay::{Body, BodyKind, Effect, Relay, Topic, TopicPosition};
 use crate::room::history::Reader;
 use crate::wire::{Event, Payload, write_head, write_number, write_room_message};
 
@@ -90,7 +92,13 @@ impl Hub {
                 let content = content(body)?;
                 match topic.as_room() {
                     Some(room) => self.fan_out_in(room, offset, (body, content), audience, out),
-                    None => Some(self.send_plain(&audience?, content, out).queued),
+                    None => {
+                        let audience = audience?;
+                        let (text, draft) = out.frame();
+                        write_plain(text, audience.as_room(), content);
+                        self.resolve_followers(&audience, draft, out);
+                        Some(out.send(draft, Kind::MESSAGE))
+                    }
                 }
             }
             BodyKind::Text => {
@@ -98,15 +106,27 @@ impl Hub {
                 let audience = audience?;
                 let (text, draft) = out.frame();
                 text.push_str(whole);
-                self.resolve(&audience, draft, out);
+                self.resolve_followers(&audience, draft, out);
                 Some(out.send(draft, Kind::MESSAGE))
             }
             BodyKind::Binary => {
                 let audience = audience?;
                 let (_, draft) = out.frame();
-                self.resolve(&audience, draft, out);
+                self.resolve_followers(&audience, draft, out);
                 Some(out.send_binary(draft, body.payload))
             }
+        }
+    }
+
+    /// The part of [`resolve`](Self::resolve) for a message of the topic of all: not for
+    /// connections that opened while that was not followed.
+    fn resolve_followers(&mut self, audience: &Audience, draft: Draft, out: &mut Outbox) {
+        self.resolve(audience, draft, out);
+        let newcomers = self.relay.as_ref().and_then(Relay::newcomers);
+        // Clients without envelopes cannot be told of a gap.
+        if let Some(newcomers) = newcomers.filter(|_| !self.config.raw) {
+            let (to, first) = (out.recipients(), draft.first_recipient());
+            retain_from(to, first, |conn| conn.serial() < newcomers);
         }
     }
 
@@ -145,22 +165,34 @@ impl Hub {
             // There is no way to say so.
             return;
         }
+        let Some(room) = topic.as_room() else {
+            return self.tell_gap_to_all(0.., out);
+        };
         let (text, draft) = out.frame();
-        match topic.as_room() {
-            Some(room) => {
-                let after = if self.keeps(room) { after } else { 0 };
-                text.push_str(&gap_notice(room, after));
-                if let Some((_, room)) = self.rooms.find(room) {
-                    room.push_members(None, out.recipients());
-                }
-            }
-            None => {
-                write_head(text, "$gap", None, None);
-                write_number(text, r#","data":{"after":"#, 0);
-                text.push_str("}}");
-                self.resolve(&Audience::all(), draft, out);
-            }
+        let after = if self.keeps(room) { after } else { 0 };
+        text.push_str(&gap_notice(room, after));
+        if let Some((_, room)) = self.rooms.find(room) {
+            room.push_members(None, out.recipients());
         }
+        self.send_gap(draft, out);
+    }
+
+    /// Tells connections from a number on that messages beside those of rooms are lost.
+    pub(crate) fn tell_gap_to_all(&mut self, serials: RangeFrom<u64>, out: &mut Outbox) {
+        if self.config.raw {
+            return;
+        }
+        let (text, draft) = out.frame();
+        write_head(text, "$gap", None, None);
+        write_number(text, r#","data":{"after":"#, 0);
+        text.push_str("}}");
+        self.resolve(&Audience::all(), draft, out);
+        let (to, first) = (out.recipients(), draft.first_recipient());
+        retain_from(to, first, |conn| serials.contains(&conn.serial()));
+        self.send_gap(draft, out);
+    }
+
+    fn send_gap(&mut self, draft: Draft, out: &mut Outbox) {
         if out.send(draft, Kind::CONTROL) > 0
             && let Some(relay) = self.relay.as_mut()
         {

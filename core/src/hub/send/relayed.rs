@@ -9,18 +9,21 @@ use crate::hub::{
     idempotency::{client_keys::client_name, fingerprint, publish_fingerprint},
 };
 use crate::relay::{
-    Ack, Answered, Body, BodyKind, KEEP_ALL, KEY_MS, Pending, Publish, Published, RelayCommand,
-    Replier, Topic, TopicPosition, Track,
+    Ack, Answered, Body, BodyKind, KEEP_ALL, KEY_MS, KeyOwner, Pending, Publish, Published,
+    RelayCommand, Replier, Topic, TopicPosition, Track,
 };
 use crate::time::{Timestamp, whole_millis};
 use crate::wire::{EncodeError, Event, Frame, Message, Payload};
 use crate::{outbox::Outbox, policy::HistoryPolicy};
 
+/// The owner of the keys of all backends.
+const BACKENDS: &str = "b";
+
 /// The names under which the relay knows a publish.
 struct Keys {
     key: Box<str>,
-    earlier: Vec<Box<str>>,
-    print: u64,
+    owner: Option<KeyOwner>,
+    fingerprint: u64,
     key_ms: u64,
 }
 
@@ -49,12 +52,17 @@ impl Hub {
         let user: Option<Box<str>> = self.conns.user_of(conn).map(Into::into);
         let user = user.as_deref();
         let keys = message.once.as_ref().map(|once| Keys {
-            key: client_key(&client_name(user, conn), &once.key),
-            earlier: {
-                let conns = once.conns.0.iter().map(|&was| client_name(None, was));
-                conns.map(|client| client_key(&client, &once.key)).collect()
-            },
-            print: publish_fingerprint(room, &message.event, message.data),
+            key: (*once.key).into(),
+            owner: Some(KeyOwner {
+                name: client_owner(&client_name(user, conn)),
+                earlier: {
+                    let conns = once.conns.0.iter().map(|&was| client_name(None, was));
+                    conns.map(|client| client_owner(&client)).collect()
+                },
+                keys_max: self.config.limits.idempotency_keys_per_client,
+                all_max: Some(self.config.limits.idempotency_keys),
+            }),
+            fingerprint: publish_fingerprint(room, &message.event, message.data),
             key_ms: whole_millis(self.config.limits.idempotency),
         });
         let body = Body {
@@ -104,7 +112,7 @@ impl Hub {
         sent.map_or(Err(EncodeError::Unavailable), |_| Ok(Delivery::default()))
     }
 
-    /// Sends what a backend sent, with a key once. The outcome is taken by the number that is
+    /// Sends what a backend sent, with a key once. The outcome is taken by the token that is
     /// returned.
     pub(crate) fn submit(
         &mut self,
@@ -120,9 +128,14 @@ impl Hub {
         event.check()?;
         self.check_rooms(audience)?;
         let keys = key.map(|key| Keys {
-            key: format!("b:{key}").into(),
-            earlier: Vec::new(),
-            print: fingerprint(audience, event, data),
+            key: key.into(),
+            owner: Some(KeyOwner {
+                name: BACKENDS.into(),
+                earlier: Vec::new(),
+                keys_max: self.config.limits.idempotency_keys,
+                all_max: None,
+            }),
+            fingerprint: fingerprint(audience, event, data),
             key_ms: whole_millis(self.config.limits.idempotency),
         });
         let sent = self.relay_event(audience, content, keys, Replier::Backend, out);
@@ -213,6 +226,7 @@ impl Hub {
         let relay = self.relay.as_mut()?;
         if !relay.is_up() || relay.publishes.are_full() {
             relay.stats.failed += 1;
+            relay.stats.refused += 1;
             return None;
         }
         let token = relay.token();
@@ -224,9 +238,11 @@ impl Hub {
         }
         .encode();
         let keys = keys.unwrap_or_else(|| Keys {
-            key: format!("n:{node}:{token}").into(),
-            earlier: Vec::new(),
-            print: 0,
+            key: ["n:", node, ":", itoa::Buffer::new().format(token)]
+                .concat()
+                .into(),
+            owner: None,
+            fingerprint: 0,
             key_ms: KEY_MS,
         });
         let publish = Publish {
@@ -234,8 +250,8 @@ impl Hub {
             keep: keep.filter(|_| !raw || topic == Topic::All),
             topic,
             key: keys.key,
-            earlier: keys.earlier,
-            print: keys.print,
+            owner: keys.owner,
+            fingerprint: keys.fingerprint,
             key_ms: keys.key_ms,
             body,
         };
@@ -261,7 +277,7 @@ impl Hub {
             Published::TimedOut => {
                 relay.stats.in_doubt += 1;
                 if let Some(pending) = relay.publishes.doubt(token) {
-                    match pending.seen.clone() {
+                    match pending.placed().cloned() {
                         Some(position) => self.accepted_once(now, pending, position, out),
                         None => self.failed(pending, outcome, out),
                     }
@@ -270,8 +286,8 @@ impl Hub {
             Published::Accepted { position, repeated } => {
                 if let Some(pending) = relay.publishes.take(token) {
                     let position = position.clone();
-                    match repeated {
-                        true => self.accepted(now, pending, position, out),
+                    match *repeated && !pending.may_be_new() {
+                        true => self.accepted_again(now, pending, position, out),
                         false => self.accepted_once(now, pending, position, out),
                     }
                 }
@@ -298,25 +314,30 @@ impl Hub {
         position: TopicPosition,
         out: &mut Outbox,
     ) {
-        let topic = pending.publish.topic;
+        let publish = pending.publish;
+        let topic = publish.topic;
+        let names = publish
+            .owner
+            .and_then(|owner| owner.names(&publish.key).next());
         let ack = Ack {
-            token: pending.publish.token,
+            token: publish.token,
             replier: pending.replier,
+            once: names.map(|name| (name, publish.fingerprint)),
             position,
             reached: pending.reached,
             until: now + Track::ACK_WAIT,
         };
-        let relay = self.relay.as_mut();
-        let Some((relay, at)) = relay.and_then(|relay| {
-            let at = relay.track(&topic)?.position()?.clone();
-            Some((relay, at))
-        }) else {
+        let at = self.relay.as_ref().and_then(|relay| {
+            let at = relay.track(&topic)?.position()?;
+            Some((at.epoch == ack.position.epoch, at.offset))
+        });
+        let Some((relay, (is_same, at))) = self.relay.as_mut().zip(at) else {
             return self.acknowledge(&topic, ack, true, out);
         };
-        if at.epoch == ack.position.epoch && ack.position.offset <= at.offset {
+        if is_same && ack.position.offset <= at {
             return self.acknowledge(&topic, ack, true, out);
         }
-        let is_behind = at.epoch != ack.position.epoch;
+        let is_behind = !is_same;
         let mut asks = false;
         if let Some(track) = relay.track_mut(&topic) {
             asks = is_behind && track.is_live();
@@ -340,6 +361,28 @@ impl Hub {
         self.accepted(now, pending, position, out);
     }
 
+    /// The same of a message whose key was known: it is answered as the first was, as far as this
+    /// node knows.
+    fn accepted_again(
+        &mut self,
+        now: Timestamp,
+        mut pending: Pending,
+        position: TopicPosition,
+        out: &mut Outbox,
+    ) {
+        if pending.seen.is_none() {
+            let publish = &pending.publish;
+            let owner = publish.owner.iter();
+            let mut names = owner.flat_map(|owner| owner.names(&publish.key));
+            let known = names.find_map(|name| {
+                let known = self.keys.find(now, &name);
+                known.filter(|known| known.fingerprint == publish.fingerprint)
+            });
+            pending.reached = known.map_or(0, |known| known.delivery.queued);
+        }
+        self.accepted(now, pending, position, out);
+    }
+
     /// Answers a publish that has its place. Without the place in the answer a client goes on to
     /// wait for what comes before it.
     pub(crate) fn acknowledge(&mut self, topic: &Topic, ack: Ack, placed: bool, out: &mut Outbox) {
@@ -349,6 +392,12 @@ impl Hub {
             offset,
             ..Delivery::queued(ack.reached)
         };
+        if let Some((key, fingerprint)) = ack.once {
+            let limits = &self.config.limits;
+            let (expires, keys_max) = (ack.until + limits.idempotency, limits.idempotency_keys);
+            self.keys
+                .insert(keys_max, expires, &key, fingerprint, delivery);
+        }
         match ack.replier {
             Replier::Nobody => {}
             Replier::Backend => {
@@ -367,6 +416,10 @@ impl Hub {
 
     /// Answers a publish that has no place, or of which nothing is known.
     pub(crate) fn failed(&mut self, pending: Pending, outcome: &Published, out: &mut Outbox) {
+        if let Some(position) = &pending.seen {
+            // Members have it, though it may not last.
+            self.tell_relayed(&pending, position, out);
+        }
         let Some(relay) = self.relay.as_mut() else {
             return;
         };
@@ -391,7 +444,7 @@ impl Hub {
     }
 
     /// Takes the outcomes of what backends sent.
-    pub(crate) fn take_relayed(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
+    pub(crate) fn take_send_outcomes(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
         let Some(relay) = self.relay.as_mut() else {
             return Vec::new();
         };
@@ -419,7 +472,8 @@ impl Hub {
             && let Some(content) = super::delivery::content(&body)
         {
             let offset = self.keeps(room).then_some(position.offset);
-            self.tell_message(room, body.conn, offset, content, out);
+            let from = body.conn.map(|conn| (conn, body.user));
+            self.tell_message(room, from, offset, content, out);
         }
     }
 }
@@ -428,9 +482,9 @@ const fn delivery_of(delivery: Delivery) -> (usize, Option<u64>) {
     (delivery.queued, delivery.offset)
 }
 
-/// The name of a client's key: of the client first, whose name no other client has.
-fn client_key(client: &str, key: &str) -> Box<str> {
-    format!("c:{}:{client}:{key}", client.len()).into()
+/// The name of a client as an owner of keys.
+fn client_owner(client: &str) -> Box<str> {
+    format!("c:{client}").into()
 }
 
 fn to_json(audience: &Audience) -> String {

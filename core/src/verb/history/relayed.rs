@@ -86,6 +86,7 @@ impl Hub {
             after,
             before,
             limit,
+            bytes: self.limits().page_bytes,
             age_ms: self.kept_ms(room),
         };
         self.ask_relay(Asked::History(PendingRead::new(request)), read, out)

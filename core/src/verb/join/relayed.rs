@@ -91,6 +91,8 @@ impl Hub {
             after: Some(since.offset.min(at.offset)),
             before: None,
             limit: self.limits().recovery_messages + 1,
+            // Some are for others, and are not counted below.
+            bytes: 2 * self.limits().recovery_bytes,
             age_ms: topic.as_room().map_or(0, |room| self.kept_ms(room)),
         };
         let asked = Asked::Join(topic.clone(), PendingRead::new(request));
@@ -137,7 +139,7 @@ impl Hub {
         }
         if next == at.offset + 1 {
             Ok(frames)
-        } else if page.messages.len() > limits.recovery_messages {
+        } else if page.messages.len() > limits.recovery_messages || page.is_cut_off() {
             Err(RecoveryOutcome::TooMany)
         } else {
             Err(RecoveryOutcome::Dropped)

@@ -231,6 +231,48 @@ fn a_connection_whose_hook_waits_does_not_outlive_sleep() {
     assert_eq!(stage.app.next_timeout(), None);
 }
 
+/// Hosts carry out the commands of an input by slot, when it is done.
+#[test]
+fn a_new_connection_gets_no_slot_of_one_whose_hook_is_lost() {
+    let mut stage = Stage::new(club());
+    let a = comes(&mut stage, "ann");
+    stage.sleep(club());
+    stage.take();
+    let b = comes(&mut stage, "ben");
+    assert_ne!(a.slot(), b.slot());
+    stage.expect([]);
+    assert_eq!(
+        stage.app.next_timeout(),
+        Some(roomcast_core::Timestamp::ZERO)
+    );
+    stage.apply(&Input::Timeout);
+    let closed = told(&mut stage, "");
+    assert_eq!(closed.len(), 2, "{closed:?}");
+    assert!(
+        closed[1].starts_with("close a 1013 the server forgot"),
+        "{closed:?}"
+    );
+    let work = stage.one_work();
+    stage.finish(work);
+    assert_eq!(stage.app.hub().members("club"), [b]);
+}
+
+#[test]
+fn a_connection_whose_hook_is_lost_is_not_closed_when_it_is_gone() {
+    let mut stage = Stage::new(club());
+    let a = comes(&mut stage, "ann");
+    comes(&mut stage, "ben");
+    stage.sleep(club());
+    stage.take();
+    stage.lost(a);
+    let closed = told(&mut stage, "");
+    assert_eq!(closed.len(), 2, "{closed:?}");
+    assert!(closed[0].starts_with("send b "), "{closed:?}");
+    assert!(closed[1].starts_with("close b 1013 "), "{closed:?}");
+    assert_eq!(stage.app.hub().counts().connections, 0);
+    assert!(stage.app.gateway().state().is_empty());
+}
+
 #[test]
 fn a_connection_whose_hook_waited_before_sleep_joins_nothing() {
     let club = || {

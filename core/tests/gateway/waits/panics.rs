@@ -129,3 +129,63 @@ fn a_connection_that_is_refused_for_a_panic_over_its_rooms_is_gone() {
         assert_eq!(stage.faults(), ["connect of connection 0: planted"]);
     }
 }
+
+/// Says late who the client is, whose token names two rooms.
+fn says_who(stage: &mut Stage<Router<u32>>, session: &str, rooms: [&str; 2]) -> ConnId {
+    let handshake = Handshake::new().with_unidentified(true);
+    let handshake = handshake.with_session(format!("\"{session}\""));
+    let conn = stage.connect_with(handshake).expect("admitted");
+    let mut identity = Identity::user("ann");
+    identity.rooms = rooms.map(Into::into).into();
+    let text = r#"{"event":"$auth","id":1,"data":{}}"#.into();
+    let authenticate = Input::Authenticate {
+        conn,
+        text,
+        identity: Some(Box::new(identity)),
+        unavailable: false,
+    };
+    caught(stage, &authenticate);
+    conn
+}
+
+/// Like one that names its user at once, it comes in with its rooms, or not at all.
+#[test]
+fn a_panic_over_the_rooms_of_a_client_that_said_late_who_it_is_ends_it() {
+    let told = r#"send a {"event":"$auth","id":1,"data":{"user":"ann"}}"#;
+    let refused = [
+        r#"send a {"event":"$error","error":{"code":"internal","message":"internal server error (logged)"}}"#,
+        r#"send a {"event":"$bye","data":{"code":1011,"reconnect":true,"after_ms":0}}"#,
+        "close a 1011 internal server error (logged)",
+    ];
+    let at_once = || {
+        planted().on_connect(|cx, _| {
+            let room = cx.session::<String>()?.unwrap_or_default();
+            cx.join(&room)?;
+            Ok(())
+        })
+    };
+    // By the hook of the application, and by the token.
+    for (room, rooms, joins) in [
+        ("mined", ["r", "s"], 1),
+        ("open", ["r", "mined"], 3),
+        ("open", ["guarded", "r"], 1),
+    ] {
+        let mut stage = Stage::new(at_once());
+        let a = says_who(&mut stage, room, rooms);
+        stage.expect([told, refused[0], refused[1], refused[2]]);
+        assert_eq!(stage.faults(), ["connect of connection 0: planted"]);
+        assert_eq!(
+            *stage.app.gateway().state(),
+            100 + joins,
+            "{room} {rooms:?}"
+        );
+        assert!(stage.app.hub().connection(a).is_none() && stage.app.is_idle());
+    }
+    let mut stage = Stage::new(planted_behind());
+    let a = says_who(&mut stage, "mined", ["r", "s"]);
+    stage.expect([told]);
+    complete(&mut stage);
+    stage.expect(refused);
+    assert_eq!(*stage.app.gateway().state(), 101);
+    assert!(stage.app.hub().connection(a).is_none() && stage.app.is_idle());
+}

@@ -6,9 +6,10 @@ use super::lines::Lines;
 
 /// Lines from one snapshot to the next, at first: a jump plays fewer.
 pub(super) const STRIDE: usize = 256;
-/// Snapshots that are kept, and their bytes. At a limit each second one is dropped, and the way
-/// between them doubles.
+/// Snapshots that are kept. At this limit, or that of their bytes, each second one is dropped, and
+/// the way between them doubles.
 const SNAPSHOTS_MAX: usize = 128;
+/// Bytes of these snapshots.
 const BYTES_MAX: usize = 128 << 20;
 /// Bytes of a state that are copied for each byte of the lines since the snapshot before: a fifth
 /// of the time that these take.

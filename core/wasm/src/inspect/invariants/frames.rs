@@ -148,7 +148,11 @@ impl Watch {
             }
             "$join" => self.join_answered(turn, conn, reply, violations),
             // Rights that end take a member out; a refused request changes nothing.
-            "$leave" if !is_refused || turn.conn != Some(conn) || turn.event != "$leave" => {
+            "$leave"
+                if !is_refused
+                    || turn.conn != Some(conn)
+                    || !(turn.event == "$leave" || turn.is_unreadable) =>
+            {
                 self.left(conn, room);
                 // Others may not be told any more who comes.
                 if let Some(known) = self.rooms.get_mut(room).filter(|_| is_refused) {

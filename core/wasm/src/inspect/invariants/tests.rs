@@ -82,6 +82,7 @@ fn story() -> String {
         text(A, &keyed(5)),                                         // 25
         text(A, &keyed(6)),                                         // 26
         json!("timeout"),                                           // 27: too early
+        text(A, &json!({"event": "$leave", "room": "r", "echo": "true"})), // 28: it stays
     ];
     let policies: Value = serde_json::from_str(POLICIES).expect("JSON");
     let config = json!({"epoch": "e", "policies": policies});

@@ -1,0 +1,151 @@
+//! A clustered hub that missed something, in an outage of the relay or without one.
+
+use roomcast_core::{
+    Config, ConnId, Policies,
+    hub::Cluster,
+    relay::{Published, RelayCommand, RelayEvent, StreamMessage, Topic},
+};
+
+use super::relayed::{Node, PUBLISH, body_to_all, page, said};
+
+#[test]
+fn an_outage_fails_publishes_and_keeps_members() {
+    let mut node = Node::new();
+    let conn = node.member("log", 1);
+    node.text(conn, PUBLISH);
+    node.command();
+    for frames in [node.event(RelayEvent::Down), node.text(conn, PUBLISH)] {
+        assert!(
+            frames[0].contains(r#""error":{"code":"unavailable""#),
+            "{frames:?}"
+        );
+    }
+    assert_eq!(node.hub.members("log"), [conn]);
+    node.event(RelayEvent::Up);
+    let RelayCommand::Subscribe { token, topics } = node.command() else {
+        panic!("no subscription");
+    };
+    let after = topics
+        .into_iter()
+        .map(|wanted| wanted.after.map(|after| after.offset));
+    assert_eq!(after.collect::<Vec<_>>(), [Some(0), Some(1)]);
+    let pages = [page(Topic::All, 0, &[]), page(Topic::room("log"), 2, &[2])].into();
+    let frames = node.event(RelayEvent::Subscribed { token, pages });
+    assert_eq!(frames, [said("0", "log", 2)]);
+}
+
+#[test]
+fn what_came_to_all_in_an_outage_is_a_gap_for_connections_of_that_time() {
+    let mut node = Node::new();
+    let before = node.connect().serial();
+    node.event(RelayEvent::Down);
+    let during = node.connect().serial();
+    node.event(RelayEvent::Up);
+    let sent = |offset| StreamMessage {
+        offset,
+        body: body_to_all(offset),
+    };
+    let pushed = |offset| RelayEvent::Message {
+        topic: Topic::All,
+        epoch: "e".into(),
+        offset,
+        body: body_to_all(offset),
+    };
+    assert!(node.event(pushed(2)).is_empty(), "it is held back");
+    let mut page = page(Topic::All, 1, &[]);
+    page.messages = vec![sent(1)];
+    let frames = node.subscribed(&[page]);
+    let told = |to: &str, offset: u64| format!(r#"{to} {{"event":"m","data":{offset}}}"#);
+    let gap = format!(r#"{during} {{"event":"$gap","data":{{"after":0}}}}"#);
+    let before = before.to_string();
+    assert_eq!(frames, [told(&before, 1), told(&before, 2), gap]);
+    let all = format!("{before},{during}");
+    assert_eq!(node.event(pushed(3)), [told(&all, 3)]);
+}
+
+#[test]
+fn an_outage_in_which_nothing_came_to_all_is_no_gap() {
+    let mut node = Node::new();
+    node.event(RelayEvent::Down);
+    node.connect();
+    node.event(RelayEvent::Up);
+    let frames = node.subscribed(&[page(Topic::All, 0, &[])]);
+    assert_eq!(frames, Vec::<String>::new());
+}
+
+#[test]
+fn a_gap_is_filled_or_told() {
+    let mut node = Node::new();
+    node.member("plain", 2);
+    assert!(node.message("plain", 5).is_empty());
+    let token = node.token();
+    let page = page(Topic::room("plain"), 5, &[]);
+    let gap = r#"0 {"event":"$gap","room":"plain","data":{"after":0}}"#;
+    assert_eq!(node.event(RelayEvent::Page { token, page }), [gap]);
+    assert_eq!(node.message("plain", 6), [said("0", "plain", 6)]);
+}
+
+#[test]
+fn foreign_bytes_are_counted_and_told_as_a_gap() {
+    let mut node = Node::new();
+    node.member("log", 2);
+    let body = (*b"9?").into();
+    let (topic, epoch) = (Topic::room("log"), "e".into());
+    let frames = node.event(RelayEvent::Message {
+        topic,
+        epoch,
+        offset: 3,
+        body,
+    });
+    assert_eq!(
+        frames,
+        [r#"0 {"event":"$gap","room":"log","data":{"after":2}}"#]
+    );
+    assert_eq!(node.hub.relay_stats().map(|stats| stats.foreign), Some(1));
+}
+
+/// Publishes, and has the message come back. Gives the number of the publish.
+fn publish_and_see(node: &mut Node, conn: ConnId, offset: u64) -> u64 {
+    assert!(node.text(conn, PUBLISH).is_empty());
+    let RelayCommand::Publish(publish) = node.command() else {
+        panic!("no publish");
+    };
+    let frames = node.event(RelayEvent::Message {
+        topic: publish.topic,
+        epoch: "e".into(),
+        offset,
+        body: publish.body,
+    });
+    assert_eq!(frames.len(), 1, "delivered, and not answered: {frames:?}");
+    publish.token
+}
+
+#[test]
+fn a_message_that_replicas_may_not_have_is_not_acknowledged_when_it_comes_back() {
+    let policies = r#"{"rooms":[{"match":"log","history":{"messages":9}}]}"#;
+    let policies: Policies = serde_json::from_str(policies).expect("policies");
+    let config = Config::new("alone").with_policies(policies);
+    let mut cluster = Cluster::new("n1", 0, 100);
+    cluster.replicated = true;
+    let mut node = Node::in_cluster(config, cluster);
+    let conn = node.member("log", 0);
+    let token = publish_and_see(&mut node, conn, 1);
+    let in_doubt = RelayEvent::Published {
+        token,
+        outcome: Published::TimedOut,
+    };
+    assert!(node.event(in_doubt.clone()).is_empty());
+    assert_eq!(node.token(), token, "it is asked again");
+    let unavailable = r#""error":{"code":"unavailable""#;
+    let frames = node.event(in_doubt);
+    assert!(
+        frames.len() == 1 && frames[0].contains(unavailable),
+        "{frames:?}"
+    );
+    publish_and_see(&mut node, conn, 2);
+    let frames = node.event(RelayEvent::Down);
+    assert!(
+        frames.len() == 1 && frames[0].contains(unavailable),
+        "{frames:?}"
+    );
+}
