@@ -4,7 +4,7 @@ pub(crate) mod patience;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use roomcast_core::Timestamp;
+use roomcast_core::{Timestamp, UnixTime};
 
 /// A monotonic clock whose zero is the start of the server, or 1970; all shards share one.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +20,7 @@ impl Clock {
     /// an earlier life can be compared. A wall clock that was set back then only keeps things for
     /// longer.
     pub(crate) fn start(lasting: bool) -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        let start_unix_ms = millis(unix.unwrap_or_default());
+        let start_unix_ms = unix_now_ms();
         Self {
             start: Instant::now(),
             start_unix_ms,
@@ -45,8 +44,7 @@ impl Clock {
 
     /// The wall-clock time of the zero, by the wall clock of now: it moves when that is set.
     pub(crate) fn unix_zero_ms(self) -> u64 {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
-        millis(unix.unwrap_or_default()).saturating_sub(self.now().as_millis())
+        unix_now_ms().saturating_sub(self.now().as_millis())
     }
 
     /// The wall-clock time of a timestamp, as milliseconds since 1970: for people, not for rules.
@@ -57,6 +55,18 @@ impl Clock {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+/// The wall-clock time.
+pub(crate) fn unix_now() -> UnixTime {
+    UnixTime::from_millis(unix_now_ms())
+}
+
+/// The wall-clock time, in milliseconds since 1970.
+pub(crate) fn unix_now_ms() -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    millis(unix.unwrap_or_default())
+}
+
+/// Whole milliseconds; at most the largest number.
+pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -83,11 +83,11 @@ pub(crate) async fn serve(shard: Rc<Shard>, switched: Switched, upgraded: Box<Up
     } = *upgraded;
     let unidentified = handshake.unidentified;
     let (stream, tls) = stream.into_parts();
-    let socket = shard.out.add_socket(stream, tls);
+    let socket = shard.egress.add_socket(stream, tls);
     if !answer.is_empty() {
         // The first in an empty queue is not over its limit.
         let _ = shard
-            .out
+            .egress
             .push(&socket, shard.now(), answer, 0, Tag::Control);
     }
     let entered = Box::pin(enter(&shard, &socket, namespace, handshake)).await;
@@ -95,7 +95,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, switched: Switched, upgraded: Box<Up
         Ok(entered) => entered,
         Err(refusal) => {
             Box::pin(refuse(&shard, &socket, &refusal)).await;
-            shard.out.remove_socket(socket.key);
+            shard.egress.remove_socket(socket.key);
             drop(permit);
             return;
         }
@@ -112,12 +112,14 @@ pub(crate) async fn serve(shard: Rc<Shard>, switched: Switched, upgraded: Box<Up
         unheard_bytes: 0,
         bulk: false,
         half_closed: false,
-        parted: false,
+        is_close_answered: false,
         ended: false,
         end: DisconnectReason::Lost,
     };
-    if !early.is_empty() {
-        connection.process(&mut early.to_vec());
+    if !early.is_empty()
+        && let Some(decoded) = connection.decode(&mut early.to_vec())
+    {
+        connection.after_read(decoded);
     }
     // Even when empty it would keep the HTTP read buffer alive for as long as the connection.
     drop(early);
@@ -145,7 +147,7 @@ async fn enter(
 /// connection: says so and ends.
 async fn refuse(shard: &Rc<Shard>, socket: &Rc<Socket>, refusal: &Refusal) {
     match refusal.counted {
-        Some(Reason::TokenWithdrawn) => shard.out.tell_token(&TokenRefusal::Withdrawn),
+        Some(Reason::TokenWithdrawn) => shard.egress.tell_token(&TokenRefusal::Withdrawn),
         Some(reason) => shard.metrics().count_refusal(reason),
         None => {}
     }
@@ -200,17 +202,26 @@ struct Connection {
     bulk: bool,
     half_closed: bool,
     /// True when the peer has said its last: a close frame, or the end of its stream.
-    parted: bool,
+    is_close_answered: bool,
     /// True when its stream has ended: there is nothing left to read.
     ended: bool,
     end: DisconnectReason,
+}
+
+/// Messages of one read that were passed on, and what follows them.
+struct Decoded {
+    now: Timestamp,
+    is_metered: bool,
+    messages: usize,
+    closed: Option<(Option<CloseCode>, Box<[u8]>)>,
+    held: Option<Box<Held>>,
 }
 
 impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.socket.blocked_since().is_some() {
             // What is queued may be written now.
-            self.shard.out.commit();
+            self.shard.egress.commit();
         }
         if self.socket.poll_unblock(self.shard.now(), cx).is_err() {
             return Poll::Ready(());
@@ -237,8 +248,8 @@ impl Connection {
                 // What is left to be done wakes the task.
                 return Poll::Pending;
             }
-            if shard.out.must_wait(self.home.shard(&shard), cx)
-                || self.bulk && shard.out.is_behind(cx)
+            if shard.egress.must_wait(self.home.shard(&shard), cx)
+                || self.bulk && shard.egress.is_behind(cx)
             {
                 return Poll::Pending;
             }
@@ -253,13 +264,15 @@ impl Connection {
             if count == 0 {
                 self.ended = true;
                 // A peer may end its stream and still read. What it asked before is answered.
-                self.part(None, Box::default());
+                self.answer_close(None, Box::default());
                 continue;
             }
-            self.process(&mut buffer[..count]);
+            if let Some(decoded) = self.decode(&mut buffer[..count]) {
+                self.after_read(decoded);
+            }
             self.bulk = count >= BULK_BYTES;
             if self.socket.blocked_since().is_some() {
-                shard.out.commit();
+                shard.egress.commit();
                 if self.socket.poll_unblock(shard.now(), cx).is_err() {
                     return Poll::Ready(());
                 }
@@ -272,12 +285,13 @@ impl Connection {
         Poll::Pending
     }
 
-    fn process(&mut self, bytes: &mut [u8]) {
+    /// Passes on what was read, in messages; `None` when it is not heard any more.
+    fn decode(&mut self, bytes: &mut [u8]) -> Option<Decoded> {
         if self.deaf || self.socket.stage() != Stage::Open {
             self.note_unheard(bytes.len());
         }
         if self.deaf {
-            return;
+            return None;
         }
         let (shard, socket, home, conn) = (&self.shard, &self.socket, &self.home, self.conn);
         let (now, guards) = (shard.now(), guards(&shard.shared.settings));
@@ -287,7 +301,7 @@ impl Connection {
             place.read(bytes.len());
         }
         let (mut messages, mut closed, mut held) = (0, None, None::<Box<Held>>);
-        let pushed = shard.out.while_corked(socket, now, || {
+        let pushed = shard.egress.while_corked(socket, now, || {
             let fed = self.decoder.feed(bytes, guards, now, |event| {
                 let open = socket.stage() == Stage::Open && closed.is_none();
                 let frame = match event {
@@ -296,7 +310,7 @@ impl Connection {
                     Event::Control(answer) => {
                         if open && !answer.is_empty() {
                             let answer = Bytes::copy_from_slice(answer);
-                            let pushed = shard.out.push(socket, now, answer, 1, Tag::Control);
+                            let pushed = shard.egress.push(socket, now, answer, 1, Tag::Control);
                             if pushed == Pushed::Overflow {
                                 shard.close_full(socket);
                             }
@@ -304,14 +318,14 @@ impl Connection {
                         return;
                     }
                     Event::Close(code, answer) => {
-                        closed = Some((code, Box::<[u8]>::from(answer)));
+                        closed = Some((code.and_then(CloseCode::new), answer.into()));
                         return;
                     }
                     Event::Text(_) | Event::Binary(_) => return,
                 };
                 messages += 1;
                 match &mut held {
-                    None => held = auth::give(shard, home, conn, frame, place),
+                    None => held = auth::pass_on(shard, home, conn, frame, place),
                     Some(held) => held.behind.push(frame.into()),
                 }
             });
@@ -330,26 +344,35 @@ impl Connection {
         if pushed == Pushed::Overflow {
             shard.close_full(socket);
         }
+        Some(Decoded {
+            now,
+            is_metered,
+            messages,
+            closed,
+            held,
+        })
+    }
+
+    /// Ends a read: limits of the user, the peer's close, the time of a message under way.
+    fn after_read(&mut self, decoded: Decoded) {
+        let (now, mut held) = (decoded.now, decoded.held);
         let is_amid = self.decoder.is_amid_message();
-        if is_metered && held.is_none() && !is_amid {
+        if decoded.is_metered && held.is_none() && !is_amid {
             self.place.take_loose(&self.shard, now);
         }
         if self.place.is_over() {
             self.close_over();
         }
-        if let Some((code, answer)) = closed {
-            let code = code.and_then(CloseCode::new);
+        if let Some((code, answer)) = decoded.closed {
             self.end = DisconnectReason::Client(code);
             match &mut held {
                 Some(held) => held.closed = Some((code, answer)),
-                None => self.part(code, answer),
+                None => self.answer_close(code, answer),
             }
         }
-        if held.is_some() {
-            self.held = held;
-        }
+        self.held = held; // there was none: nothing is read while a message waits
         if is_amid || self.socket.may_be_due() {
-            self.time_message(now, messages > 0);
+            self.time_message(now, decoded.messages > 0);
         }
     }
 }
@@ -368,7 +391,7 @@ impl Connection {
         let amid = self.decoder.is_amid_message();
         socket.message_since.set(amid.then(|| since.unwrap_or(now)));
         if socket.may_be_due() {
-            self.shard.out.watch(socket);
+            self.shard.egress.watch(socket);
         }
     }
 
@@ -401,7 +424,7 @@ impl Connection {
             ..
         } = *held;
         let mut next = None::<Box<Held>>;
-        let pushed = shard.out.while_corked(&socket, shard.now(), || {
+        let pushed = shard.egress.while_corked(&socket, shard.now(), || {
             let identity = verified.identity.as_deref();
             if self.place.admit(&shard, home, conn, &rest, identity) {
                 auth::input(&shard, home, conn, rest, verified);
@@ -411,7 +434,7 @@ impl Connection {
                     _ if socket.stage() != Stage::Open => {}
                     None => {
                         let frame = frame.as_frame();
-                        next = auth::give(&shard, home, conn, frame, &mut self.place);
+                        next = auth::pass_on(&shard, home, conn, frame, &mut self.place);
                     }
                     Some(next) => next.behind.push(frame),
                 }
@@ -423,27 +446,27 @@ impl Connection {
         self.close_over();
         match (&mut next, closed) {
             (Some(next), closed) => next.closed = closed,
-            (None, Some((code, answer))) => self.part(code, answer),
+            (None, Some((code, answer))) => self.answer_close(code, answer),
             (None, None) => {}
         }
         self.held = next;
     }
 
-    /// Answers the peer's goodbye, behind the answers to what it asked before. Where the hub is on
-    /// another shard, those come by mail: so the goodbye goes there and back, behind all of it.
-    fn part(&mut self, code: Option<CloseCode>, answer: Box<[u8]>) {
-        if self.parted {
+    /// Answers the peer's close, behind the answers to what it asked before. Where the hub is on
+    /// another shard, those come by mail: so this answer goes there and back, behind all of it.
+    fn answer_close(&mut self, code: Option<CloseCode>, answer: Box<[u8]>) {
+        if self.is_close_answered {
             // The end of the stream behind a close frame.
             return;
         }
-        self.parted = true;
+        self.is_close_answered = true;
         let (conn, key) = (self.conn, self.socket.key);
         self.home.there_and_back(
             &self.shard,
             move |shard, namespace| shard.finish_for(namespace, conn),
             move |shard| {
-                if let Some(socket) = shard.out.socket(key) {
-                    shard.out.answer_close(&socket, code, &answer);
+                if let Some(socket) = shard.egress.socket(key) {
+                    shard.egress.answer_close(&socket, code, &answer);
                 }
             },
         );
@@ -469,7 +492,7 @@ impl Drop for Connection {
                 shard.apply(namespace, &Input::Disconnect { conn, reason });
             },
             // The hub's last word on this key: it may name another socket now.
-            move |shard| shard.out.remove_socket(key),
+            move |shard| shard.egress.remove_socket(key),
         );
         tracing::debug!(code = %label, "connection ended");
     }

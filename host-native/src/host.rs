@@ -11,7 +11,7 @@ pub(crate) mod reload;
 pub(crate) mod run;
 pub(crate) mod sources;
 
-use std::{fmt, net, sync::Arc};
+use std::{error::Error, fmt, net, sync::Arc};
 
 use roomcast_core::Gateway;
 use roomcast_http::{NAMESPACE_FORM, is_namespace};
@@ -187,7 +187,8 @@ impl Host {
     /// # Errors
     ///
     /// When the settings contradict each other or the gateways, or a gateway cannot be made, or a
-    /// thread cannot start.
+    /// thread cannot start. The error is logged too, since all requests are answered 503 from then
+    /// on.
     pub fn run_service(
         self,
         shutdown: impl Future<Output = ()>,
@@ -195,7 +196,14 @@ impl Host {
         let line = self.switchboard;
         let (settings, gateways, serving) = (self.settings, self.gateways, self.serving);
         let nowhere = (0..settings.threads).map(|_| None).collect();
-        run::serve(nowhere, settings, gateways, line, serving, shutdown)
+        let ended = run::serve(nowhere, settings, gateways, line, serving, shutdown);
+        async {
+            let tell = |fault: &RunError| {
+                let fault: &(dyn Error + 'static) = fault;
+                tracing::error!(fault, "the mounted server has ended");
+            };
+            ended.await.inspect_err(tell)
+        }
     }
 }
 

@@ -93,10 +93,10 @@
 //!
 //! # When an application fails
 //!
-//! A handler or hook that panics, or fails with an error of its own, ends nothing but what it was
-//! doing: its client is told `internal` and no more, the whole error is logged with namespace,
-//! event and connection (at `ERROR`, by `tracing`), hooks that were still to run, run. In a program
-//! that is built with `panic = "abort"`, a panic ends the program.
+//! A panic or an error in a handler or hook affects that one message only. Its client gets
+//! `internal`; the full error is logged by `tracing` at `ERROR`, with namespace, event and
+//! connection. The remaining hooks still run. In a program that is built with `panic = "abort"`, a
+//! panic ends the program.
 //!
 //! # Features
 //!
@@ -108,6 +108,7 @@
 //! | `store` | yes | [`Settings::store`]: histories that outlive the process, in SQLite |
 //! | `tls` | yes | [`Settings::tls_cert`]: TLS of the listener, with rustls |
 //! | `axum` | no | `axum::router`: the server among the routes of an axum application |
+//! | `http2` | no | WebSockets over HTTP/2, where axum takes it (RFC 8441) |
 //! | `garde` | no | `Valid<T>`: payloads that are validated before their handler runs |
 //!
 //! A program that embeds the server needs none of the first five:

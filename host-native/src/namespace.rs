@@ -17,6 +17,7 @@ use roomcast_core::{
     App, Applied, ConnId, Delivery, Gateway, Input, Outbox, Rejection, Timestamp,
     gateway::{Admission, NowOrLater, Token, UpgradeRequest, Work},
     hub::SendError,
+    relay::RelayCommand,
 };
 
 use self::{gateways::panic_text, recorder::Recorder};
@@ -82,6 +83,11 @@ impl Namespace {
         &self.out
     }
 
+    /// Takes those of the commands out that are for the relay.
+    pub(crate) fn take_relay_commands(&mut self, take: impl FnMut(RelayCommand)) {
+        self.out.take_relay_commands(take);
+    }
+
     /// Forgets the commands.
     pub(crate) fn clear_out(&mut self) {
         self.out.clear();
@@ -137,8 +143,8 @@ impl Namespace {
     }
 
     /// Outcomes of sends that the relay told since this was last called.
-    pub(crate) fn take_relayed(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
-        self.app.take_relayed()
+    pub(crate) fn take_send_outcomes(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
+        self.app.take_send_outcomes()
     }
 
     /// Logs what went wrong in the application since this was last called.

@@ -21,6 +21,7 @@ use std::{
 };
 
 use roomcast_http::{Access, RefusalNotices};
+use tokio::sync::watch;
 
 use self::{
     ask::AskGate,
@@ -68,7 +69,8 @@ pub(crate) struct Shared {
     pub(crate) history_bytes: AtomicUsize,
     /// Idempotency keys of clients in all namespaces of all threads.
     pub(crate) client_keys: AtomicUsize,
-    pub(crate) draining: AtomicBool,
+    /// True when the server drains.
+    pub(crate) draining: watch::Sender<bool>,
     /// Set once a request has shown that a proxy stands before the server.
     pub(crate) proxied: AtomicBool,
     /// Warnings of refused origins, hosts and tokens.
@@ -102,6 +104,17 @@ impl Shared {
     pub(crate) fn start_hooks(&self) -> io::Result<()> {
         let (hooks, spans) = (self.hooks.clone(), self.spans.clone());
         self.hook_thread.start(|ending| hooks.run(ending, spans))
+    }
+
+    /// True when the server drains, and takes no connections and no calls of the API.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Waits until the server drains.
+    pub(crate) async fn drains(&self) {
+        // An error would say that nobody can tell.
+        let _ = self.draining.subscribe().wait_for(|&drains| drains).await;
     }
 
     pub(crate) fn notices(&self) -> MutexGuard<'_, RefusalNotices> {

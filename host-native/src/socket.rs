@@ -228,9 +228,9 @@ impl Socket {
         self.set_stage(Stage::Dead);
     }
 
-    /// Lets the goodbye follow what was dropped.
-    pub(crate) fn part(&self) {
-        self.queue.borrow_mut().part();
+    /// Lets `$bye` into a queue that dropped everything.
+    pub(crate) fn admit_bye(&self) {
+        self.queue.borrow_mut().admit_bye();
     }
 
     /// Ends the connection in order: a close frame behind what is queued, then the peer's turn.

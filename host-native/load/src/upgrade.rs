@@ -11,6 +11,7 @@ use httparse::{EMPTY_HEADER, Response, Status};
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
 /// The only right answer to it.
 const ACCEPT: &[u8] = b"BACScCJPNqyz+UBoqMH89VmURoA=";
+/// Headers of an answer that are read.
 const HEADERS_MAX: usize = 64;
 /// A refusal that explains itself is shorter.
 const BODY_BYTES_MAX: usize = 65_536;

@@ -4,11 +4,20 @@
 -- node goes on when this one dies meanwhile.
 --
 -- KEYS  1 leases  2 the dead  3 nodes
--- ARGV  1 incarnation of the caller  2 'give up' when its own lease is to end
--- Returns  incarnations claimed by this call; up to 16 of the dead
-local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. now, 'LIMIT', 0, 16)
+-- ARGV  1 incarnation of the caller  2 'give up' when its own lease is to end  3 milliseconds since
+--       1970: leases that ended before are taken away. A call may be found in the buffer of a lost
+--       connection, long after its node sent it: the clock of that moment says nothing
+--       4 leases that end later are returned: a clock was set back since they were renewed, or they
+--       are longer than those of the caller; 0 for none
+--       5.. incarnation and end of each lease that was not renewed for long, whatever clocks say
+-- Returns  incarnations claimed by this call; up to 16 of the dead; incarnation and end of up to 16
+--          leases that end late
+local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[3], 'LIMIT', 0, 16)
+for i = 5, #ARGV, 2 do
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) == ARGV[i + 1] then
+    ended[#ended + 1] = ARGV[i]
+  end
+end
 if ARGV[2] == 'give up' then
   ended[#ended + 1] = ARGV[1]
 end
@@ -22,4 +31,8 @@ for _, incarnation in ipairs(ended) do
     claimed = claimed + 1
   end
 end
-return {claimed, redis.call('SRANDMEMBER', KEYS[2], 16)}
+local late = {}
+if ARGV[4] ~= '0' then
+  late = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[4], '+inf', 'WITHSCORES', 'LIMIT', 0, 16)
+end
+return {claimed, redis.call('SRANDMEMBER', KEYS[2], 16), late}

@@ -1,13 +1,13 @@
--- The counter of numbers that are given out once: each node takes blocks of them.
+-- The counter of serials of connections, each given out once: each node takes blocks of them.
 --
 -- A server that lost its data lost the counter too, and nodes still have what they took from it.
--- Each tells it, with its lease, the number above all of its own: the counter is raised to that.
+-- Each tells it, with its lease, the serial above all of its own: the counter is raised to that.
 -- A node that has not done so yet, or is away, may have others. So a new counter begins at random,
--- within an eighth of the 2^33 numbers or of those that are left: it comes upon a given block of
+-- within an eighth of the 2^33 serials or of those that are left: it comes upon a given block of
 -- 65,536 in one of some ten thousand losses, and each loss leaves room for many more.
 
--- The next number: the floor or above it.
-local function next_number(key, floor)
+-- The next serial: the floor or above it.
+local function next_serial(key, floor)
   local found = redis.call('GET', key)
   if found then
     return math.max(tonumber(found), floor)
@@ -17,7 +17,7 @@ local function next_number(key, floor)
   return floor + math.floor(math.max(2 ^ 33 - floor, 0) / 8 * random)
 end
 
--- Has it go on at a number.
-local function set_next_number(key, number)
-  redis.call('SET', key, string.format('%.0f', number))
+-- Has it go on at a serial.
+local function set_next_serial(key, serial)
+  redis.call('SET', key, string.format('%.0f', serial))
 end

@@ -14,23 +14,27 @@ local found = {epoch, offset, number, time[1] * 1000 + math.floor(time[2] / 1000
 if ARGV[5] == '' or (ARGV[6] ~= '' and ARGV[6] ~= epoch) then
   return found
 end
-local entries
-if ARGV[5] == 'after' then
-  entries = redis.call('XRANGE', KEYS[2], string.format('%.0f', ARGV[7] + 1), '+', 'COUNT', ARGV[8])
-elseif tonumber(ARGV[7]) > 1 then
-  entries = redis.call('XREVRANGE', KEYS[2], string.format('%.0f', ARGV[7] - 1), '-', 'COUNT', ARGV[8])
-else
-  entries = {}
+local command, from, to = 'XRANGE', string.format('%.0f', ARGV[7] + 1), '+'
+local left, bytes, bytes_max = tonumber(ARGV[8]), 0, tonumber(ARGV[9])
+if ARGV[5] == 'before' then
+  command, from, to = 'XREVRANGE', string.format('%.0f', math.max(ARGV[7] - 1, 0)), '-'
 end
-local bytes = 0
-for _, entry in ipairs(entries) do
-  if bytes >= tonumber(ARGV[9]) then
-    break
+-- In steps that grow with what was read: bodies that do not fit are hardly read either.
+local step = 1
+while left > 0 and bytes < bytes_max do
+  local count = math.min(step, left)
+  local entries = redis.call(command, KEYS[2], from, to, 'COUNT', count)
+  for _, entry in ipairs(entries) do
+    if bytes >= bytes_max then
+      break
+    end
+    local fields = entry[2]
+    found[#found + 1] = tonumber(entry[1]:match('^%d+'))
+    found[#found + 1] = tonumber(fields[2])
+    found[#found + 1] = fields[4]
+    from, bytes = '(' .. entry[1], bytes + #fields[4]
   end
-  local fields = entry[2]
-  found[#found + 1] = tonumber(entry[1]:match('^%d+'))
-  found[#found + 1] = tonumber(fields[2])
-  found[#found + 1] = fields[4]
-  bytes = bytes + #fields[4]
+  left = #entries == count and left - count or 0
+  step = math.min(2 * step, 64)
 end
 return found

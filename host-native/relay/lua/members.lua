@@ -1,18 +1,31 @@
--- A page of the users of a room, with the number of the last notice before it: later notices are
--- what changes.
+-- The users of a room, with the number of the last notice before it: later notices are what
+-- changes. Above a limit nobody is listed, so that no room takes long.
 --
 -- KEYS  1 meta  2 stream  3 users of the room  4 their meta
 -- ARGV  5 users at most
 -- Returns  epoch, number, users in all, their connections; then user, connections and meta of each
 local epoch, _, number = open(KEYS[1], KEYS[2])
-local all, connections = redis.call('HGETALL', KEYS[3]), 0
-for i = 2, #all, 2 do
-  connections = connections + all[i]
+local total, connections = redis.call('HLEN', KEYS[3]), redis.call('HGET', KEYS[1], 'c')
+if not connections then
+  -- Once in the life of a meta: `change` goes on from here.
+  connections = 0
+  for _, count in ipairs(redis.call('HVALS', KEYS[3])) do
+    connections = connections + count % awaited
+  end
+  redis.call('HSET', KEYS[1], 'c', string.format('%.0f', connections))
 end
-local found = {epoch, number, #all / 2, connections}
-for i = 1, math.min(#all, 2 * tonumber(ARGV[5])), 2 do
+local found = {epoch, number, total, tonumber(connections)}
+if total > tonumber(ARGV[5]) then
+  return found
+end
+local metas, shown = redis.call('HGETALL', KEYS[4]), {}
+for i = 1, #metas, 2 do
+  shown[metas[i]] = metas[i + 1]
+end
+local all = redis.call('HGETALL', KEYS[3])
+for i = 1, #all, 2 do
   found[#found + 1] = all[i]
-  found[#found + 1] = tonumber(all[i + 1])
-  found[#found + 1] = redis.call('HGET', KEYS[4], all[i]) or ''
+  found[#found + 1] = all[i + 1] % awaited
+  found[#found + 1] = shown[all[i]] or ''
 end
 return found

@@ -1,13 +1,18 @@
 -- Says how many connections of a user a node has in a room. The first one in all nodes is told to
--- the members, and the end of the last one: decided here, so by exactly one caller.
+-- the members, and the end of the last one: decided here, so by exactly one caller. A user who is
+-- awaited there counts 2^32.
 --
--- The number is absolute, so a repeated call changes nothing.
+-- The count is absolute, so a repeated call changes nothing. Changes are remembered for a while by
+-- the numbers of their calls: a later call has those of earlier ones without an answer.
 --
 -- KEYS  1 meta  2 stream  3 topic  4 leases  5 rooms of the node  6 users of the node in the room
---       7 users of the room  8 their meta
+--       7 users of the room  8 their meta  9 and 10 see `change`; at the end changes that the node
+--       made of the user
 -- ARGV  5 incarnation of the node  6 user  7 connections  8 the room as the node's rooms name it
---       9 meta of the user
--- Returns  1 joined, -1 left, 0 neither; epoch, number of the notice, connections in all
+--       9 meta of the user  10 number of the call  11 the earliest that has no answer
+--       12 milliseconds that a change is remembered
+-- Returns  number and change of this call and of those without an answer: 1 joined, -1 left; epoch,
+--          number of the notice, connections in all
 
 -- A node whose lease was taken away has been removed everywhere. Its writes would be ghosts.
 if not redis.call('ZSCORE', KEYS[4], ARGV[5]) then
@@ -16,8 +21,17 @@ end
 local epoch, _, number = open(KEYS[1], KEYS[2])
 local user, count = ARGV[6], tonumber(ARGV[7])
 local before = tonumber(redis.call('HGET', KEYS[6], user) or 0)
+local changes, first = {}, tonumber(ARGV[11])
+if first < tonumber(ARGV[10]) then
+  for call, made in (redis.call('GET', KEYS[#KEYS]) or ''):gmatch('(%d+):(-?%d+),') do
+    if tonumber(call) >= first then
+      changes[#changes + 1] = tonumber(call)
+      changes[#changes + 1] = tonumber(made)
+    end
+  end
+end
 if before == count then
-  return {0, epoch, number, tonumber(redis.call('HGET', KEYS[7], user) or 0)}
+  return {changes, epoch, number, tonumber(redis.call('HGET', KEYS[7], user) or 0)}
 end
 if count > 0 then
   redis.call('HSET', KEYS[6], user, count)
@@ -28,4 +42,15 @@ else
     redis.call('SREM', KEYS[5], ARGV[8])
   end
 end
-return change(user, count - before, ARGV[9], epoch, number)
+local changed = change(user, count - before, ARGV[9], epoch, number)
+if changed[1] ~= 0 then
+  changes[#changes + 1] = tonumber(ARGV[10])
+  changes[#changes + 1] = changed[1]
+  local text = ''
+  for i = 1, #changes, 2 do
+    text = text .. string.format('%.0f:%d,', changes[i], changes[i + 1])
+  end
+  redis.call('SET', KEYS[#KEYS], text, 'PX', ARGV[12])
+end
+changed[1] = changes
+return changed

@@ -1,29 +1,31 @@
 -- Gives a message its offset, keeps it, and publishes it: one step, so one order on all nodes.
 --
--- KEYS  1 meta  2 stream  3 topic  4.. records of idempotency keys, the own one first
--- ARGV  5 kind  6 body  7 messages that the stream keeps  8 milliseconds that it keeps them
---       9 bytes of their bodies, 0 for any  10 entries that are taken away at most
---       11 print of the message  12 milliseconds that a record is kept
--- Returns  epoch, offset, 1 when the message had been published before
+-- KEYS  1 meta  2 stream  3 topic  4 index of rooms, whose stream this is
+--       5 the record of an idempotency key without an owner; with one, see `once.lua`
+-- ARGV  5 kind, 1 for a room  6 body  7 messages that the stream keeps  8 milliseconds that it
+--       keeps them  9 bytes of their bodies, 0 for any  10 entries that are taken away at most
+--       11 fingerprint of the message  12 milliseconds that a record is kept
+--       13 id of the publish, which it shares with its retries alone  14.. see `once.lua`
+-- Returns  epoch:offset:repeated, that 1 when the message had been published before under another
+--          id: one text is read sooner than three values
 
--- A retry gets the answer of the first attempt. Only the own record is ever written.
-for i = 4, #KEYS do
-  local record = redis.call('GET', KEYS[i])
-  if record then
-    local epoch, offset, print = record:match('^([^:]*):(%d+):(.*)$')
-    if print ~= ARGV[11] then
-      return redis.error_reply('KEYREUSED the key belongs to another message')
+-- Puts a room into the index. Two others, at random, leave it if they have ended: so at most about
+-- half of it are such.
+local function list(index, meta)
+  for _, other in ipairs(redis.call('ZRANDMEMBER', index, 2)) do
+    if redis.call('EXISTS', other) == 0 then
+      redis.call('ZREM', index, other)
     end
-    return {epoch, tonumber(offset), 1}
   end
+  redis.call('ZADD', index, 0, meta)
 end
 
 -- Finds how many entries stay, so that with the new one the stream is within its limits.
 --
 -- Returns  their number and their bytes
-local function staying(bytes)
+local function staying(number, bytes)
   local entries_max, bytes_max = tonumber(ARGV[7]), tonumber(ARGV[9])
-  local number, left, step, from = redis.call('XLEN', KEYS[2]), tonumber(ARGV[10]), 1, '-'
+  local left, step, from = tonumber(ARGV[10]), 1, '-'
   -- A stream that ended with its time took its bytes along.
   bytes = number > 0 and bytes or 0
   local function exceeds()
@@ -44,18 +46,55 @@ local function staying(bytes)
   return number, bytes
 end
 
-local epoch, offset, _, bytes = open(KEYS[1], KEYS[2])
+local wanted = math.max(tonumber(ARGV[8]), tonumber(ARGV[12] or 0))
+local epoch, offset, _, bytes, is_vacant = open(KEYS[1], KEYS[2], wanted)
+
+-- The answer to a retry by the record of the first attempt; nil when nothing shows of that: in an
+-- epoch that goes on from that of the record members may lack the message, and were told of a gap
+-- before this answer. A room that began anew had ended with its time, and nothing was lost.
+local function answer(of, at, fingerprint, attempt)
+  if fingerprint ~= ARGV[11] then
+    return redis.error_reply('KEYREUSED the key belongs to another message')
+  end
+  if of ~= epoch and of:match('^[^.]*') == epoch:match('^[^.]*') then
+    local id = at .. '-1'
+    if #redis.call('XRANGE', KEYS[2], id, id) == 0 then
+      return nil
+    end
+    of = epoch
+  end
+  -- Its own one was never answered, so nobody knows of it yet.
+  local is_own = attempt ~= '' and attempt == ARGV[13]
+  return of .. ':' .. at .. (is_own and ':0' or ':1')
+end
+
+local before
+if known then
+  before = known(answer)
+elseif KEYS[5] then
+  local record = redis.call('GET', KEYS[5])
+  if record then
+    before = answer(record:match('^([^:]*):(%d+):(%x*):?(.*)$'))
+  end
+end
+if before then
+  return before
+end
+
 local id = string.format('%.0f', offset + 1)
 if ARGV[7] == '0' then
   redis.call('HSET', KEYS[1], 'o', id)
 else
-  local number
-  number, bytes = staying(bytes)
+  local number = redis.call('XLEN', KEYS[2])
+  if number == 0 and ARGV[5] == '1' then
+    list(KEYS[4], KEYS[1])
+  end
+  number, bytes = staying(number, bytes)
   redis.call('HSET', KEYS[1], 'o', id, 'b', string.format('%.0f', bytes + #ARGV[6]))
   if number == 0 and ARGV[9] ~= '0' and #ARGV[6] > tonumber(ARGV[9]) then
     redis.call('DEL', KEYS[2])
   else
-    local time = redis.call('TIME')
+    local time = time or redis.call('TIME')
     -- The offset is the id of the entry: a read by offset is a seek. Format: a double has no place
     -- for milliseconds in its short form.
     local at = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
@@ -64,10 +103,18 @@ else
   -- A room that falls silent keeps nothing; older entries of a busy one are left out by readers.
   if ARGV[8] ~= '0' then
     redis.call('PEXPIRE', KEYS[2], ARGV[8])
+    if is_vacant then
+      redis.call('PEXPIRE', KEYS[1], ARGV[8])
+    end
   end
 end
-if KEYS[4] then
-  redis.call('SET', KEYS[4], epoch .. ':' .. id .. ':' .. ARGV[11], 'PX', ARGV[12])
+if KEYS[5] then
+  local record = epoch .. ':' .. id .. ':' .. ARGV[11] .. ':' .. ARGV[13]
+  if remember then
+    remember(record)
+  else
+    redis.call('SET', KEYS[5], record, 'PX', ARGV[12])
+  end
 end
 redis.call('SPUBLISH', KEYS[3], head(tonumber(ARGV[5]), epoch, offset + 1) .. ARGV[6])
-return {epoch, offset + 1, 0}
+return epoch .. ':' .. id .. ':0'

@@ -4,12 +4,14 @@
 -- KEYS  as of the script for one user
 -- ARGV  5 incarnation of the node  6 the room as the node's rooms name it
 --       7.. user, connections and meta of each
--- Returns  the number of corrections
+-- Returns  the number of corrections; user and change of each that counts over all nodes: 1 joined,
+--          -1 left
 if not redis.call('ZSCORE', KEYS[4], ARGV[5]) then
   return redis.error_reply('FENCED the lease of this node was taken away')
 end
 local epoch, _, number = open(KEYS[1], KEYS[2])
 local kept, users, corrections = {}, redis.call('HGETALL', KEYS[6]), 0
+local changes = {}
 for i = 1, #users, 2 do
   kept[users[i]] = tonumber(users[i + 1])
 end
@@ -27,8 +29,12 @@ local function correct(user, count, meta)
   else
     redis.call('HDEL', KEYS[6], user)
   end
-  number = change(user, count - before, meta, epoch, number)[3]
+  local changed = change(user, count - before, meta, epoch, number)
+  number = changed[3]
   corrections = corrections + 1
+  if changed[1] ~= 0 then
+    changes[#changes + 1] = {user, changed[1]}
+  end
 end
 for i = 7, #ARGV, 3 do
   correct(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2])
@@ -45,4 +51,4 @@ end
 if redis.call('EXISTS', KEYS[6]) == 0 then
   redis.call('SREM', KEYS[5], ARGV[6])
 end
-return corrections
+return {corrections, changes}

@@ -64,8 +64,6 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Publishes that were asked for.
-    publishes count_publish;
     /// Publishes without an answer in time.
     in_doubt count_in_doubt;
     /// Publishes that were refused, or failed at once.
@@ -74,16 +72,10 @@ counters! {
     received count_received;
     /// Bytes that are no envelope, and were dropped.
     foreign count_foreign;
-    /// Envelopes of topics that nobody wants any more, and were dropped.
-    unwanted count_unwanted;
-    /// Losses by a full ring.
-    overflows count_overflow;
     /// Attempts to connect that failed.
     failed_connects count_failed_connect;
     /// Times that the relay became ready.
     connects count_connect;
-    /// Gaps that the host told members of: messages that the stream no longer had, or a new epoch.
-    gaps count_gap;
     /// Times that the lease was taken away.
     fenced count_fenced;
     /// Dead nodes that this one claimed.

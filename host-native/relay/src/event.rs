@@ -14,7 +14,7 @@ pub enum Event {
         /// The recipients, as far as the relay distinguishes them.
         address: Address,
         /// The epoch.
-        epoch: Arc<str>,
+        epoch: Box<str>,
         /// The offset.
         offset: u64,
         /// The message as it was published.
@@ -25,7 +25,7 @@ pub enum Event {
         /// The room.
         address: Address,
         /// The epoch.
-        epoch: Arc<str>,
+        epoch: Box<str>,
         /// The number of the notice, one above that of the last.
         notice: u64,
         /// The change.

@@ -17,9 +17,9 @@
 //! 3. Messages come by [`Events::next`], in order. The next message of a room has the next offset
 //!    of its epoch. After a jump the missing ones are [read](Relay::read). Those that are no longer
 //!    there, and a new epoch, are a gap that members are told of.
-//! 4. After [`Event::Lost`] publishes fail, and members stay. After [`Event::Ready`] the positions
-//!    of all open rooms are [compared](Relay::positions). Nothing is subscribed by a call that
-//!    failed: it is repeated then.
+//! 4. After [`Event::Lost`] publishes fail, and members stay. The host ends its subscriptions, and
+//!    after [`Event::Ready`] subscribes to what is open and [reads](Relay::read) on from its
+//!    positions.
 //! 5. After [`Event::Registered`] the node has a new incarnation without users: it
 //!    [enters](Relay::set_present) all of its own again.
 //! 6. A publish that [is in doubt](RelayError::InDoubt) is repeated with its key, or reported.
@@ -38,11 +38,13 @@
 //! # Costs
 //!
 //! - The default lineage ends the epochs of all rooms at a failover, at a restart, and when a
-//!   primary gets its first replica: Redis begins another replication then. `repl-backlog-ttl 0`
-//!   keeps it from doing so again after an hour without a replica.
+//!   primary gets its first replica: Redis begins another replication then. Offsets go on, and what
+//!   streams have stays. `repl-backlog-ttl 0` keeps it from doing so again after an hour without a
+//!   replica.
 //! - Between a failover there and back and the next heartbeat (3 s) a node may still write with the
 //!   old lineage. [`Settings::asks_lineage`] closes that time.
-//! - A namespace is one slot: it has the speed of one core of Redis.
+//! - All namespaces below a prefix share one core of Redis. With Redis Cluster they are in one
+//!   slot.
 
 mod broker;
 mod counters;
@@ -65,10 +67,10 @@ pub use self::{
     event::{Event, Loss},
     inspector::{Inspector, RoomFacts, ServerFacts},
     memory::{MemoryBroker, MemoryRelay, Replica, Trouble},
-    position::{Address, Channel, Kept, Page, Position, Read, Start},
-    presence::{Arrival, Change, Member, Members, Node, Presence},
-    publish::{Once, Publish, Published, Retention},
-    relay::{Answer, Destination, Relay, State},
+    position::{Address, Channel, Kept, Page, Position, Read, RoomList, Start},
+    presence::{Arrival, Change, Corrections, Member, Members, Node, Presence},
+    publish::{Once, Owner, Publish, Published, Retention},
+    relay::{Answer, Answers, Destination, Relay, State},
     ring::{Backlog, Events},
     wire::{Envelope, Kind, WireError},
     withdrawn::Withdrawn,

@@ -1,6 +1,7 @@
 //! The relay within a process, for tests.
 
 mod broker;
+mod keys;
 mod node;
 mod relay;
 mod room;

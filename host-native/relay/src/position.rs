@@ -40,6 +40,51 @@ impl Address {
     }
 }
 
+/// The beginning of the names of what counts nodes with members of a room. The core makes them, in
+/// `hub/presence/relayed.rs`.
+const OCCUPANCY: char = '\u{1}';
+
+impl Address {
+    /// The room of which this one counts the nodes with members: its name begins with U+0001.
+    pub(crate) fn occupied(&self) -> Option<Self> {
+        let Channel::Room(name) = &self.channel else {
+            return None;
+        };
+        let room = name.strip_prefix(OCCUPANCY)?;
+        Some(Self::room(self.namespace.clone(), room))
+    }
+}
+
+/// A question for rooms of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomList {
+    /// The namespace.
+    pub namespace: Arc<str>,
+    /// The beginning of their names.
+    pub prefix: Box<str>,
+    /// The name that theirs come after.
+    pub after: Option<Box<str>>,
+    /// Rooms at most.
+    pub rooms_max: usize,
+}
+
+impl RoomList {
+    /// Rooms of a namespace that begin with a prefix, from behind one of them, so many at most.
+    pub const fn new(
+        namespace: Arc<str>,
+        prefix: Box<str>,
+        after: Option<Box<str>>,
+        rooms_max: usize,
+    ) -> Self {
+        Self {
+            namespace,
+            prefix,
+            after,
+            rooms_max,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.channel {
@@ -49,7 +94,8 @@ impl fmt::Display for Address {
     }
 }
 
-/// A place in the order of a room: an offset is given out once under its epoch.
+/// A place in the order of a room: an offset is given out once under its epoch. Offsets of a new
+/// epoch go on behind those that the data has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The epoch. Positions of different epochs have no order.
@@ -97,7 +143,8 @@ pub enum Start {
 impl Read {
     /// Messages of a read, if nothing else is said.
     pub const MESSAGES_MAX: u32 = 1_000;
-    /// Bytes of a read, if nothing else is said: 4 MiB, some 10 ms of the server.
+    /// Bytes of a read, if nothing else is said: 4 MiB, some 10 ms of the server. It goes through
+    /// twice as many at most, where bodies are alike.
     pub const BYTES_MAX: u32 = 4 << 20;
 
     /// The position alone.

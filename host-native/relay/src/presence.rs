@@ -15,8 +15,27 @@ pub struct Presence {
     pub user: Box<str>,
     /// Connections on this node, all told; 0 when the last has left.
     pub connections: u32,
+    /// True for a user who counts as present without a connection.
+    pub is_awaited: bool,
     /// Data that others see with the user.
     pub meta: Bytes,
+}
+
+/// The part of a user's number at the relay that stands for being awaited on one node: above all
+/// connections, so that one number tells both, and whether the user is there.
+const AWAITED: u64 = 1 << 32;
+
+impl Presence {
+    /// The number that the relay adds up over all nodes: 0 for a user who is not on this one.
+    pub(crate) const fn weight(&self) -> u64 {
+        let awaited = if self.is_awaited { AWAITED } else { 0 };
+        awaited + self.connections as u64
+    }
+}
+
+/// The connections in such a number.
+pub(crate) const fn connections_of(weight: u64) -> u64 {
+    weight % AWAITED
 }
 
 /// The answer to a change of [`Presence`].
@@ -31,6 +50,16 @@ pub struct Arrival {
     pub notice: u64,
     /// Connections on all nodes.
     pub connections: u64,
+}
+
+/// The answer to a reconciliation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Corrections {
+    /// Users of whom the relay had something else.
+    pub count: usize,
+    /// Users who came to the room or left it by that. Each is reported to one caller alone, which
+    /// tells backends.
+    pub changes: Vec<(Box<str>, Change)>,
 }
 
 /// A change of who is in a room.
@@ -49,11 +78,11 @@ pub struct Members {
     pub epoch: Arc<str>,
     /// The number of the last notice that is included.
     pub notice: u64,
-    /// Users in all; more than are listed when the list was cut.
+    /// Users in all.
     pub total: u64,
-    /// Their connections, also those of users who are not listed.
+    /// Their connections.
     pub connections: u64,
-    /// Users, in no order.
+    /// Users, in no order; none when there are too many.
     pub users: Vec<Member>,
 }
 

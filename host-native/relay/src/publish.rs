@@ -38,17 +38,35 @@ impl Retention {
     pub const TRIM_MAX: u32 = 1_024;
 }
 
-/// An idempotency key: it gives one offset and one delivery, whichever nodes it is sent to.
+/// An idempotency key: its message gets one offset and is delivered once, from whichever node.
+/// After a change of epoch this holds while the message is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Once {
-    /// The key with the name of its owner. Under this name it is remembered.
+    /// The key, which other owners may have too.
     pub key: Box<str>,
-    /// Names under which an earlier attempt may have been remembered.
-    pub earlier: Vec<Box<str>>,
-    /// A print of the message: the key of another message is refused.
-    pub print: u64,
+    /// The owner; `None` for a key of this node alone, of which only the time is limited.
+    pub owner: Option<Owner>,
+    /// A fingerprint of the message and its address: the key of another message is refused.
+    pub fingerprint: u64,
     /// Milliseconds that it is remembered.
     pub expiry_ms: u64,
+    /// The id of this publish, which its retries share and no other one has: they are not told that
+    /// it is repeated, as none of them was answered.
+    pub attempt_id: Box<str>,
+}
+
+/// An owner of idempotency keys. It has its newest ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The name.
+    pub name: Box<str>,
+    /// Names of owners under which an earlier attempt may have been remembered.
+    pub earlier: Vec<Box<str>>,
+    /// Keys of it that are remembered; at least one is.
+    pub keys_max: u32,
+    /// Keys of all owners that have this limit: past it the one with the most loses its oldest.
+    /// `None` for an owner that does not count with others.
+    pub all_max: Option<u32>,
 }
 
 /// The answer to a publish.
@@ -58,6 +76,6 @@ pub struct Published {
     pub epoch: Arc<str>,
     /// The offset.
     pub offset: u64,
-    /// True when its key had been published before: nothing is delivered again.
+    /// True when its key had been published before, under another id: nothing is delivered again.
     pub is_repeated: bool,
 }

@@ -1,6 +1,6 @@
 //! The border between a host and its relay.
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, slice, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use crate::{
     counters::Counters,
     error::RelayError,
-    position::{Address, Page, Position, Read},
-    presence::{Arrival, Members, Node, Presence},
+    position::{Address, Page, Position, Read, RoomList},
+    presence::{Arrival, Corrections, Members, Node, Presence},
     publish::{Publish, Published},
     withdrawn::Withdrawn,
 };
@@ -17,8 +17,11 @@ use crate::{
 /// The answer to a call, when it is there. Dropped early, the call may be carried out or not.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RelayError>> + Send + 'a>>;
 
-/// A relay as a host sees it. Any thread may call; each call is answered within the response
-/// timeout, whatever the server does.
+/// The answers to several calls, in their order.
+pub type Answers<'a, T> = Pin<Box<dyn Future<Output = Vec<Result<T, RelayError>>> + Send + 'a>>;
+
+/// A relay as a host sees it. Any thread may call. Each exchange with the server has the response
+/// timeout; `positions`, `rooms`, `withdraw` and `retire` may make several.
 ///
 /// The order of calls is in the documentation of the crate.
 ///
@@ -32,7 +35,15 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// [`RelayError::KeyReused`] for a key of another message.
-    fn publish<'a>(&'a self, publish: &'a Publish) -> Answer<'a, Published>;
+    fn publish<'a>(&'a self, publish: &'a Publish) -> Answer<'a, Published> {
+        let answers = self.publish_all(slice::from_ref(publish));
+        let missing = || Err(RelayError::Foreign("no answer".into()));
+        Box::pin(async move { answers.await.pop().unwrap_or_else(missing) })
+    }
+
+    /// Publishes messages in their order, at once: they leave in one write, and a relay that does
+    /// not answer in time leaves all of them in doubt. Each has an answer of its own.
+    fn publish_all<'a>(&'a self, publishes: &'a [Publish]) -> Answers<'a, Published>;
 
     /// Reads the position of a room, and messages that are kept.
     ///
@@ -60,15 +71,24 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     fn set_present<'a>(&'a self, presence: &'a Presence) -> Answer<'a, Arrival>;
 
     /// Makes the users that the relay has of this node in a room those given, in one step, and
-    /// answers with the number of corrections.
+    /// answers with the corrections. Without an answer, backends are not told of them.
     ///
     /// Work: the users of this node in the room.
-    fn reconcile<'a>(&'a self, room: &'a Address, present: &'a [Presence]) -> Answer<'a, usize>;
+    fn reconcile<'a>(
+        &'a self,
+        room: &'a Address,
+        present: &'a [Presence],
+    ) -> Answer<'a, Corrections>;
 
-    /// Lists users of a room on all nodes.
+    /// Lists the users of a room on all nodes; above a number of them there are only counts.
     ///
-    /// Work: the users of the room.
+    /// Work: the users of the answer; those of the room where nobody has asked before.
     fn members<'a>(&'a self, room: &'a Address, users_max: u32) -> Answer<'a, Members>;
+
+    /// Lists rooms that have messages, or had members: sorted, as long as the relay remembers them.
+    ///
+    /// Work: the rooms of the answer, and as many that have ended.
+    fn rooms<'a>(&'a self, list: &'a RoomList) -> Answer<'a, Vec<Box<str>>>;
 
     /// Sends something to nodes, and answers with the number of those that are connected. It is not
     /// kept: a node that is away misses it.
@@ -93,10 +113,10 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// Lists the nodes with a lease.
     fn nodes(&self) -> Answer<'_, Vec<Node>>;
 
-    /// Takes so many numbers in a row that no other node has, and answers with the first: `floor`
-    /// or above it. A counter that was lost with its data begins again at random above `floor`,
-    /// and each node that renews its lease has it go on above its own numbers.
-    fn take_numbers(&self, count: u64, floor: u64) -> Answer<'_, u64>;
+    /// Takes so many serials of connections in a row that no other node has, and answers with the
+    /// first: `floor` or above it. A counter that was lost with its data begins again at random
+    /// above `floor`, and each node that renews its lease has it go on above its own.
+    fn take_serials(&self, count: u64, floor: u64) -> Answer<'_, u64>;
 
     /// Gives the lease back: removes all users of this node, and ends the connections.
     ///

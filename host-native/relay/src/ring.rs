@@ -58,17 +58,17 @@ impl Ring {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.queue)
     }
 
-    /// Puts a message in, if there is space.
-    pub(crate) fn push(&self, event: Event) -> Result<(), Full> {
+    /// Puts a message in that has just come, if there is space.
+    pub(crate) fn push(&self, now: Instant, event: Event) -> Result<(), Full> {
         let bytes = bytes_of(&event);
         let mut queue = self.queue();
         if queue.events.len() >= self.events_max || queue.bytes + bytes > self.bytes_max {
             return Err(Full);
         }
-        queue.put(event, bytes);
+        queue.put(now, event, bytes);
         drop(queue);
         self.filled.notify_one();
         Ok(())
@@ -77,7 +77,7 @@ impl Ring {
     /// Puts an event in that is about the relay itself: there are few, and none may be missing.
     pub(crate) fn tell(&self, event: Event) {
         let bytes = bytes_of(&event);
-        self.queue().put(event, bytes);
+        self.queue().put(Instant::now(), event, bytes);
         self.filled.notify_one();
     }
 
@@ -99,10 +99,10 @@ impl Ring {
 }
 
 impl Queue {
-    fn put(&mut self, event: Event, bytes: usize) {
+    fn put(&mut self, now: Instant, event: Event, bytes: usize) {
         if !self.is_closed {
             self.bytes += bytes;
-            self.events.push_back((Instant::now(), event));
+            self.events.push_back((now, event));
         }
     }
 
@@ -152,6 +152,11 @@ impl Events {
     }
 }
 
+/// Locks a mutex, also after a panic of another holder.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,18 +172,19 @@ mod tests {
 
     #[test]
     fn the_ring_is_bounded_in_events_and_bytes() {
+        let now = Instant::now();
         let (ring, mut events) = Ring::new(3, 2 * EVENT_BYTES + 10);
-        assert_eq!(ring.push(message(11)), Ok(()));
-        assert_eq!(ring.push(message(0)), Err(Full), "bytes");
+        assert_eq!(ring.push(now, message(11)), Ok(()));
+        assert_eq!(ring.push(now, message(0)), Err(Full), "bytes");
         assert_eq!(events.try_next(), Some(message(11)));
-        assert_eq!(ring.push(message(5)), Ok(()));
-        assert_eq!(ring.push(message(5)), Ok(()));
-        assert_eq!(ring.push(message(0)), Err(Full), "bytes of all");
+        assert_eq!(ring.push(now, message(5)), Ok(()));
+        assert_eq!(ring.push(now, message(5)), Ok(()));
+        assert_eq!(ring.push(now, message(0)), Err(Full), "bytes of all");
         let backlog = ring.backlog();
         assert_eq!((backlog.events, backlog.bytes), (2, 2 * (EVENT_BYTES + 5)));
         ring.tell(Event::Lost(Loss::Overflow));
         let (ring, _events) = Ring::new(1, 10 * EVENT_BYTES);
-        assert_eq!(ring.push(message(0)), Ok(()));
-        assert_eq!(ring.push(message(0)), Err(Full), "events");
+        assert_eq!(ring.push(now, message(0)), Ok(()));
+        assert_eq!(ring.push(now, message(0)), Err(Full), "events");
     }
 }

@@ -11,6 +11,14 @@ pub struct Withdrawn {
 }
 
 impl Withdrawn {
+    /// A single user.
+    pub fn one(user: impl Into<Box<str>>, not_before_s: u64) -> Self {
+        Self {
+            users: vec![(user.into(), not_before_s)],
+            everyone_s: 0,
+        }
+    }
+
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty() && self.everyone_s == 0

@@ -1,6 +1,6 @@
 //! Lost subscriptions, full buffers and full memory.
 
-use roomcast_relay::{Event, Loss, Read, Relay, RelayError, Withdrawn};
+use roomcast_relay::{Event, Lineage, Loss, Read, Relay, RelayError, Withdrawn};
 
 use crate::{
     node::{Node, message, room, text},
@@ -60,6 +60,7 @@ async fn a_server_with_a_tiny_output_buffer_costs_a_reconnect_and_no_message() {
         .subscribe(std::slice::from_ref(&room))
         .await
         .unwrap();
+    let other = Node::start(&server).await;
     let mut limit = redis::cmd("CONFIG");
     limit.arg("SET").arg("client-output-buffer-limit");
     limit.arg("pubsub 65536 0 0");
@@ -68,7 +69,7 @@ async fn a_server_with_a_tiny_output_buffer_costs_a_reconnect_and_no_message() {
         .query::<()>(&mut client.get_connection().unwrap())
         .unwrap();
     let body = "x".repeat(1 << 20);
-    let published = node.publish(&room, &body).await;
+    let published = other.publish(&room, &body).await;
     assert_eq!(node.until_lost().await, Loss::Disconnected);
     node.until_ready().await;
     assert_eq!(missed(&node, &published.epoch, 0).await, [(1, body)]);
@@ -92,7 +93,7 @@ async fn a_full_ring_is_a_lost_relay() {
     for count in 1..=50 {
         epoch = other.publish(&room, &format!("m{count}")).await.epoch;
     }
-    let is_lost = |counted: roomcast_relay::Snapshot| counted.overflows > 0;
+    let is_lost = |counted: roomcast_relay::Snapshot| counted.losses > 0;
     while !is_lost(slow.relay.counters().snapshot()) {
         state.changed().await.unwrap();
     }
@@ -120,9 +121,15 @@ async fn a_full_ring_is_a_lost_relay() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_memory_refuses_publishes_and_keeps_the_lease() {
-    let server = Server::start(&[]);
+    full_memory(&[], Lineage::Replication).await;
+    let disk = ["--appendonly", "yes", "--appendfsync", "always"];
+    full_memory(&disk, Lineage::Data).await;
+}
+
+async fn full_memory(arguments: &[&str], lineage: Lineage) {
+    let server = Server::start(arguments);
     let room = room("r");
-    let mut node = Node::start(&server).await;
+    let mut node = Node::start_with(&server.url(), |settings| settings.lineage = lineage).await;
     let first = node.publish(&room, "one").await;
     server.run::<()>("CONFIG SET maxmemory 1");
     let refused = node.relay.publish(&message(&room, "two")).await;
@@ -152,6 +159,9 @@ async fn full_memory_refuses_publishes_and_keeps_the_lease() {
         );
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+    server.run::<u64>("CLIENT KILL TYPE pubsub");
+    node.until_lost().await;
+    node.until_ready().await;
     server.run::<()>("CONFIG SET maxmemory 0");
     let second = node.publish(&room, "two").await;
     assert_eq!(

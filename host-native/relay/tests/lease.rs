@@ -13,6 +13,7 @@ use rustix::process::{Signal, kill_process};
 use crate::{
     node::{Node, room},
     presence::{notice, present},
+    proxy::Proxy,
     server::{PATIENCE, Server, pid},
 };
 
@@ -22,6 +23,7 @@ fn patient(settings: &mut Settings) {
     settings.timing.response = PATIENCE;
     settings.timing.silence = PATIENCE;
     settings.timing.lease = PATIENCE;
+    settings.timing.claim_after = Duration::ZERO;
 }
 
 /// The same with a lease that ends soon.
@@ -115,6 +117,32 @@ async fn users_of_a_dead_node_leave_once_each() {
     wait_for_no_dead(&server).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_node_is_cleared_away_though_the_clock_was_set_back() {
+    let server = Server::start(&[]);
+    let mut witness = Node::start_with(&server.url(), |settings| {
+        patient(settings);
+        settings.timing.lease = Duration::from_secs(2);
+    })
+    .await;
+    let dead = Node::start_with(&server.url(), patient).await;
+    let ann = present(&room("r"), "ann", 1);
+    dead.relay.set_present(&ann).await.unwrap();
+    let node = dead.relay.node();
+    die(dead).await;
+    let leases: Vec<String> = server.run("ZRANGE roomcast:leases 0 -1");
+    let gone = leases.iter().find(|it| it.starts_with(&*node)).unwrap();
+    // The clock was an hour ahead.
+    let changed: u64 = server.run(&format!("ZINCRBY roomcast:leases 3600000 {gone}"));
+    assert!(changed > 0);
+    let reaped = witness.until("reaped", |event| match event {
+        Event::Reaped { users, .. } => Some(users.clone()),
+        _ => None,
+    });
+    assert_eq!(reaped.await, [Box::<str>::from("ann")]);
+    assert_eq!(witness.relay.counters().snapshot().fenced, 0);
+}
+
 /// Nothing of a dead node is left, but for the two nodes that live.
 async fn wait_for_no_dead(server: &Server) {
     let began = Instant::now();
@@ -199,6 +227,33 @@ async fn a_node_without_its_lease_is_fenced_and_registers_anew() {
         .collect();
     users.sort_unstable();
     assert_eq!(users, [("ann", 2), ("bob", 1)], "no ghosts");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registration_whose_answer_is_lost_is_told() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(server.port).await;
+    let room = room("r");
+    let mut node = Node::start_with(&proxy.url(), |_| {}).await;
+    let ann = present(&room, "ann", 1);
+    node.relay.set_present(&ann).await.unwrap();
+    let incarnation = node.relay.nodes().await.unwrap()[0].incarnation.clone();
+    proxy.end_behind("register");
+    assert_eq!(
+        server.run::<u64>(&format!("ZREM roomcast:leases {incarnation}")),
+        1
+    );
+    node.until_lost().await;
+    assert!(proxy.has_ended());
+    let registered = node.until("registration", |event| match event {
+        Event::Registered { incarnation } => Some(incarnation.clone()),
+        _ => None,
+    });
+    let fresh = registered.await;
+    node.until_ready().await;
+    let nodes = node.relay.nodes().await.unwrap();
+    assert_eq!((nodes.len(), &*nodes[0].incarnation), (1, &*fresh));
+    assert_ne!(*fresh, *incarnation);
 }
 
 /// The address of the server, for [`process_of_a_node`].

@@ -6,6 +6,7 @@
 mod bus;
 mod failover;
 mod faults;
+mod keys;
 mod lease;
 mod memory;
 mod node;
@@ -13,6 +14,7 @@ mod outage;
 mod presence;
 mod proxy;
 mod publish;
+mod rooms;
 mod same;
 mod server;
 mod sharded;

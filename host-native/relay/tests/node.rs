@@ -140,12 +140,13 @@ pub(crate) fn message(room: &Address, body: &str) -> Publish {
     }
 }
 
-pub(crate) fn once(key: &str, print: u64) -> Once {
+pub(crate) fn once(key: &str, fingerprint: u64) -> Once {
     Once {
         key: key.into(),
-        earlier: Vec::new(),
-        print,
+        owner: None,
+        fingerprint,
         expiry_ms: 600_000,
+        attempt_id: Box::default(),
     }
 }
 

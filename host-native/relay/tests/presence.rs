@@ -1,10 +1,12 @@
 //! Users of rooms, counted over all nodes.
 
-use roomcast_relay::{Address, Change, Event, Presence, Relay, RelayError};
+use std::time::{Duration, Instant};
+
+use roomcast_relay::{Address, Change, Corrections, Event, Presence, Relay, RelayError};
 
 use crate::{
     node::{Node, room},
-    server::Server,
+    server::{PATIENCE, Server},
 };
 
 pub(crate) fn present(room: &Address, user: &str, connections: u32) -> Presence {
@@ -12,6 +14,7 @@ pub(crate) fn present(room: &Address, user: &str, connections: u32) -> Presence 
         address: room.clone(),
         user: user.into(),
         connections,
+        is_awaited: false,
         meta: format!("meta of {user}").into(),
     }
 }
@@ -109,8 +112,8 @@ async fn a_list_and_the_notices_after_it_give_who_is_there() {
     let position = node.position(&room).await;
     assert_eq!((position.notice, position.offset), (4, 0));
     assert_eq!(members.epoch, position.epoch);
-    let cut = node.relay.members(&room, 1).await.unwrap();
-    assert_eq!((cut.users.len(), cut.total), (1, 2));
+    let counts = node.relay.members(&room, 1).await.unwrap();
+    assert_eq!((counts.users.len(), counts.total), (0, 2));
     node.relay
         .set_present(&present(&room, "dan", 1))
         .await
@@ -120,6 +123,38 @@ async fn a_list_and_the_notices_after_it_give_who_is_there() {
         node.until("notice", is_later).await,
         (5, Change::Joined, "dan".to_owned())
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_counted_without_a_look_at_each_user() {
+    let server = Server::start(&[]);
+    let room = room("r");
+    let (a, b) = (Node::start(&server).await, Node::start(&server).await);
+    let counts = async || {
+        let members = a.relay.members(&room, 1).await.unwrap();
+        (members.total, members.connections)
+    };
+    for (node, user, connections) in [(&a, "ann", 2), (&b, "ann", 1), (&b, "bob", 1)] {
+        let presence = present(&room, user, connections);
+        node.relay.set_present(&presence).await.unwrap();
+    }
+    assert_eq!(counts().await, (2, 4), "before anybody wanted to know");
+    let mut waits = present(&room, "bob", 0);
+    waits.is_awaited = true;
+    for (presence, expected) in [
+        (present(&room, "ann", 3), (2, 6)),
+        (waits, (2, 5)),
+        (present(&room, "bob", 2), (2, 7)),
+        (present(&room, "cyd", 5), (3, 12)),
+        (present(&room, "ann", 0), (3, 9)),
+    ] {
+        b.relay.set_present(&presence).await.unwrap();
+        assert_eq!(counts().await, expected, "{presence:?}");
+    }
+    let own = [present(&room, "bob", 1)];
+    let corrections = b.relay.reconcile(&room, &own).await.unwrap();
+    assert_eq!(corrections.count, 2);
+    assert_eq!(counts().await, (2, 3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,8 +169,13 @@ async fn users_are_made_those_that_a_node_has() {
             .unwrap();
     }
     let own = [present(&room, "ann", 1), present(&room, "cyd", 3)];
-    assert_eq!(a.relay.reconcile(&room, &own).await, Ok(2));
-    assert_eq!(a.relay.reconcile(&room, &own).await, Ok(0));
+    let corrections = Corrections {
+        count: 2,
+        changes: vec![("cyd".into(), Change::Joined)],
+    };
+    assert_eq!(a.relay.reconcile(&room, &own).await, Ok(corrections));
+    let none = Corrections::default();
+    assert_eq!(a.relay.reconcile(&room, &own).await, Ok(none));
     let members = b.relay.members(&room, 10).await.unwrap();
     let users = members.users.iter();
     let mut users: Vec<_> = users
@@ -159,10 +199,43 @@ async fn a_change_behind_a_reconciliation_is_not_undone_by_it() {
         let reconciled = node.relay.reconcile(&room, &own);
         let (reconciled, arrival) =
             futures_util::future::join(reconciled, node.relay.set_present(&gone)).await;
-        assert_eq!(reconciled, Ok(2));
-        assert_eq!(arrival.unwrap().change, Some(Change::Left));
+        // Ann came and went: of that nobody is told, or that she is gone.
+        let changes = vec![("bob".into(), Change::Joined)];
+        assert_eq!(reconciled, Ok(Corrections { count: 2, changes }));
+        assert_ne!(arrival.unwrap().change, Some(Change::Joined));
         let members = node.relay.members(&room, 10).await.unwrap();
         assert_eq!((members.total, members.connections), (1, 2));
         assert_eq!(&*members.users[0].user, "bob");
+    }
+}
+
+/// The server stands still, and does what it was asked when it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_without_an_answer_is_told_with_the_next_one() {
+    let server = Server::start(&[]);
+    let node = Node::start_with(&server.url(), |settings| {
+        settings.timing.response = Duration::from_millis(400);
+    })
+    .await;
+    let room = room("r");
+    for (connections, change) in [(1, Change::Joined), (0, Change::Left)] {
+        let presence = present(&room, "ann", connections);
+        server.stop();
+        let lost = node.relay.set_present(&presence).await;
+        assert_eq!(lost, Err(RelayError::InDoubt));
+        server.go_on();
+        let answer = async || {
+            let began = Instant::now();
+            loop {
+                let answer = node.relay.set_present(&presence).await;
+                if let Ok(arrival) = answer {
+                    break arrival.change;
+                }
+                assert!(began.elapsed() < PATIENCE, "{answer:?}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert_eq!(answer().await, Some(change));
+        assert_eq!(answer().await, None, "once");
     }
 }

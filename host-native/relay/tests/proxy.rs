@@ -1,7 +1,7 @@
 //! A proxy of TCP between a node and its server: it leads elsewhere, or goes silent.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicU16, Ordering::SeqCst},
 };
 
@@ -16,8 +16,12 @@ pub(crate) struct Proxy {
     target: Arc<AtomicU16>,
     /// Bytes are read and thrown away: half open.
     is_mute: Arc<AtomicBool>,
+    /// A text after which the connection that has it brings nothing back.
+    last: Arc<Last>,
     generation: watch::Sender<u64>,
 }
+
+type Last = Mutex<Option<&'static str>>;
 
 impl Proxy {
     pub(crate) async fn start(target: u16) -> Self {
@@ -26,23 +30,36 @@ impl Proxy {
             port: listener.local_addr().unwrap().port(),
             target: Arc::new(AtomicU16::new(target)),
             is_mute: Arc::default(),
+            last: Arc::default(),
             generation: watch::Sender::new(0),
         };
         let (target, is_mute) = (proxy.target.clone(), proxy.is_mute.clone());
+        let last = proxy.last.clone();
         let generation = proxy.generation.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let mut cut = generation.clone();
                 cut.mark_unchanged();
                 let (target, is_mute) = (target.load(SeqCst), is_mute.clone());
+                let last = last.clone();
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else {
                         return;
                     };
                     let (up, down) = (client.into_split(), server.into_split());
+                    let is_over = AtomicBool::new(false);
+                    let note = |bytes: &[u8]| {
+                        let mut last = last.lock().unwrap();
+                        let found = |last: &mut &str| has(bytes, last.as_bytes());
+                        if last.take_if(found).is_some() {
+                            is_over.store(true, SeqCst);
+                        }
+                        !is_mute.load(SeqCst)
+                    };
+                    let may_answer = |_: &[u8]| !is_mute.load(SeqCst) && !is_over.load(SeqCst);
                     tokio::select! {
-                        () = pass(up.0, down.1, &is_mute) => {}
-                        () = pass(down.0, up.1, &is_mute) => {}
+                        () = pass(up.0, down.1, note) => {}
+                        () = pass(down.0, up.1, may_answer) => {}
                         _ = cut.changed() => {}
                     }
                 });
@@ -64,16 +81,31 @@ impl Proxy {
     pub(crate) fn set_mute(&self, is_mute: bool) {
         self.is_mute.store(is_mute, SeqCst);
     }
+
+    /// Has the server receive a text once more, and lose its answer with all that follows on that
+    /// connection: it is half open.
+    pub(crate) fn end_behind(&self, text: &'static str) {
+        *self.last.lock().unwrap() = Some(text);
+    }
+
+    /// True when the text has come.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.last.lock().unwrap().is_none()
+    }
+}
+
+fn has(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|part| part == text)
 }
 
 async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
-    is_mute: &AtomicBool,
+    passes: impl Fn(&[u8]) -> bool,
 ) {
     let mut buffer = vec![0; 65_536];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if !is_mute.load(SeqCst) && to.write_all(&buffer[..count]).await.is_err() {
+        if passes(&buffer[..count]) && to.write_all(&buffer[..count]).await.is_err() {
             return;
         }
     }

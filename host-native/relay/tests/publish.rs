@@ -1,12 +1,12 @@
 //! Order, idempotency, retention and reads.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
-use roomcast_relay::{Address, Event, Publish, Read, Relay, RelayError, Retention, Start};
+use roomcast_relay::{Address, Event, Once, Publish, Read, Relay, RelayError, Retention, Start};
 
 use crate::{
     node::{Node, message, once, room, text},
-    server::Server,
+    server::{Server, wait_for},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,20 +65,27 @@ async fn a_key_gives_one_offset_and_one_delivery_on_any_node() {
     assert!(again.is_repeated);
     assert_eq!((again.epoch, again.offset), (first.epoch, first.offset));
 
-    let mut renamed = publish.clone();
-    let mut renamed_once = once("bob:k", 7);
-    renamed_once.earlier = vec!["ann:k".into()];
-    renamed.once = Some(renamed_once);
-    assert_eq!(
-        b.relay.publish(&renamed).await.unwrap().offset,
-        first.offset
-    );
+    // Its own retry is not told so: it was never answered.
+    let attempt = |attempt_id: &str| {
+        let mut publish = message(&room, "attempted");
+        let attempt_id = attempt_id.into();
+        publish.once = Some(Once {
+            attempt_id,
+            ..once("ann:l", 7)
+        });
+        publish
+    };
+    for (node, id, is_repeated) in [(&a, "x", false), (&a, "x", false), (&b, "y", true)] {
+        let published = node.relay.publish(&attempt(id)).await.unwrap();
+        assert_eq!((published.offset, published.is_repeated), (2, is_repeated));
+    }
 
     publish.once = Some(once("ann:k", 8));
     assert_eq!(a.relay.publish(&publish).await, Err(RelayError::KeyReused));
     b.publish(&room, "end").await;
-    let delivered = a.messages(&room, 2).await;
-    assert_eq!(delivered, [(1, "hi".to_owned()), (2, "end".to_owned())]);
+    let delivered = a.messages(&room, 3).await;
+    let expected = [(1, "hi"), (2, "attempted"), (3, "end")];
+    assert_eq!(delivered, expected.map(|(at, body)| (at, body.to_owned())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,7 +99,8 @@ async fn a_key_is_forgotten_when_its_time_is_over() {
     publish.once = Some(short);
     node.publish(&room, "first").await;
     node.relay.publish(&publish).await.unwrap();
-    while server.run::<u64>("EXISTS roomcast:{ns}:k:k") == 1 {}
+    let exists = "EXISTS roomcast:{ns}:k:k";
+    wait_for("the key stays", || server.run::<u64>(exists) == 0);
     assert_eq!(node.relay.publish(&publish).await.unwrap().offset, 3);
 }
 
@@ -217,7 +225,7 @@ async fn a_stream_keeps_the_bytes_that_its_room_wants() {
         let is_stream = |key: &&String| server.run::<String>(&format!("TYPE {key}")) == "stream";
         keys.iter().filter(is_stream).count()
     };
-    while streams(&server) > 0 {}
+    wait_for("a stream stays", || streams(&server) == 0);
     publish.retention.age_ms = 0;
     publish.body = "1234567890".into();
     assert_eq!(first(&publish).await, 10, "nothing is left to count");
@@ -261,6 +269,44 @@ async fn a_room_without_history_has_a_counter() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_is_remembered_as_long_as_its_history_and_its_keys() {
+    const MINUTE: u64 = 60_000;
+    let server = Server::start(&[]);
+    let node = Node::start_with(&server.url(), |settings| {
+        settings.timing.room = Duration::from_secs(2 * 60);
+    })
+    .await;
+    let (mut old, mut keyed) = (message(&room("old"), "hi"), message(&room("keyed"), "hi"));
+    old.retention.age_ms = 5 * MINUTE;
+    keyed.once = Some(once("k", 1));
+    for (publish, minutes) in [(&message(&room("r"), "hi"), 2), (&old, 5), (&keyed, 10)] {
+        node.relay.publish(publish).await.unwrap();
+        let key = format!("PTTL roomcast:{{ns}}:m:{}", room_of(publish));
+        let kept: u64 = server.run(&key);
+        assert!(
+            kept > (minutes - 1) * MINUTE && kept <= minutes * MINUTE,
+            "{kept}"
+        );
+        // Whatever touches it next does not shorten that.
+        server.run::<()>(&format!(
+            "PEXPIRE roomcast:{{ns}}:m:{} 1000",
+            room_of(publish)
+        ));
+        node.position(&publish.address).await;
+        let kept: u64 = server.run(&key);
+        assert!(
+            kept > (minutes - 1) * MINUTE && kept <= minutes * MINUTE,
+            "{kept}"
+        );
+    }
+}
+
+fn room_of(publish: &Publish) -> String {
+    let address = publish.address.to_string();
+    address.trim_start_matches("ns/").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_of_many_rooms_come_in_their_order() {
     let server = Server::start(&[]);
     let node = Node::start(&server).await;
@@ -294,6 +340,52 @@ async fn scripts_that_the_server_forgot_are_loaded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_leave_together_are_answered_each_for_itself() {
+    let server = Server::start(&[]);
+    let room = room("r");
+    let mut node = Node::start(&server).await;
+    let subscribed = node.relay.subscribe(std::slice::from_ref(&room)).await;
+    subscribed.unwrap();
+    // All in one call: an answer that is late or missing would be that of another message.
+    server.run::<()>("SCRIPT FLUSH");
+    let keyed = |body: &str, fingerprint| {
+        let mut publish = message(&room, body);
+        publish.once = Some(once("k", fingerprint));
+        publish
+    };
+    let mut nowhere = message(&room, "nowhere");
+    nowhere.address = Address::room("{", "r");
+    let publishes = [
+        keyed("first", 1),
+        nowhere,
+        message(&room, "second"),
+        keyed("other", 2),
+        keyed("first", 1),
+        message(&room, "third"),
+    ];
+    let answers = node.relay.publish_all(&publishes).await;
+    let answers = answers.into_iter().map(|answer| match answer {
+        Ok(published) => Ok((published.offset, published.is_repeated)),
+        Err(RelayError::Invalid(_)) => Err("invalid"),
+        Err(RelayError::KeyReused) => Err("reused"),
+        Err(fault) => panic!("{fault}"),
+    });
+    let expected = [
+        Ok((1, false)),
+        Err("invalid"),
+        Ok((2, false)),
+        Err("reused"),
+        Ok((1, true)),
+        Ok((3, false)),
+    ];
+    assert_eq!(answers.collect::<Vec<_>>(), expected);
+    let delivered = node.messages(&room, 3).await;
+    let bodies: Vec<_> = delivered.iter().map(|(_, body)| &**body).collect();
+    assert_eq!(bodies, ["first", "second", "third"]);
+    assert!(node.relay.publish_all(&[]).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_break_a_rule_are_refused() {
     let server = Server::start(&[]);
     let node = Node::start_with(&server.url(), |settings| {
@@ -311,10 +403,10 @@ async fn calls_that_break_a_rule_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_are_given_out_once() {
+async fn serials_are_given_out_once() {
     const COUNT: u64 = 100;
     async fn take(node: &Node, all: &mut HashSet<u64>) -> u64 {
-        let first = node.relay.take_numbers(COUNT, 0).await.unwrap();
+        let first = node.relay.take_serials(COUNT, 0).await.unwrap();
         for number in first..first + COUNT {
             assert!(all.insert(number), "{number} is given out again");
         }
@@ -333,7 +425,7 @@ async fn numbers_are_given_out_once() {
     let in_a_row = [0, COUNT, 2 * COUNT].map(|more| firsts[0] + more);
     assert_eq!(firsts, in_a_row);
     let floor = firsts[2] + 5 * COUNT;
-    let above = nodes[2].relay.take_numbers(COUNT, floor).await;
+    let above = nodes[2].relay.take_serials(COUNT, floor).await;
     assert_eq!(above, Ok(floor));
     all.extend(floor..floor + COUNT);
     // The data is lost, and what nodes had before is not. The lowest asks before others can.
@@ -343,7 +435,7 @@ async fn numbers_are_given_out_once() {
         let registered = |event: &Event| matches!(event, Event::Registered { .. }).then_some(());
         node.until("registration", registered).await;
     }
-    // A new one knows of no numbers, and the others have told all of theirs.
+    // A new one knows of no serials, and the others have told all of theirs.
     let highest = all.iter().max().copied().unwrap_or_default();
     let fourth = Node::start(&server).await;
     let first = take(&fourth, &mut all).await;

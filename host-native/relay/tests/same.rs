@@ -9,8 +9,8 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use roomcast_relay::{
-    Address, Event, Events, MemoryBroker, Once, Presence, Publish, Read, Relay, RelayError,
-    Retention, Start,
+    Address, Event, Events, MemoryBroker, Once, Owner, Presence, Publish, Read, Relay, RelayError,
+    Retention, RoomList, Start,
 };
 
 use crate::{node::Node, server::Server};
@@ -58,12 +58,22 @@ enum Op {
         node: usize,
         room: usize,
     },
+    Occupied {
+        node: usize,
+        room: usize,
+        occupied: bool,
+    },
+    Rooms {
+        node: usize,
+        after: Option<usize>,
+        rooms_max: usize,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let (node, room) = (0..2_usize, 0..2_usize);
     let key = prop::option::of((0..3_u8, 0..2_u64));
-    let users = prop::collection::btree_map(0..3_u8, 1..3_u32, 0..3);
+    let users = prop::collection::btree_map(0..3_u8, 1..4_u32, 0..3);
     // Bodies have two or three bytes.
     let kept = (0..4_u32, prop_oneof![Just(0), 1..10_u64]);
     prop_oneof![
@@ -80,13 +90,19 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (node.clone(), room.clone(), prop::option::of(0..8_u64), 1..4_u32).prop_map(
             |(node, room, offset, messages_max)| Op::Before { node, room, offset, messages_max },
         ),
-        3 => (node.clone(), room.clone(), 0..3_u8, 0..3_u32).prop_map(
+        3 => (node.clone(), room.clone(), 0..3_u8, 0..4_u32).prop_map(
             |(node, room, user, connections)| Op::Present { node, room, user, connections },
         ),
         1 => (node.clone(), room.clone(), users).prop_map(|(node, room, users)| Op::Reconcile {
             node, room, users: users.into_iter().collect(),
         }),
-        1 => (node, room).prop_map(|(node, room)| Op::Members { node, room }),
+        1 => (node.clone(), room.clone()).prop_map(|(node, room)| Op::Members { node, room }),
+        2 => (node.clone(), room.clone(), any::<bool>()).prop_map(|(node, room, occupied)| {
+            Op::Occupied { node, room, occupied }
+        }),
+        1 => (node, prop::option::of(room), 1..3_usize).prop_map(|(node, after, rooms_max)| {
+            Op::Rooms { node, after, rooms_max }
+        }),
     ]
 }
 
@@ -107,11 +123,15 @@ impl Side<'_> {
         self.epochs.entry(epoch.to_owned()).or_insert(next).clone()
     }
 
+    /// A user with so many connections, who is awaited with 3.
     fn presence(&self, room: usize, user: u8, connections: u32) -> Presence {
+        let is_awaited = connections == 3;
+        let connections = if is_awaited { 0 } else { connections };
         Presence {
             address: self.room(room),
             user: format!("u{user}").into(),
             connections,
+            is_awaited,
             meta: Bytes::from(format!("meta of {user}")),
         }
     }
@@ -133,9 +153,17 @@ impl Side<'_> {
             },
             once: key.map(|(key, print)| Once {
                 key: format!("k{key}").into(),
-                earlier: Vec::new(),
-                print,
+                // Two keys of an owner that has one.
+                owner: (key > 0).then(|| Owner {
+                    name: "o".into(),
+                    earlier: Vec::new(),
+                    keys_max: 1,
+                    all_max: None,
+                }),
+                // Messages to different rooms are different ones.
+                fingerprint: 2 * print + room as u64,
                 expiry_ms: 600_000,
+                attempt_id: ["", "one", "another"][step % 3].into(),
             }),
         }
     }
@@ -185,10 +213,8 @@ impl Side<'_> {
                 offset,
                 messages_max,
             } => {
-                let mut read = Read::position(self.room(*room));
-                read.start = Start::Above(*offset);
-                read.messages_max = *messages_max;
-                self.read(*node, &read).await
+                let start = Start::Above(*offset);
+                self.read_from(*node, *room, start, *messages_max).await
             }
             Op::Before {
                 node,
@@ -196,10 +222,8 @@ impl Side<'_> {
                 offset,
                 messages_max,
             } => {
-                let mut read = Read::position(self.room(*room));
-                read.start = Start::Before(*offset);
-                read.messages_max = *messages_max;
-                self.read(*node, &read).await
+                let start = Start::Before(*offset);
+                self.read_from(*node, *room, start, *messages_max).await
             }
             Op::Present {
                 node,
@@ -213,21 +237,70 @@ impl Side<'_> {
                 let (change, notice) = (arrival.change, arrival.notice);
                 format!("{epoch} {notice} {change:?} {}", arrival.connections)
             }
-            Op::Reconcile { node, room, users } => {
-                let users = users.iter();
-                let users = users.map(|(user, count)| self.presence(*room, *user, *count));
-                let (users, room) = (users.collect::<Vec<_>>(), self.room(*room));
-                let corrected = self.nodes[*node].reconcile(&room, &users).await.unwrap();
-                corrected.to_string()
-            }
+            Op::Reconcile { node, room, users } => self.reconcile(*node, *room, users).await,
             Op::Members { node, room } => {
                 let room = self.room(*room);
                 let mut members = self.nodes[*node].members(&room, 100).await.unwrap();
                 members.users.sort_by(|a, b| a.user.cmp(&b.user));
                 let epoch = self.epoch(&members.epoch);
-                format!("{epoch} {} {:?}", members.notice, members.users)
+                let (notice, connections) = (members.notice, members.connections);
+                format!("{epoch} {notice} {connections} {:?}", members.users)
             }
+            Op::Occupied {
+                node,
+                room,
+                occupied,
+            } => self.occupy(*node, *room, *occupied).await,
+            Op::Rooms {
+                node,
+                after,
+                rooms_max,
+            } => self.rooms(*node, *after, *rooms_max).await,
         }
+    }
+
+    async fn reconcile(&self, node: usize, room: usize, users: &[(u8, u32)]) -> String {
+        let users = users.iter();
+        let users = users.map(|(user, count)| self.presence(room, *user, *count));
+        let (users, room) = (users.collect::<Vec<_>>(), self.room(room));
+        let mut corrected = self.nodes[node].reconcile(&room, &users).await.unwrap();
+        corrected.changes.sort_by(|a, b| a.0.cmp(&b.0));
+        format!("{corrected:?}")
+    }
+
+    async fn read_from(
+        &mut self,
+        node: usize,
+        room: usize,
+        start: Start,
+        messages_max: u32,
+    ) -> String {
+        let mut read = Read::position(self.room(room));
+        (read.start, read.messages_max) = (start, messages_max);
+        self.read(node, &read).await
+    }
+
+    async fn rooms(&self, node: usize, after: Option<usize>, rooms_max: usize) -> String {
+        let list = RoomList {
+            namespace: (*self.namespace).into(),
+            prefix: "r".into(),
+            after: after.map(|room| format!("r{room}").into()),
+            rooms_max,
+        };
+        format!("{:?}", self.nodes[node].rooms(&list).await.unwrap())
+    }
+
+    /// Says whether a node has members of a room.
+    async fn occupy(&self, node: usize, room: usize, occupied: bool) -> String {
+        let presence = Presence {
+            address: Address::room(&*self.namespace, format!("\u{1}r{room}")),
+            user: "*".into(),
+            connections: occupied.into(),
+            is_awaited: false,
+            meta: Bytes::from_static(b"600000"),
+        };
+        let arrival = self.nodes[node].set_present(&presence).await.unwrap();
+        format!("{:?}", arrival.change)
     }
 
     async fn read(&mut self, node: usize, read: &Read) -> String {

@@ -15,6 +15,15 @@ use tempfile::TempDir;
 /// The time after which a condition that a test waits for has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits for a condition; `fault` says what is wrong without it.
+pub(crate) fn wait_for(fault: &str, mut is_there: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_there() {
+        assert!(began.elapsed() < PATIENCE, "{fault}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// A server that ends with its owner.
 pub(crate) struct Server {
     pub(crate) port: u16,

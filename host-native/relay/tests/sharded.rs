@@ -122,7 +122,7 @@ async fn a_slot_has_everything_and_moves_with_its_primary() {
     other.until_ready().await;
     let after = node.publish_surely(&rooms[0], "two").await;
     assert_ne!(after.epoch, before.epoch, "the data may be older");
-    assert_eq!(other.messages(&rooms[0], 1).await, [(1, "two".to_owned())]);
+    assert_eq!(other.messages(&rooms[0], 1).await, [(2, "two".to_owned())]);
     let mut inspector = Inspector::connect(&settings(&url, |_| {})).await.unwrap();
     let facts = inspector.server().await.unwrap();
     assert!(
@@ -131,7 +131,7 @@ async fn a_slot_has_everything_and_moves_with_its_primary() {
     );
     let (found, has_more) = inspector.all_rooms("ns", 10).await.unwrap();
     let found: Vec<_> = found.iter().map(|it| (&*it.room, it.offset)).collect();
-    assert!(found.contains(&("a", 1)) && !has_more, "{found:?}");
+    assert!(found.contains(&("a", 2)) && !has_more, "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

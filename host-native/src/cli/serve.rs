@@ -1,5 +1,6 @@
 //! `roomcast serve`.
 
+mod beside;
 mod environment;
 mod flags;
 

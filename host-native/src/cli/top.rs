@@ -16,14 +16,11 @@ use std::{
 use anyhow::Context;
 use tokio::{
     select,
-    signal::{
-        ctrl_c,
-        unix::{SignalKind, signal},
-    },
+    signal::unix::{SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use self::{figures::Figures, sample::Sample, terminal::Terminal};
+use self::{figures::Figures, sample::Source, terminal::Terminal};
 use super::{
     client::{api::Caller, endpoint::Endpoint},
     say,
@@ -33,7 +30,9 @@ const AFTER_HELP: &str = "\
 Rates are those of the last interval. It needs /metrics, and for rooms and slow readers the HTTP API:
 the administration port, where the server has one. Ctrl-C ends it.
 
-Of rooms and connections it reads the first 10,000 of the namespace, and shows the largest.
+Rooms and slow readers are those of one namespace, and with a relay of all servers; all else is of all
+namespaces of the one server. It reads the first 10,000 rooms and connections, shows the largest, and
+says when there are more, or when the slow readers are in another namespace.
 
 Examples:
   roomcast top
@@ -50,7 +49,7 @@ pub(crate) struct TopArgs {
     /// Address of the server
     #[arg(env = "ROOMCAST_URL", default_value = "http://127.0.0.1:3000")]
     url: Endpoint,
-    /// Milliseconds between two looks
+    /// Milliseconds between samples
     #[arg(
         long,
         value_name = "MS",
@@ -58,10 +57,10 @@ pub(crate) struct TopArgs {
         value_parser = clap::value_parser!(u64).range(100..=3_600_000)
     )]
     interval_ms: u64,
-    /// Ends after so many looks
+    /// Stop after N samples
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// A JSON object for each interval
+    /// Print a JSON object for each interval
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -75,27 +74,43 @@ pub(crate) struct TopArgs {
 /// A [`Failure`](super::client::failure::Failure) that the user or the server can do something
 /// about, or a fault of this machine.
 pub(crate) async fn run(args: TopArgs) -> anyhow::Result<ExitCode> {
+    // Heard from here on, also while a server does not answer.
+    let listen = |kind| signal(kind).context("cannot wait for signals");
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    let stopped = async {
+        select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    };
+    select! {
+        ended = view(args) => ended,
+        () = stopped => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Shows sample after sample, as many as are asked for.
+async fn view(args: TopArgs) -> anyhow::Result<ExitCode> {
     // Before the screen is taken: a server that is not there is told of on the line below.
-    let mut last = Sample::take(&args.url, &args.caller).await?;
+    let mut source = Source::new(&args.url, &args.caller);
+    let mut last = source.sample().await?;
     let is_live = !args.json && io::stdout().is_terminal();
     let terminal = is_live.then(Terminal::begin).transpose()?;
     let period = Duration::from_millis(args.interval_ms);
     let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ended = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     if let Some(terminal) = &terminal {
         let first = Figures::between(&last, &last);
         terminal.show(&screen::lines(&args.url, &first))?;
     }
     let mut left = args.count;
     while left != Some(0) {
-        select! {
-            _ = ticks.tick() => {}
-            _ = ctrl_c() => break,
-            _ = ended.recv() => break,
-        }
+        ticks.tick().await;
         left = left.map(|left| left - 1);
-        let sample = match (Sample::take(&args.url, &args.caller).await, &terminal) {
+        let sample = match (source.sample().await, &terminal) {
             (Ok(sample), _) => sample,
             // It may start again.
             (Err(fault), Some(terminal)) => {

@@ -51,10 +51,11 @@ impl OwnedFrame {
     }
 }
 
-/// Gives a message of a connection to its namespace. One with the verb `$auth` goes on without its
-/// token; it is returned when that is still to be verified. One over a rate of its user is refused.
+/// Passes a message of a connection on to its namespace. One with the verb `$auth` goes on without
+/// its token; it is returned when that is still to be verified. One over a rate of its user is
+/// refused.
 #[inline]
-pub(super) fn give(
+pub(super) fn pass_on(
     shard: &Rc<Shard>,
     home: &Home,
     conn: ConnId,
@@ -106,7 +107,7 @@ fn authenticate(
         return None;
     }
     let Some(token) = token else {
-        shard.out.tell_token(&TokenRefusal::Missing);
+        shard.egress.tell_token(&TokenRefusal::Missing);
         input(shard, home, conn, rest, Verified::default());
         return None;
     };
@@ -159,7 +160,7 @@ fn taken(shard: &Shard, checked: Result<Identity, TokenRefusal>) -> Verified {
             unavailable: false,
         },
         Err(refusal) => {
-            shard.out.tell_token(&refusal);
+            shard.egress.tell_token(&refusal);
             Verified {
                 identity: None,
                 unavailable: refusal == TokenRefusal::Unavailable,

@@ -137,7 +137,7 @@ fn hand_out(
                 Ok(stream) => serve(shard, stream, peer, visit),
                 Err(fault) => tracing::debug!(%fault, "a connection could not be taken over"),
             };
-            shard.out.post(next, Mail::task(take));
+            shard.egress.post(next, Mail::task(take));
         }
         Err(fault) => tracing::debug!(%fault, "a connection could not be handed over"),
     }

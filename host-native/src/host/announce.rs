@@ -45,6 +45,7 @@ pub(super) fn announce(
     };
     let on = |is_on: bool, text: &'static str| if is_on { text } else { "" };
     let is_whole = admin.is_none();
+    let has_page = is_whole && !(addresses.is_empty() && settings.access.api_keys.is_empty());
     let page = on(settings.access.page, "GET / (try it), ");
     let metrics = on(settings.access.metrics, ", /metrics");
     match (addresses.first(), &shared.tls) {
@@ -62,9 +63,9 @@ pub(super) fn announce(
         identity = settings.access.tokens.summary(),
         histories,
         "mounted: {}/ws and /ws/{{namespace}} (WebSocket), {}/healthz, /readyz{}",
-        on(is_whole, page),
+        on(has_page, page),
         on(is_whole, "/api/v1/{namespace}/ (HTTP API), "),
-        on(is_whole, metrics)
+        on(has_page, metrics)
     );
     if let Some(admin) = admin {
         let tls = on(settings.admin_tls, "s");

@@ -13,9 +13,13 @@ use tower_service::Service as _;
 use super::Host;
 use crate::http::service::{PeerAddress, Service};
 
-/// The routes of a server, for [`Router::nest_service`] under a path of the application, or for
-/// [`Router::merge`]: the [`Service`] behind them says what extensions of a request mean.
-/// ([`Router::nest`] knows no path that ends with a slash, as that of the page does.)
+/// The routes of a server, for [`Router::nest_service`] under a path of the application: the
+/// [`Service`] behind them says what extensions of a request mean. ([`Router::nest`] knows no path
+/// that ends with a slash, as that of the page does.)
+///
+/// Without a path of its own it is the [`Router::fallback_service`] of an application, which
+/// answers what no route takes. It is not for [`Router::merge`], which panics where the application
+/// has a fallback too.
 ///
 /// The address of a client is that of axum's [`ConnectInfo`], where the application is served with
 /// `into_make_service_with_connect_info::<SocketAddr>()`, unless a middleware adds a
@@ -42,11 +46,12 @@ use crate::http::service::{PeerAddress, Service};
 ///         .nest_service("/live", roomcast::axum::router(&host).layer(identify));
 ///
 ///     let ctrl_c = || async { tokio::signal::ctrl_c().await.unwrap_or_default() };
-///     let rooms = tokio::spawn(host.run_service(ctrl_c()));
 ///     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 ///     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-///     axum::serve(listener, app).with_graceful_shutdown(ctrl_c()).await?;
-///     Ok(rooms.await??)
+///     let rooms = host.run_service(ctrl_c());
+///     let served = axum::serve(listener, app).with_graceful_shutdown(ctrl_c());
+///     // Rooms that cannot start end the application, with the reason.
+///     tokio::try_join!(async { Ok(rooms.await?) }, async { Ok(served.await?) }).map(drop)
 /// }
 /// ```
 pub fn router<S: Clone + Send + Sync + 'static>(host: &Host) -> Router<S> {

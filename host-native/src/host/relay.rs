@@ -7,11 +7,17 @@ mod absent;
 #[cfg(feature = "relay")]
 mod call;
 #[cfg(feature = "relay")]
+mod connect;
+#[cfg(feature = "relay")]
 mod counts;
 #[cfg(feature = "relay")]
 mod exchange;
 #[cfg(feature = "relay")]
+mod order;
+#[cfg(feature = "relay")]
 mod presence;
+#[cfg(feature = "relay")]
+mod publishes;
 #[cfg(feature = "relay")]
 mod queue;
 #[cfg(feature = "relay")]

@@ -25,7 +25,7 @@ use super::{
     descriptors, drain, relay,
 };
 use crate::{
-    clock::{Clock, patience},
+    clock::{Clock, millis, patience},
     metrics::Metrics,
     namespace::{gateways::Gateways, recorder::Recorder},
     settings::{Settings, SettingsError},
@@ -239,7 +239,7 @@ async fn run_shards(
         shutdown.await;
         tracing::info!("shutting down");
         delay(&shared).await;
-        shared.draining.store(true, Relaxed);
+        shared.draining.send_replace(true);
         stop.send_replace(Phase::Stopping);
     };
     let ended = wait_for(ends, stopping).await;
@@ -344,7 +344,7 @@ fn share(
         tls,
         accepted: AtomicUsize::new(0),
         ending: AtomicBool::new(false),
-        draining: AtomicBool::new(false),
+        draining: watch::Sender::new(false),
         // There is one where the settings name one.
         proxied: AtomicBool::new(!settings.proxy_trust.networks.is_empty()),
         notices: Mutex::default(),
@@ -395,7 +395,7 @@ async fn delay(shared: &Shared) {
     shared.ending.store(true, Relaxed);
     let delay = shared.settings.drain_delay;
     if !delay.is_zero() {
-        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let delay_ms = millis(delay);
         tracing::info!(delay_ms, "/readyz is 503; connections are served meanwhile");
         tokio::time::sleep(delay).await;
     }
@@ -469,13 +469,14 @@ fn shard_thread(
         tokio::select! {
             () = accepting => {}
             _ = phase.wait_for(|phase| *phase == Phase::Stopping) => {}
-            fault = shard.out.store_failure() => return Err(fault.into()),
+            fault = shard.egress.store_failure() => return Err(fault.into()),
         }
         tokio::select! {
             () = drain::drain(&shard) => {}
-            fault = shard.out.store_failure() => return Err(fault.into()),
+            fault = shard.egress.store_failure() => return Err(fault.into()),
         }
-        shard.out.commit();
+        shard.egress.commit();
+        shard.egress.send_relayed();
         Ok(())
     })
 }

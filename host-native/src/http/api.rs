@@ -1,6 +1,12 @@
 //! The HTTP API: calls are read here, and run where their namespace is at home.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc, sync::atomic::Ordering::Relaxed};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    iter,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -25,7 +31,7 @@ pub(super) async fn answer(
     let head = head_for(&access, request, peer);
     let is_proxied = shard.shared.proxied.load(Relaxed);
     access.authorize(&head, is_proxied)?;
-    if shard.shared.draining.load(Relaxed) {
+    if shard.shared.is_draining() {
         return Err(Problem::Draining);
     }
     let call = match ApiRequest::read(&head, &access, &shard.shared.settings.hub)? {
@@ -49,12 +55,19 @@ async fn whole(shard: &Shard, body: &mut Body) -> Result<Bytes, Problem> {
     match collected {
         Some(Ok(body)) => Ok(body.to_bytes()),
         Some(Err(fault)) if fault.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(bytes_max)),
+        Some(Err(fault)) if is_limit(&*fault) => Err(Problem::BodyLimited),
         Some(Err(_)) => Err(Problem::BodyCut),
         None => {
             let time_ms = usize::try_from(time.as_millis()).unwrap_or(usize::MAX);
             Err(Problem::BodyLate(time_ms))
         }
     }
+}
+
+/// True for the limit of a middleware, which a library may have wrapped.
+fn is_limit(fault: &(dyn Error + 'static)) -> bool {
+    let mut faults = iter::successors(Some(fault), |&fault| fault.source());
+    faults.any(|fault| fault.is::<LengthLimitError>())
 }
 
 /// Runs a call where its namespace is at home, and on other nodes if it concerns them. What the
@@ -86,7 +99,7 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
         answer.set_delivery(delivery.map_err(AskError::from)?);
     }
     if let Some((index, key, message)) = explained {
-        let fate = move |shard: &Rc<Shard>| Some(shard.out.socket(key)?.fate(&message));
+        let fate = move |shard: &Rc<Shard>| Some(shard.egress.socket(key)?.fate(&message));
         if let Some(fate) = shard.on_shard(index, fate).await.flatten() {
             answer.resolve(fate);
         }
@@ -95,7 +108,7 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
         let queued = move |shard: &Rc<Shard>| -> Vec<(ConnId, usize)> {
             let queued = |key| {
                 shard
-                    .out
+                    .egress
                     .socket(key)
                     .map_or(0, |socket| socket.queued_bytes())
             };
@@ -117,9 +130,9 @@ fn relayed(
     let Reached::AtHome { namespace, .. } = reached else {
         return None;
     };
-    let number = answer.relayed()?;
+    let token = answer.relayed()?;
     let (tell, told) = oneshot::channel();
-    namespace.when_relayed(number, move |outcome| {
+    namespace.when_relayed(token, move |outcome| {
         let _ = tell.send(outcome); // who asked may be gone
     });
     Some(told)

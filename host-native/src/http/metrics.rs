@@ -54,7 +54,7 @@ fn count(shard: &Shard, mut gauges: Gauges) -> Gauges {
         gauges.memberships += counts.memberships;
         gauges.history_bytes += counts.history_bytes;
     }
-    let (readers, bytes) = shard.out.slow_readers();
+    let (readers, bytes) = shard.egress.slow_readers();
     gauges.slow_readers += readers;
     gauges.slow_reader_bytes += bytes;
     gauges

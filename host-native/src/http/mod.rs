@@ -35,7 +35,9 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use roomcast_http::{Access, Headers, Problem, Request, Response, Route, ServerFacts};
+use roomcast_http::{
+    Access, Headers, Problem, Readiness, Request, Response, Route, ServerFacts, TIME_HEADER,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::{
@@ -47,7 +49,12 @@ pub(crate) use self::{
     peer::{Entrance, Peer},
     secure::accept,
 };
-use crate::{clock::patience, settings::Settings, shard::Shard, tls::Transport};
+use crate::{
+    clock::{patience, unix_now_ms},
+    settings::Settings,
+    shard::Shard,
+    tls::Transport,
+};
 
 type Reply = hyper::Response<Full<Bytes>>;
 
@@ -63,8 +70,13 @@ async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer) {
     let service = service_fn(|request| {
         let (shard, in_work) = (shard.clone(), InWork::begin(&requests));
         async move {
-            let reply = answer(&shard, peer, request, in_work).await;
+            let mut reply = answer(&shard, peer, request, in_work).await;
             shard.metrics().count_response(reply.status().as_u16());
+            if shard.shared.is_draining() && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // A proxy that keeps this connection would bring others to a server that goes.
+                let close = HeaderValue::from_static("close");
+                reply.headers_mut().insert(header::CONNECTION, close);
+            }
             Ok::<_, Infallible>(reply)
         }
     });
@@ -195,7 +207,7 @@ async fn respond(
         Ok(Route::Client) => Ok(Response::client()),
         Ok(Route::Server) => Ok(Response::server(facts(shard, &access))),
         Ok(Route::Health) => Ok(Response::health()),
-        Ok(Route::Ready) => Ok(ready(shard)),
+        Ok(Route::Ready) => return (ready(shard), true),
         Ok(Route::Metrics) => Ok(metrics::answer(shard).await),
         Ok(Route::Options { allow }) => Ok(Response::options(allow)),
         Ok(Route::Api) => {
@@ -222,25 +234,32 @@ async fn respond(
 }
 
 /// The rules of access for a peer. Another server may hand on what comes from anywhere: through it
-/// the API has a key, or is off.
+/// the API has a key, or is off, and the page and the metrics with it.
 fn access(shard: &Shard, peer: Peer) -> Arc<Access> {
     let access = shard.shared.access();
-    if !(peer.is_mounted && access.has_keyless_api()) {
+    if !(peer.is_mounted && access.api_keys.is_empty()) {
         return access;
     }
     let mut access = Access::clone(&access);
-    access.keyless_api = false;
+    (access.keyless_api, access.page, access.metrics) = (false, false, false);
     Arc::new(access)
 }
 
 /// Says whether new connections should come here: not to a server that ends, nor to one whose
 /// publishes fail.
-fn ready(shard: &Shard) -> Response {
-    let is_ending = shard.shared.ending.load(Relaxed);
-    match &shard.shared.relay {
-        Some(relay) if !is_ending && !relay.is_up() => Response::unrelayed(),
-        _ => Response::ready(is_ending),
-    }
+fn ready(shard: &Shard) -> Reply {
+    let relay = shard.shared.relay.as_ref();
+    let state = if shard.shared.ending.load(Relaxed) {
+        Readiness::Draining
+    } else if relay.is_some_and(|relay| !relay.is_up()) {
+        Readiness::Unrelayed
+    } else {
+        Readiness::Ready
+    };
+    let mut reply = reply(Response::ready(state));
+    let time = HeaderName::from_static(TIME_HEADER);
+    reply.headers_mut().insert(time, unix_now_ms().into());
+    reply
 }
 
 /// The server as it describes itself. Threads are those that run.

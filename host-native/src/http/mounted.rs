@@ -3,7 +3,7 @@
 use std::{io, net::IpAddr, os::fd::OwnedFd, os::unix::net as unix, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use hyper::{header, header::HeaderValue, upgrade::Upgraded};
+use hyper::{Method, header, header::HeaderValue, upgrade::Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use roomcast_http::Problem;
 use tokio::{
@@ -61,6 +61,42 @@ fn name_host(request: &mut Head) {
     if let Some(Ok(host)) = host {
         request.headers_mut().insert(header::HOST, host);
     }
+}
+
+/// The mark of a WebSocket that is a stream in HTTP/2, among the extensions of its request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stream;
+
+/// Gives a request for a WebSocket in HTTP/2 (RFC 8441) the form that it has in HTTP/1.1, which all
+/// rules are about.
+pub(super) fn name_upgrade(request: &mut Head) {
+    if request.method() != Method::CONNECT || !is_for_socket(request) {
+        return;
+    }
+    *request.method_mut() = Method::GET;
+    let headers = request.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    request.extensions_mut().insert(Stream);
+}
+
+#[cfg(feature = "http2")]
+fn is_for_socket(request: &Head) -> bool {
+    let protocol = request.extensions().get::<hyper::ext::Protocol>();
+    protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+#[cfg(not(feature = "http2"))]
+fn is_for_socket(request: &Head) -> bool {
+    static TOLD: std::sync::Once = std::sync::Once::new();
+    if request.version() == hyper::Version::HTTP_2 {
+        TOLD.call_once(|| {
+            tracing::error!(
+                "WebSockets over HTTP/2 are refused: build roomcast with its feature http2"
+            );
+        });
+    }
+    false
 }
 
 /// Takes the connection of a request over, with what came early. A TCP connection moves to the

@@ -14,7 +14,7 @@ pub(super) fn tell(shard: &Shard, peer: Peer, problem: &Problem, head: &Request<
         return;
     };
     if let Problem::Token(refusal) = problem {
-        return shard.out.tell_token(refusal);
+        return shard.egress.tell_token(refusal);
     }
     shard.metrics().count_refusal(reason);
     tracing::debug!(reason = reason.as_str(), peer = %peer.address, "refused");

@@ -34,8 +34,8 @@ use crate::shard::{Cost, Mail, Shard, Switchboard};
 /// An upgraded connection leaves the program's server for a thread of this one, which then has it
 /// alone. That is so for a [`TcpStream`](tokio::net::TcpStream) in a
 /// [`TokioIo`](hyper_util::rt::TokioIo), which `axum::serve` and hyper's examples have. Any other
-/// stream, as of TLS, is pumped by the runtime of the request through a pair of sockets: it costs
-/// two more descriptors and a copy of each byte.
+/// stream, as of TLS or HTTP/2, is pumped by the runtime of the request through a pair of sockets:
+/// it costs two more descriptors and a copy of each byte.
 ///
 /// # What the program says of a client
 ///
@@ -51,7 +51,9 @@ use crate::shard::{Cost, Mail, Shard, Switchboard};
 ///
 /// - Times and limits of HTTP are the program's, and so is the name of the host: the guard against
 ///   DNS rebinding, which a listener on loopback has, is not there.
-/// - The API has a key, or is off.
+/// - The API has a key, or is off, and with it the page, the inspector and `/metrics`.
+/// - WebSockets over HTTP/2 need the feature `http2`. axum, with its own feature of that name, has
+///   browsers open them so; in hyper it is `enable_connect_protocol`.
 ///
 /// ```no_run
 /// use hyper_util::{rt::TokioIo, service::TowerToHyperService};
@@ -60,17 +62,20 @@ use crate::shard::{Cost, Mail, Shard, Switchboard};
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let host = Host::new(Settings::default());
 /// let service = host.service();
-/// tokio::spawn(host.run_service(std::future::pending()));
+/// let rooms = host.run_service(std::future::pending());
 ///
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-/// loop {
-///     let (stream, _) = listener.accept().await?;
-///     let service = TowerToHyperService::new(service.clone());
-///     let connection = hyper::server::conn::http1::Builder::new()
-///         .serve_connection(TokioIo::new(stream), service)
-///         .with_upgrades();
-///     tokio::spawn(connection);
-/// }
+/// let served = async {
+///     loop {
+///         let (stream, _) = listener.accept().await?;
+///         let service = TowerToHyperService::new(service.clone());
+///         let connection = hyper::server::conn::http1::Builder::new()
+///             .serve_connection(TokioIo::new(stream), service)
+///             .with_upgrades();
+///         tokio::spawn(connection);
+///     }
+/// };
+/// tokio::select! { ended = rooms => Ok(ended?), ended = served => ended }
 /// # }
 /// ```
 #[derive(Clone)]

@@ -1,15 +1,12 @@
 //! The token of a client that asks for a WebSocket.
 
-use std::{
-    rc::Rc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::rc::Rc;
 
 use roomcast_core::Handshake;
 use roomcast_http::{Credentials, Problem, Request, anonymous_identity};
 
 use super::Fields;
-use crate::shard::Shard;
+use crate::{clock::unix_now, shard::Shard};
 
 /// Adds to a handshake who the client is, by its token. A client without one is whom the handshake
 /// names, or nobody; or it must send `$auth`.
@@ -40,7 +37,7 @@ pub(super) async fn identify(
         (_, Some(user)) => {
             let mut identity = anonymous;
             identity.user = Some(user);
-            identity.issued_s = unix_s();
+            identity.issued_s = Some(unix_now().as_secs());
             handshake.with_identity(identity)
         }
         (Credentials::Anonymous, None) => handshake.with_identity(anonymous),
@@ -50,10 +47,4 @@ pub(super) async fn identify(
         }
     };
     Ok((handshake, by_token))
-}
-
-/// The time at which somebody else says who a client is, in seconds since 1970.
-fn unix_s() -> Option<u64> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.ok().map(|since| since.as_secs())
 }

@@ -1,9 +1,6 @@
 //! The opening handshake of a WebSocket (RFC 6455, section 4.2).
 
-use std::{
-    rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use hyper::{
@@ -20,11 +17,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::{
     Fields, Head, Peer, Reply, StallGuard, access, ask, head,
     identify::identify,
-    mounted::{Around, take_over},
+    mounted::{Around, Stream, name_upgrade, take_over},
     part, refusals, reply, tokens,
 };
 use crate::{
-    clock::patience,
+    clock::{patience, unix_now},
     connection::{self, Switched, Upgraded},
     namespace::{OwnedUpgradeRequest, refusal::Refusal},
     shard::Shard,
@@ -39,8 +36,10 @@ pub(super) async fn answer(
     request: &mut Head,
     namespace: Arc<str>,
 ) -> Reply {
+    name_upgrade(request);
+    let is_stream = request.extensions().get::<Stream>().is_some();
     let head = head(request, peer);
-    let checked = Upgrade::check(&head).and_then(|asked| Ok((asked, check(&head)?)));
+    let checked = Upgrade::check(&head).and_then(|asked| Ok((asked, check(&head, is_stream)?)));
     let (asked, key) = match checked {
         Ok(checked) => checked,
         Err(problem) => {
@@ -70,14 +69,14 @@ pub(super) async fn answer(
         Ok(Admitted {
             permit,
             handshake,
-            admission,
+            subprotocol,
             raw,
         }) => {
             // What an application chooses is spoken in its own way, without a greeting.
-            let welcome = asked.welcome && admission.subprotocol.is_none();
+            let welcome = asked.welcome && subprotocol.is_none();
             let own = welcome.then(|| SUBPROTOCOL.into());
-            let subprotocol = admission.subprotocol.clone().or(own);
-            let handshake = admission.handshake(handshake.with_welcome(welcome));
+            let subprotocol = subprotocol.or(own);
+            let handshake = handshake.with_welcome(welcome);
             let connection = Box::new(Upgraded {
                 namespace,
                 handshake,
@@ -85,18 +84,18 @@ pub(super) async fn answer(
                 raw,
             });
             spawn_local(open(shard.clone(), way, connection));
-            switching(&key, subprotocol.as_deref())
+            switching(key.as_deref(), subprotocol.as_deref())
         }
         Err(problem) if asked.refuse_in_band => {
             spawn_local(refuse(shard.clone(), way, problem.into()));
-            switching(&key, asked.welcome.then_some(SUBPROTOCOL))
+            switching(key.as_deref(), asked.welcome.then_some(SUBPROTOCOL))
         }
         Err(problem) => reply(problem.into()),
     }
 }
 
-/// The rest of the form of an upgrade; gives the accept key.
-fn check(head: &Request<'_, Fields<'_>>) -> Result<String, Problem> {
+/// The rest of the form of an upgrade; gives the accept key, which a stream in HTTP/2 does without.
+fn check(head: &Request<'_, Fields<'_>>, is_stream: bool) -> Result<Option<String>, Problem> {
     let upgrade = |item: &str| item.eq_ignore_ascii_case("upgrade");
     if head.http_1_0 || !head.lists("connection", upgrade) {
         return Err(Problem::BadUpgrade);
@@ -104,8 +103,11 @@ fn check(head: &Request<'_, Fields<'_>>) -> Result<String, Problem> {
     if head.first("sec-websocket-version").as_deref() != Some("13") {
         return Err(Problem::SocketVersion);
     }
+    if is_stream {
+        return Ok(None);
+    }
     match head.first("sec-websocket-key") {
-        Some(key) if is_key(key.as_bytes()) => Ok(derive_accept_key(key.as_bytes())),
+        Some(key) if is_key(key.as_bytes()) => Ok(Some(derive_accept_key(key.as_bytes()))),
         _ => Err(Problem::SocketKey),
     }
 }
@@ -122,10 +124,9 @@ fn is_key(key: &[u8]) -> bool {
 /// A request that may connect.
 struct Admitted {
     permit: Permit,
-    /// The handshake of the host.
     handshake: Handshake,
-    /// The admission by the application.
-    admission: Admission,
+    /// The subprotocol that the application chose.
+    subprotocol: Option<Box<str>>,
     /// True when messages are the application's own, without envelopes.
     raw: bool,
 }
@@ -140,10 +141,11 @@ async fn admit(
     let shared = &shard.shared;
     access(shard, peer).admit(&head(request, peer), namespace)?;
     let client = identify(&shared.settings.proxy_trust, request, peer)?;
-    if shared.draining.load(Relaxed) {
+    if shared.is_draining() {
         return Err(Problem::DrainingSocket);
     }
     let mut permit = Permit::take(&shared.connections, client.address)?;
+    let asked = unix_now();
     let named = named(shard, request)?;
     let mut handshake = client.handshake;
     if let Some(user) = named.as_ref().and_then(|named| named.user.as_deref()) {
@@ -152,26 +154,26 @@ async fn admit(
     let (mut handshake, by_token) =
         tokens::identify(shard, &head(request, peer), handshake).await?;
     if let Some(named) = named.filter(|_| !by_token) {
-        handshake = named.handshake(handshake);
+        handshake = named.handshake(handshake, asked);
     }
     let handshake = ask::identify(shard, request, namespace, handshake, by_token).await?;
-    let unidentified = handshake.unidentified;
     let covered = shared.gateways.covers(namespace);
     let request = covered.then(|| OwnedUpgradeRequest::new(request, client.address));
     let (admission, raw) = shard.ask_upgrade(namespace, request).await?;
+    let subprotocol = admission.subprotocol.clone();
+    let handshake = admission.handshake(handshake, asked);
     // Where messages have no envelopes, none can say who the client is.
-    if unidentified && admission.user.is_none() && raw {
+    if handshake.unidentified && raw {
         return Err(Problem::Token(TokenRefusal::Missing));
     }
-    let user = admission.user.as_deref();
-    if let Some(user) = user.or(handshake.identity.user.as_deref()) {
+    if let Some(user) = handshake.identity.user.as_deref() {
         let named = permit.name_user(namespace, user);
         named.map_err(Problem::ConnectionsPerUser)?;
     }
     Ok(Admitted {
         permit,
         handshake,
-        admission,
+        subprotocol,
         raw,
     })
 }
@@ -188,15 +190,18 @@ fn named(shard: &Shard, request: &Head) -> Result<Option<Admission>, Problem> {
     Ok(checked.transpose()?)
 }
 
-fn switching(key: &str, subprotocol: Option<&str>) -> Reply {
+/// The answer that opens a WebSocket. With a key the connection switches; a stream in HTTP/2 just
+/// goes on.
+fn switching(key: Option<&str>, subprotocol: Option<&str>) -> Reply {
     let mut reply = Reply::default();
-    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = reply.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    if let Ok(key) = HeaderValue::from_str(key) {
+    if let Some(Ok(key)) = key.map(HeaderValue::from_str) {
+        *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = reply.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
     }
+    let headers = reply.headers_mut();
     if let Some(Ok(subprotocol)) = subprotocol.map(HeaderValue::from_str) {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }

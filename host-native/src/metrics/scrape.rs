@@ -202,8 +202,9 @@ impl Scrape<'_> {
     #[rustfmt::skip] // A line for each metric.
     fn relay(relay: &RelayCounts, text: &mut Text) {
         text.gauge("roomcast_relay_up", "1 while the relay can be reached.", usize::from(relay.is_up));
-        text.counters("roomcast_relay_publishes_total", "Messages handed to the relay, by outcome; those in doubt are \
-            handed over again.", "outcome", relay.publishes);
+        text.counters("roomcast_relay_publishes_total", "Messages for the relay, by outcome; those in doubt are handed \
+            over again, refused ones never were.", "outcome",
+            relay.publishes.into_iter().chain([("refused", relay.refused)]));
         text.durations("roomcast_relay_publish_seconds", "Time until the relay accepted a message.",
             relay.latency_bounds_us, &relay.latencies, relay.latency_us);
         text.counter("roomcast_relay_received_total", "Messages that came by the relay.", relay.received);

@@ -56,7 +56,7 @@ impl Asked for Reached<'_> {
 
     fn apply(&mut self, input: &Input<'_>) -> Applied {
         match self {
-            Self::AtHome { shard, namespace } => shard.give(namespace, input),
+            Self::AtHome { shard, namespace } => shard.apply_and_report(namespace, input),
             Self::Nobody { shard, app } => app.apply(shard.now(), input, &mut Outbox::new()),
         }
     }
@@ -129,10 +129,10 @@ impl Shard {
             return;
         }
         let asked = self.run_ask(name, ask);
-        if let Ok(Answer::Relayed(number)) = asked
+        if let Ok(Answer::Relayed(token)) = asked
             && let Some(namespace) = self.namespace(name)
         {
-            return namespace.when_relayed(number, move |outcome| {
+            return namespace.when_relayed(token, move |outcome| {
                 let outcome = outcome.map(Answer::Sent).map_err(AskError::from);
                 let _ = answer.send(outcome); // who asked may be gone
             });
@@ -142,7 +142,7 @@ impl Shard {
         let way = question.and_then(|(conn, message)| Some((namespace?.link(conn)?, message)));
         let (way, message) = way.unzip();
         let shard = self.weak.clone();
-        self.out.when_committed(move || {
+        self.egress.when_committed(move || {
             let send = move |fate: Option<QueueFate>| {
                 let mut asked = asked;
                 if let (Ok(Answer::Explanation(explanation)), Some(fate)) = (&mut asked, fate) {
@@ -154,9 +154,9 @@ impl Shard {
                 (Some(Link::Local(socket)), Some(message), _) => send(Some(socket.fate(&message))),
                 (Some(Link::Remote { shard: index, key }), Some(message), Some(shard)) => {
                     let there = move |shard: &Rc<Self>| {
-                        send(shard.out.socket(key).map(|socket| socket.fate(&message)));
+                        send(shard.egress.socket(key).map(|socket| socket.fate(&message)));
                     };
-                    shard.out.post(index, Mail::task(there));
+                    shard.egress.post(index, Mail::task(there));
                 }
                 (..) => send(None),
             }

@@ -64,7 +64,7 @@ impl Batch {
     /// Ends: the recipients, the buffer that all of them share, how many frames it holds, and how
     /// they may be dropped.
     ///
-    /// No two runs share a buffer: a queue counts what it holds, and a few bytes in it must not
+    /// No two batches share a buffer: a queue counts what it holds, and a few bytes in it must not
     /// keep the buffer of a busy room alive.
     pub(crate) fn end(&mut self) -> (&[ConnId], Bytes, u32, Tag) {
         let frames = mem::take(&mut self.frames);
@@ -105,7 +105,7 @@ mod tests {
 
     /// A slow reader holds the bytes of its batch, and no more memory than that.
     #[test]
-    fn runs_share_no_buffer() {
+    fn batches_share_no_buffer() {
         let both = ids(&["1", "2"]);
         let mut batch = Batch::default();
         let mut ended = Vec::new();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_takes_no_more() {
+    fn a_long_batch_takes_no_more() {
         let both = ids(&["1", "2"]);
         let mut batch = Batch::default();
         assert!(batch.add(&both, Frame::Text(&"x".repeat(BYTES_MAX)), MESSAGE));

@@ -28,42 +28,42 @@ pub(super) struct FanOut {
 }
 
 impl FanOut {
-    pub(super) fn carry_out<S>(&mut self, out: &Egress<S>, now: Timestamp, commands: &Outbox) {
+    pub(super) fn carry_out<S>(&mut self, egress: &Egress<S>, now: Timestamp, commands: &Outbox) {
         for command in commands {
             match command {
                 Command::Send { to, frame, class } => {
-                    let metrics = out.metrics();
+                    let metrics = egress.metrics();
                     metrics.deliveries.add(to.len() as u64);
                     if matches!(class, Class::Message | Class::Sheddable(_)) {
                         metrics.fan_out.observe(to.len());
                         self.largest.observe(to.len(), frame);
                     }
                     if let &[conn] = to {
-                        self.send_one(out, now, conn, frame, class);
+                        self.send_one(egress, now, conn, frame, class);
                     } else {
                         while !self.batch.add(to, frame, class) {
-                            self.end_run(out, now);
+                            self.end_batch(egress, now);
                         }
                     }
                 }
                 Command::Close { conn, code, reason } => {
                     if self.batch.reaches(conn) {
-                        self.end_run(out, now);
+                        self.end_batch(egress, now);
                     }
                     if let Some(link) = self.members.remove(conn) {
-                        out.close(&link, code, reason);
+                        egress.close(&link, code, reason);
                     }
                 }
                 Command::Ping { conn } => {
                     if let Some(link) = self.members.get(conn) {
-                        let pushed = out.deliver_one(link, now, ws::PING, Tag::Control);
+                        let pushed = egress.deliver_one(link, now, ws::PING, Tag::Control);
                         if pushed == Pushed::Overflow {
                             self.overflowed.push(conn);
                         }
                     }
                 }
-                // This host does not sleep. What is to be kept was seen to before, and all that was
-                // kept was given back when the namespace began.
+                // `Inner::carry_out` has stored, relayed and told these. This host does not sleep,
+                // and loads all histories when a namespace begins.
                 Command::Persist { .. }
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
@@ -77,20 +77,20 @@ impl FanOut {
 
     fn send_one<S>(
         &mut self,
-        out: &Egress<S>,
+        egress: &Egress<S>,
         now: Timestamp,
         conn: ConnId,
         frame: Frame<'_>,
         class: Class<'_>,
     ) {
         if self.batch.reaches(conn) {
-            self.end_run(out, now);
+            self.end_batch(egress, now);
         }
         let pushed = match self.members.get(conn) {
-            Some(Link::Local(socket)) if out.is_corked(socket) => {
-                out.cork(socket, now, frame, class)
+            Some(Link::Local(socket)) if egress.is_corked(socket) => {
+                egress.cork(socket, now, frame, class)
             }
-            Some(link) => out.deliver_one(link, now, ws::message(frame), class.into()),
+            Some(link) => egress.deliver_one(link, now, ws::message(frame), class.into()),
             None => return,
         };
         if pushed == Pushed::Overflow {
@@ -98,7 +98,7 @@ impl FanOut {
         }
     }
 
-    pub(super) fn end_run<S>(&mut self, out: &Egress<S>, now: Timestamp) {
+    pub(super) fn end_batch<S>(&mut self, egress: &Egress<S>, now: Timestamp) {
         if self.batch.is_empty() {
             return;
         }
@@ -107,7 +107,7 @@ impl FanOut {
         for &conn in to {
             match self.members.get(conn) {
                 Some(Link::Local(socket)) => {
-                    let pushed = out.push(socket, now, bytes.clone(), frames, tag.clone());
+                    let pushed = egress.push(socket, now, bytes.clone(), frames, tag.clone());
                     if pushed == Pushed::Overflow {
                         self.overflowed.push(conn);
                     }
@@ -129,19 +129,19 @@ impl FanOut {
                     frames,
                     tag: tag.clone(),
                 };
-                out.post(index, deliver);
+                egress.post(index, deliver);
             }
         }
     }
 
-    /// Lets the goodbye of a connection follow what was dropped: its close is being decided. What
-    /// the turn has for it so far is older than the goodbye, and goes first or is dropped too.
-    pub(super) fn part<S>(&mut self, out: &Egress<S>, now: Timestamp, conn: ConnId) {
+    /// Lets `$bye` into the queue of a connection that dropped everything: its close is being
+    /// decided. What the turn has for it so far is older, and goes first or is dropped too.
+    pub(super) fn admit_bye<S>(&mut self, egress: &Egress<S>, now: Timestamp, conn: ConnId) {
         if self.batch.reaches(conn) {
-            self.end_run(out, now);
+            self.end_batch(egress, now);
         }
         if let Some(link) = self.members.get(conn) {
-            out.part(link);
+            egress.admit_bye(link);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The way of a connection to its namespace, on this thread or on another one.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc};
 
 use roomcast_core::{
     ConnId, Handshake, Hub, Input, Rejection,
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock::patience,
     namespace::{OwnedUpgradeRequest, admission, log_failure, refusal::Refusal},
+    shared::Shared,
     socket::Socket,
 };
 
@@ -56,7 +57,7 @@ impl Home {
             }
             Self::Remote { shard, namespace } => {
                 let (namespace, input) = (namespace.clone(), input.into_owned().into());
-                here.out.post(*shard, Mail::Input { namespace, input });
+                here.egress.post(*shard, Mail::Input { namespace, input });
             }
         }
     }
@@ -72,7 +73,7 @@ impl Home {
                         home.decline(&namespace, conn, &text, error);
                     }
                 };
-                here.out.post(*shard, Mail::task(there));
+                here.egress.post(*shard, Mail::task(there));
             }
         }
     }
@@ -104,9 +105,9 @@ impl Home {
                     if let Some(namespace) = home.namespace(&namespace) {
                         there(home, &namespace);
                     }
-                    home.out.post(from, Mail::task(move |here| back(here)));
+                    home.egress.post(from, Mail::task(move |here| back(here)));
                 };
-                here.out.post(*shard, Mail::task(there));
+                here.egress.post(*shard, Mail::task(there));
             }
         }
     }
@@ -124,7 +125,7 @@ impl Shard {
     ///
     /// # Errors
     ///
-    /// When the application refuses it, takes longer than a handshake may, or cannot be asked.
+    /// When the application refuses it, takes too long, or cannot be asked.
     pub(crate) async fn ask_upgrade(
         self: &Rc<Self>,
         namespace: &Arc<str>,
@@ -138,8 +139,7 @@ impl Shard {
                 Some(NowOrLater::Now(said)) => Said::Now(said),
                 Some(NowOrLater::Later(saying)) => {
                     let (answer, answered) = oneshot::channel();
-                    let time = home.shared.settings.handshake_time;
-                    spawn_local(say(name, time, saying, answer));
+                    spawn_local(say(home.shared.clone(), name, saying, answer));
                     Said::Later(answered)
                 }
             };
@@ -183,23 +183,24 @@ impl Shard {
     }
 }
 
-/// Waits for the word of an application, for as long as the client waits and a handshake may take.
+/// Waits for the word of an application, for as long as the client waits and it may take. A server
+/// that drains does not wait, and whoever asked is told so.
 async fn say(
+    shared: Arc<Shared>,
     namespace: Arc<str>,
-    time: Duration,
     saying: Later<Result<Admission, Rejection>>,
     mut answer: oneshot::Sender<Result<Admission, Rejection>>,
 ) {
+    let time = shared.settings.hub.admission_timeout;
     let said = tokio::select! {
         said = patience::within(time, caught(saying)) => said,
         () = answer.closed() => return,
+        () = shared.drains() => return,
     };
     let said = said.unwrap_or_else(|| {
         let text = format!("not decided within {} ms", time.as_millis());
         log_failure(&namespace, None, "upgrade", &text);
-        Ok(Err(Rejection::overloaded(
-            "the server could not decide in time",
-        )))
+        Ok(Err(Rejection::undecided()))
     });
     let _ = answer.send(admission(&namespace, said)); // who asked may be gone
 }

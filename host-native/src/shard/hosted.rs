@@ -6,16 +6,15 @@ mod totals;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     mem,
     sync::Arc,
 };
 
 use roomcast_core::{
-    App, Applied, CloseCode, Config, ConnId, Delivery, Frame, Gateway, Handshake, Hub, Input,
-    Outbox, Outcome, Rejection, Timestamp,
+    App, Applied, CloseCode, Config, ConnId, Frame, Gateway, Handshake, Hub, Input, Outbox,
+    Outcome, Rejection, Timestamp,
     gateway::{Admission, NowOrLater, Token, Work},
-    hub::{HubState, RequestError, RestoreError, SendError},
+    hub::{HubState, RequestError, RestoreError},
     room::{Recoveries, RecoveryOutcome},
 };
 use roomcast_http::{Reason, TokenRefusal};
@@ -39,7 +38,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Hosted {
     pub(crate) name: Arc<str>,
-    /// The number of this life of it, for the relay.
+    /// The number of this start of the namespace: events of the relay for an earlier one are
+    /// ignored.
     pub(in crate::shard) instance: u64,
     drained: Cell<bool>,
     /// True when the relay has said who is withdrawn on other nodes.
@@ -47,14 +47,11 @@ pub(crate) struct Hosted {
     inner: RefCell<Inner>,
 }
 
-/// The way of the outcome of a send that the relay tells.
-type RelayReply = Box<dyn FnOnce(Result<Delivery, SendError>)>;
-
 struct Inner {
     namespace: Namespace,
     fan_out: FanOut,
     tasks: Tasks,
-    /// True when the run is to be ended with the turn.
+    /// True when the batch is to be ended with the turn.
     listed: bool,
     /// Header of the namespace in the store; `None` when it is not stored.
     header: Option<NamespaceHeader>,
@@ -66,20 +63,17 @@ struct Inner {
     rate_refusals: u64,
     /// Recoveries, likewise.
     recoveries: Recoveries,
-    /// Sends that the relay is to answer, by their numbers.
-    replies: HashMap<u64, RelayReply>,
-    /// Gaps that members were told of, as far as they are in the metrics.
-    gaps: u64,
+    relayed: relayed::Relayed,
 }
 
-/// Work that is left to the shard behind an input.
+/// Work of the shard that follows an input.
 #[must_use]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Left {
+pub(super) struct FollowUp {
     /// A batch has begun, and is to be ended with the turn.
     pub(super) batch: bool,
-    /// Work of the application has begun or is cancelled: [`Hosted::take_news`].
-    pub(super) news: bool,
+    /// Work of the application has begun or is cancelled: [`Hosted::take_work`].
+    pub(super) work: bool,
     /// The limit on histories was passed.
     pub(super) histories_full: bool,
     /// The limit on idempotency keys of clients was passed.
@@ -88,7 +82,7 @@ pub(super) struct Left {
 
 /// Work of the application.
 #[derive(Default)]
-pub(super) struct News {
+pub(super) struct AppWork {
     pub(super) begun: Vec<(Token, Work)>,
     /// Joins that a backend is asked for.
     pub(super) asked: Vec<(Token, Option<Box<str>>, Box<str>)>,
@@ -121,8 +115,7 @@ impl Hosted {
                 client_keys: 0,
                 rate_refusals: 0,
                 recoveries: Recoveries::default(),
-                replies: HashMap::new(),
-                gaps: 0,
+                relayed: relayed::Relayed::default(),
             }),
         })
     }
@@ -152,15 +145,16 @@ impl Hosted {
 
     pub(super) fn connect<S>(
         &self,
-        out: &Egress<S>,
+        egress: &Egress<S>,
         now: Timestamp,
         handshake: Handshake,
         link: Link,
-    ) -> (Result<ConnId, Refusal>, Left) {
+    ) -> (Result<ConnId, Refusal>, FollowUp) {
         let inner = &mut *self.inner.borrow_mut();
         let input = Input::Connect(handshake);
         let Applied::Connected(connected) = inner.namespace.apply(now, &input) else {
-            return (Err(Refusal::unanswered()), Left::default()); // no other answer to this input
+            // No other answer to this input.
+            return (Err(Refusal::unanswered()), FollowUp::default());
         };
         if let Ok(conn) = connected {
             inner.fan_out.members.insert(conn, link);
@@ -169,8 +163,11 @@ impl Hosted {
             }
         }
         let raw = inner.namespace.app().gateway().is_raw();
-        let left = inner.finish(out, now);
-        (connected.map_err(|fault| Refusal::new(fault, raw)), left)
+        let follow_up = inner.finish(egress, now);
+        (
+            connected.map_err(|fault| Refusal::new(fault, raw)),
+            follow_up,
+        )
     }
 
     /// Puts an input in, and carries out what the application commands: the hot path. A connection
@@ -178,33 +175,33 @@ impl Hosted {
     #[allow(clippy::wildcard_enum_match_arm)] // the others say nothing of sockets
     pub(super) fn apply<S>(
         &self,
-        out: &Egress<S>,
+        egress: &Egress<S>,
         now: Timestamp,
         input: &Input<'_>,
-    ) -> (Applied, Left) {
+    ) -> (Applied, FollowUp) {
         let inner = &mut *self.inner.borrow_mut();
         match input {
-            Input::Text { .. } | Input::Binary { .. } => out.metrics().messages_in.add(1),
+            Input::Text { .. } | Input::Binary { .. } => egress.metrics().messages_in.add(1),
             Input::Authenticate { identity, .. } => {
-                out.metrics().messages_in.add(1);
+                egress.metrics().messages_in.add(1);
                 let hub = inner.namespace.app().hub();
                 if identity.as_ref().is_some_and(|it| hub.has_withdrawn(it)) {
-                    out.tell_token(&TokenRefusal::Withdrawn);
+                    egress.tell_token(&TokenRefusal::Withdrawn);
                 }
             }
-            Input::Close { conn, .. } => inner.fan_out.part(out, now, *conn),
+            Input::Close { conn, .. } => inner.fan_out.admit_bye(egress, now, *conn),
             _ => {}
         }
         let folded_s = inner.namespace.app().hub().not_before_s();
         let applied = inner.namespace.apply(now, input);
         if let Input::Withdraw { user, .. } = input {
-            inner.end_withdrawal(out, user, folded_s);
+            inner.end_withdrawal(egress, user, folded_s);
         }
-        let left = inner.finish(out, now);
+        let follow_up = inner.finish(egress, now);
         if let Input::Disconnect { conn, .. } = input {
             inner.fan_out.members.remove(*conn);
         }
-        (applied, left)
+        (applied, follow_up)
     }
 
     /// Answers a message that the host refuses. The namespace stays as it is, so that the journal
@@ -212,12 +209,12 @@ impl Hosted {
     #[cold]
     pub(super) fn decline<S>(
         &self,
-        out: &Egress<S>,
+        egress: &Egress<S>,
         now: Timestamp,
         conn: ConnId,
         text: &str,
         error: RequestError,
-    ) -> Left {
+    ) -> FollowUp {
         let inner = &mut *self.inner.borrow_mut();
         let mut commands = Outbox::default();
         let hub = inner.namespace.app().hub();
@@ -225,31 +222,30 @@ impl Hosted {
             .decline(conn, Frame::Text(text), error, &mut commands)
             .is_ok()
         {
-            inner.fan_out.carry_out(out, now, &commands);
+            inner.fan_out.carry_out(egress, now, &commands);
         }
-        inner.finish(out, now)
+        inner.finish(egress, now)
     }
 
-    /// Puts an input in. Of a send it says what became of it: the queues are looked at, not only
-    /// the rooms.
+    /// Applies an input. For a send, the delivery also counts full queues.
     #[allow(clippy::wildcard_enum_match_arm)] // only sends reach queues
-    pub(super) fn give<S>(
+    pub(super) fn apply_and_report<S>(
         &self,
-        out: &Egress<S>,
+        egress: &Egress<S>,
         now: Timestamp,
         input: &Input<'_>,
-    ) -> (Applied, Left) {
+    ) -> (Applied, FollowUp) {
         let key = match input {
             Input::Send { key, .. } => key.as_deref(),
             Input::SendText { .. } | Input::SendBinary { .. } => None,
-            input => return self.apply(out, now, input),
+            input => return self.apply(egress, now, input),
         };
         let inner = &mut *self.inner.borrow_mut();
-        inner.fan_out.end_run(out, now);
-        inner.close_overflowed(out, now);
+        inner.fan_out.end_batch(egress, now);
+        inner.close_overflowed(egress, now);
         let mut applied = inner.namespace.apply(now, input);
-        inner.carry_out(out, now);
-        inner.fan_out.end_run(out, now);
+        inner.carry_out(egress, now);
+        inner.fan_out.end_batch(egress, now);
         let dropped = inner.fan_out.overflowed.len();
         if let Applied::Sent(Ok(delivery)) = &mut applied {
             // A repeated key answers what the first one did, and that may be a loss.
@@ -261,21 +257,21 @@ impl Hosted {
                     let set_delivery = Input::SetDelivery { key, delivery };
                     inner.namespace.apply(now, &set_delivery);
                 }
-                inner.persist_key(out, now, key);
+                inner.persist_key(egress, now, key);
             }
         }
-        let left = inner.finish(out, now);
-        (applied, left)
+        let follow_up = inner.finish(egress, now);
+        (applied, follow_up)
     }
 
     /// Work of the application's is done.
     pub(super) fn complete<S>(
         &self,
-        out: &Egress<S>,
+        egress: &Egress<S>,
         now: Timestamp,
         token: Token,
         outcome: Outcome,
-    ) -> Left {
+    ) -> FollowUp {
         let inner = &mut *self.inner.borrow_mut();
         inner.tasks.end(token);
         if !inner.namespace.app().is_pending(token) {
@@ -289,7 +285,7 @@ impl Hosted {
         // Also when nobody waits for it: then it is over.
         let completed = Input::Complete { token, outcome };
         inner.namespace.apply(now, &completed);
-        inner.finish(out, now)
+        inner.finish(egress, now)
     }
 
     /// True when nothing is lost with the namespace: nobody is connected, nothing is remembered or
@@ -361,42 +357,47 @@ impl Hosted {
 
     /// Sends the batch that is open, if any, at the end of a turn; unless it has more recipients
     /// than that: then there is `None`.
-    pub(super) fn end_run<S>(
+    pub(super) fn end_batch<S>(
         &self,
-        out: &Egress<S>,
+        egress: &Egress<S>,
         now: Timestamp,
         recipients_max: usize,
-    ) -> Option<Left> {
+    ) -> Option<FollowUp> {
         let inner = &mut *self.inner.borrow_mut();
         if inner.fan_out.batch.recipients() > recipients_max {
             return None;
         }
         inner.listed = false;
-        inner.fan_out.end_run(out, now);
+        inner.fan_out.end_batch(egress, now);
         Some(if inner.fan_out.overflowed.is_empty() {
-            Left::default()
+            FollowUp::default()
         } else {
-            inner.finish(out, now)
+            inner.finish(egress, now)
         })
     }
 
     /// Sends what there is for a connection so far: nothing that it caused is held back any more.
-    pub(super) fn finish_for<S>(&self, out: &Egress<S>, now: Timestamp, conn: ConnId) -> Left {
+    pub(super) fn finish_for<S>(
+        &self,
+        egress: &Egress<S>,
+        now: Timestamp,
+        conn: ConnId,
+    ) -> FollowUp {
         let inner = &mut *self.inner.borrow_mut();
         if !inner.fan_out.batch.reaches(conn) {
-            return Left::default();
+            return FollowUp::default();
         }
-        inner.fan_out.end_run(out, now);
-        inner.finish(out, now)
+        inner.fan_out.end_batch(egress, now);
+        inner.finish(egress, now)
     }
 
     /// Takes the work that the application began and cancelled; logs its faults.
-    pub(super) fn take_news(&self) -> News {
+    pub(super) fn take_work(&self) -> AppWork {
         let inner = &mut *self.inner.borrow_mut();
         inner.namespace.log_faults();
         let (begun, cancelled) = inner.namespace.take_work();
         let asked = inner.namespace.take_asked();
-        News {
+        AppWork {
             begun,
             asked: asked.into_iter().collect(),
             cancelled,
@@ -420,80 +421,80 @@ impl Hosted {
 }
 
 impl Inner {
-    /// Carries out what an input led to, and counts; says what is left to the shard.
-    fn finish<S>(&mut self, out: &Egress<S>, now: Timestamp) -> Left {
-        let mut left = Left::default();
-        self.carry_out(out, now);
+    /// Carries out what an input led to, and counts; says what is then to be done by the shard.
+    fn finish<S>(&mut self, egress: &Egress<S>, now: Timestamp) -> FollowUp {
+        let mut follow_up = FollowUp::default();
+        self.carry_out(egress, now);
         if !self.fan_out.overflowed.is_empty() {
-            self.close_overflowed(out, now);
+            self.close_overflowed(egress, now);
         }
         let hub = self.namespace.app().hub();
         let history_bytes = hub.counts().history_bytes;
         if history_bytes != self.history_bytes {
-            left.histories_full = self.count_histories(out, now, history_bytes);
+            follow_up.histories_full = self.count_histories(egress, now, history_bytes);
         }
         let hub = self.namespace.app().hub();
         if hub.rate_refusals() != self.rate_refusals
             || hub.recoveries().total() != self.recoveries.total()
         {
-            self.count(out);
+            self.count(egress);
         }
         let client_keys = self.namespace.app().hub().client_keys();
         if client_keys != self.client_keys {
-            left.client_keys_full = self.count_client_keys(out, now, client_keys);
+            follow_up.client_keys_full = self.count_client_keys(egress, now, client_keys);
         }
-        left.news = self.namespace.app().has_news();
+        follow_up.work = self.namespace.app().has_news();
         // It is sent when the turn ends.
-        left.batch = !self.fan_out.batch.is_empty() && !mem::replace(&mut self.listed, true);
-        left
+        follow_up.batch = !self.fan_out.batch.is_empty() && !mem::replace(&mut self.listed, true);
+        follow_up
     }
 
     /// Counts refusals and recoveries that the hub has counted since the last call.
     #[cold]
-    fn count<S>(&mut self, out: &Egress<S>) {
+    fn count<S>(&mut self, egress: &Egress<S>) {
         let hub = self.namespace.app().hub();
         let (refusals, recoveries) = (hub.rate_refusals(), hub.recoveries());
         let more = refusals - mem::replace(&mut self.rate_refusals, refusals);
         if more > 0 {
-            out.metrics().count_refusals(Reason::Rate, more);
+            egress.metrics().count_refusals(Reason::Rate, more);
         }
         if recoveries.total() != self.recoveries.total() {
             let before = mem::replace(&mut self.recoveries, *recoveries);
             for outcome in RecoveryOutcome::ALL {
                 let more = self.recoveries.count(outcome) - before.count(outcome);
-                out.metrics().count_recoveries(outcome, more);
+                egress.metrics().count_recoveries(outcome, more);
             }
         }
     }
 
     /// Carries out what the application commanded, and forgets it.
-    fn carry_out<S>(&mut self, out: &Egress<S>, now: Timestamp) {
+    fn carry_out<S>(&mut self, egress: &Egress<S>, now: Timestamp) {
         if self.namespace.out().is_empty() {
             return;
         }
         if self.header.is_some() {
-            self.persist(out, now);
+            self.persist(egress, now);
         }
-        if out.shared.hooks.is_on() {
-            self.note_told(out, now);
+        if egress.shared.hooks.is_on() {
+            self.note_told(egress, now);
         }
-        if let Some(relay) = &out.shared.relay {
-            self.relay_out(relay);
+        if egress.shared.relay.is_some() {
+            self.relay_out(egress);
         }
-        self.fan_out.carry_out(out, now, self.namespace.out());
+        self.fan_out.carry_out(egress, now, self.namespace.out());
         self.namespace.clear_out();
     }
 
     /// Closes those who were too slow: what others are told of that may again be too much for some.
     /// The queues of those that were seen to are below their limits by then, so that this ends.
     #[cold]
-    fn close_overflowed<S>(&mut self, out: &Egress<S>, now: Timestamp) {
+    fn close_overflowed<S>(&mut self, egress: &Egress<S>, now: Timestamp) {
         while let Some(conn) = self.fan_out.overflowed.pop() {
-            self.fan_out.part(out, now, conn);
+            self.fan_out.admit_bye(egress, now, conn);
             // It may be closed already.
             let close = Input::close(conn, CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
             self.namespace.apply(now, &close);
-            self.carry_out(out, now);
+            self.carry_out(egress, now);
         }
     }
 }

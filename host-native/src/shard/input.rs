@@ -1,4 +1,4 @@
-//! Inputs into the namespaces of a shard, and what they leave to it.
+//! Inputs into the namespaces of a shard, and the work of the shard that follows them.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use roomcast_core::{
 
 use super::{
     egress::Link,
-    hosted::{Hosted, Left},
+    hosted::{FollowUp, Hosted},
     state::{Mail, Shard},
 };
 use crate::{namespace::refusal::Refusal, socket::Socket};
@@ -28,17 +28,16 @@ impl Shard {
     /// Puts an input into a namespace: the hot path.
     pub(crate) fn apply(&self, namespace: &Rc<Hosted>, input: &Input<'_>) -> Applied {
         let now = self.begin(namespace);
-        let (applied, left) = namespace.apply(&self.out, now, input);
-        self.take_left(namespace, left);
+        let (applied, follow_up) = namespace.apply(&self.egress, now, input);
+        self.follow_up(namespace, follow_up);
         applied
     }
 
-    /// Puts an input in. Of a send it says what became of it: the queues are looked at, not only
-    /// the rooms.
-    pub(crate) fn give(&self, namespace: &Rc<Hosted>, input: &Input<'_>) -> Applied {
+    /// Applies an input. For a send, the delivery also counts full queues.
+    pub(crate) fn apply_and_report(&self, namespace: &Rc<Hosted>, input: &Input<'_>) -> Applied {
         let now = self.begin(namespace);
-        let (applied, left) = namespace.give(&self.out, now, input);
-        self.take_left(namespace, left);
+        let (applied, follow_up) = namespace.apply_and_report(&self.egress, now, input);
+        self.follow_up(namespace, follow_up);
         applied
     }
 
@@ -49,14 +48,14 @@ impl Shard {
         handshake: Handshake,
         link: Link,
     ) -> Result<ConnId, Refusal> {
-        self.refill_numbers(namespace);
+        self.refill_serials(namespace);
         let now = self.begin(namespace);
-        let (connected, left) = namespace.connect(&self.out, now, handshake, link);
+        let (connected, follow_up) = namespace.connect(&self.egress, now, handshake, link);
         if namespace.next_schedule().is_some() {
             // Perhaps with this connection, for it may be the first.
             self.tick_schedules();
         }
-        self.take_left(namespace, left);
+        self.follow_up(namespace, follow_up);
         connected
     }
 
@@ -71,14 +70,14 @@ impl Shard {
         error: RequestError,
     ) {
         let now = self.begin(namespace);
-        let left = namespace.decline(&self.out, now, conn, text, error);
-        self.take_left(namespace, left);
+        let follow_up = namespace.decline(&self.egress, now, conn, text, error);
+        self.follow_up(namespace, follow_up);
     }
 
     /// Sends what there is for a connection so far: nothing that it caused is held back any more.
     pub(crate) fn finish_for(&self, namespace: &Rc<Hosted>, conn: ConnId) {
-        let left = namespace.finish_for(&self.out, self.now(), conn);
-        self.take_left(namespace, left);
+        let follow_up = namespace.finish_for(&self.egress, self.now(), conn);
+        self.follow_up(namespace, follow_up);
     }
 
     /// Tells the application, once, that all connections will be closed.
@@ -102,38 +101,39 @@ impl Shard {
 
     fn complete(&self, namespace: &Rc<Hosted>, token: Token, outcome: Outcome) {
         let now = self.begin(namespace);
-        let left = namespace.complete(&self.out, now, token, outcome);
-        self.take_left(namespace, left);
+        let follow_up = namespace.complete(&self.egress, now, token, outcome);
+        self.follow_up(namespace, follow_up);
     }
 
-    /// Does what an input has left to the shard.
+    /// Does what follows an input.
     #[inline]
-    pub(super) fn take_left(&self, namespace: &Rc<Hosted>, left: Left) {
-        if left.batch {
-            self.runs.borrow_mut().push(namespace.clone());
-            self.out.ring();
+    pub(super) fn follow_up(&self, namespace: &Rc<Hosted>, follow_up: FollowUp) {
+        if follow_up.batch {
+            self.batches.borrow_mut().push(namespace.clone());
+            self.egress.ring();
         }
-        if left.news {
-            self.take_news(namespace);
+        if follow_up.work {
+            self.take_work(namespace);
         }
-        if left.histories_full || left.client_keys_full {
+        if follow_up.histories_full || follow_up.client_keys_full {
             self.histories_full
-                .set(self.histories_full.get() | left.histories_full);
+                .set(self.histories_full.get() | follow_up.histories_full);
             self.client_keys_full
-                .set(self.client_keys_full.get() | left.client_keys_full);
-            self.out.ring();
+                .set(self.client_keys_full.get() | follow_up.client_keys_full);
+            self.egress.ring();
         }
     }
 
+    /// Begins and cancels work of the application.
     #[cold]
-    fn take_news(&self, namespace: &Rc<Hosted>) {
-        let mut news = namespace.take_news();
-        for (token, user, room) in news.asked {
-            let work = self.ask_join(&namespace.name, user, room);
-            news.begun.push((token, work));
+    fn take_work(&self, namespace: &Rc<Hosted>) {
+        let mut work = namespace.take_work();
+        for (token, user, room) in work.asked {
+            let asked = self.ask_join(&namespace.name, user, room);
+            work.begun.push((token, asked));
         }
         // First the work: some of it may be cancelled already.
-        for (token, work) in news.begun {
+        for (token, work) in work.begun {
             let (shard, weak) = (self.weak.clone(), Rc::downgrade(namespace));
             namespace.begin_work(token, work, move |outcome| {
                 if let Some((shard, namespace)) = shard.upgrade().zip(weak.upgrade()) {
@@ -141,7 +141,7 @@ impl Shard {
                 }
             });
         }
-        for token in news.cancelled {
+        for token in work.cancelled {
             namespace.cancel_work(token);
         }
     }
@@ -159,7 +159,7 @@ impl Shard {
             }
         } else {
             let (namespace, input) = (address.namespace.clone(), close.into_owned().into());
-            self.out
+            self.egress
                 .post(address.shard, Mail::Input { namespace, input });
         }
     }

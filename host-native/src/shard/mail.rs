@@ -32,7 +32,7 @@ impl Mail {
         let (answer, answered) = oneshot::channel();
         let task = move |shard: &Rc<Shard>| {
             let result = task(shard);
-            shard.out.when_committed(move || {
+            shard.egress.when_committed(move || {
                 let _ = answer.send(result); // who asked may be gone
             });
         };
@@ -66,7 +66,7 @@ impl Shard {
             total.frames += cost.frames;
             self.read_one(from, mail);
         }
-        self.out.dealt_with(from, total);
+        self.egress.grant_credit(from, total);
     }
 
     fn read_one(self: &Rc<Self>, from: usize, mail: Mail) {
@@ -89,9 +89,9 @@ impl Shard {
             } => {
                 let now = self.now();
                 for &key in &keys {
-                    if let Some(socket) = self.out.socket(key) {
+                    if let Some(socket) = self.egress.socket(key) {
                         let pushed =
-                            self.out
+                            self.egress
                                 .push(&socket, now, bytes.clone(), frames, tag.clone());
                         if pushed == Pushed::Overflow {
                             self.close_full(&socket);
@@ -100,13 +100,13 @@ impl Shard {
                 }
             }
             Mail::Close { key, code, reason } => {
-                if let Some(socket) = self.out.socket(key) {
-                    self.out.close_here(&socket, code, &reason);
+                if let Some(socket) = self.egress.socket(key) {
+                    self.egress.close_here(&socket, code, &reason);
                 }
             }
-            Mail::Part { key } => {
-                if let Some(socket) = self.out.socket(key) {
-                    socket.part();
+            Mail::AdmitBye { key } => {
+                if let Some(socket) = self.egress.socket(key) {
+                    socket.admit_bye();
                 }
             }
             Mail::Relay {
@@ -120,9 +120,9 @@ impl Shard {
                     relay.is_done(self.index, bytes);
                 }
             }
-            Mail::Paid(cost) => {
-                self.out.flow.paid(from, cost);
-                self.out.ring();
+            Mail::Credit(cost) => {
+                self.egress.flow.take_credit(from, cost);
+                self.egress.ring();
             }
             Mail::Task(task) => task(self),
         }

@@ -49,7 +49,7 @@ impl Shard {
         limits.recovery_bytes = limits.recovery_bytes.min(settings.outbox_bytes_max);
         limits.recovery_messages = limits.recovery_messages.min(settings.outbox_frames_max);
         // What an earlier namespace of the name left behind is in the store, or is not.
-        self.out.commit();
+        self.egress.commit();
         let store = self.shared.store.as_ref();
         let room_name_bytes = limits.room_name_bytes;
         let stored = store.map(|store| store.load(name, room_name_bytes));
@@ -74,7 +74,7 @@ impl Shard {
         let instance = relay.map_or(0, |relay| relay.next_instance());
         let mut serial = self.serial.get().max(header.next_serial);
         if let Some(relay) = relay {
-            // Numbers that no other node has, nor an earlier namespace here.
+            // Serials that no other node has, nor an earlier namespace here.
             let cluster = relay.cluster(instance);
             serial = cluster.serials.0;
             config = config.with_cluster(cluster);
@@ -114,7 +114,7 @@ impl Shard {
                 self.apply(&namespace, &Input::HistoryLoaded { room, messages });
             } else if let Some(header) = &header {
                 // By the policies of now it has no history.
-                self.out
+                self.egress
                     .persist(|batch| batch.set_room(name, header.clone(), room.room(), None));
             }
         }
@@ -176,11 +176,11 @@ impl Shard {
     ) -> Option<R> {
         if index == self.index {
             let result = task(self);
-            self.out.committed().await?;
+            self.egress.committed().await?;
             return Some(result);
         }
         let (mail, answered) = Mail::request(task);
-        self.out.post(index, mail);
+        self.egress.post(index, mail);
         answered.await.ok()
     }
 
@@ -226,7 +226,7 @@ impl Shard {
         self.namespaces.borrow_mut().remove(&namespace.name);
         self.leave_relay(&namespace);
         if self.shared.store.is_some() {
-            self.out.persist(|batch| batch.forget(&namespace.name));
+            self.egress.persist(|batch| batch.forget(&namespace.name));
         }
         self.shared.namespaces.release();
         namespace.leave_totals(&self.shared);

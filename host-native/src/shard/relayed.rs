@@ -12,8 +12,9 @@ use tokio::time::sleep;
 use super::{hosted::Hosted, state::Shard};
 use crate::shared::relay::{NodesRequest, RelayRequest, is_up};
 
-/// The longest wait of a connection for its namespace, and the time between two looks.
+/// The longest wait of a connection for its namespace.
 const PLACE: Duration = Duration::from_secs(1);
+/// The time between two looks at it.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Shard {
@@ -94,31 +95,33 @@ impl Shard {
     pub(super) fn leave_relay(&self, namespace: &Hosted) {
         if let Some(relay) = &self.shared.relay {
             let namespace = namespace.name.clone();
+            // Behind what it commanded.
+            self.egress.send_relayed();
             relay.send(RelayRequest::Close { namespace });
         }
     }
 
-    /// Gives a namespace numbers for connections to come, when it has few.
-    pub(super) fn refill_numbers(&self, namespace: &Rc<Hosted>) {
+    /// Gives a namespace serials for connections to come, when it has few.
+    pub(super) fn refill_serials(&self, namespace: &Rc<Hosted>) {
         if let Some(relay) = &self.shared.relay
             && let Some(left) = namespace.ask(|hub| hub.serials_left())
-            && let Some((first, count)) = relay.more_numbers(left)
+            && let Some((first, count)) = relay.more_serials(left)
         {
-            let numbers = RelayEvent::Serials { first, count };
-            self.apply(namespace, &Input::Relay(Box::new(numbers)));
+            let serials = RelayEvent::Serials { first, count };
+            self.apply(namespace, &Input::Relay(Box::new(serials)));
         }
     }
 
-    /// Takes a word of the relay in, and answers the backends that waited for it.
+    /// Applies an event of the relay, then answers the backends that waited for it.
     pub(super) fn take_relay_event(&self, name: &Arc<str>, instance: u64, event: Box<RelayEvent>) {
         let namespace = self.namespace(name);
         let Some(namespace) = namespace.filter(|namespace| namespace.instance == instance) else {
             return; // it ended meanwhile
         };
-        let is_news = matches!(*event, RelayEvent::Up | RelayEvent::Registered);
-        namespace.note_withdrawn(&event);
+        let reads_withdrawn = matches!(*event, RelayEvent::Up | RelayEvent::Registered);
+        namespace.note_relay(&event);
         self.apply(&namespace, &Input::Relay(event));
-        if is_news
+        if reads_withdrawn
             && self
                 .shared
                 .relay
@@ -128,18 +131,21 @@ impl Shard {
             self.read_withdrawn(&namespace);
         }
         Self::answer_relayed(&namespace);
+        self.count_relayed(&namespace);
+    }
+
+    /// Counts what members and publishers were told for metrics.
+    pub(super) fn count_relayed(&self, namespace: &Hosted) {
         if let Some(relay) = &self.shared.relay {
-            let gaps = namespace.take_gaps();
-            if gaps > 0 {
-                relay.count_gaps(gaps);
-            }
+            let (gaps, refused) = namespace.take_counts();
+            relay.count(gaps, refused);
         }
     }
 
     /// Answers the backends whose sends have their outcome: the relay told it, or their time is
     /// over.
     pub(super) fn answer_relayed(namespace: &Hosted) {
-        for answer in namespace.take_relayed() {
+        for answer in namespace.take_send_outcomes() {
             answer();
         }
     }

@@ -25,7 +25,7 @@ pub(crate) struct Shard {
     pub(super) weak: Weak<Self>,
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) out: Egress<Self>,
+    pub(crate) egress: Egress<Self>,
     /// Buffer for all reads of the thread: an idle connection holds none.
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
     pub(super) high_water: HighWater,
@@ -35,7 +35,8 @@ pub(crate) struct Shard {
     /// No namespace that begins here gives out a serial number below it: ids are never reused,
     /// not even by a namespace of the same name.
     pub(super) serial: Cell<u64>,
-    pub(super) runs: RefCell<Vec<Rc<Hosted>>>,
+    /// Namespaces with a batch that ends with the turn.
+    pub(super) batches: RefCell<Vec<Rc<Hosted>>>,
     /// Turns of connections that are no WebSockets.
     pub(crate) newcomers: Rc<Newcomers>,
     /// True when histories passed their limit in this turn.
@@ -70,14 +71,14 @@ impl Shard {
         Rc::new_cyclic(|weak| Self {
             weak: weak.clone(),
             index,
-            out: Egress::new(index, shared.clone(), posts),
+            egress: Egress::new(index, shared.clone(), posts),
             shared,
             read_buffer: RefCell::new(vec![0; 64 * 1024].into()),
             high_water: HighWater::default(),
             namespaces: RefCell::default(),
             policies,
             serial,
-            runs: RefCell::default(),
+            batches: RefCell::default(),
             newcomers: Rc::default(),
             histories_full: Cell::default(),
             client_keys_full: Cell::default(),
@@ -91,16 +92,16 @@ impl Shard {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.out.now()
+        self.egress.now()
     }
 
     /// The number of all shards.
     pub(crate) fn shards(&self) -> usize {
-        self.out.shards()
+        self.egress.shards()
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
-        self.out.metrics()
+        self.egress.metrics()
     }
 
     /// Room policies.

@@ -39,14 +39,15 @@ impl Shard {
         if self.patience.is_over(Instant::now()) {
             for namespace in self.namespaces() {
                 self.timeout(&namespace);
+                self.count_relayed(&namespace);
             }
-            for key in self.out.watched.take() {
+            for key in self.egress.watched.take() {
                 // One that has gone may have left its key to another: a look at that does no harm.
-                if let Some(socket) = self.out.socket(key) {
+                if let Some(socket) = self.egress.socket(key) {
                     socket.watched.set(false);
                     self.sweep_socket(&socket);
                     self.metrics().outbox.note(socket.queued_bytes());
-                    self.out.watch(&socket);
+                    self.egress.watch(&socket);
                 }
             }
         }
@@ -101,13 +102,16 @@ impl Shard {
 
     /// Gives memory back when a crowd has gone.
     fn trim(&self) {
-        if !self.high_water.must_trim(self.out.sockets.borrow().len()) {
+        if !self
+            .high_water
+            .must_trim(self.egress.sockets.borrow().len())
+        {
             return;
         }
         self.high_water.trimmed.set(true);
-        self.out.sockets.borrow_mut().shrink_to_fit();
-        self.out.dirty.borrow_mut().shrink_to_fit();
-        self.runs.borrow_mut().shrink_to_fit();
+        self.egress.sockets.borrow_mut().shrink_to_fit();
+        self.egress.dirty.borrow_mut().shrink_to_fit();
+        self.batches.borrow_mut().shrink_to_fit();
         for namespace in self.namespaces() {
             namespace.shrink_to_fit();
         }

@@ -21,7 +21,7 @@ impl Shard {
         self.give_up_share();
         for shard in 0..self.shards() {
             if shard != self.index {
-                self.out
+                self.egress
                     .post(shard, Mail::task(|shard| shard.give_up_share()));
             }
         }
@@ -32,7 +32,7 @@ impl Shard {
         self.give_up_keys();
         for shard in 0..self.shards() {
             if shard != self.index {
-                self.out
+                self.egress
                     .post(shard, Mail::task(|shard| shard.give_up_keys()));
             }
         }

@@ -1,4 +1,5 @@
-//! The end of a turn: runs are sent, mail leaves, each socket that got something is written once.
+//! The end of a turn: batches are sent, mail leaves, each socket that got something is written
+//! once.
 //!
 //! It saves a system call for every message but the first that one turn has for a connection. The
 //! end of the turn is a task that wakes behind all tasks whose input was ready, so that it comes
@@ -23,7 +24,7 @@ use tokio::task;
 
 use self::watch::Share;
 use super::{egress::SLICE_SOCKETS, hosted::Hosted, state::Shard};
-use crate::metrics::turn::EndedTurn;
+use crate::{clock::millis, metrics::turn::EndedTurn};
 
 /// The least time between two warnings of slow turns, of each shard.
 const WARNINGS: Duration = Duration::from_secs(10);
@@ -40,51 +41,53 @@ impl Shard {
             // Also behind the last slice: what arrived while it was written is read first, and goes
             // out with what was held back.
             if line.sockets.is_empty() && !sliced {
-                self.out.bell.notified().await;
+                self.egress.bell.notified().await;
             } else {
                 task::yield_now().await;
             }
             let begun = Instant::now();
             self.turn_watch.leave(self.shared.clock.at(begun));
+            // First: the relay has it while the rest is written.
+            self.egress.send_relayed();
             sliced = !line.sockets.is_empty();
             let all = line.is_past_mark();
             let recipients_max = if all { usize::MAX } else { SLICE_SOCKETS };
-            let mut runs = mem::take(&mut *self.runs.borrow_mut());
-            runs.retain(|namespace| {
+            let mut batches = mem::take(&mut *self.batches.borrow_mut());
+            batches.retain(|namespace| {
                 let now = self.now();
                 let turn = self.metrics().turn.numbers();
                 self.turn_watch.enter(now, turn, namespace);
-                let ended = namespace.end_run(&self.out, now, recipients_max);
-                ended.map(|left| self.take_left(namespace, left)).is_none()
+                let ended = namespace.end_batch(&self.egress, now, recipients_max);
+                ended.map(|it| self.follow_up(namespace, it)).is_none()
             });
-            // Ending a run may close slow connections, which an application may want to tell the
-            // others: then a run has begun.
-            self.runs.borrow_mut().append(&mut runs);
+            // Ending a batch may close slow connections, which an application may want to tell the
+            // others: then a batch has begun.
+            self.batches.borrow_mut().append(&mut batches);
             if self.histories_full.take() {
                 self.end_histories();
             }
             if self.client_keys_full.take() {
                 self.end_client_keys();
             }
-            self.out.commit();
-            self.out.pay();
-            self.out.send_mail();
-            let mut dirty = VecDeque::from(mem::take(&mut *self.out.dirty.borrow_mut()));
+            self.egress.commit();
+            self.egress.grant_message_credit();
+            self.egress.send_mail();
+            let mut dirty = VecDeque::from(mem::take(&mut *self.egress.dirty.borrow_mut()));
             if dirty.len() <= SLICE_SOCKETS {
                 // Few: they need not wait for the many.
                 let now = self.now();
                 self.turn_watch.leave(now);
-                self.out.flush_slice(now, &mut dirty);
+                self.egress.flush_slice(now, &mut dirty);
             }
             line.join(&mut dirty, all);
-            if self.out.dirty.borrow().capacity() == 0 {
+            if self.egress.dirty.borrow().capacity() == 0 {
                 // The buffer for the next turn's list.
-                self.out.dirty.replace(dirty.into());
+                self.egress.dirty.replace(dirty.into());
             }
             let now = self.now();
             // Writing is the work of no namespace.
             self.turn_watch.leave(now);
-            line.written += self.out.flush_slice(now, &mut line.sockets);
+            line.written += self.egress.flush_slice(now, &mut line.sockets);
             if line.sockets.is_empty() {
                 if self.high_water.trimmed.take() {
                     line.sockets.shrink_to_fit();
@@ -104,8 +107,7 @@ impl Shard {
     /// Names a slow turn that ended without a write, and rotates what is told of the last minute.
     pub(super) fn watch_turns(&self) {
         if let Some(ended) = self.metrics().turn.take_kept() {
-            let took_ms = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
-            let longest = self.turn_watch.longest_of(ended.number, took_ms);
+            let longest = self.turn_watch.longest_of(ended.number, millis(ended.took));
             self.tell_slow(&ended, None, longest);
         }
         self.turn_watch
@@ -135,12 +137,11 @@ impl Shard {
             return self.slow_turns.set((untold + 1, told));
         }
         self.slow_turns.set((0, Some(now)));
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let (namespace, namespace_ms) = longest.unzip();
         tracing::warn!(
             shard = self.index,
-            took_ms = ms(ended.took),
-            write_ms = wrote.map(ms),
+            took_ms = millis(ended.took),
+            write_ms = wrote.map(millis),
             inputs = ended.inputs,
             sends = ended.sends,
             namespace = namespace.as_deref().map(|it| &*it.name),
@@ -177,7 +178,7 @@ impl<S> Line<S> {
         self.written >= self.mark
     }
 
-    /// Takes sockets in. `mark` says that they are of all runs.
+    /// Takes sockets in. `mark` says that they are of all batches.
     fn join(&mut self, sockets: &mut VecDeque<S>, mark: bool) {
         self.joined += sockets.len();
         self.sockets.append(sockets);
@@ -193,7 +194,7 @@ mod tests {
 
     /// Others may be busy without end: what was held back for those in line goes on.
     #[test]
-    fn a_large_run_is_held_back_for_a_bounded_number_of_turns() {
+    fn a_large_batch_is_held_back_for_a_bounded_number_of_turns() {
         let mut line = Line::new();
         line.join(&mut (0..10 * SLICE_SOCKETS).collect(), true);
         let mut turns = 0;

@@ -4,8 +4,9 @@
 #![cfg_attr(not(feature = "relay"), allow(dead_code, unused_imports))]
 
 mod counts;
-mod numbers;
 mod questions;
+mod serials;
+mod under_way;
 
 use std::{
     fmt,
@@ -13,11 +14,11 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
-            AtomicU64, AtomicUsize,
+            AtomicU64,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use roomcast_core::{hub::Cluster, relay::RelayCommand};
@@ -25,18 +26,25 @@ use tokio::sync::{Notify, mpsc};
 
 pub(crate) use self::{
     counts::RelayCounts,
-    numbers::BLOCK,
-    questions::{AnswerPermit, NodesReply, NodesRequest},
+    questions::{AnswerPermit, NodesReply, NodesRequest, Questions},
+    serials::SERIAL_BLOCK,
 };
-use self::{numbers::Numbers, questions::Questions};
+use self::{serials::Serials, under_way::UnderWay};
+use crate::clock::millis;
 
-/// Bytes of messages that may be under way from the relay to one shard. Past it messages wait in
-/// the ring of the relay, whose overflow is a loss that members are told of.
-const UNDER_WAY_BYTES_MAX: usize = 16 << 20;
+/// Serials of connections that a namespace is given at a time.
+const SERIALS_GIVEN: u64 = 32;
+/// The number of serials left at which it gets more.
+const SERIALS_LEFT: u64 = 8;
 
-/// Numbers that a namespace is given at a time, and those left at which it gets more.
-const NUMBERS_GIVEN: u64 = 32;
-const NUMBERS_LEFT: u64 = 8;
+/// A command of a namespace, which has been told so often that the relay is down. One from before
+/// the last time is not carried out: it has failed there.
+#[derive(Debug)]
+pub(crate) struct HubCommand {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) downs: u64,
+    pub(crate) command: RelayCommand,
+}
 
 /// A request of a shard to the task of the relay.
 #[derive(Debug)]
@@ -49,13 +57,10 @@ pub(crate) enum RelayRequest {
     },
     /// A namespace has ended.
     Close { namespace: Arc<str> },
-    /// A command of a namespace.
-    Command {
-        namespace: Arc<str>,
-        command: RelayCommand,
-    },
-    /// Numbers for connections are wanted.
-    Numbers,
+    /// Commands of namespaces, all of one turn of a shard.
+    Commands(Vec<HubCommand>),
+    /// Serials of connections are wanted.
+    Serials,
     /// Other nodes, or the relay itself, are asked something.
     Nodes(NodesRequest),
 }
@@ -63,18 +68,21 @@ pub(crate) enum RelayRequest {
 /// The state that shards share with the task of the relay.
 pub(crate) struct RelayLink {
     node: Box<str>,
+    /// True when replicas must have each publish.
+    is_replicated: bool,
     requests: mpsc::UnboundedSender<RelayRequest>,
     /// Odd while the relay can be reached; each change is one more.
     generation: AtomicU64,
-    numbers: Mutex<Numbers>,
+    serials: Mutex<Serials>,
     /// Namespaces that have begun.
     instances: AtomicU64,
-    /// Bytes of messages under way to each shard.
-    under_way: Box<[AtomicUsize]>,
+    /// Messages under way to each shard.
+    under_way: Box<[UnderWay]>,
     /// Rung when a shard has caught up.
     pub(crate) caught_up: Notify,
-    /// Gaps that members were told of.
+    /// Gaps that members were told of, and publishes that were refused.
     gaps: AtomicU64,
+    refused: AtomicU64,
     questions: Arc<Questions>,
     /// Milliseconds for which users may be back on another node, at the end of this one.
     users_wait_ms: AtomicU64,
@@ -101,22 +109,25 @@ impl fmt::Debug for RelayLink {
 }
 
 impl RelayLink {
-    /// The way to a relay that knows this node by that name, for so many shards.
+    /// The way to a relay that knows this node by that name, for so many shards. Replicas must have
+    /// each publish, or need not.
     pub(crate) fn new(
-        node: &str,
+        (node, is_replicated): (&str, bool),
         shards: usize,
         counts: impl Fn() -> RelayCounts + Send + Sync + 'static,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<RelayRequest>) {
         let (requests, receiver) = mpsc::unbounded_channel();
         let link = Self {
             node: node.into(),
+            is_replicated,
             requests,
             generation: AtomicU64::new(0),
-            numbers: Mutex::default(),
+            serials: Mutex::default(),
             instances: AtomicU64::new(0),
-            under_way: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
+            under_way: (0..shards).map(|_| UnderWay::default()).collect(),
             caught_up: Notify::new(),
             gaps: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             questions: Arc::default(),
             users_wait_ms: AtomicU64::new(0),
             counts: Box::new(counts),
@@ -158,16 +169,21 @@ impl RelayLink {
 
     /// Notes at the end of the node how long its last users may take to be back on another one.
     pub(crate) fn wait_for_users(&self, time: Duration) {
-        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.users_wait_ms.fetch_max(millis, Relaxed);
+        self.users_wait_ms.fetch_max(millis(time), Relaxed);
     }
 
     pub(crate) fn users_wait(&self) -> Duration {
         Duration::from_millis(self.users_wait_ms.load(Relaxed))
     }
 
-    pub(crate) fn count_gaps(&self, more: u64) {
-        self.gaps.fetch_add(more, Relaxed);
+    /// Counts gaps that members were told of, and publishes that were refused.
+    pub(crate) fn count(&self, gaps: u64, refused: u64) {
+        if gaps > 0 {
+            self.gaps.fetch_add(gaps, Relaxed);
+        }
+        if refused > 0 {
+            self.refused.fetch_add(refused, Relaxed);
+        }
     }
 
     /// Says where facts about this server are, once it has started.
@@ -188,7 +204,9 @@ impl RelayLink {
         RelayCounts {
             is_up: self.is_up(),
             gaps: self.gaps.load(Relaxed),
-            under_way_bytes: self.under_way.iter().map(|bytes| bytes.load(Relaxed)).sum(),
+            refused: self.refused.load(Relaxed),
+            under_way_bytes: self.under_way.iter().map(UnderWay::bytes).sum(),
+            lag: counts.lag + self.under_way_age(),
             questions,
             missing,
             foreign: counts.foreign + foreign,
@@ -202,10 +220,10 @@ pub(crate) const fn is_up(generation: u64) -> bool {
     generation % 2 == 1
 }
 
-/// Numbers of connections, which no other node gives out.
+/// Serials of connections, which no other node gives out.
 impl RelayLink {
-    fn numbers(&self) -> MutexGuard<'_, Numbers> {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn serials(&self) -> MutexGuard<'_, Serials> {
+        self.serials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of a namespace that begins. The next one of its name has another: what is under
@@ -214,60 +232,71 @@ impl RelayLink {
         self.instances.fetch_add(1, Relaxed) + 1
     }
 
-    /// The place of a namespace that begins, with numbers for its first connections. It publishes
-    /// under a name of its own: the relay remembers the numbers of the messages of each.
+    /// The place of a namespace that begins, with serials for its first connections. It publishes
+    /// under a name of its own: the relay remembers the tokens of the messages of each.
     pub(crate) fn cluster(&self, instance: u64) -> Cluster {
-        let (first, count) = self.take_numbers().unwrap_or_default();
-        Cluster::new(format!("{}.{instance}", self.node), first, count)
+        let (first, count) = self.take_serials().unwrap_or_default();
+        let mut cluster = Cluster::new(format!("{}.{instance}", self.node), first, count);
+        cluster.replicated = self.is_replicated;
+        cluster
     }
 
-    /// Further numbers for a namespace that has so many left; `None` when it needs none, or the
+    /// Further serials for a namespace that has so many left; `None` when it needs none, or the
     /// node has none.
-    pub(crate) fn more_numbers(&self, left: u64) -> Option<(u64, u64)> {
-        if left > NUMBERS_LEFT {
+    pub(crate) fn more_serials(&self, left: u64) -> Option<(u64, u64)> {
+        if left > SERIALS_LEFT {
             return None;
         }
-        self.take_numbers()
+        self.take_serials()
     }
 
-    fn take_numbers(&self) -> Option<(u64, u64)> {
-        let (taken, wants_more) = self.numbers().take(NUMBERS_GIVEN);
+    fn take_serials(&self) -> Option<(u64, u64)> {
+        let (taken, wants_more) = self.serials().take(SERIALS_GIVEN);
         if wants_more {
-            self.send(RelayRequest::Numbers);
+            self.send(RelayRequest::Serials);
         }
         taken
     }
 
-    /// Adds numbers that the relay gave.
-    pub(crate) fn add_numbers(&self, first: u64, count: u64) {
-        self.numbers().add(first, count);
+    /// Adds serials that the relay gave.
+    pub(crate) fn add_serials(&self, first: u64, count: u64) {
+        self.serials().add(first, count);
     }
 
-    /// The number above all that this node was given.
-    pub(crate) fn numbers_end(&self) -> u64 {
-        self.numbers().end()
+    /// The serial above all that this node was given.
+    pub(crate) fn serials_end(&self) -> u64 {
+        self.serials().end()
     }
 }
 
 /// Messages under way to the shards.
 impl RelayLink {
     pub(crate) fn begins(&self, shard: usize, bytes: usize) {
-        self.under_way[shard].fetch_add(bytes, Relaxed);
+        self.under_way[shard].begins(bytes);
+    }
+
+    /// Notes that messages are handed to a shard.
+    pub(crate) fn hands_over(&self, shard: usize) {
+        self.under_way[shard].mark(Instant::now());
     }
 
     /// A shard has dealt with a message.
     pub(crate) fn is_done(&self, shard: usize, bytes: usize) {
-        let before = self.under_way[shard].fetch_sub(bytes, Relaxed);
-        let was_full = before >= UNDER_WAY_BYTES_MAX;
-        if was_full && before - bytes < UNDER_WAY_BYTES_MAX {
+        if self.under_way[shard].is_done(bytes) {
             self.caught_up.notify_one();
         }
     }
 
     /// True when no shard is behind.
     pub(crate) fn has_space(&self) -> bool {
-        let mut all = self.under_way.iter();
-        all.all(|bytes| bytes.load(Relaxed) < UNDER_WAY_BYTES_MAX)
+        self.under_way.iter().all(UnderWay::has_space)
+    }
+
+    /// The age of the oldest message that a shard was handed and has not dealt with.
+    pub(crate) fn under_way_age(&self) -> Duration {
+        let now = Instant::now();
+        let ages = self.under_way.iter().map(|of| of.age(now));
+        ages.max().unwrap_or_default()
     }
 }
 
@@ -276,38 +305,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_wait_for_a_shard_that_is_behind() {
-        let (link, _requests) = RelayLink::new("n", 2, RelayCounts::default);
-        link.begins(0, UNDER_WAY_BYTES_MAX - 1);
-        assert!(link.has_space());
-        link.begins(1, UNDER_WAY_BYTES_MAX + 5);
-        assert!(!link.has_space());
-        link.is_done(1, 5);
-        assert!(!link.has_space());
-        link.is_done(1, 1);
-        assert!(link.has_space());
-    }
-
-    #[test]
-    fn a_namespace_begins_with_numbers_and_gets_more_in_time() {
-        let (link, mut requests) = RelayLink::new("n", 1, RelayCounts::default);
+    fn a_namespace_begins_with_serials_and_gets_more_in_time() {
+        let (link, mut requests) = RelayLink::new(("n", false), 1, RelayCounts::default);
         assert_eq!(link.cluster(1).serials, (0, 0), "none are there");
-        assert!(matches!(requests.try_recv(), Ok(RelayRequest::Numbers)));
-        link.add_numbers(1_000, 100_000);
+        assert!(matches!(requests.try_recv(), Ok(RelayRequest::Serials)));
+        link.add_serials(1_000, 100_000);
         let cluster = link.cluster(2);
         assert_eq!(
             (&*cluster.node, cluster.serials),
-            ("n.2", (1_000, NUMBERS_GIVEN))
+            ("n.2", (1_000, SERIALS_GIVEN))
         );
-        assert_eq!(link.more_numbers(NUMBERS_LEFT + 1), None);
-        let more = link.more_numbers(NUMBERS_LEFT);
-        assert_eq!(more, Some((1_000 + NUMBERS_GIVEN, NUMBERS_GIVEN)));
-        assert_eq!(link.numbers_end(), 101_000);
+        assert_eq!(link.more_serials(SERIALS_LEFT + 1), None);
+        let more = link.more_serials(SERIALS_LEFT);
+        assert_eq!(more, Some((1_000 + SERIALS_GIVEN, SERIALS_GIVEN)));
+        assert_eq!(link.serials_end(), 101_000);
     }
 
     #[test]
     fn generations_tell_up_from_down() {
-        let (link, _requests) = RelayLink::new("n", 1, RelayCounts::default);
+        let (link, _requests) = RelayLink::new(("n", false), 1, RelayCounts::default);
         assert!(!link.is_up());
         link.set_up(true);
         link.set_up(true);

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
 };
 
-use super::{error::TlsError, validity::not_after};
+use super::{error::TlsError, validity::validity};
 
 const CERT: &str = "tls-cert";
 const KEY: &str = "tls-key";
@@ -78,7 +78,7 @@ impl Files {
                 &"has no certificate: give a PEM file with `BEGIN CERTIFICATE`",
             ));
         };
-        let not_after = not_after(own);
+        let not_after = validity(own).map(|valid| valid.end);
         let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(|fault| {
             let encrypted = b"ENCRYPTED";
             let parts = &mut contents.key.windows(encrypted.len());

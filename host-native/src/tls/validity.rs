@@ -1,4 +1,6 @@
-//! The end of a certificate's validity.
+//! The validity of a certificate.
+
+use std::ops::Range;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
@@ -8,9 +10,9 @@ const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// The time after which a certificate in DER is not valid; `None` when it cannot be told (RFC 5280,
+/// The time in which a certificate in DER is valid; `None` when it cannot be told (RFC 5280,
 /// section 4.1).
-pub(super) fn not_after(certificate: &[u8]) -> Option<DateTime<Utc>> {
+pub(super) fn validity(certificate: &[u8]) -> Option<Range<DateTime<Utc>>> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (mut fields, _) = element(certificate, SEQUENCE)?;
     if fields.first() == Some(&VERSION) {
@@ -21,9 +23,13 @@ pub(super) fn not_after(certificate: &[u8]) -> Option<DateTime<Utc>> {
         fields = skip(fields)?;
     }
     let (validity, _) = element(fields, SEQUENCE)?;
-    let end = skip(validity)?;
-    let (&tag, _) = end.split_first()?;
-    let (text, _) = element(end, tag)?;
+    Some(time(validity)?..time(skip(validity)?)?)
+}
+
+/// The time that the first element is.
+fn time(bytes: &[u8]) -> Option<DateTime<Utc>> {
+    let (&tag, _) = bytes.split_first()?;
+    let (text, _) = element(bytes, tag)?;
     let text = std::str::from_utf8(text).ok()?;
     let text = match tag {
         // Two digits of a year are those of 1950 to 2049.
@@ -92,17 +98,18 @@ mod tests {
                 "2051-01-02 03:04:05 UTC",
             ),
         ] {
-            let found = not_after(&certificate(tag, end)).expect(end);
-            assert_eq!(found.to_string(), time);
+            let found = validity(&certificate(tag, end)).expect(end);
+            assert_eq!(found.start.to_string(), "2020-01-01 00:00:00 UTC");
+            assert_eq!(found.end.to_string(), time);
         }
-        assert_eq!(not_after(&certificate(UTC_TIME, "tomorrow")), None);
+        assert_eq!(validity(&certificate(UTC_TIME, "tomorrow")), None);
     }
 
     #[test]
     fn bytes_that_are_cut_short_have_no_time() {
         let whole = certificate(UTC_TIME, "300102030405Z");
         for len in 0..whole.len() {
-            assert_eq!(not_after(&whole[..len]), None, "{len}");
+            assert_eq!(validity(&whole[..len]), None, "{len}");
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use roomcast::{Admission, Context, DisconnectReason, Failure, Router};
+use roomcast::{Admission, Context, DisconnectReason, Failure, Host, Router, RunError};
 
 use super::{
     client::Client,
-    running::{Running, crowd, listen_to_log, logged},
+    running::{Running, crowd, listen_to_log, logged, settings},
 };
 
 const INTERNAL: &str = r#""error":{"code":"internal","message":"internal server error (logged)"}"#;
@@ -381,4 +381,15 @@ async fn in_the_factory_of_a_namespace_that_begins() {
         client.ask(r#"{"event":"name"}"#).await,
         r#"{"event":"name","data":"fine"}"#
     );
+}
+
+/// All requests get 503 from then on, and whoever runs the server may only await its end.
+#[tokio::test]
+async fn in_the_factory_of_a_server_that_is_mounted() {
+    listen_to_log();
+    let host = Host::new(settings());
+    let host = host.gateway("stillborn", |_| -> Router { panic!("planted") });
+    let ended = host.run_service(std::future::pending()).await;
+    assert!(matches!(ended, Err(RunError::Gateway { .. })), "{ended:?}");
+    logged(&["ERROR", "the mounted server has ended", "`stillborn`"]).await;
 }

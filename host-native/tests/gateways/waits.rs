@@ -6,10 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
-use roomcast::{Admission, Context, Failure, Rejection, Router, later};
+use roomcast::{Admission, CloseCode, Context, Failure, Rejection, Router, later};
 use roomcast_core::{
     Command, Outbox,
     journal::{Entry, Replay},
@@ -135,6 +135,30 @@ async fn a_user_is_looked_up_before_or_after_the_connection_opens() {
     }
 }
 
+/// The hook of the upgrade names the user, or that of the connection.
+#[tokio::test]
+async fn a_withdrawn_user_who_is_looked_up_anew_comes_back() {
+    let (running, _) = start(1, 4).await;
+    let ways = ["/ws?upgrade=ann", "/ws?connect=ann"];
+    let mut before = Vec::new();
+    for way in ways {
+        let mut client = running.connect(way).await;
+        assert_eq!(client.ask(r#"{"event":"who"}"#).await, who("ann"));
+        before.push(client);
+    }
+    let unix_s = || async { UNIX_EPOCH.elapsed().expect("after 1970").as_secs() };
+    let next = unix_s().await + 1;
+    assert_eq!(running.server.withdraw("ann", next).await, Ok(2));
+    for mut client in before {
+        assert_eq!(client.closed().await.1, 4401);
+    }
+    until(unix_s, |&now| now >= next).await;
+    for way in ways {
+        let mut client = running.connect(way).await;
+        assert_eq!(client.ask(r#"{"event":"who"}"#).await, who("ann"));
+    }
+}
+
 #[tokio::test]
 async fn a_connection_is_refused_as_by_a_hook_that_does_not_wait() {
     let (running, _) = start(1, 3).await;
@@ -164,6 +188,26 @@ async fn a_lookup_that_fails_refuses_the_request() {
     }
 }
 
+/// An application that withdraws a right finds it there.
+#[tokio::test]
+async fn a_connection_whose_lookup_waits_is_listed_and_can_be_disconnected() {
+    let (running, database) = start(2, 0).await;
+    let mut client = running.connect("/ws?connect=ann").await;
+    database.is_asked(1).await;
+    let listed = running.server.connections().await.expect("running");
+    let [waiting] = &listed[..] else {
+        panic!("{listed:?}");
+    };
+    let code = CloseCode::new(4000).expect("a code");
+    let closed = running
+        .server
+        .disconnect(waiting.id, code, "no right")
+        .await;
+    assert_eq!((closed, client.closed().await.1), (Ok(()), 4000));
+    let dropped = || async { database.dropped.load(SeqCst) };
+    until(dropped, |&dropped| dropped == 1).await;
+}
+
 /// Before the connection opens it goes on: who asks over HTTP may close its half, and is answered.
 #[tokio::test]
 async fn a_lookup_is_dropped_with_its_connection() {
@@ -176,18 +220,46 @@ async fn a_lookup_is_dropped_with_its_connection() {
     crowd(&running.server, 0).await;
 }
 
+/// The server need not wait for it, and the client knows why.
+#[tokio::test]
+async fn a_request_whose_lookup_waits_is_refused_when_the_server_drains() {
+    for threads in [1, 2] {
+        let (running, database) = start(threads, 0).await;
+        let address = running.address;
+        let asking = tokio::spawn(async move {
+            let client = super::client::Client::connect(address, "/ws?upgrade=ann", &[]).await;
+            client.err()
+        });
+        database.is_asked(1).await;
+        running.stop().await.expect("ended in order");
+        let refused = asking.await.expect("an answer").expect("refused");
+        assert_eq!(refused.status, 503);
+        assert!(refused.body.contains("shutting down"), "{}", refused.body);
+        assert_eq!(database.dropped.load(SeqCst), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_lookup_that_takes_too_long_is_given_up() {
     let database = Database::new(0);
     let opened = database.clone();
     let mut settings = settings();
-    settings.handshake_time = Duration::from_millis(50);
+    settings.hub.admission_timeout = Duration::from_millis(50);
     let build = |host: roomcast::Host| host.gateway("default", move |_| club(&opened));
     let running = Running::with_settings(settings, build).await;
     let refused = running.try_connect("/ws?upgrade=ann", &[]).await.err();
     let refused = refused.expect("refused");
     assert_eq!(refused.status, 503, "{}", refused.body);
     assert_eq!(database.dropped.load(SeqCst), 1);
+    let protocol = [("sec-websocket-protocol", "roomcast.v1")];
+    let client = running.try_connect("/ws?connect=ann", &protocol).await;
+    let (texts, closed, why) = client.expect("upgraded").closed().await;
+    assert_eq!((texts.len(), closed), (1, 1013), "{texts:?}");
+    assert!(texts[0].contains(r#""code":"unavailable""#), "{texts:?}");
+    assert!(why.contains("did not decide in time"), "{why}");
+    let dropped = || async { database.dropped.load(SeqCst) };
+    until(dropped, |&dropped| dropped == 2).await;
+    crowd(&running.server, 0).await;
 }
 
 /// The journal of the one run.
@@ -204,7 +276,7 @@ async fn a_thousand_lookups_at_once_hold_up_nobody_and_are_replayed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut settings = settings();
     settings.record = Some(folder.path().join("journal"));
-    settings.handshake_time = Duration::from_secs(3_600);
+    settings.hub.admission_timeout = Duration::from_secs(3_600);
     let path = settings.record.clone().expect("a path");
     let database = Database::new(2);
     let opened = database.clone();
@@ -303,6 +375,34 @@ async fn a_guard_waits_for_its_own_connection_alone() {
     assert!(joined.contains(r#""event":"$join","id":2"#), "{joined}");
     let rooms = r#"{"event":"$rooms","id":3,"data":["r"]}"#;
     assert_eq!(ann.next().await, rooms);
+}
+
+#[tokio::test]
+async fn a_guard_that_takes_too_long_refuses_its_message_alone() {
+    let database = Database::new(0);
+    let opened = database.clone();
+    let mut settings = settings();
+    settings.hub.admission_timeout = Duration::from_millis(50);
+    let build = |host: roomcast::Host| {
+        host.gateway("default", move |_| {
+            let database = opened.clone();
+            Router::default().guard_rooms(move |_, (), _, room| {
+                let found = database.user(room.to_owned());
+                later(async move { found.await.map(|_| ()) })
+            })
+        })
+    };
+    let running = Running::with_settings(settings, build).await;
+    let mut ann = running.connect("/ws").await;
+    ann.send(r#"{"event":"$join","room":"r","id":1}"#).await;
+    ann.send(r#"{"event":"$rooms","id":2}"#).await;
+    let refused = ann.next().await;
+    let told = r#""id":1,"room":"r","error":{"code":"unavailable""#;
+    assert!(refused.contains(told), "{refused}");
+    let rooms = r#"{"event":"$rooms","id":2,"data":[]}"#;
+    assert_eq!(ann.next().await, rooms);
+    let dropped = || async { database.dropped.load(SeqCst) };
+    until(dropped, |&dropped| dropped == 1).await;
 }
 
 /// Compile-time proof that early returns of a hook need no future.

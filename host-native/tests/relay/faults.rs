@@ -53,6 +53,8 @@ async fn while_redis_is_away_publishes_fail_and_members_stay_and_then_all_goes_o
         assert_eq!(node.metric("roomcast_relay_up"), 0.0);
         let (status, _) = node.send("k", "log", &json!(2));
         assert_eq!(status, 503);
+        let seen = node.doctor();
+        assert!(seen.contains("cannot reach its relay"), "{seen}");
     }
     let began = Instant::now();
     let publish = json!({"event": "said", "room": "log", "data": 3});
@@ -60,6 +62,11 @@ async fn while_redis_is_away_publishes_fail_and_members_stay_and_then_all_goes_o
     assert!(is_unavailable(&answer), "{answer}");
     let took = began.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
+    let refused = r#"roomcast_relay_publishes_total{outcome="refused"}"#;
+    wait_for("the publishes are not counted", || {
+        cluster.nodes[1].metric(refused) >= 2.0
+    })
+    .await;
     cluster.redis.start_again();
     cluster.ready().await;
     // It has lost its data: members are told, and nobody takes a new message for an old one.

@@ -11,6 +11,7 @@ mod judge;
 mod node;
 mod rooms;
 mod start;
+mod top;
 mod users;
 mod withdrawals;
 

@@ -157,6 +157,14 @@ impl Node {
         self.http("GET /readyz", "").0 == 200
     }
 
+    /// The findings of `roomcast doctor`, as a health check asks for them.
+    pub(super) fn doctor(&self) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
+        let url = format!("http://{}", self.address);
+        let output = command.args(["doctor", &url, "--ready"]).output();
+        String::from_utf8(output.expect("it runs").stdout).expect("text")
+    }
+
     /// A number of `/metrics`.
     pub(super) fn metric(&self, name: &str) -> f64 {
         let (_, text) = self.http("GET /metrics", "");

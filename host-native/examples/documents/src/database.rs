@@ -96,6 +96,15 @@ pub async fn is_member(db: &Database, document: i64, user: &str) -> Result<bool,
     Ok(count > 0)
 }
 
+/// True when a member of a document is signed in.
+pub async fn may_open(db: &Database, document: i64, user: &str) -> Result<bool, sqlx::Error> {
+    let select = "SELECT COUNT(*) FROM member JOIN session USING (username) \
+                  WHERE document = $1 AND username = $2";
+    let select = sqlx::query_scalar::<_, i64>(select);
+    let count = select.bind(document).bind(user).fetch_one(db).await?;
+    Ok(count > 0)
+}
+
 pub async fn read(db: &Database, document: i64) -> Result<Document, sqlx::Error> {
     let select = sqlx::query_as("SELECT title, text, version FROM document WHERE id = $1");
     select.bind(document).fetch_one(db).await

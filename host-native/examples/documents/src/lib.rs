@@ -6,10 +6,11 @@ mod documents;
 mod failure;
 mod sessions;
 
-use axum::{Router, middleware::from_fn_with_state};
+use axum::{Router, middleware::from_fn_with_state, response::Html, routing::get};
 use roomcast::{
     HistoryPolicy, Host, Namespace, Policies, PolicyError, PresencePolicy, RoomPolicy, Settings,
 };
+use tokio::runtime::Handle;
 
 pub use self::database::{Database, connect};
 
@@ -21,20 +22,23 @@ struct App {
     rooms: Namespace,
 }
 
-/// The routes of the application, and the server of rooms to run beside them.
+/// The routes of the application, and the server of rooms to run beside them, in the runtime that
+/// is to serve both.
 pub fn application(database: Database) -> (Router, Host) {
     let mut settings = Settings::default();
     settings.policies = policies().expect("valid policies");
-    // The page to try a server with, and its metrics, are not for visitors.
-    (settings.access.page, settings.access.metrics) = (false, false);
     settings.access.namespaces = Some(vec!["default".into()]);
-    let host = Host::new(settings).gateway("default", |_| sessions::door());
+    let (doors, runtime) = (database.clone(), Handle::current());
+    let host = Host::new(settings).gateway("default", move |_| {
+        sessions::door(doors.clone(), runtime.clone())
+    });
     let app = App {
         database,
         rooms: host.namespace("default"),
     };
     let identify = from_fn_with_state(app.clone(), sessions::identify);
     let routes = Router::new()
+        .route("/", get(Html(include_str!("index.html"))))
         .merge(sessions::routes())
         .merge(documents::routes())
         .with_state(app)

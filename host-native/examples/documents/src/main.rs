@@ -1,9 +1,14 @@
-//! Documents at `http://127.0.0.1:3000`, until Ctrl-C. `DATABASE_URL` is where they are kept.
+//! Documents at <http://127.0.0.1:3000>, until Ctrl-C. `DATABASE_URL` is where they are kept.
 //!
-//!     curl -c jar -H 'content-type: application/json' -d '{"user":"ann"}' :3000/sign-in
-//!     curl -b jar -H 'content-type: application/json' -d '{"title":"Plan"}' :3000/documents
+//!     cd host-native/examples/documents
+//!     cargo run
 //!
-//! Then `ws://127.0.0.1:3000/live/ws?document=ID` with the cookie, and there the room `document:ID`.
+//! The page there signs you in, and makes a document. Share it with somebody, and open its address
+//! in a private window. Without the page:
+//!
+//!     json='content-type: application/json' url=http://127.0.0.1:3000
+//!     curl -c jar -H "$json" -d '{"user":"ann"}' $url/sign-in
+//!     curl -b jar -H "$json" -d '{"title":"Plan"}' $url/documents
 
 use std::{env, error::Error, net::SocketAddr};
 
@@ -16,13 +21,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let database = documents::connect(&url).await?;
     let (app, host) = documents::application(database);
 
-    // One signal for both: the rooms end while axum still answers.
-    let stop = || async { ctrl_c().await.unwrap_or_default() };
-    let rooms = tokio::spawn(host.run_service(stop()));
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app)
-        .with_graceful_shutdown(stop())
-        .await?;
-    Ok(rooms.await??)
+    // One signal for both: the rooms end while axum still answers. The first error ends both.
+    let stop = || async { ctrl_c().await.unwrap_or_default() };
+    let rooms = host.run_service(stop());
+    let served = axum::serve(listener, app).with_graceful_shutdown(stop());
+    tokio::try_join!(async { Ok(rooms.await?) }, async { Ok(served.await?) }).map(drop)
 }

@@ -9,11 +9,13 @@ use axum::{
     routing::post,
 };
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
-use roomcast::{Admission, CloseCode, GrantRules, Rejection};
+use roomcast::{Admission, CloseCode, GrantRules, Rejection, later};
 use serde::Deserialize;
+use tokio::runtime::Handle;
 
 use crate::{
-    App, database,
+    App,
+    database::{self, Database},
     failure::{Failure, SIGN_IN},
 };
 
@@ -90,8 +92,8 @@ struct Wanted {
     document: i64,
 }
 
-/// Before the rooms: says who asks for a WebSocket, and which room it may join. Of whom it says
-/// nothing, [`door`] lets in nobody.
+/// Before the rooms: says who asks for a WebSocket, for which document, and which room it may join.
+/// Of whom it says nothing, [`door`] lets in nobody.
 pub async fn identify(
     State(app): State<App>,
     request: Request,
@@ -120,15 +122,26 @@ async fn admission(app: &App, parts: &mut Parts) -> Result<Option<Admission>, Fa
         r#"[{{"rooms":"document:{document}","can":["join","publish","presence","history"]}}]"#
     );
     let rules = GrantRules::from_json(&rules)?;
-    Ok(Some(Admission::new().with_user(user).with_grants(rules)))
+    let admission = Admission::new().with_user(user).with_grants(rules);
+    Ok(Some(admission.with_session(&document)?))
 }
 
-/// A gateway that closes whoever has no user, in a way that browsers can read.
-pub fn door() -> roomcast::Router {
-    roomcast::Router::default().on_connect(|cx, ()| match cx.user() {
-        Some(_) => Ok(()),
-        None => Err(Rejection::unauthorized(
-            "sign in, and have the document shared",
-        )),
+/// A gateway that closes whoever may not open the document, in a way that browsers can read. It
+/// asks once more: [`close`] does not see a socket that [`identify`] lets in and that is not open
+/// yet.
+pub fn door(database: Database, runtime: Handle) -> roomcast::Router {
+    roomcast::Router::default().on_connect(move |cx, ()| {
+        let (user, document) = (cx.user().map(str::to_owned), cx.session::<i64>());
+        let (database, runtime) = (database.clone(), runtime.clone());
+        later(async move {
+            let closed = Rejection::unauthorized("sign in, and have the document shared");
+            let (Some(user), Some(document)) = (user, document?) else {
+                return Err(closed);
+            };
+            // The database is asked where axum runs: rooms have threads of their own.
+            let asked = async move { database::may_open(&database, document, &user).await };
+            let may = runtime.spawn(asked).await??;
+            may.then_some(()).ok_or(closed)
+        })
     })
 }

@@ -201,6 +201,9 @@ async fn expect_closed(running: &Running, ben: &Person, plan: i64) {
 async fn people_write_a_document_together() {
     let folder = tempfile::tempdir().expect("a folder");
     let running = start(folder.path()).await;
+    let page = reqwest::get(format!("http://{}/", running.authority)).await;
+    let page = page.expect("an answer").text().await.expect("text");
+    assert!(page.contains("/live/client.js"), "{page}");
     let ann = Person::sign_in(&running, "ann").await;
     let ben = Person::sign_in(&running, "ben").await;
     let plan = ann.create("Plan").await;

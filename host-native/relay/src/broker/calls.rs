@@ -1,19 +1,20 @@
 //! Calls of the host: messages, streams and topics.
 
+mod publish;
+
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use redis::{FromRedisValue, RedisResult, Value, cmd, pipe};
+use redis::{FromRedisValue, Value, cmd};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
     keys::Keys,
-    script::Script,
-    session::{Session, Signals, is_forgotten},
-    settings::millis,
+    lease::Ended,
+    session::{Session, Signals},
     shared::{Effect, Shared},
     start::RedisRelay,
     topics::Topic,
@@ -21,10 +22,10 @@ use super::{
 use crate::{
     counters::Counters,
     error::RelayError,
-    position::{Address, Channel, Kept, Page, Position, Read, Start},
-    presence::{Arrival, Members, Node, Presence},
-    publish::{Publish, Published, Retention},
-    relay::{Answer, Destination, Relay, State},
+    position::{Address, Kept, Page, Position, Read, RoomList, Start},
+    presence::{Arrival, Corrections, Members, Node, Presence},
+    publish::{Publish, Published},
+    relay::{Answer, Answers, Destination, Relay, State},
     wire::{Envelope, Kind},
     withdrawn::Withdrawn,
 };
@@ -36,8 +37,8 @@ const ROOMS_AT_ONCE: usize = 100;
 type Found = (String, u64, u64, u64, u64, Vec<Kept>);
 
 impl Relay for RedisRelay {
-    fn publish<'a>(&'a self, publish: &'a Publish) -> Answer<'a, Published> {
-        Box::pin(self.shared.publish(publish))
+    fn publish_all<'a>(&'a self, publishes: &'a [Publish]) -> Answers<'a, Published> {
+        Box::pin(self.shared.publish_all(publishes))
     }
 
     fn read<'a>(&'a self, read: &'a Read) -> Answer<'a, Page> {
@@ -68,8 +69,16 @@ impl Relay for RedisRelay {
         Box::pin(self.shared.set_present(presence))
     }
 
-    fn reconcile<'a>(&'a self, room: &'a Address, present: &'a [Presence]) -> Answer<'a, usize> {
+    fn reconcile<'a>(
+        &'a self,
+        room: &'a Address,
+        present: &'a [Presence],
+    ) -> Answer<'a, Corrections> {
         Box::pin(self.shared.reconcile(room, present))
+    }
+
+    fn rooms<'a>(&'a self, list: &'a RoomList) -> Answer<'a, Vec<Box<str>>> {
+        Box::pin(self.shared.rooms(list))
     }
 
     fn members<'a>(&'a self, room: &'a Address, users_max: u32) -> Answer<'a, Members> {
@@ -97,8 +106,8 @@ impl Relay for RedisRelay {
         Box::pin(self.shared.withdrawn(namespace))
     }
 
-    fn take_numbers(&self, count: u64, floor: u64) -> Answer<'_, u64> {
-        Box::pin(self.shared.take_numbers(count, floor))
+    fn take_serials(&self, count: u64, floor: u64) -> Answer<'_, u64> {
+        Box::pin(self.shared.take_serials(count, floor))
     }
 
     fn retire(&self) -> Answer<'_, ()> {
@@ -123,103 +132,6 @@ impl Relay for RedisRelay {
 }
 
 impl Shared {
-    async fn publish(&self, publish: &Publish) -> Result<Published, RelayError> {
-        let began = Instant::now();
-        self.counters.count_publish();
-        let published = self.publish_once(publish).await;
-        match &published {
-            Ok(_) => self.counters.count_latency(began.elapsed()),
-            Err(RelayError::InDoubt) => self.counters.count_in_doubt(),
-            Err(_) => self.counters.count_failed(),
-        }
-        published
-    }
-
-    async fn publish_once(&self, publish: &Publish) -> Result<Published, RelayError> {
-        let address = &publish.address;
-        Keys::check(&address.namespace)?;
-        if publish.body.len() + 1_024 > self.settings.limits.envelope_bytes_max {
-            return Err(RelayError::Invalid(
-                "the message is longer than an envelope",
-            ));
-        }
-        let (session, signals) = self.session()?;
-        let mut keys = vec![
-            self.keys.meta(address),
-            self.keys.stream(address),
-            self.keys.topic(address),
-        ];
-        if let Some(once) = &publish.once {
-            let names = [&once.key].into_iter().chain(&once.earlier);
-            keys.extend(names.map(|name| self.keys.once(&address.namespace, name)));
-        }
-        let kind = match address.channel {
-            Channel::Room(_) => Kind::Message,
-            Channel::All => Kind::Audience,
-        };
-        let script = &self.scripts.publish;
-        let mut call = script.call(&keys);
-        self.begin_arguments(&mut call, &session);
-        call.arg(kind as u8).arg(&publish.body[..]);
-        call.arg(publish.retention.messages);
-        call.arg(publish.retention.age_ms);
-        call.arg(publish.retention.bytes).arg(Retention::TRIM_MAX);
-        if let Some(once) = &publish.once {
-            call.arg(format!("{:016x}", once.print));
-            call.arg(once.expiry_ms.max(1));
-        }
-        let (epoch, offset, repeated): (String, u64, u8) = match self.settings.replicas_ack {
-            0 => {
-                let answer = session.run(script, &call);
-                self.within(Effect::Write, &signals, answer).await?
-            }
-            replicas => {
-                let answer = self.publish_and_wait(&session, script, &call, replicas);
-                let answer = self.within(Effect::Write, &signals, answer).await?;
-                // It is published, and may be lost in a failover: its key answers a retry.
-                answer.ok_or(RelayError::InDoubt)?
-            }
-        };
-        Ok(Published {
-            epoch: epoch.into(),
-            offset,
-            is_repeated: repeated == 1,
-        })
-    }
-
-    /// Publishes, and waits for replicas; `None` when too few of them have it.
-    async fn publish_and_wait<T: FromRedisValue>(
-        &self,
-        session: &Session,
-        script: &Script,
-        call: &redis::Cmd,
-        replicas: u8,
-    ) -> RedisResult<Option<T>> {
-        let mut commands = session.commands.clone();
-        // `WAIT` is about the writes of its own connection. It ends before the call does.
-        let wait_ms = millis(self.settings.timing.response) * 3 / 4;
-        let mut both = pipe();
-        both.add_command(call.clone());
-        both.cmd("WAIT").arg(replicas).arg(wait_ms);
-        for is_last in [false, true] {
-            let answers = commands.send_packed_commands(&both, 0, 2).await?;
-            let mut answers = answers.into_iter();
-            let answer = answers.next().unwrap_or(Value::Nil).extract_error();
-            match answer {
-                Err(error) if is_forgotten(&error) && !is_last => {
-                    script.load(&mut commands).await?;
-                }
-                answer => {
-                    let answer = T::from_redis_value(answer?)?;
-                    let acked = answers.next().unwrap_or(Value::Nil).extract_error()?;
-                    let acked = u8::from_redis_value(acked)?;
-                    return Ok((acked >= replicas).then_some(answer));
-                }
-            }
-        }
-        Ok(None)
-    }
-
     async fn read(&self, read: &Read) -> Result<Page, RelayError> {
         Keys::check(&read.address.namespace)?;
         let keys = [
@@ -281,7 +193,7 @@ impl Shared {
     /// does not have them.
     async fn unsubscribe(&self, names: Vec<String>) -> Result<(), RelayError> {
         let turn = self.turn_of_topics().await;
-        // Also without a turn: what still comes counts as unwanted, until the session ends.
+        // Also without a turn: what still comes is dropped, until the session ends.
         self.topics.remove(&names);
         let _turn = turn?;
         self.change_topics("SUNSUBSCRIBE", &names).await
@@ -324,15 +236,16 @@ impl Shared {
         self.within(Effect::Write, &signals, answer).await
     }
 
-    async fn take_numbers(&self, count: u64, floor: u64) -> Result<u64, RelayError> {
-        let floor = floor.max(self.numbers_end.load(Relaxed));
+    async fn take_serials(&self, count: u64, floor: u64) -> Result<u64, RelayError> {
+        let floor = floor.max(self.serials_end.load(Relaxed));
         let (session, signals) = self.session()?;
-        let script = &self.scripts.numbers;
-        let mut call = script.call(&[self.keys.numbers()]);
-        call.arg(floor).arg(count);
+        let script = &self.scripts.serials;
+        let keys = [self.keys.serials(), self.keys.serials_lineage()];
+        let mut call = script.call(&keys);
+        call.arg(floor).arg(count).arg(&*session.lineage);
         let answer = session.run(script, &call);
         let first: u64 = self.within(Effect::Write, &signals, answer).await?;
-        self.numbers_end.fetch_max(first + count, Relaxed);
+        self.serials_end.fetch_max(first + count, Relaxed);
         Ok(first)
     }
 
@@ -360,7 +273,8 @@ impl Shared {
         signals: &Signals,
         incarnation: &str,
     ) -> Result<(), RelayError> {
-        let claim = self.claim(session, incarnation, true);
+        let ended = Ended::default();
+        let claim = self.claim(session, incarnation, true, &ended);
         self.within(Effect::Write, signals, claim).await?;
         // Each step has its own timeout: all together may take longer than one call.
         let cleared = self.clear(session, signals, incarnation).await;

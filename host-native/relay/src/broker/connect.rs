@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::{
     receive::Receiver,
     server::check::{StartError, check},
-    session::{Moment, Session, Signals},
+    session::{Moment, Replicated, Session, Signals},
     shared::Shared,
 };
 
@@ -57,11 +57,34 @@ pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signal
     let loaded = shared.scripts.load(&mut commands).await;
     loaded.map_err(StartError::Command)?;
     let connection = client.get_multiplexed_async_connection_with_config(&config);
-    let session = Session {
+    let subscriptions = connection.await.map_err(unreachable)?;
+    let silence = settings.timing.silence;
+    let replicated = match settings.replicas_ack {
+        0 => None,
+        replicas => {
+            // A call waits behind a `WAIT`, and then for its own.
+            let config = AsyncConnectionConfig::new()
+                .set_response_timeout(Some(response * 2))
+                .set_connection_timeout(Some(settings.timing.connect))
+                .set_pipeline_buffer_size(PIPELINE);
+            let connection = client.get_multiplexed_async_connection_with_config(&config);
+            let mut connection = connection.await.map_err(unreachable)?;
+            let found = settings.lineage.read(&mut connection, &shared.keys).await;
+            if found.map_err(StartError::Command)? != lineage {
+                let other = std::io::Error::other("connections lead to different servers");
+                return Err(unreachable(other.into()));
+            }
+            let wait = response * 3 / 4;
+            Some(Replicated::new(connection, replicas, wait, silence))
+        }
+    };
+    let session = Session::new(
         commands,
-        subscriptions: connection.await.map_err(unreachable)?,
+        subscriptions,
+        replicated,
         lineage,
         lineage_read,
-    };
+        silence,
+    );
     Ok((Arc::new(session), signals))
 }

@@ -1,6 +1,7 @@
 //! Names of keys and topics.
 //!
-//! The tag between braces is the namespace: all keys of a namespace are in one slot.
+//! With Redis Cluster the hash tag of the prefix puts all keys in one slot; the braces around the
+//! namespace end its name.
 
 use std::sync::Arc;
 
@@ -33,10 +34,11 @@ impl Keys {
     }
 
     fn of(&self, address: &Address, room: &str, all: &str) -> String {
-        let (prefix, namespace) = (&self.prefix, &address.namespace);
+        let (prefix, namespace) = (&*self.prefix, &*address.namespace);
+        // Each publish has several: formatting them took longer than all that is sent with it.
         match &address.channel {
-            Channel::Room(name) => format!("{prefix}{{{namespace}}}:{room}:{name}"),
-            Channel::All => format!("{prefix}{{{namespace}}}:{all}"),
+            Channel::Room(name) => [prefix, "{", namespace, "}:", room, ":", name].concat(),
+            Channel::All => [prefix, "{", namespace, "}:", all].concat(),
         }
     }
 
@@ -50,6 +52,12 @@ impl Keys {
 
     pub(crate) fn topic(&self, address: &Address) -> String {
         self.of(address, "ws:room", "ws:all")
+    }
+
+    /// Index of the rooms of a namespace that the relay remembers.
+    pub(crate) fn index(&self, address: &Address) -> String {
+        let (prefix, namespace) = (&self.prefix, &address.namespace);
+        format!("{prefix}{{{namespace}}}:r")
     }
 
     /// Connections of each user of a room.
@@ -71,9 +79,31 @@ impl Keys {
         )
     }
 
-    /// The record of an idempotency key.
+    /// Changes of a user that a node made in a room, by their numbers.
+    pub(crate) fn changes(&self, address: &Address, incarnation: &str, user: &str) -> String {
+        let (prefix, namespace) = (&self.prefix, &address.namespace);
+        let room = match &address.channel {
+            Channel::Room(name) => &**name,
+            Channel::All => "",
+        };
+        let length = room.len();
+        format!("{prefix}{{{namespace}}}:c:{incarnation}:{length}:{room}:{user}")
+    }
+
+    /// The idempotency keys of an owner.
+    pub(crate) fn owned(&self, namespace: &str, owner: &str) -> String {
+        [&*self.prefix, "{", namespace, "}:o:", owner].concat()
+    }
+
+    /// The indexes of owners: by the number of their keys, and by the time until which they are
+    /// remembered.
+    pub(crate) fn owners(&self, namespace: &str) -> [String; 2] {
+        ["oc", "oe"].map(|index| [&*self.prefix, "{", namespace, "}:", index].concat())
+    }
+
+    /// The record of an idempotency key without an owner.
     pub(crate) fn once(&self, namespace: &str, key: &str) -> String {
-        format!("{}{{{namespace}}}:k:{key}", self.prefix)
+        [&*self.prefix, "{", namespace, "}:k:", key].concat()
     }
 
     /// Withdrawn users of a namespace.
@@ -104,9 +134,14 @@ impl Keys {
         format!("{}leases", self.prefix)
     }
 
-    /// The counter of numbers that are given out once.
-    pub(crate) fn numbers(&self) -> String {
+    /// The counter of serials of connections, each given out once.
+    pub(crate) fn serials(&self) -> String {
         format!("{}numbers", self.prefix)
+    }
+
+    /// The lineage of the data in which serials were last taken from it.
+    pub(crate) fn serials_lineage(&self) -> String {
+        format!("{}numbers:lineage", self.prefix)
     }
 
     pub(crate) fn nodes(&self) -> String {

@@ -1,5 +1,7 @@
 //! The lease of a node, and the clearing away of dead ones.
 
+mod service;
+
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -7,6 +9,7 @@ use std::{
 
 use redis::{RedisError, RedisResult, cmd};
 
+pub(super) use self::service::{Ended, Lease, Service};
 use super::{
     keys::unlisted,
     session::{Session, Signals, is_read_only},
@@ -33,21 +36,40 @@ pub(crate) fn loss_of(error: &RedisError) -> Loss {
 }
 
 impl Shared {
+    /// The loss that an error means while the relay begins to be ready, which is kept.
+    pub(crate) fn refused(&self, error: &RedisError) -> Loss {
+        self.note_fault(error.to_string());
+        loss_of(error)
+    }
+
     /// Renews the lease, or registers anew where there is none to renew, or where the data may be
     /// older than the lease: users whom this node took away since then would stay. Under the old
-    /// incarnation they go when its lease ends.
-    pub(crate) async fn hold_lease(&self, session: &Session) -> RedisResult<()> {
+    /// incarnation they go when its lease ends, which is not before this node can have entered
+    /// those who are there. Gives the time of the server, in milliseconds; 0 for a node that goes.
+    pub(crate) async fn hold_lease(&self, session: &Session) -> RedisResult<u64> {
         if self.is_retiring.load(Relaxed) {
-            return Ok(());
+            return Ok(0);
         }
+        let lease = self.settings.timing.lease;
         let (incarnation, lineage) = self.registration();
         let is_same = lineage.is_some_and(|lineage| *lineage == *session.lineage);
-        if is_same && self.write_lease(session, &incarnation, "renew").await? {
-            return Ok(());
+        if is_same {
+            let renewed = self.set_lease(session, &incarnation, "renew", lease);
+            let now_ms = renewed.await?;
+            if now_ms > 0 {
+                // It may have been registered by a call whose answer was lost.
+                self.tell_registered(&incarnation);
+                return Ok(now_ms);
+            }
         }
         let is_first = incarnation.ends_with(".0");
+        if !is_same && !is_first {
+            let old = self.set_lease(session, &incarnation, "last", lease);
+            old.await?;
+        }
         let fresh = self.renew_incarnation();
-        self.write_lease(session, &fresh, "register").await?;
+        let registered = self.set_lease(session, &fresh, "register", lease);
+        let now_ms = registered.await?;
         self.note_lineage(&session.lineage);
         if is_same {
             self.counters.count_fenced();
@@ -55,18 +77,16 @@ impl Shared {
         } else if !is_first {
             tracing::warn!(node = %fresh, "the relay has other data: this node enters its users again");
         }
-        self.ring.tell(Event::Registered { incarnation: fresh });
-        Ok(())
+        self.tell_registered(&fresh);
+        Ok(now_ms)
     }
 
-    async fn write_lease(
-        &self,
-        session: &Session,
-        incarnation: &str,
-        mode: &str,
-    ) -> RedisResult<bool> {
-        let lease = self.settings.timing.lease;
-        self.set_lease(session, incarnation, mode, lease).await
+    /// Tells the host that the node has a new incarnation, once.
+    fn tell_registered(&self, incarnation: &Arc<str>) {
+        if self.note_told(incarnation) {
+            let incarnation = incarnation.clone();
+            self.ring.tell(Event::Registered { incarnation });
+        }
     }
 
     /// Has the lease end after a time, without a further heartbeat.
@@ -81,38 +101,45 @@ impl Shared {
         Ok(())
     }
 
+    /// Writes a lease. Gives the time of the server, in milliseconds; 0 without such a lease.
     async fn set_lease(
         &self,
         session: &Session,
         incarnation: &str,
         mode: &str,
         time: Duration,
-    ) -> RedisResult<bool> {
+    ) -> RedisResult<u64> {
         let script = &self.scripts.lease;
-        let (keys, numbers_end) = (&self.keys, self.numbers_end.load(Relaxed));
-        let mut call = script.call(&[keys.leases(), keys.nodes(), keys.numbers()]);
+        let (keys, serials_end) = (&self.keys, self.serials_end.load(Relaxed));
+        let mut call = script.call(&[keys.leases(), keys.nodes(), keys.serials()]);
         call.arg(incarnation).arg(millis(time)).arg(mode);
-        call.arg(&self.about()[..]).arg(numbers_end);
+        call.arg(&self.about()[..]).arg(serials_end);
         session.run(script, &call).await
     }
 
-    /// Takes away leases that have ended, and answers with the dead that are not cleared away. The
-    /// own lease is taken away only when the node gives it up.
+    /// Takes away leases that have ended, and answers with the dead that are not cleared away, and
+    /// with leases that end late. The own lease is taken away only when the node gives it up.
     pub(crate) async fn claim(
         &self,
         session: &Session,
         own: &str,
         gives_up: bool,
-    ) -> RedisResult<Vec<String>> {
+        ended: &Ended,
+    ) -> RedisResult<(Vec<String>, Vec<Lease>)> {
         let script = &self.scripts.claim;
         let keys = [self.keys.leases(), self.keys.dead(), self.keys.nodes()];
         let mut call = script.call(&keys);
         call.arg(own).arg(if gives_up { "give up" } else { "" });
-        let (claimed, dead): (u64, Vec<String>) = session.run(script, &call).await?;
+        call.arg(ended.before_ms).arg(ended.late_ms);
+        for (incarnation, end) in &ended.stale {
+            call.arg(incarnation).arg(end);
+        }
+        type Answer = (u64, Vec<String>, Vec<Lease>);
+        let (claimed, dead, late): Answer = session.run(script, &call).await?;
         for _ in 0..claimed {
             self.counters.count_reaped_node();
         }
-        Ok(dead)
+        Ok((dead, late))
     }
 
     /// Removes all users of a dead incarnation, room by room. It may end at any step: another call
@@ -157,16 +184,9 @@ impl Shared {
     ) -> RedisResult<bool> {
         let address = unlisted(name);
         let script = &self.scripts.reap;
-        let mut call = script.call(&[
-            self.keys.meta(&address),
-            self.keys.stream(&address),
-            self.keys.topic(&address),
-            self.keys.dead(),
-            self.keys.rooms(incarnation),
-            self.keys.own(&address, incarnation),
-            self.keys.users(&address),
-            self.keys.users_meta(&address),
-        ]);
+        let mut keys = self.keys_of_node(&address, incarnation);
+        keys[3] = self.keys.dead();
+        let mut call = script.call(&keys);
         self.begin_arguments(&mut call, session);
         call.arg(incarnation).arg(name).arg(USERS_AT_ONCE);
         let answer = session.run(script, &call).await;

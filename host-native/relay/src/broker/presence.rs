@@ -11,32 +11,50 @@ use super::{
 };
 use crate::{
     error::RelayError,
-    position::Address,
-    presence::{Arrival, Change, Member, Members, Node, Presence},
+    position::{Address, RoomList},
+    presence::{Arrival, Change, Corrections, Member, Members, Node, Presence, connections_of},
 };
+
+/// The time for which the server remembers changes, in milliseconds: for a call that is repeated
+/// when the relay is back.
+const CHANGE_MS: u64 = 60_000;
+/// Rooms of the index that one call looks at: some 500 µs of the server.
+const ROOMS_AT_ONCE: usize = 250;
 
 impl Shared {
     pub(crate) async fn set_present(&self, presence: &Presence) -> Result<Arrival, RelayError> {
         let address = &presence.address;
         check(presence)?;
         let incarnation = self.incarnation();
-        let keys = self.keys_of_node(address, &incarnation);
+        let user = &*presence.user;
+        let mut keys = self.keys_of_node(address, &incarnation);
+        keys.push(self.keys.changes(address, &incarnation, user));
+        let (number, first) = self.change_numbers.begin(address, user);
         let script = &self.scripts.presence;
         let answer = self.call(Effect::Entry, script, &keys, |call| {
-            call.arg(&*incarnation).arg(&*presence.user);
-            call.arg(presence.connections);
+            call.arg(&*incarnation).arg(user);
+            call.arg(presence.weight());
             call.arg(listed(address)).arg(&presence.meta[..]);
+            call.arg(number).arg(first).arg(CHANGE_MS);
         });
-        let (change, epoch, notice, connections): (i8, String, u64, u64) = answer.await?;
+        let answer: Result<(Vec<i64>, String, u64, u64), _> = answer.await;
+        if answer.as_ref().is_err_and(|it| *it != RelayError::InDoubt) {
+            self.change_numbers.failed(address, user, number);
+        }
+        let (changes, epoch, notice, weight) = answer?;
+        let changes = changes.chunks_exact(2);
+        let changes = changes.map(|it| (it[0].unsigned_abs(), it[1]));
+        let changes: Vec<_> = changes.collect();
+        self.change_numbers.note(address, user, weight > 0);
+        let change = self
+            .change_numbers
+            .answered(address, user, number, &changes);
         Ok(Arrival {
-            change: match change {
-                1 => Some(Change::Joined),
-                -1 => Some(Change::Left),
-                _ => None,
-            },
+            // Another node may have told the contrary since.
+            change: change.filter(|it| (*it == Change::Joined) == (weight > 0)),
             epoch: epoch.into(),
             notice,
-            connections,
+            connections: connections_of(weight),
         })
     }
 
@@ -44,27 +62,34 @@ impl Shared {
         &self,
         room: &Address,
         present: &[Presence],
-    ) -> Result<usize, RelayError> {
+    ) -> Result<Corrections, RelayError> {
         Keys::check(&room.namespace)?;
         present.iter().try_for_each(check)?;
         let incarnation = self.incarnation();
         let keys = self.keys_of_node(room, &incarnation);
         let script = &self.scripts.reconcile;
-        let answer = self.call(Effect::Entry, script, &keys, |call| {
+        type Answer = (usize, Vec<(String, i64)>);
+        let _reconciling = self.change_numbers.reconcile();
+        let answer = self.call::<Answer>(Effect::Entry, script, &keys, |call| {
             call.arg(&*incarnation).arg(listed(room));
             for presence in present {
-                call.arg(&*presence.user).arg(presence.connections);
+                call.arg(&*presence.user).arg(presence.weight());
                 call.arg(&presence.meta[..]);
             }
         });
-        let corrections = answer.await?;
-        self.counters.count_corrections(corrections);
-        Ok(corrections)
+        let (count, changes) = answer.await?;
+        self.counters.count_corrections(count);
+        let changes = changes.into_iter().filter_map(|(user, change)| {
+            let change = self.change_numbers.corrected(room, &user, change)?;
+            Some((user.into(), change))
+        });
+        let changes = changes.collect();
+        Ok(Corrections { count, changes })
     }
 
     /// The keys of a script that changes users of a node in a room.
-    fn keys_of_node(&self, address: &Address, incarnation: &str) -> [String; 8] {
-        [
+    pub(crate) fn keys_of_node(&self, address: &Address, incarnation: &str) -> Vec<String> {
+        let mut keys = vec![
             self.keys.meta(address),
             self.keys.stream(address),
             self.keys.topic(address),
@@ -73,7 +98,37 @@ impl Shared {
             self.keys.own(address, incarnation),
             self.keys.users(address),
             self.keys.users_meta(address),
-        ]
+        ];
+        if let Some(room) = address.occupied() {
+            keys.extend([self.keys.meta(&room), self.keys.index(&room)]);
+        }
+        keys
+    }
+
+    /// Lists rooms by the index, part by part.
+    pub(crate) async fn rooms(&self, list: &RoomList) -> Result<Vec<Box<str>>, RelayError> {
+        let any = Address::room(list.namespace.clone(), "");
+        Keys::check(&any.namespace)?;
+        let (metas, streams) = (self.keys.meta(&any), self.keys.stream(&any));
+        let begin = format!("{metas}{}", list.prefix);
+        let after = list.after.as_ref().map(|after| format!("{metas}{after}"));
+        let mut from = match after {
+            Some(after) if after > begin => format!("({after}"),
+            _ => format!("[{begin}"),
+        };
+        let (keys, mut rooms) = ([self.keys.index(&any)], Vec::new());
+        while rooms.len() < list.rooms_max && !from.is_empty() {
+            let script = &self.scripts.rooms;
+            let answer = self.call::<Vec<String>>(Effect::Read, script, &keys, |call| {
+                call.arg(&metas).arg(&streams).arg(&*list.prefix);
+                call.arg(&from).arg(ROOMS_AT_ONCE);
+            });
+            let mut found = answer.await?.into_iter();
+            from = found.next().unwrap_or_default();
+            rooms.extend(found.map(Into::into));
+        }
+        rooms.truncate(list.rooms_max);
+        Ok(rooms)
     }
 
     pub(crate) async fn members(

@@ -50,7 +50,7 @@ impl Receiver {
         if self.signals.loss().is_some() {
             return;
         }
-        self.signals.note_heard();
+        let now = self.signals.note_heard();
         let mut data = data.into_iter();
         let (Some(Value::BulkString(topic)), Some(Value::BulkString(body))) =
             (data.next(), data.next())
@@ -59,10 +59,10 @@ impl Receiver {
             return;
         };
         let Some(topic) = self.topics.find(&topic) else {
-            self.counters.count_unwanted();
+            // Nobody wants it any more.
             return;
         };
-        let envelope = Envelope::decode(&Bytes::from(body), self.envelope_bytes_max);
+        let envelope = Envelope::decode(Bytes::from(body), self.envelope_bytes_max);
         let Some(event) = envelope
             .ok()
             .and_then(|envelope| self.event(topic, envelope))
@@ -75,8 +75,7 @@ impl Receiver {
             return;
         };
         self.counters.count_received();
-        if self.ring.push(event).is_err() {
-            self.counters.count_overflow();
+        if self.ring.push(now, event).is_err() {
             self.signals.fail(Loss::Overflow);
         }
     }
@@ -99,14 +98,14 @@ impl Receiver {
                 }
                 Event::Message {
                     address,
-                    epoch: epoch.into(),
+                    epoch,
                     offset: number,
                     body,
                 }
             }
             (Topic::Messages(address), Kind::Joined | Kind::Left) => Event::Presence {
                 address,
-                epoch: epoch.into(),
+                epoch,
                 notice: number,
                 change: if kind == Kind::Joined {
                     Change::Joined
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_and_unwanted_bytes_are_counted_and_dropped() {
+    fn foreign_bytes_are_counted_and_unwanted_ones_dropped() {
         let (ring, mut events) = Ring::new(2, 10_000);
         let receiver = Receiver {
             topics: Arc::default(),
@@ -175,10 +174,7 @@ mod tests {
         });
         receiver.receive(push("other", Kind::Message));
         let counted = receiver.counters.snapshot();
-        assert_eq!(
-            (counted.foreign, counted.unwanted, counted.received),
-            (4, 1, 0)
-        );
+        assert_eq!((counted.foreign, counted.received), (4, 0));
         assert_eq!(events.try_next(), None);
 
         for _ in 0..3 {

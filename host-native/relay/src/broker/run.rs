@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use redis::cmd;
+use redis::{RedisResult, Value, aio::MultiplexedConnection, cmd};
 use tokio::{
     select,
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     connect::connect,
-    lease::loss_of,
+    lease::{Ended, Lease, Service, loss_of},
     session::{Session, Signals},
     settings::Timing,
     shared::Shared,
@@ -70,6 +70,7 @@ async fn reconnect(shared: &Shared, backoff: &mut Backoff) -> (Arc<Session>, Arc
             Err(error) => {
                 shared.counters.count_failed_connect();
                 tracing::warn!("{error}");
+                shared.note_fault(error.to_string());
             }
         }
     }
@@ -80,13 +81,19 @@ async fn serve(shared: &Arc<Shared>, session: &Arc<Session>, signals: &Arc<Signa
     let served = async {
         begin(shared, session, signals).await?;
         let timing = &shared.settings.timing;
+        let mut service = Service::begin(Instant::now());
+        clear_dead(shared, session, signals, &Ended::default()).await?;
         let mut heartbeat = ticks(timing.heartbeat);
+        // The beginning had the first one.
+        heartbeat.reset();
         let mut probe = ticks(timing.probe / 2);
         loop {
             select! {
                 _ = heartbeat.tick() => {
-                    beat(shared, session).await?;
-                    clear_dead(shared, session, signals).await?;
+                    let now_ms = beat(shared, session).await?;
+                    let ended = service.go_on((Instant::now(), now_ms), timing);
+                    let late = clear_dead(shared, session, signals, &ended).await?;
+                    service.note_late(Instant::now(), late);
                 }
                 _ = probe.tick() => {
                     let silence = signals.silence();
@@ -98,9 +105,14 @@ async fn serve(shared: &Arc<Shared>, session: &Arc<Session>, signals: &Arc<Signa
                     }
                 }
                 () = signals.suspected.notified() => {
-                    let mut commands = session.commands.clone();
-                    let pong = cmd("PING").query_async::<String>(&mut commands).await;
-                    pong.map_err(|error| loss_of(&error))?;
+                    // Publishes go by the connection of the subscriptions.
+                    for connection in [&session.commands, &session.subscriptions] {
+                        let pong = ping(connection).await;
+                        pong.map_err(|error| loss_of(&error))?;
+                    }
+                    if let Some(replicated) = &session.replicated {
+                        replicated.ping().await.map_err(|error| loss_of(&error))?;
+                    }
                     shared.hold_lease(session).await.map_err(|error| loss_of(&error))?;
                 }
             }
@@ -121,7 +133,7 @@ async fn begin(
         let _turn = shared.topics_turn.lock().await;
         let topics = shared.topics.names();
         let subscribed = session.subscribe("SSUBSCRIBE", &topics).await;
-        subscribed.map_err(|error| loss_of(&error))?;
+        subscribed.map_err(|error| shared.refused(&error))?;
     }
     beat(shared, session).await?;
     send_probe(shared, session).await?;
@@ -135,9 +147,11 @@ async fn begin(
     Ok(())
 }
 
-async fn beat(shared: &Arc<Shared>, session: &Arc<Session>) -> Result<(), Loss> {
+/// Renews the lease, and looks whether the data is that of before. Gives the time of the server, in
+/// milliseconds.
+async fn beat(shared: &Arc<Shared>, session: &Arc<Session>) -> Result<u64, Loss> {
     let failed = |error| loss_of(&error);
-    shared.hold_lease(session).await.map_err(failed)?;
+    let now_ms = shared.hold_lease(session).await.map_err(failed)?;
     let mut commands = session.commands.clone();
     let lineage = shared.settings.lineage;
     let lineage = lineage
@@ -148,22 +162,31 @@ async fn beat(shared: &Arc<Shared>, session: &Arc<Session>) -> Result<(), Loss> 
         return Err(Loss::Lineage);
     }
     session.lineage_read.touch();
-    Ok(())
+    Ok(now_ms)
 }
 
-/// Looks for dead nodes. Not before the node is ready: what became of their users is an event, and
+/// Looks for dead nodes, whose leases have ended, and for those that are not cleared away. Gives
+/// leases that end late. Not before the node is ready: what became of their users is an event, and
 /// the host has no use for one of a relay that it does not know yet.
 async fn clear_dead(
     shared: &Arc<Shared>,
     session: &Arc<Session>,
     signals: &Arc<Signals>,
-) -> Result<(), Loss> {
-    if !shared.is_retiring.load(Relaxed) {
-        let own = shared.incarnation();
-        let dead = shared.claim(session, &own, false).await;
-        let dead = dead.map_err(|error| loss_of(&error))?;
-        shared.reap(session, signals, dead);
+    ended: &Ended,
+) -> Result<Vec<Lease>, Loss> {
+    if shared.is_retiring.load(Relaxed) {
+        return Ok(Vec::new());
     }
+    let own = shared.incarnation();
+    let claimed = shared.claim(session, &own, false, ended).await;
+    let (dead, late) = claimed.map_err(|error| loss_of(&error))?;
+    shared.reap(session, signals, dead);
+    Ok(late)
+}
+
+async fn ping(connection: &MultiplexedConnection) -> RedisResult<()> {
+    let mut connection = connection.clone();
+    cmd("PING").query_async::<Value>(&mut connection).await?;
     Ok(())
 }
 
@@ -183,7 +206,7 @@ async fn send_probe(shared: &Shared, session: &Session) -> Result<(), Loss> {
         // The server knows of no subscription: the other connection is gone.
         Ok(0) => Err(Loss::Disconnected),
         Ok(_) => Ok(()),
-        Err(error) => Err(loss_of(&error)),
+        Err(error) => Err(shared.refused(&error)),
     }
 }
 

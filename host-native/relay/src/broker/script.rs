@@ -1,6 +1,13 @@
 //! Scripts, and calls of them.
 
-use redis::{Arg, Cmd, RedisResult, aio::MultiplexedConnection, cmd};
+use redis::{
+    Arg, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, aio::MultiplexedConnection, cmd,
+};
+
+/// Arguments of a call beside its keys and a long one: so many as nearly all have.
+const SHORT: usize = 16;
+/// Bytes of these arguments.
+const SHORT_BYTES: usize = 192;
 
 /// A script that Redis runs in one step.
 #[derive(Debug)]
@@ -16,9 +23,20 @@ impl Script {
     }
 
     /// A call; arguments follow.
-    pub(crate) fn call(&self, keys: &[String]) -> Cmd {
-        let mut call = cmd("EVALSHA");
-        call.arg(&self.hash).arg(keys.len()).arg(keys);
+    pub(crate) fn call(&self, keys: &[impl AsRef<str>]) -> Cmd {
+        self.call_with(keys, 0)
+    }
+
+    /// The same with space for long arguments of so many bytes.
+    pub(crate) fn call_with(&self, keys: &[impl AsRef<str>], bytes: usize) -> Cmd {
+        let keys_bytes: usize = keys.iter().map(|key| key.as_ref().len()).sum();
+        let bytes = keys_bytes + SHORT_BYTES + bytes;
+        let mut call = Cmd::with_capacity(keys.len() + SHORT, bytes);
+        call.arg("EVALSHA").arg(&self.hash);
+        call.arg(keys.len());
+        for key in keys {
+            call.arg(key.as_ref());
+        }
         call
     }
 
@@ -44,78 +62,57 @@ impl Script {
     }
 }
 
-// The first line makes Redis refuse a script as a whole on a replica, and one that may fill the
-// memory before it has begun.
-macro_rules! text {
-    ($flags:literal, $($file:literal),*) => {
-        concat!("#!lua", $flags, "\n", $(include_str!(concat!("../../lua/", $file))),*)
+/// True when the server does not know a script.
+pub(crate) fn is_forgotten(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+macro_rules! scripts {
+    ($($name:ident: $flags:literal, $($file:literal),+;)+) => {
+        /// All scripts.
+        #[derive(Debug)]
+        pub(crate) struct Scripts {
+            $(pub(crate) $name: Script,)+
+        }
+
+        impl Scripts {
+            pub(crate) fn new() -> Self {
+                // The first line makes Redis refuse a script as a whole on a replica, and one that
+                // may fill the memory before it has begun.
+                Self {
+                    $($name: Script::new(concat!(
+                        "#!lua", $flags, "\n", $(include_str!(concat!("../../lua/", $file))),+
+                    )),)+
+                }
+            }
+
+            fn all(&self) -> impl Iterator<Item = &Script> {
+                [$(&self.$name),+].into_iter()
+            }
+        }
     };
 }
 
-/// All scripts.
-#[derive(Debug)]
-pub(crate) struct Scripts {
-    pub(crate) publish: Script,
-    pub(crate) history: Script,
-    pub(crate) positions: Script,
-    pub(crate) presence: Script,
-    pub(crate) reconcile: Script,
-    pub(crate) members: Script,
-    pub(crate) lease: Script,
-    pub(crate) numbers: Script,
-    pub(crate) claim: Script,
-    pub(crate) reap: Script,
-    pub(crate) withdraw: Script,
+// Only publishes are refused when memory is full. The others write little, and a node that could
+// not renew its lease would be taken for dead.
+scripts! {
+    publish: "", "room.lua", "once.lua", "publish.lua";
+    history: " flags=allow-oom", "room.lua", "history.lua";
+    positions: " flags=allow-oom", "room.lua", "positions.lua";
+    presence: " flags=allow-oom", "room.lua", "total.lua", "presence.lua";
+    reconcile: " flags=allow-oom", "room.lua", "total.lua", "reconcile.lua";
+    members: " flags=allow-oom", "room.lua", "members.lua";
+    lease: " flags=allow-oom", "counter.lua", "lease.lua";
+    serials: " flags=allow-oom", "counter.lua", "serials.lua";
+    claim: " flags=allow-oom", "claim.lua";
+    reap: " flags=allow-oom", "room.lua", "total.lua", "reap.lua";
+    withdraw: " flags=allow-oom", "withdraw.lua";
+    rooms: " flags=allow-oom", "rooms.lua";
 }
 
 impl Scripts {
-    /// Only publishes are refused when memory is full. The others write little, and a node that
-    /// could not renew its lease would be taken for dead.
-    pub(crate) fn new() -> Self {
-        Self {
-            publish: Script::new(text!("", "room.lua", "publish.lua")),
-            history: Script::new(text!(" flags=allow-oom", "room.lua", "history.lua")),
-            positions: Script::new(text!(" flags=allow-oom", "room.lua", "positions.lua")),
-            presence: Script::new(text!(
-                " flags=allow-oom",
-                "room.lua",
-                "total.lua",
-                "presence.lua"
-            )),
-            reconcile: Script::new(text!(
-                " flags=allow-oom",
-                "room.lua",
-                "total.lua",
-                "reconcile.lua"
-            )),
-            members: Script::new(text!(" flags=allow-oom", "room.lua", "members.lua")),
-            lease: Script::new(text!(" flags=allow-oom", "counter.lua", "lease.lua")),
-            numbers: Script::new(text!(" flags=allow-oom", "counter.lua", "numbers.lua")),
-            claim: Script::new(text!(" flags=allow-oom", "claim.lua")),
-            reap: Script::new(text!(
-                " flags=allow-oom",
-                "room.lua",
-                "total.lua",
-                "reap.lua"
-            )),
-            withdraw: Script::new(text!(" flags=allow-oom", "withdraw.lua")),
-        }
-    }
-
     pub(crate) async fn load(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        for script in [
-            &self.publish,
-            &self.history,
-            &self.positions,
-            &self.presence,
-            &self.reconcile,
-            &self.members,
-            &self.lease,
-            &self.numbers,
-            &self.claim,
-            &self.reap,
-            &self.withdraw,
-        ] {
+        for script in self.all() {
             script.load(connection).await?;
         }
         Ok(())

@@ -1,4 +1,6 @@
-//! A pair of connections that lives and ends together.
+//! Connections that live and end together.
+
+mod publishes;
 
 use std::{
     sync::{
@@ -9,23 +11,34 @@ use std::{
 };
 
 use redis::{
-    ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value,
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
     aio::MultiplexedConnection, pipe,
 };
 use tokio::sync::Notify;
 
-use super::script::Script;
+pub(crate) use self::publishes::Replicated;
+use self::publishes::run_all;
+use super::{
+    script::{Script, is_forgotten},
+    settings::millis,
+};
 use crate::event::Loss;
 
 /// Topics in one step of subscribing.
 const TOPICS_AT_ONCE: usize = 200;
 
-/// Two connections to one server. When one ends, the other ends too: there is one way back, and it
-/// looks at everything.
+/// Two connections to one server, and a third where replicas acknowledge. When one ends, the others
+/// end too: there is one way back, and it looks at everything.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) commands: MultiplexedConnection,
+    /// The connection of the subscriptions, for publishes: they and their messages arrive in one
+    /// piece. They stay in line when nobody waits for them any more: its timeout is that of the
+    /// session.
+    line: MultiplexedConnection,
     pub(crate) subscriptions: MultiplexedConnection,
+    /// The connection of publishes that wait for replicas.
+    pub(crate) replicated: Option<Replicated>,
     /// The lineage of the data when the connections were made.
     pub(crate) lineage: Box<str>,
     /// The time at which it was read last: each heartbeat does.
@@ -45,10 +58,12 @@ impl Moment {
         Self { born, at_ms }
     }
 
-    /// Moves it to now.
-    pub(crate) fn touch(&self) {
-        let now_ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.at_ms.store(now_ms, Relaxed);
+    /// Moves it to now, which is returned.
+    pub(crate) fn touch(&self) -> Instant {
+        let now = Instant::now();
+        let since = now.saturating_duration_since(self.born);
+        self.at_ms.store(millis(since), Relaxed);
+        now
     }
 
     /// The time since then.
@@ -84,7 +99,7 @@ impl Signals {
     /// Ends the session. The first reason counts.
     pub(crate) fn fail(&self, loss: Loss) {
         if self.loss.set(loss).is_ok() {
-            self.lost.notify_one();
+            self.lost.notify_waiters();
         }
     }
 
@@ -92,19 +107,21 @@ impl Signals {
         self.loss.get().copied()
     }
 
-    /// Waits for the end of the session. For one task.
+    /// Waits for the end of the session.
     pub(crate) async fn lost(&self) -> Loss {
         loop {
+            // Before the look: an end in between wakes it too.
+            let lost = self.lost.notified();
             if let Some(loss) = self.loss() {
                 return loss;
             }
-            self.lost.notified().await;
+            lost.await;
         }
     }
 
-    /// Notes that something came from the server by itself.
-    pub(crate) fn note_heard(&self) {
-        self.heard.touch();
+    /// Notes that something came from the server by itself, now.
+    pub(crate) fn note_heard(&self) -> Instant {
+        self.heard.touch()
     }
 
     /// The time since then.
@@ -114,11 +131,32 @@ impl Signals {
 }
 
 impl Session {
+    /// Connections that have just been made, and calls in line that end after some silence.
+    pub(crate) fn new(
+        commands: MultiplexedConnection,
+        subscriptions: MultiplexedConnection,
+        replicated: Option<Replicated>,
+        lineage: Box<str>,
+        lineage_read: Moment,
+        silence: Duration,
+    ) -> Self {
+        let mut line = subscriptions.clone();
+        line.set_response_timeout(silence);
+        Self {
+            commands,
+            line,
+            subscriptions,
+            replicated,
+            lineage,
+            lineage_read,
+        }
+    }
+
     /// Calls a script, with its text where the server has forgotten it.
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         script: &Script,
-        call: &redis::Cmd,
+        call: &Cmd,
     ) -> RedisResult<T> {
         let mut commands = self.commands.clone();
         match call.query_async(&mut commands).await {
@@ -127,6 +165,19 @@ impl Session {
                 whole.query_async(&mut commands).await
             }
             answer => answer,
+        }
+    }
+
+    /// Runs publishes in their order, in one write. Gives the answer to each, and whether enough
+    /// replicas have them.
+    pub(crate) async fn publish(
+        &self,
+        script: &Script,
+        calls: &Pipeline,
+    ) -> RedisResult<(Vec<RedisResult<String>>, bool)> {
+        match &self.replicated {
+            Some(replicated) => replicated.run(script, calls).await,
+            None => Ok((run_all(self.line.clone(), script, calls).await?, true)),
         }
     }
 
@@ -148,11 +199,6 @@ impl Session {
         }
         Ok(())
     }
-}
-
-/// True when the server does not know a script.
-pub(crate) fn is_forgotten(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// True when the server takes no writes: it is a replica, loads its data, or has no slot of Redis

@@ -22,8 +22,8 @@ pub struct Settings {
     /// that has missed two heartbeats does so in any case.
     pub asks_lineage: bool,
     /// Replicas that must have a publish before it is acknowledged; default 0. It narrows the time
-    /// in which a failover loses acknowledged messages, and does not close it. The connection waits
-    /// meanwhile: publishes wait for those before them.
+    /// in which a failover loses acknowledged messages, and does not close it. Publishes have a
+    /// connection of their own, and wait for those before them.
     pub replicas_ack: u8,
     /// True to start although the server hides `INFO` or `CONFIG`: somebody has checked by hand
     /// what is checked at the start; default false.
@@ -69,6 +69,10 @@ pub struct Timing {
     pub heartbeat: Duration,
     /// The time after which a node without a heartbeat counts as dead; default 10 s.
     pub lease: Duration,
+    /// The time without a loss after which a node takes away leases of others that have ended;
+    /// default 10 s, as long as a lease. After an outage all have ended, and nodes that live come
+    /// back one after the other.
+    pub claim_after: Duration,
     /// The time without a message after which a probe is sent; default 5 s.
     pub probe: Duration,
     /// The time without a message or probe after which connections are made anew; default 10 s.
@@ -78,8 +82,9 @@ pub struct Timing {
     pub backoff: Duration,
     /// The longest such pause; default 2 s.
     pub backoff_max: Duration,
-    /// The time after which a room that nobody touches is forgotten; default 24 h. A room that
-    /// comes back has a new epoch.
+    /// The time after which a room that nobody touches is forgotten; default 24 h, and longer where
+    /// its history or a key is kept for longer; at most 10 minutes before the first message. A room
+    /// that comes back has a new epoch.
     pub room: Duration,
 }
 
@@ -90,6 +95,7 @@ impl Default for Timing {
             connect: Duration::from_secs(2),
             heartbeat: Duration::from_secs(3),
             lease: Duration::from_secs(10),
+            claim_after: Duration::from_secs(10),
             probe: Duration::from_secs(5),
             silence: Duration::from_secs(10),
             backoff: Duration::from_millis(50),
@@ -103,8 +109,8 @@ impl Default for Timing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Calls that wait for an answer; default 1,024. Further ones wait in line, within their
-    /// response timeout.
+    /// Calls that wait for an answer, of each kind: publishes, users of rooms, others; default
+    /// 1,024. Further ones wait in line, within their response timeout.
     pub calls_max: usize,
     /// Messages that have come and are not delivered; default 65,536. More is a lost relay.
     pub ring_events_max: usize,

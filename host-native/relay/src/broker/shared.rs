@@ -1,17 +1,21 @@
 //! State that callers, connections and the watching task share.
 
+mod change_numbers;
+
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use bytes::Bytes;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult};
 use tokio::{
-    sync::{Notify, Semaphore, watch},
+    select,
+    sync::{Notify, Semaphore, SemaphorePermit, watch},
     time::{Instant, timeout_at},
 };
 
+use self::change_numbers::ChangeNumbers;
 use super::{
     id::random_id,
     keys::Keys,
@@ -21,13 +25,15 @@ use super::{
     settings::{Settings, millis},
     topics::Topics,
 };
-use crate::{counters::Counters, error::RelayError, event::Loss, relay::State, ring::Ring};
+use crate::{
+    counters::Counters, error::RelayError, event::Loss, relay::State, ring::Ring, ring::locked,
+};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) keys: Keys,
-    pub(crate) scripts: Scripts,
+    pub(crate) scripts: Arc<Scripts>,
     pub(crate) topics: Arc<Topics>,
     /// Held while subscriptions change: a later change is not to overtake an earlier one.
     pub(crate) topics_turn: tokio::sync::Mutex<()>,
@@ -40,17 +46,24 @@ pub(crate) struct Shared {
     pub(crate) is_retiring: AtomicBool,
     pub(crate) stop: Notify,
     /// The number above all that this node was given: heartbeats tell it to the relay.
-    pub(crate) numbers_end: AtomicU64,
+    pub(crate) serials_end: AtomicU64,
+    pub(crate) change_numbers: ChangeNumbers,
     permits: Semaphore,
     /// For users of rooms: a flood of messages does not make them wait, which may change their
     /// order.
     entry_permits: Semaphore,
+    /// For publishes: other calls do not make them wait, so a host that has as many under way at
+    /// most never sees one fail in line before later ones.
+    publish_permits: Semaphore,
     registrations: AtomicU64,
     about: Mutex<Bytes>,
     incarnation: Mutex<Arc<str>>,
-    /// The lineage of the data in which that is registered.
+    /// The last one that the host was told.
+    told: Mutex<Option<Arc<str>>>,
+    /// The lineage of the data in which the incarnation is registered.
     lineage: Mutex<Option<Box<str>>>,
     session: Mutex<Option<(Arc<Session>, Arc<Signals>)>>,
+    fault: Mutex<Option<Box<str>>>,
 }
 
 /// Effects of a call that is not answered.
@@ -70,7 +83,7 @@ impl Shared {
         let incarnation = Mutex::new(format!("{node}.0").into());
         Self {
             keys: Keys::new(&settings.prefix),
-            scripts: Scripts::new(),
+            scripts: Arc::new(Scripts::new()),
             topics: Arc::default(),
             topics_turn: tokio::sync::Mutex::default(),
             ring,
@@ -79,14 +92,18 @@ impl Shared {
             is_reaping: AtomicBool::new(false),
             is_retiring: AtomicBool::new(false),
             stop: Notify::new(),
-            numbers_end: AtomicU64::new(0),
+            serials_end: AtomicU64::new(0),
+            change_numbers: ChangeNumbers::default(),
             permits: Semaphore::new(settings.limits.calls_max),
             entry_permits: Semaphore::new(settings.limits.calls_max),
+            publish_permits: Semaphore::new(settings.limits.calls_max),
             registrations: AtomicU64::new(0),
             about: Mutex::new(settings.about.clone()),
             incarnation,
+            told: Mutex::new(None),
             lineage: Mutex::new(None),
             session: Mutex::new(None),
+            fault: Mutex::new(None),
             node,
             settings,
         }
@@ -100,6 +117,15 @@ impl Shared {
 
     pub(crate) fn set_session(&self, session: Option<(Arc<Session>, Arc<Signals>)>) {
         *locked(&self.session) = session;
+    }
+
+    /// The last error for which the relay did not become ready.
+    pub(crate) fn fault(&self) -> Option<Box<str>> {
+        locked(&self.fault).clone()
+    }
+
+    pub(crate) fn note_fault(&self, fault: String) {
+        *locked(&self.fault) = Some(fault.into());
     }
 
     /// Data that the node says about itself.
@@ -126,24 +152,40 @@ impl Shared {
         *locked(&self.lineage) = Some(lineage.into());
     }
 
+    /// Notes that the host is told of an incarnation. False when it was told before.
+    pub(crate) fn note_told(&self, incarnation: &Arc<str>) -> bool {
+        let before = locked(&self.told).replace(incarnation.clone());
+        before.as_ref() != Some(incarnation)
+    }
+
     /// Takes a fresh id: one whose lease was taken away is never used again.
     pub(crate) fn renew_incarnation(&self) -> Arc<str> {
         let number = self.registrations.fetch_add(1, Relaxed) + 1;
         let fresh: Arc<str> = format!("{}.{number}", self.node).into();
         locked(&self.incarnation).clone_from(&fresh);
+        self.change_numbers.clear();
         fresh
     }
 
     /// Begins the arguments of a script of rooms, see `lua/room.lua`.
     pub(crate) fn begin_arguments(&self, call: &mut Cmd, session: &Session) {
+        self.begin_arguments_as(call, session, &random_id());
+    }
+
+    /// The same with an id for the epoch that may begin.
+    pub(crate) fn begin_arguments_as(&self, call: &mut Cmd, session: &Session, id: &str) {
         // A node that stood still has missed heartbeats, and perhaps a failover there and back.
         let is_old = session.lineage_read.elapsed() > self.settings.timing.heartbeat * 2;
         let may_ask = self.settings.lineage == Lineage::Replication;
-        let asks = self.settings.asks_lineage || may_ask && is_old;
-        let ask = if asks { "ask" } else { "" };
+        let ask = match may_ask {
+            true if self.settings.asks_lineage || is_old => "ask",
+            true => "compare",
+            // The others are the same for all nodes of a server's data.
+            false => "",
+        };
         let room_ms = millis(self.settings.timing.room);
         call.arg(&*session.lineage).arg(ask);
-        call.arg(&*random_id()).arg(room_ms);
+        call.arg(id).arg(room_ms);
     }
 
     /// Calls a script of rooms.
@@ -174,27 +216,69 @@ impl Shared {
             Effect::Entry => &self.entry_permits,
             Effect::Write | Effect::Read => &self.permits,
         };
-        let permit = timeout_at(deadline, permits.acquire()).await;
-        // A permit of the last moment is of no use: nothing would be known of what was sent.
-        let permit = permit.ok().filter(|_| Instant::now() < deadline);
-        let Some(Ok(_permit)) = permit else {
-            signals.suspected.notify_one();
-            return Err(RelayError::Unavailable("too many calls wait for it"));
-        };
-        let error = match timeout_at(deadline, answer).await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) if error.is_timeout() => RelayError::InDoubt,
-            Ok(Err(error)) => classify(&error, signals),
-            Err(_) => RelayError::InDoubt,
-        };
-        if error == RelayError::InDoubt {
-            signals.suspected.notify_one();
-            if effect == Effect::Read {
-                return Err(RelayError::Unavailable("it does not answer"));
-            }
-        }
-        Err(error)
+        let _permit = permit(permits, deadline, signals).await?;
+        let answered = timeout_at(deadline, answer).await;
+        outcome(effect, signals, answered.ok())
     }
+
+    /// Does the same with publishes. Those that nobody waits for any more keep their place in line
+    /// as long as the session lives: the library would leave them out and send later ones, behind
+    /// which a retry would come.
+    pub(crate) async fn in_line<T: Send + 'static>(
+        &self,
+        signals: &Arc<Signals>,
+        answer: impl Future<Output = RedisResult<T>> + Send + 'static,
+    ) -> Result<T, RelayError> {
+        let deadline = Instant::now() + self.settings.timing.response;
+        let _permit = permit(&self.publish_permits, deadline, signals).await?;
+        let mut answer = Box::pin(answer);
+        let answered = timeout_at(deadline, &mut answer).await;
+        if answered.is_err() {
+            let signals = signals.clone();
+            tokio::spawn(async move {
+                select! {
+                    _ = answer => {}
+                    _ = signals.lost() => {}
+                }
+            });
+        }
+        outcome(Effect::Write, signals, answered.ok())
+    }
+}
+
+async fn permit<'a>(
+    permits: &'a Semaphore,
+    deadline: Instant,
+    signals: &Signals,
+) -> Result<SemaphorePermit<'a>, RelayError> {
+    let permit = timeout_at(deadline, permits.acquire()).await;
+    // A permit of the last moment is of no use: nothing would be known of what was sent.
+    let permit = permit.ok().filter(|_| Instant::now() < deadline);
+    permit.and_then(Result::ok).ok_or_else(|| {
+        signals.suspected.notify_one();
+        RelayError::Unavailable("too many calls wait for it")
+    })
+}
+
+/// The outcome of a call with this answer; `None` when there was none in time.
+pub(crate) fn outcome<T>(
+    effect: Effect,
+    signals: &Signals,
+    answered: Option<RedisResult<T>>,
+) -> Result<T, RelayError> {
+    let error = match answered {
+        Some(Ok(value)) => return Ok(value),
+        Some(Err(error)) if error.is_timeout() => RelayError::InDoubt,
+        Some(Err(error)) => classify(&error, signals),
+        None => RelayError::InDoubt,
+    };
+    if error == RelayError::InDoubt {
+        signals.suspected.notify_one();
+        if effect == Effect::Read {
+            return Err(RelayError::Unavailable("it does not answer"));
+        }
+    }
+    Err(error)
 }
 
 fn classify(error: &RedisError, signals: &Signals) -> RelayError {
@@ -222,8 +306,4 @@ fn classify(error: &RedisError, signals: &Signals) -> RelayError {
     } else {
         RelayError::InDoubt
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

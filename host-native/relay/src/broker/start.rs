@@ -7,7 +7,10 @@ use bytes::Bytes;
 use super::{
     connect::connect,
     run::run,
-    server::check::{StartError, check_settings},
+    server::{
+        check::{StartError, check_settings},
+        lineage::Lineage,
+    },
     settings::Settings,
     shared::Shared,
     topics::Topic,
@@ -16,9 +19,10 @@ use crate::ring::{Backlog, Events, Ring};
 
 /// A relay over Redis or Valkey 7 or newer.
 ///
-/// A node has two connections: one for calls, one for what is pushed. They are made anew together,
-/// for as long as the node lives. Dropped without [`retire`](crate::Relay::retire), the relay ends
-/// its connections, and other nodes remove its users when its lease has ended.
+/// A node has a connection for messages in both directions and one for other calls; with
+/// [`Settings::replicas_ack`], publishes have a third. They are made anew together, for as long as
+/// the node lives. Dropped without [`retire`](crate::Relay::retire), the relay ends its
+/// connections, and other nodes remove its users when its lease has ended.
 #[derive(Debug)]
 pub struct RedisRelay {
     pub(crate) shared: Arc<Shared>,
@@ -36,6 +40,13 @@ impl RedisRelay {
     /// When the server cannot be reached, or cannot be used; the text says what to change.
     pub async fn start(settings: Settings) -> Result<(Self, Events), StartError> {
         check_settings(&settings)?;
+        if matches!(settings.lineage, Lineage::RunId | Lineage::Off) {
+            tracing::warn!(
+                lineage = ?settings.lineage,
+                "this lineage is for tests: after a failover messages are lost without a word; \
+                 choose `replication`"
+            );
+        }
         let limits = settings.limits;
         let (ring, events) = Ring::new(limits.ring_events_max, limits.ring_bytes_max);
         let shared = Arc::new(Shared::new(settings, ring));
@@ -54,6 +65,11 @@ impl RedisRelay {
     /// the next heartbeat.
     pub fn set_about(&self, about: Bytes) {
         self.shared.set_about(about);
+    }
+
+    /// The last error for which it did not become ready, when there was any.
+    pub fn fault(&self) -> Option<Box<str>> {
+        self.shared.fault()
     }
 
     /// The events that wait for the host.

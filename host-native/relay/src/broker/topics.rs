@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
-use crate::position::Address;
+use crate::{position::Address, ring::locked};
 
 /// The meaning of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct Topics {
 
 impl Topics {
     fn wanted(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Topic>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.wanted)
     }
 
     /// Adds topics, and answers with those that are new.

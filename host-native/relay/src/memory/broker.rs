@@ -6,12 +6,17 @@ use std::{
 };
 
 use super::{
+    keys::Keys,
     node::{NodeState, Trouble},
     relay::MemoryRelay,
     room::Room,
-    world::{self, Records, World},
+    world::World,
 };
-use crate::{event::Loss, position::Address, ring::Events};
+use crate::{
+    event::Loss,
+    position::Address,
+    ring::{Events, locked},
+};
 
 /// A broker for nodes of one process: the same rules as over Redis, with no time in them. Nothing
 /// happens between two calls.
@@ -28,7 +33,7 @@ pub struct MemoryBroker {
 #[derive(Debug, Clone)]
 pub struct Replica {
     rooms: BTreeMap<Address, Room>,
-    records: Records,
+    keys: Keys,
 }
 
 impl MemoryBroker {
@@ -51,7 +56,7 @@ impl MemoryBroker {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        world::locked(&self.world)
+        locked(&self.world)
     }
 
     /// Sets the clock that messages are kept by, in milliseconds.
@@ -93,7 +98,7 @@ impl MemoryBroker {
         let world = self.world();
         Replica {
             rooms: world.rooms.clone(),
-            records: world.records.clone(),
+            keys: world.keys.clone(),
         }
     }
 
@@ -102,13 +107,13 @@ impl MemoryBroker {
     /// hidden, as a negative control.
     pub fn promote(&self, replica: Replica, is_lineage_read: bool) {
         let mut world = self.world();
-        world.records = replica.records;
+        world.keys = replica.keys;
         world.rooms = replica.rooms;
         if is_lineage_read {
             let addresses: Vec<_> = world.rooms.keys().cloned().collect();
             for address in addresses {
                 let epoch = world.fresh_epoch();
-                world.room(&address).renew(epoch);
+                world.room(&address).renew(&epoch);
             }
             let nodes: Vec<_> = world.nodes.keys().cloned().collect();
             for node in nodes {
@@ -123,7 +128,7 @@ impl MemoryBroker {
     pub fn flush(&self) {
         let mut world = self.world();
         world.rooms.clear();
-        world.records.clear();
+        world.keys.clear();
         for (node, state) in &mut world.nodes {
             state.register(node);
         }

@@ -1,6 +1,6 @@
 //! A node as the broker in memory sees it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 
@@ -103,8 +103,7 @@ impl NodeState {
         let times = 1 + usize::from(self.troubles.contains(&Trouble::Twice));
         for _ in 0..times {
             self.counters.count_received();
-            if self.ring.push(event.clone()).is_err() {
-                self.counters.count_overflow();
+            if self.ring.push(Instant::now(), event.clone()).is_err() {
                 self.lose(Loss::Overflow);
                 return;
             }

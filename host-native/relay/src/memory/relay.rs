@@ -9,15 +9,16 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::world::{World, locked};
+use super::world::World;
 use crate::{
     counters::Counters,
     error::RelayError,
     event::Event,
-    position::{Address, Page, Position, Read},
-    presence::{Arrival, Members, Node, Presence},
+    position::{Address, Page, Position, Read, RoomList},
+    presence::{Arrival, Corrections, Members, Node, Presence},
     publish::{Publish, Published},
-    relay::{Answer, Destination, Relay, State},
+    relay::{Answer, Answers, Destination, Relay, State},
+    ring::locked,
     withdrawn::Withdrawn,
 };
 
@@ -47,7 +48,6 @@ impl MemoryRelay {
     }
 
     fn publish_now(&self, publish: &Publish) -> Result<Published, RelayError> {
-        self.counters.count_publish();
         let published = self.world().publish(&self.node, publish);
         match &published {
             Ok(_) => self.counters.count_latency(Duration::ZERO),
@@ -76,13 +76,17 @@ impl MemoryRelay {
         Ok(world.set_present(&incarnation, presence))
     }
 
-    fn reconcile_now(&self, room: &Address, present: &[Presence]) -> Result<usize, RelayError> {
+    fn reconcile_now(
+        &self,
+        room: &Address,
+        present: &[Presence],
+    ) -> Result<Corrections, RelayError> {
         let mut world = self.world();
         let incarnation = world.connected(&self.node)?.incarnation.clone();
         let kept = world.room(room).users_of(&incarnation);
         let is_kept = |presence: &&Presence| {
             let mut kept = kept.iter();
-            kept.any(|(user, count)| *user == presence.user && *count == presence.connections)
+            kept.any(|(user, weight)| *user == presence.user && *weight == presence.weight())
         };
         let mut corrections = Vec::new();
         corrections.extend(present.iter().filter(|it| !is_kept(it)).cloned());
@@ -92,22 +96,27 @@ impl MemoryRelay {
                     address: room.clone(),
                     user: user.clone(),
                     connections: 0,
+                    is_awaited: false,
                     meta: Bytes::new(),
                 });
             }
         }
+        let mut changes = Vec::new();
         for presence in &corrections {
-            world.set_present(&incarnation, presence);
+            let arrival = world.set_present(&incarnation, presence);
+            changes.extend(arrival.change.map(|it| (presence.user.clone(), it)));
         }
         drop(world);
-        self.counters.count_corrections(corrections.len());
-        Ok(corrections.len())
+        let count = corrections.len();
+        self.counters.count_corrections(count);
+        Ok(Corrections { count, changes })
     }
 }
 
 impl Relay for MemoryRelay {
-    fn publish<'a>(&'a self, publish: &'a Publish) -> Answer<'a, Published> {
-        answer(self.publish_now(publish))
+    fn publish_all<'a>(&'a self, publishes: &'a [Publish]) -> Answers<'a, Published> {
+        let answers = publishes.iter().map(|publish| self.publish_now(publish));
+        Box::pin(ready(answers.collect()))
     }
 
     fn read<'a>(&'a self, read: &'a Read) -> Answer<'a, Page> {
@@ -141,7 +150,11 @@ impl Relay for MemoryRelay {
         answer(self.set_present_now(presence))
     }
 
-    fn reconcile<'a>(&'a self, room: &'a Address, present: &'a [Presence]) -> Answer<'a, usize> {
+    fn reconcile<'a>(
+        &'a self,
+        room: &'a Address,
+        present: &'a [Presence],
+    ) -> Answer<'a, Corrections> {
         answer(self.reconcile_now(room, present))
     }
 
@@ -149,6 +162,12 @@ impl Relay for MemoryRelay {
         let mut world = self.world();
         let connected = world.connected(&self.node).map(|_| ());
         answer(connected.map(|()| world.room(room).members(users_max)))
+    }
+
+    fn rooms<'a>(&'a self, list: &'a RoomList) -> Answer<'a, Vec<Box<str>>> {
+        let mut world = self.world();
+        let connected = world.connected(&self.node).map(|_| ());
+        answer(connected.map(|()| world.list(list)))
     }
 
     fn send<'a>(&'a self, to: &'a Destination, body: Bytes) -> Answer<'a, usize> {
@@ -188,19 +207,20 @@ impl Relay for MemoryRelay {
         let connected = world.connected(&self.node).map(|_| ());
         let nodes = world.nodes.values().map(|state| Node {
             incarnation: (*state.incarnation).into(),
-            lease_ms: u64::MAX,
+            // That of a node that is cut off has ended, and nobody has taken it away.
+            lease_ms: if state.is_ready() { u64::MAX } else { 0 },
             about: Bytes::new(),
         });
         let nodes = nodes.collect();
         answer(connected.map(|()| nodes))
     }
 
-    fn take_numbers(&self, count: u64, floor: u64) -> Answer<'_, u64> {
+    fn take_serials(&self, count: u64, floor: u64) -> Answer<'_, u64> {
         let mut world = self.world();
         let connected = world.connected(&self.node).map(|_| ());
         answer(connected.map(|()| {
-            let first = world.numbers.max(floor);
-            world.numbers = first + count;
+            let first = world.next_serial.max(floor);
+            world.next_serial = first + count;
             first
         }))
     }

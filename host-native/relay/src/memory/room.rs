@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     position::{Kept, Page, Position, Read, Start},
-    presence::{Arrival, Change, Member, Members},
+    presence::{Arrival, Change, Member, Members, connections_of},
     publish::{Published, Retention},
 };
 
@@ -22,20 +22,23 @@ pub(crate) struct Room {
     stream: VecDeque<Kept>,
     /// Bytes of the bodies in it.
     bytes: u64,
+    /// The time at which the stream ends, if it does.
+    stream_ends_ms: Option<u64>,
+    /// The time at which the room ends, while no node has members of it.
+    ends_ms: Option<u64>,
     users: BTreeMap<Box<str>, User>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct User {
-    /// Connections on each incarnation.
-    connections: BTreeMap<Arc<str>, u32>,
+    /// The weight of its presence on each incarnation.
+    weights: BTreeMap<Arc<str>, u64>,
     meta: Bytes,
 }
 
 impl User {
     fn total(&self) -> u64 {
-        let connections = self.connections.values();
-        connections.map(|&connections| u64::from(connections)).sum()
+        self.weights.values().sum()
     }
 }
 
@@ -47,17 +50,57 @@ impl Room {
             notice: 0,
             stream: VecDeque::new(),
             bytes: 0,
+            stream_ends_ms: None,
+            ends_ms: None,
             users: BTreeMap::new(),
         }
     }
 
-    /// Begins a new epoch: offsets that were given out may be missing here.
-    pub(crate) fn renew(&mut self, epoch: Arc<str>) {
-        self.epoch = epoch;
-        self.offset = 0;
-        self.notice = 0;
-        self.stream.clear();
-        self.bytes = 0;
+    /// Begins a new epoch: offsets that were given out may be missing here. They go on, and what
+    /// is kept stays: nobody has a position of the new epoch that is below them.
+    pub(crate) fn renew(&mut self, epoch: &str) {
+        let first = self.epoch.split('.').next().unwrap_or_default();
+        self.epoch = format!("{first}.{epoch}").into();
+    }
+
+    /// The answer to a repeated publish, by that to the first one. In an epoch that goes on from
+    /// that of the answer it counts while the message is kept.
+    pub(crate) fn repeated(&self, first: &Published) -> Option<Published> {
+        let begun = |epoch: &str| epoch.split('.').next().map(str::to_owned);
+        let goes_on = begun(&first.epoch) == begun(&self.epoch);
+        let is_kept = || self.stream.iter().any(|it| it.offset == first.offset);
+        if goes_on && first.epoch != self.epoch && !is_kept() {
+            return None;
+        }
+        let epoch = if goes_on { &self.epoch } else { &first.epoch };
+        Some(Published {
+            epoch: epoch.clone(),
+            offset: first.offset,
+            is_repeated: true,
+        })
+    }
+
+    /// No node has members any more: it is remembered for so long.
+    pub(crate) fn vacate(&mut self, age_ms: u64, now_ms: u64) {
+        let age_max = if self.offset == 0 { 60_000 } else { u64::MAX };
+        self.ends_ms = Some(now_ms + age_ms.min(age_max));
+    }
+
+    /// A node has members again.
+    pub(crate) const fn occupy(&mut self) {
+        self.ends_ms = None;
+    }
+
+    /// True when its time is over.
+    pub(crate) fn has_ended(&self, now_ms: u64) -> bool {
+        self.ends_ms.is_some_and(|ends| ends <= now_ms)
+    }
+
+    /// True when it is in the list of rooms, whoever is in it.
+    pub(crate) fn is_listed(&self, now_ms: u64) -> bool {
+        let is_over = self.stream_ends_ms.is_some_and(|ends| ends <= now_ms);
+        let has_stream = !self.stream.is_empty() && !is_over;
+        !self.has_ended(now_ms) && (has_stream || self.ends_ms.is_some())
     }
 
     pub(crate) fn append(&mut self, body: Bytes, retention: Retention, now_ms: u64) -> Published {
@@ -70,6 +113,10 @@ impl Room {
                 body,
             });
             self.trim(retention);
+            self.stream_ends_ms = (retention.age_ms > 0).then(|| now_ms + retention.age_ms);
+            if self.ends_ms.is_some() {
+                self.ends_ms = self.stream_ends_ms.or(self.ends_ms);
+            }
         }
         Published {
             epoch: self.epoch.clone(),
@@ -124,20 +171,20 @@ impl Room {
         Page::new(read, self.position(), first, now_ms, found.collect())
     }
 
-    /// Sets the connections of a user on an incarnation.
+    /// Sets the weight of a user on an incarnation.
     pub(crate) fn set_present(
         &mut self,
         incarnation: &Arc<str>,
         name: &str,
-        connections: u32,
+        weight: u64,
         meta: &Bytes,
     ) -> (Arrival, Bytes) {
         let user = self.users.entry(name.into()).or_default();
         let before = user.total();
-        if connections == 0 {
-            user.connections.remove(incarnation);
+        if weight == 0 {
+            user.weights.remove(incarnation);
         } else {
-            user.connections.insert(incarnation.clone(), connections);
+            user.weights.insert(incarnation.clone(), weight);
         }
         let total = user.total();
         let change = match (before, total) {
@@ -157,17 +204,17 @@ impl Room {
             change,
             epoch: self.epoch.clone(),
             notice: self.notice,
-            connections: total,
+            connections: connections_of(total),
         };
         (arrival, meta)
     }
 
-    /// The users that an incarnation has here, with their connections.
-    pub(crate) fn users_of(&self, incarnation: &str) -> Vec<(Box<str>, u32)> {
+    /// The users that an incarnation has here, with their weights.
+    pub(crate) fn users_of(&self, incarnation: &str) -> Vec<(Box<str>, u64)> {
         let users = self.users.iter();
         let users = users.filter_map(|(name, user)| {
-            let connections = user.connections.get(incarnation)?;
-            Some((name.clone(), *connections))
+            let weight = user.weights.get(incarnation)?;
+            Some((name.clone(), *weight))
         });
         users.collect()
     }
@@ -176,7 +223,7 @@ impl Room {
         let users = self.users.iter();
         let users = users.map(|(name, user)| Member {
             user: name.clone(),
-            connections: user.total(),
+            connections: connections_of(user.total()),
             meta: user.meta.clone(),
         });
         let users_max = usize::try_from(users_max).unwrap_or(usize::MAX);
@@ -184,8 +231,16 @@ impl Room {
             epoch: self.epoch.clone(),
             notice: self.notice,
             total: self.users.len() as u64,
-            connections: self.users.values().map(User::total).sum(),
-            users: users.take(users_max).collect(),
+            connections: self
+                .users
+                .values()
+                .map(|user| connections_of(user.total()))
+                .sum(),
+            users: if self.users.len() > users_max {
+                Vec::new()
+            } else {
+                users.collect()
+            },
         }
     }
 }

@@ -1,25 +1,20 @@
 //! Everything that a broker in memory knows.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    keys::Keys,
     node::{NodeState, Trouble},
     room::Room,
 };
 use crate::{
     error::RelayError,
     event::Event,
-    position::Address,
+    position::{Address, Channel, RoomList},
     presence::{Arrival, Change, Presence},
     publish::{Publish, Published},
     withdrawn::Withdrawn,
 };
-
-/// Records of idempotency keys of namespaces, each with the print of its message.
-pub(super) type Records = BTreeMap<(Arc<str>, Box<str>), (Published, u64)>;
 
 /// Times of withdrawn users, and that of all others.
 type Times = (BTreeMap<Box<str>, u64>, u64);
@@ -27,14 +22,14 @@ type Times = (BTreeMap<Box<str>, u64>, u64);
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) rooms: BTreeMap<Address, Room>,
-    pub(super) records: Records,
+    pub(super) keys: Keys,
     pub(super) nodes: BTreeMap<Arc<str>, NodeState>,
     epochs: u64,
     /// Withdrawn users of namespaces.
     withdrawn: BTreeMap<Box<str>, Times>,
     pub(super) joins: u64,
-    /// The next of the numbers that are given out once.
-    pub(super) numbers: u64,
+    /// The next serial of a connection.
+    pub(super) next_serial: u64,
     pub(super) now_ms: u64,
 }
 
@@ -58,6 +53,11 @@ impl World {
 
     pub(super) fn room(&mut self, address: &Address) -> &mut Room {
         if !self.rooms.contains_key(address) {
+            let epoch = self.fresh_epoch();
+            self.rooms.insert(address.clone(), Room::new(epoch));
+        }
+        let now_ms = self.now_ms;
+        if self.rooms[address].has_ended(now_ms) {
             let epoch = self.fresh_epoch();
             self.rooms.insert(address.clone(), Room::new(epoch));
         }
@@ -89,29 +89,22 @@ impl World {
 
     fn publish_once(&mut self, publish: &Publish) -> Result<Published, RelayError> {
         let namespace = &publish.address.namespace;
-        let names = publish.once.iter();
-        let names = names.flat_map(|once| [&once.key].into_iter().chain(&once.earlier));
-        for name in names {
-            if let Some((published, print)) = self.records.get(&(namespace.clone(), name.clone())) {
-                let is_same = publish
-                    .once
-                    .as_ref()
-                    .is_some_and(|once| once.print == *print);
-                let mut published = published.clone();
-                published.is_repeated = true;
-                return is_same.then_some(published).ok_or(RelayError::KeyReused);
-            }
+        self.room(&publish.address);
+        let room = &self.rooms[&publish.address];
+        if let Some(once) = &publish.once
+            && let Some(published) = self.keys.find(namespace, once, room)?
+        {
+            return Ok(published);
         }
         let now_ms = self.now_ms;
         let room = self.room(&publish.address);
         let published = room.append(publish.body.clone(), publish.retention, now_ms);
         if let Some(once) = &publish.once {
-            let name = (namespace.clone(), once.key.clone());
-            self.records.insert(name, (published.clone(), once.print));
+            self.keys.remember(namespace, once, published.clone());
         }
         let event = Event::Message {
             address: publish.address.clone(),
-            epoch: published.epoch.clone(),
+            epoch: (*published.epoch).into(),
             offset: published.offset,
             body: publish.body.clone(),
         };
@@ -165,15 +158,16 @@ impl World {
         let Presence {
             address,
             user,
-            connections,
             meta,
+            ..
         } = presence;
         let room = self.room(address);
-        let (arrival, meta) = room.set_present(incarnation, user, *connections, meta);
+        let (arrival, meta) = room.set_present(incarnation, user, presence.weight(), meta);
         if let Some(change) = arrival.change {
+            self.note_occupied(address, change, &meta);
             let event = Event::Presence {
                 address: address.clone(),
-                epoch: arrival.epoch.clone(),
+                epoch: (*arrival.epoch).into(),
                 notice: arrival.notice,
                 change,
                 user: user.clone(),
@@ -182,6 +176,37 @@ impl World {
             self.push(address, &event);
         }
         arrival
+    }
+
+    /// A room has members on a first node, or on none any more.
+    fn note_occupied(&mut self, address: &Address, change: Change, meta: &[u8]) {
+        let now_ms = self.now_ms;
+        let occupied = address.occupied();
+        let Some(room) = occupied.and_then(|room| self.rooms.get_mut(&room)) else {
+            return;
+        };
+        let age_ms = std::str::from_utf8(meta)
+            .ok()
+            .and_then(|age| age.parse().ok());
+        match (change, age_ms) {
+            (Change::Joined, _) => room.occupy(),
+            (Change::Left, Some(age_ms)) => room.vacate(age_ms, now_ms),
+            (Change::Left, None) => {}
+        }
+    }
+
+    pub(super) fn list(&self, list: &RoomList) -> Vec<Box<str>> {
+        let after = Address::room(list.namespace.clone(), list.after.as_deref().unwrap_or(""));
+        let rooms = self.rooms.range(after..).filter_map(|(address, room)| {
+            let is_here = address.namespace == list.namespace && room.is_listed(self.now_ms);
+            match &address.channel {
+                Channel::Room(name) if is_here => Some(&**name),
+                Channel::Room(_) | Channel::All => None,
+            }
+        });
+        let wanted = rooms
+            .filter(|name| name.starts_with(&*list.prefix) && Some(*name) != list.after.as_deref());
+        wanted.take(list.rooms_max).map(Into::into).collect()
     }
 
     /// Removes all users of an incarnation, and tells one other node.
@@ -195,6 +220,7 @@ impl World {
                     address: address.clone(),
                     user,
                     connections: 0,
+                    is_awaited: false,
                     meta: bytes::Bytes::new(),
                 };
                 let arrival = self.set_present(incarnation, &presence);
@@ -211,8 +237,4 @@ impl World {
             }
         }
     }
-}
-
-pub(super) fn locked(world: &Mutex<World>) -> MutexGuard<'_, World> {
-    world.lock().unwrap_or_else(PoisonError::into_inner)
 }

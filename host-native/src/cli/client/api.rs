@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     Request, StatusCode,
     body::Bytes,
@@ -21,6 +21,8 @@ use super::{
 };
 
 const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Longest answer that is read: 1 MiB.
+const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Remarks for calls of which nobody knows whether they were done.
 #[derive(Debug, Clone, Copy)]
@@ -84,14 +86,28 @@ impl Caller {
         url.api(self.namespace.as_deref(), call)
     }
 
+    /// The namespace of calls.
+    pub(crate) fn namespace<'a>(&'a self, url: &'a Endpoint) -> &'a str {
+        url.namespace(self.namespace.as_deref())
+    }
+
+    /// True when there are hashes of keys, as a server has them, and no key to send.
+    pub(crate) fn has_hashes_alone(&self) -> bool {
+        let keys = self.api_key.as_deref();
+        keys.is_some_and(|keys| own_key(keys).is_none())
+    }
+
     /// The value of `Authorization`, with the key when there is one.
     ///
     /// # Errors
     ///
     /// When the key is none.
     pub(crate) fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
-        let key = self.api_key.as_deref().map(own_key).transpose()?;
-        let value = key.map(|key| HeaderValue::try_from(format!("Bearer {key}")));
+        let keys = self.api_key.as_deref();
+        let key = keys.map(|keys| own_key(keys).ok_or_else(|| Failure::usage(HASHED)));
+        let value = key
+            .transpose()?
+            .map(|key| HeaderValue::try_from(format!("Bearer {key}")));
         value.transpose().map_err(|_| {
             Failure::usage("the API key (--api-key, ROOMCAST_API_KEY) holds control characters")
         })
@@ -121,6 +137,9 @@ impl Caller {
             .await
             .map_err(|_| Failure::failed(doubts.late))?
             .map_err(|fault| {
+                if fault.is::<LengthLimitError>() {
+                    return Failure::too_long(url);
+                }
                 let hint = doubts.unusable;
                 Failure::failed(format_args!(
                     "no usable answer from {url}: {fault:#}\n  {hint}"
@@ -134,14 +153,14 @@ impl Caller {
     }
 }
 
-/// The key to send. The server's variable of the same name may hold several, and hashes of others.
-fn own_key(keys: &str) -> Result<&str, Failure> {
+const HASHED: &str =
+    "the API key (--api-key, ROOMCAST_API_KEY) is a hash, for the server: give the key itself";
+
+/// The key to send, if there is one. The server's variable of the same name may hold several, and
+/// hashes of others.
+fn own_key(keys: &str) -> Option<&str> {
     let mut keys = keys.split(',').map(str::trim);
-    keys.find(|key| !ApiKey::is_hashed(key)).ok_or_else(|| {
-        Failure::usage(
-            "the API key (--api-key, ROOMCAST_API_KEY) is a hash, for the server: give the key itself",
-        )
-    })
+    keys.find(|key| !ApiKey::is_hashed(key))
 }
 
 /// Sends a request; gives the head and the body of its answer.
@@ -153,12 +172,15 @@ pub(crate) async fn exchange(
     stream: Wire,
     request: Request<Full<Bytes>>,
 ) -> anyhow::Result<(Parts, String)> {
-    const BODY_BYTES_MAX: usize = 1 << 20;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let (head, body) = sender.send_request(request).await?.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-    let body = body.map_err(|fault| anyhow::anyhow!(fault))?.to_bytes();
+    let body = body.map_err(|fault| match fault.downcast::<LengthLimitError>() {
+        Ok(limit) => anyhow::Error::new(*limit),
+        Err(fault) => anyhow::anyhow!(fault),
+    })?;
+    let body = body.to_bytes();
     Ok((head, String::from_utf8(body.into())?))
 }
 
@@ -170,10 +192,8 @@ mod tests {
     fn the_key_is_the_first_that_is_no_hash() {
         let hash = ApiKey::new("a").hashed();
         for (keys, key) in [("a", "a"), ("a,b", "a"), (&format!("{hash}, b "), "b")] {
-            assert_eq!(own_key(keys).expect(keys), key);
+            assert_eq!(own_key(keys), Some(key));
         }
-        let fault = own_key(&hash).expect_err("a hash");
-        assert!(fault.to_string().contains("--api-key"), "{fault}");
-        assert!(!fault.to_string().contains(&hash), "{fault}");
+        assert_eq!(own_key(&hash), None);
     }
 }

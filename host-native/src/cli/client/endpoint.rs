@@ -69,7 +69,8 @@ impl Endpoint {
         url.replacen(&self.authority, self.host_field(), 1)
     }
 
-    fn namespace<'a>(&'a self, given: Option<&'a str>) -> &'a str {
+    /// The namespace that is meant, where another may be given beside the URL.
+    pub(super) fn namespace<'a>(&'a self, given: Option<&'a str>) -> &'a str {
         given.or(self.namespace.as_deref()).unwrap_or("default")
     }
 

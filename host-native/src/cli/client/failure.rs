@@ -11,12 +11,31 @@ use serde::Deserialize;
 pub(crate) struct Failure {
     exit: u8,
     text: String,
+    is_too_long: bool,
 }
 
 impl Failure {
     fn new(exit: u8, text: impl fmt::Display) -> Self {
-        let text = text.to_string();
-        Self { exit, text }
+        Self {
+            exit,
+            text: text.to_string(),
+            is_too_long: false,
+        }
+    }
+
+    /// An answer of more bytes than are read: exit code 1.
+    pub(crate) fn too_long(by: impl fmt::Display) -> Self {
+        Self {
+            is_too_long: true,
+            ..Self::failed(format_args!(
+                "the answer of {by} has more than 1 MiB\n  Ask for less at a time"
+            ))
+        }
+    }
+
+    /// True for an answer of more bytes than are read: half as much may be short enough.
+    pub(crate) const fn is_too_long(&self) -> bool {
+        self.is_too_long
     }
 
     /// Refused, or broken on the way: exit code 1.

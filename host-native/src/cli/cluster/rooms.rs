@@ -20,7 +20,7 @@ pub(super) struct RoomsArgs {
     namespace: String,
     /// Rooms to show; without one all are searched for, among all keys of the relay
     rooms: Vec<String>,
-    /// Rooms that are shown of all
+    /// Show at most N rooms
     #[arg(
         long,
         value_name = "N",
@@ -122,7 +122,7 @@ pub(super) fn lines(answer: &Rooms) -> Vec<String> {
     let mut lines = table(&columns, &rows.collect::<Vec<_>>());
     if answer.more {
         lines.push(format!(
-            "and more: the first {} that were found, --limit N",
+            "more rooms exist: these are the first {} that were found; raise --limit",
             answer.rooms.len()
         ));
     }

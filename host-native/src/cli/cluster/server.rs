@@ -83,7 +83,7 @@ fn remarks(facts: &ServerFacts) -> Vec<&'static str> {
 pub(super) fn lines(server: &Result<Server, RelayError>) -> Vec<String> {
     let server = match server {
         Ok(server) => server,
-        Err(fault) => return vec![format!("server       not known: {fault}")],
+        Err(fault) => return vec![format!("server       unknown: {fault}")],
     };
     let data = server.lineage.data.as_ref();
     let data = data.map_or_else(String::new, |data| format!(", data {data}"));
@@ -116,7 +116,7 @@ pub(super) fn lines(server: &Result<Server, RelayError>) -> Vec<String> {
         server
             .remarks
             .iter()
-            .map(|remark| format!("change       {remark}")),
+            .map(|remark| format!("warning      {remark}")),
     );
     lines
 }

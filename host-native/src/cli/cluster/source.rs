@@ -18,7 +18,8 @@ pub(super) struct Source {
         value_name = "URL"
     )]
     relay: Option<RelayUrl>,
-    /// Beginning of all keys and topics, as servers have it; without it `roomcast:`
+    /// Prefix of all keys and topics, as servers have it; default `roomcast:`, with redis+cluster
+    /// `{roomcast}:`
     #[arg(long, env = "ROOMCAST_RELAY_PREFIX", value_name = "TEXT")]
     relay_prefix: Option<String>,
     /// File of the servers' settings, for what the flags do not say

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use hyper::header::HeaderValue;
+use hyper::header::{DATE, HeaderMap};
+use roomcast_http::TIME_HEADER;
 use roomcast_token::limits::LEEWAY_S;
 
 use super::report::Finding;
@@ -18,23 +19,33 @@ pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap_or_default()
 }
 
-/// Compares the `Date` of an answer with the time at which it was here. By more than the leeway of
-/// tokens the clocks must not differ.
-pub(super) fn check(date: Option<&HeaderValue>, at: DateTime<Utc>) -> Finding {
-    let Some(date) = date.and_then(|date| date.to_str().ok()) else {
-        return Finding::skipped("the answer has no Date");
+/// Compares the time in the head of an answer with that at which it was here. By more than the
+/// leeway of tokens the clocks must not differ.
+pub(super) fn check(head: &HeaderMap, at: DateTime<Utc>) -> Finding {
+    let field = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
+    let own = field(TIME_HEADER).and_then(|ms| {
+        let ms: i64 = ms.parse().ok()?;
+        DateTime::from_timestamp(ms / 1000, 0)
+    });
+    let (time, place) = match (own, field(DATE.as_str())) {
+        (Some(time), _) => (time, "there"),
+        (None, None) => return Finding::skipped("the answer has no time"),
+        (None, Some(date)) => {
+            let read = NaiveDateTime::parse_from_str(date, "%a, %d %b %Y %H:%M:%S GMT");
+            let Ok(date) = read else {
+                return Finding::failed(format_args!("no time: Date: {date}"), FIX);
+            };
+            // The last proxy has written it.
+            (date.and_utc(), "where the answer comes from")
+        }
     };
-    let Ok(date) = NaiveDateTime::parse_from_str(date, "%a, %d %b %Y %H:%M:%S GMT") else {
-        return Finding::failed(format_args!("no time: Date: {date}"), FIX);
-    };
-    let date = date.and_utc();
-    let off_s = (date - at).num_seconds();
+    let off_s = (time - at).num_seconds();
     if off_s.unsigned_abs() < LEEWAY_S {
-        return Finding::ok(format_args!("{date} there, {at} here"));
+        return Finding::ok(format_args!("{time} {place}, {at} here"));
     }
     let way = if off_s > 0 { "ahead of" } else { "behind" };
     let seen = format_args!(
-        "{date} there, {off_s} s {way} this machine: tokens hold for a time that is off by that",
+        "{time} {place}, {off_s} s {way} this machine: tokens hold for a time that is off by that",
         off_s = off_s.unsigned_abs()
     );
     Finding::failed(seen, FIX)

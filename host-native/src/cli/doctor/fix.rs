@@ -2,7 +2,17 @@
 
 use std::fmt;
 
-use hyper::header::{HeaderMap, SERVER, VIA};
+use hyper::{
+    StatusCode,
+    header::{HeaderMap, SERVER, VIA},
+};
+
+use super::report::Finding;
+
+/// The change where something takes a connection and then says nothing.
+pub(super) const HANGS: &str = "what listens there hangs: see the log of the server and restart it, \
+                                `systemctl restart roomcast`; where a proxy is before it, see its \
+                                log too";
 
 /// The proxy that answers, as far as it names itself. HAProxy never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +55,7 @@ impl Proxy {
             } else {
                 ""
             },
+            nginx_file: "the site in /etc/nginx",
         }
     }
 
@@ -93,6 +104,89 @@ impl Proxy {
             "`handle_path /chat/*`",
         )
     }
+
+    /// The proxy does not pass WebSockets on at all.
+    pub(super) const fn pass(self) -> Fix {
+        self.fix(
+            "pass /ws on: a `location /ws` with `proxy_pass http://roomcast;`, proxy_http_version \
+             1.1 and the headers Upgrade, Connection and Host, without `deny` and `auth_basic`",
+            "pass /ws on: `use_backend roomcast if { path_beg /ws }`, without `http-request deny`",
+            "pass /ws on: `reverse_proxy /ws* 127.0.0.1:3000`, without `basicauth` for it",
+        )
+    }
+
+    /// The proxy takes no more of these.
+    pub(super) const fn limits(self) -> Fix {
+        self.fix(
+            "raise the proxy's own limits, `limit_conn` and `limit_req` of this `location`; see \
+             /var/log/nginx/error.log",
+            "raise the proxy's own limits, `maxconn` of the `server`; or mend the backend: no \
+             `server` of it may be up",
+            "`reverse_proxy` has to name the server's --listen, and its `health_uri` to be /readyz",
+        )
+    }
+
+    /// The proxy fails by itself.
+    pub(super) const fn overload(self) -> Fix {
+        Fix {
+            nginx_file: "/etc/nginx/nginx.conf",
+            ..self.fix(
+                "raise `worker_connections` and `worker_rlimit_nofile`, both twice the number of \
+                 clients; see /var/log/nginx/error.log, which says what is wrong",
+                "raise `maxconn` in `global`; see its log",
+                "see its log: `journalctl -u caddy`",
+            )
+        }
+    }
+
+    /// The finding about an answer of the proxy in the server's place; `None` where its status does
+    /// not say why.
+    pub(super) fn fault(self, status: StatusCode) -> Option<Finding> {
+        let finding = match status.as_u16() {
+            500 => {
+                let seen = format_args!("{status}: a proxy answers, and fails by itself");
+                Finding::failed(seen, self.overload())
+            }
+            // Where nginx does not find the server, it says 502 or 504.
+            code if code == 429 || code == 503 && self == Self::Nginx => {
+                let seen = format_args!("{status}: a proxy answers, and takes no more of these");
+                Finding::failed(seen, self.limits())
+            }
+            502..=504 => {
+                let seen = format_args!("{status}: a proxy answers, and does not find the server");
+                Finding::failed(seen, self.upstream())
+            }
+            code @ 520..=526 => cloudflare(code),
+            _ => return None,
+        };
+        Some(finding)
+    }
+}
+
+/// The fault by a status that Cloudflare alone gives.
+fn cloudflare(code: u16) -> Finding {
+    let why = match code {
+        521 => "your server refuses its connections",
+        522 => "your server does not take its connections in time",
+        523 => "it has no way to your server",
+        524 => "your server answers too late",
+        525 => "your server does not speak TLS with it",
+        526 => "the certificate of your server is not valid",
+        _ => "your server gives it no usable answer",
+    };
+    let seen = format_args!("{code}: Cloudflare answers, and {why}");
+    let fix = match code {
+        525 | 526 => {
+            "give your server or proxy a certificate that is trusted, or one of Cloudflare's \
+             authority for origins: `ssl_certificate` of nginx, `bind .. crt` of HAProxy, tls_cert in \
+             roomcast.toml (--tls-cert)"
+        }
+        _ => {
+            "change the address of the record in Cloudflare's DNS, start what listens there, or open \
+             its firewall to Cloudflare's addresses; --connect-to HOST:PORT of your server says more"
+        }
+    };
+    Finding::failed(seen, fix)
 }
 
 /// Texts for the proxies in question; empty for the others.
@@ -101,19 +195,21 @@ pub(super) struct Fix {
     nginx: &'static str,
     haproxy: &'static str,
     caddy: &'static str,
+    /// The file of nginx, and the place in it.
+    nginx_file: &'static str,
 }
 
 impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let proxies = [
-            ("nginx, the site in /etc/nginx", self.nginx),
-            ("HAProxy, /etc/haproxy/haproxy.cfg", self.haproxy),
-            ("Caddy, /etc/caddy/Caddyfile", self.caddy),
+            ("nginx", self.nginx_file, self.nginx),
+            ("HAProxy", "/etc/haproxy/haproxy.cfg", self.haproxy),
+            ("Caddy", "/etc/caddy/Caddyfile", self.caddy),
         ];
         let mut is_first = true;
-        for (file, text) in proxies.iter().filter(|(_, text)| !text.is_empty()) {
+        for (proxy, file, text) in proxies.iter().filter(|(_, _, text)| !text.is_empty()) {
             let between = if is_first { "" } else { " | " };
-            write!(f, "{between}{file}: {text}")?;
+            write!(f, "{between}{proxy}, {file}: {text}")?;
             is_first = false;
         }
         Ok(())
@@ -145,5 +241,22 @@ mod tests {
         ] {
             assert!(text.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn statuses_of_cloudflare_are_those_of_a_gateway() {
+        for (code, part) in [
+            (520, "no usable answer"),
+            (521, "Cloudflare's DNS"),
+            (524, "too late"),
+            (525, "tls_cert"),
+            (526, "is not valid"),
+        ] {
+            let status = StatusCode::from_u16(code).expect("a status");
+            let finding = Proxy::Unknown.fault(status);
+            let text = format!("{finding:?}");
+            assert!(text.contains(part) && text.contains("Failed"), "{text}");
+        }
+        assert!(Proxy::Unknown.fault(StatusCode::NOT_FOUND).is_none());
     }
 }

@@ -1,24 +1,22 @@
 //! Plain requests on the way.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use anyhow::Context;
 use chrono::{DateTime, Utc};
 use hyper::{
     Request, StatusCode,
     header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, LOCATION},
 };
+use roomcast_http::Readiness;
 use tokio::time::timeout;
 
 use super::{
     super::client::{api, failure},
     clock,
-    fix::Proxy,
+    fix::{HANGS, Proxy},
     report::Finding,
     way::Way,
 };
-
-const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// An answer of whoever is on the other side.
 #[derive(Debug)]
@@ -30,6 +28,23 @@ pub(super) struct Answer {
     pub(super) at: DateTime<Utc>,
 }
 
+/// Reason for which there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// There is none in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    Late(Duration),
+    /// There is none in HTTP.
+    #[error("no answer: {0:#}")]
+    Broken(anyhow::Error),
+}
+
+impl From<anyhow::Error> for NoAnswer {
+    fn from(fault: anyhow::Error) -> Self {
+        Self::Broken(fault)
+    }
+}
+
 /// Asks for a path of the server.
 ///
 /// # Errors
@@ -39,15 +54,21 @@ pub(super) async fn get(
     way: &Way,
     path: &str,
     authorization: Option<&HeaderValue>,
-) -> anyhow::Result<Answer> {
+) -> Result<Answer, NoAnswer> {
     let mut request = Request::get(path).header(HOST, way.url.host_field());
     if let Some(authorization) = authorization {
         request = request.header(AUTHORIZATION, authorization);
     }
-    let request = request.body(String::new().into())?;
-    let exchange = api::exchange(way.connect().await?, request);
-    let answered = timeout(ANSWER_TIME, exchange).await;
-    let (head, body) = answered.context("nothing comes within 10 s")??;
+    let request = request.body(String::new().into());
+    let request = request.map_err(anyhow::Error::new)?;
+    let late = |_| NoAnswer::Late(way.patience);
+    #[allow(clippy::wildcard_enum_match_arm)] // all others break it
+    let stream = way.connect().await.map_err(|fault| match fault.kind() {
+        io::ErrorKind::TimedOut => NoAnswer::Late(way.patience),
+        _ => NoAnswer::Broken(fault.into()),
+    })?;
+    let answered = timeout(way.patience, api::exchange(stream, request)).await;
+    let (head, body) = answered.map_err(late)??;
     Ok(Answer {
         status: head.status,
         head: head.headers,
@@ -56,62 +77,70 @@ pub(super) async fn get(
     })
 }
 
-/// Asks whether the server is ready; gives the answer when it was the server's.
-pub(super) async fn ready(way: &Way) -> (Option<Answer>, Finding) {
+/// The side that answered at `/readyz`.
+#[derive(Debug)]
+pub(super) enum Ready {
+    Server(Answer),
+    /// A proxy that has not asked the server: it may still lead there.
+    Proxy(Answer),
+    /// Nobody, or one with whom nothing else can be tried.
+    Nobody,
+}
+
+/// Asks whether the server is ready.
+pub(super) async fn ready(way: &Way) -> (Ready, Finding) {
     let answer = match get(way, &way.url.path("/readyz"), None).await {
         Ok(answer) => answer,
-        Err(fault) => {
+        Err(fault @ NoAnswer::Late(_)) => return (Ready::Nobody, Finding::failed(fault, HANGS)),
+        Err(fault @ NoAnswer::Broken(_)) => {
             let fix = "the port has to be that of the server or of its proxy: `listen` in \
                        roomcast.toml (--listen), `listen` of nginx, `bind` of HAProxy; https:// in the \
-                       URL where it speaks TLS";
-            return (
-                None,
-                Finding::failed(format_args!("no answer: {fault:#}"), fix),
-            );
+                       URL where it speaks TLS; or see the log of a proxy, which may have no \
+                       connections left";
+            return (Ready::Nobody, Finding::failed(fault, fix));
         }
     };
-    let finding = match (answer.status, answer.body.trim()) {
-        (StatusCode::OK, "ready") => {
-            return (Some(answer), Finding::ok("the server answers at /readyz"));
-        }
-        (StatusCode::SERVICE_UNAVAILABLE, "draining") => {
+    let finding = match Readiness::of(answer.status.as_u16(), &answer.body) {
+        Some(Readiness::Ready) => Finding::ok("the server answers at /readyz"),
+        Some(Readiness::Draining) => {
             let fix = "wait for its end and start: `systemctl status roomcast`";
-            let finding = Finding::failed("the server is shutting down", fix);
-            return (Some(answer), finding);
+            Finding::failed("the server is shutting down", fix)
         }
-        _ => other(&answer),
+        Some(Readiness::Unrelayed) => {
+            let fix = "start Redis, or name it: `relay` in roomcast.toml (--relay, ROOMCAST_RELAY) of \
+                       the server; its log says why";
+            let finding = Finding::failed("the server cannot reach its relay", fix);
+            return (Ready::Nobody, finding);
+        }
+        None => return other(answer),
     };
-    (None, finding)
+    (Ready::Server(answer), finding)
 }
 
 /// The fault of an answer that is not the server's own.
-fn other(answer: &Answer) -> Finding {
+fn other(answer: Answer) -> (Ready, Finding) {
     let (status, proxy) = (answer.status, Proxy::of(&answer.head));
     if let Some(detail) = failure::detail(&answer.body) {
-        let fix = "the setting that this names";
-        return Finding::failed(format_args!("{status}: {detail}"), fix);
+        let fix = "change the setting that the message names";
+        let finding = Finding::failed(format_args!("{status}: {detail}"), fix);
+        return (Ready::Nobody, finding);
     }
     if let Some(place) = answer.head.get(LOCATION) {
         let place = String::from_utf8_lossy(place.as_bytes());
         let fix = "clients do not follow: give them, and this command, the address it leads to";
-        return Finding::failed(format_args!("{status} to {place}"), fix);
-    }
-    let is_gateway = matches!(status.as_u16(), 502..=504);
-    if is_gateway {
-        let seen = format_args!("{status}: a proxy answers, and does not find the server");
-        return Finding::failed(seen, proxy.upstream());
+        let finding = Finding::failed(format_args!("{status} to {place}"), fix);
+        return (Ready::Nobody, finding);
     }
     let body = answer.body.to_ascii_lowercase();
     // The words of this server, and of nginx.
     if status == StatusCode::BAD_REQUEST && body.contains("https") {
-        return Finding::failed(
-            format_args!("{status}: the port speaks TLS"),
-            "https:// in the URL",
-        );
+        let seen = format_args!("{status}: the port speaks TLS");
+        return (Ready::Nobody, Finding::failed(seen, "https:// in the URL"));
     }
-    let seen = format_args!("{status}: not the answer of a Roomcast server to /readyz");
-    Finding::failed(
-        seen,
-        format_args!("the URL; below a path, {}", proxy.path()),
-    )
+    let finding = proxy.fault(status).unwrap_or_else(|| {
+        let seen = format_args!("{status}: not the answer of a Roomcast server to /readyz");
+        let fix = format_args!("change the URL; below a path, {}", proxy.path());
+        Finding::failed(seen, fix)
+    });
+    (Ready::Proxy(answer), finding)
 }

@@ -10,9 +10,7 @@ pub(super) async fn check(way: &Way, namespace: Option<&str>, key: &HeaderValue)
     let path = way.url.api(namespace, "rooms?limit=1");
     let answer = match http::get(way, &path, Some(key)).await {
         Ok(answer) => answer,
-        Err(fault) => {
-            return Finding::failed(format_args!("no answer: {fault:#}"), "the server's log");
-        }
+        Err(fault) => return Finding::failed(fault, "see the server's log"),
     };
     let status = answer.status;
     let Some(detail) = detail(&answer.body) else {
@@ -39,7 +37,7 @@ pub(super) async fn check(way: &Way, namespace: Option<&str>, key: &HeaderValue)
         }
         _ => Finding::failed(
             format_args!("{status}: {detail}"),
-            "the setting that this names",
+            "change the setting that the message names",
         ),
     }
 }

@@ -7,7 +7,8 @@ use hyper::{
     StatusCode, Uri,
     header::{AUTHORIZATION, HeaderValue},
 };
-use roomcast_http::{Problem, SUBPROTOCOL};
+use roomcast_hooks::Verdict;
+use roomcast_http::{Problem, SUBPROTOCOL, TokenRefusal};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::{
@@ -25,8 +26,6 @@ use super::{
     way::Way,
 };
 
-const ANSWER_TIME: Duration = Duration::from_secs(10);
-
 /// An upgrade that was refused, or came to nothing.
 #[derive(Debug)]
 pub(super) enum Refusal {
@@ -41,6 +40,11 @@ impl From<io::Error> for Refusal {
 }
 
 impl Refusal {
+    /// True for an answer with this status that is not the server's.
+    pub(super) fn is_foreign(&self, status: StatusCode) -> bool {
+        matches!(self, Self::Http(found, body) if *found == status && detail(body).is_none())
+    }
+
     /// The finding. `origin` is that of a page elsewhere, `None` for the server's own.
     pub(super) fn finding(&self, proxy: Proxy, origin: Option<&str>) -> Finding {
         let (status, body) = match self {
@@ -48,8 +52,7 @@ impl Refusal {
             Self::Http(status, body) => (*status, body),
         };
         let Some(detail) = detail(body) else {
-            let seen = format_args!("{status}: not from a Roomcast server: a proxy refuses /ws");
-            return Finding::failed(seen, proxy.upgrade());
+            return refused(proxy, status);
         };
         let is = |problem: Problem| detail == problem.to_string();
         let seen = format!("{status}: {detail}");
@@ -71,12 +74,37 @@ impl Refusal {
                 }
             };
         }
+        if is(Problem::Backend(Verdict::Unavailable)) {
+            let fix = "start the backend that `[ask]` `url` in roomcast.toml names, or change it; the \
+                       server's log has what it answered";
+            return Finding::failed(seen, fix);
+        }
+        if is(Problem::Token(TokenRefusal::Unavailable)) {
+            let fix = "change `jwks` in roomcast.toml (--jwks, ROOMCAST_JWKS) to a URL that the \
+                       server reaches, or start what is there; the server's log has what it answered";
+            return Finding::failed(seen, fix);
+        }
         let fix = match status {
             StatusCode::UNAUTHORIZED => "--token TOKEN here; `roomcast token` makes one",
-            StatusCode::SERVICE_UNAVAILABLE => "the setting that this names, in roomcast.toml",
-            _ => "the setting that this names, in roomcast.toml or in the proxy",
+            StatusCode::SERVICE_UNAVAILABLE => {
+                "change the setting that the message names, in roomcast.toml"
+            }
+            _ => "change the setting that the message names, in roomcast.toml or in the proxy",
         };
         Finding::failed(seen, fix)
+    }
+}
+
+/// The finding about the refusal of somebody before the server.
+fn refused(proxy: Proxy, status: StatusCode) -> Finding {
+    let seen = format!("{status}: not from a Roomcast server: a proxy refuses /ws");
+    match status.as_u16() {
+        200 | 300..=399 | 401 | 403..=405 => Finding::failed(seen, proxy.pass()),
+        503 => Finding::failed(seen, proxy.limits()),
+        _ => {
+            let fault = proxy.fault(status);
+            fault.unwrap_or_else(|| Finding::failed(seen, proxy.upgrade()))
+        }
     }
 }
 
@@ -104,10 +132,11 @@ pub(super) async fn open(
         let token = String::from_utf8_lossy(token.as_bytes());
         request = request.with_header(AUTHORIZATION.as_str(), token);
     }
-    match timeout(ANSWER_TIME, client_async(request, stream)).await {
+    match timeout(way.patience, client_async(request, stream)).await {
         Ok(Ok((socket, _))) => Ok(Socket {
             socket,
             opened: Instant::now(),
+            patience: way.patience,
         }),
         Ok(Err(tungstenite::Error::Http(response))) => {
             let body = response.body().as_deref().unwrap_or_default();
@@ -115,9 +144,10 @@ pub(super) async fn open(
             Err(Refusal::Http(response.status(), body))
         }
         Ok(Err(fault)) => Err(Refusal::Broken(fault.to_string())),
-        Err(_) => Err(Refusal::Broken(
-            "no answer to the upgrade within 10 s".into(),
-        )),
+        Err(_) => Err(Refusal::Broken(format!(
+            "no answer to the upgrade within {} s",
+            way.patience.as_secs()
+        ))),
     }
 }
 
@@ -125,6 +155,7 @@ pub(super) async fn open(
 pub(super) struct Socket {
     socket: WebSocketStream<Wire>,
     opened: Instant,
+    patience: Duration,
 }
 
 /// The part of `$welcome` that is read.
@@ -146,14 +177,15 @@ impl Socket {
     pub(super) async fn exchange(&mut self) -> (Option<Welcome>, Finding) {
         let fix = "nothing on the way may hold answers back or change them: the buffers of a proxy, a \
                    scanner of a firewall";
-        let welcome = match timeout(ANSWER_TIME, self.socket.next()).await {
+        let welcome = match timeout(self.patience, self.socket.next()).await {
             Ok(Some(Ok(Message::Text(text)))) => serde_json::from_str::<Envelope>(&text)
                 .ok()
                 .filter(|envelope| envelope.event == "$welcome"),
             _ => None,
         };
         let Some(Envelope { data: welcome, .. }) = welcome else {
-            return (None, Finding::failed("no $welcome within 10 s", fix));
+            let seen = format_args!("no $welcome within {} s", self.patience.as_secs());
+            return (None, Finding::failed(seen, fix));
         };
         let begin = Instant::now();
         let answered = async {
@@ -169,7 +201,7 @@ impl Socket {
                 }
             }
         };
-        let finding = match timeout(ANSWER_TIME, answered).await {
+        let finding = match timeout(self.patience, answered).await {
             Ok(Some(took)) => {
                 let user = match &*welcome.user {
                     "" => "anonymous".to_owned(),
@@ -180,13 +212,21 @@ impl Socket {
                     "$welcome ({user}), and a ping answered within {ms} ms"
                 ))
             }
-            _ => Finding::failed("$welcome, but no answer to a ping within 10 s", fix),
+            _ => Finding::failed(
+                format_args!(
+                    "$welcome, but no answer to a ping within {} s",
+                    self.patience.as_secs()
+                ),
+                fix,
+            ),
         };
         (Some(welcome), finding)
     }
 
     /// Stays silent until the server's heartbeat comes, or something ends the connection.
     pub(super) async fn stay(mut self, welcome: &Welcome, wait_s: u32, proxy: Proxy) -> Finding {
+        /// Time that the server itself waits for an answer.
+        const HEARTBEAT_LATE: Duration = Duration::from_secs(10);
         const HEARTBEAT: &str =
             "heartbeat_ms in roomcast.toml (--heartbeat-ms, ROOMCAST_HEARTBEAT_MS)";
         let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
@@ -200,10 +240,11 @@ impl Socket {
         let longest = Duration::from_secs(wait_s.into());
         if longest < heartbeat {
             let s = heartbeat.as_secs_f32();
-            return Finding::skipped(format_args!("the heartbeat comes after {s} s: --wait-s"));
+            return Finding::skipped(format_args!(
+                "the heartbeat comes only after {s} s: raise --wait-s"
+            ));
         }
-        // As long as the server itself waits for an answer.
-        let patience = heartbeat + ANSWER_TIME;
+        let patience = heartbeat + HEARTBEAT_LATE;
         let begin = Instant::now();
         let end = timeout(patience, self.silence()).await;
         let s = format!("{:.1} s", begin.elapsed().as_secs_f32());
@@ -212,7 +253,7 @@ impl Socket {
             Ok(End::Ping) => Finding::ok(format_args!("the heartbeat came after {s} of silence")),
             Ok(End::Close(code)) => Finding::failed(
                 format_args!("closed with {code} after {s}: {}", close_meaning(code)),
-                "the server's log",
+                "see the server's log",
             ),
             Ok(End::Lost) => {
                 let seen = format_args!(

@@ -1,15 +1,15 @@
-//! The way to a server: its addresses, its port, its certificate.
+//! The way to a server: its addresses, its certificate.
 
 #[path = "../../tls/validity.rs"]
 mod validity;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use hyper::Uri;
 use tokio::{
     net::{TcpStream, lookup_host},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_rustls::{
     TlsConnector,
@@ -23,18 +23,19 @@ use tokio_rustls::{
     },
 };
 
-use self::validity::not_after;
+use self::validity::validity;
 use super::{
     super::client::{
         endpoint::Endpoint,
         wire::{self, Wire},
     },
     clock,
+    fix::HANGS,
     report::Finding,
 };
 
-const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// Days before its end at which a certificate should have been renewed.
+/// Days before its end at which a certificate should have been renewed; one that lasts less than
+/// three times as long, in the last third of its time.
 const RENEWED_DAYS: i64 = 7;
 
 /// A host and a port.
@@ -51,20 +52,21 @@ pub(super) fn place(text: &str) -> Result<String, String> {
 pub(super) async fn find(
     url: &Endpoint,
     connect_to: Option<&str>,
+    patience: Duration,
 ) -> (Option<Vec<SocketAddr>>, Finding) {
     let place = connect_to.unwrap_or(&url.authority);
-    let found = timeout(CONNECT_TIME, lookup_host(place)).await;
+    let found = timeout(patience, lookup_host(place)).await;
     let addresses: Result<Vec<_>, String> = match found {
         Ok(Ok(addresses)) => Ok(addresses.collect()),
         Ok(Err(fault)) => Err(fault.to_string()),
-        Err(_) => Err("no answer within 10 s".to_owned()),
+        Err(_) => Err(format!("no answer within {} s", patience.as_secs())),
     };
     match addresses {
         Ok(addresses) if !addresses.is_empty() => {
             let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             let finding = match texts.join(", ") {
                 texts if texts == place => Finding::ok(texts),
-                texts => Finding::ok(format_args!("{place} is {texts}")),
+                texts => Finding::ok(format_args!("{place} resolves to {texts}")),
             };
             (Some(addresses), finding)
         }
@@ -78,64 +80,25 @@ pub(super) async fn find(
     }
 }
 
-/// Looks for an address whose port is open.
-pub(super) async fn open(
-    url: &Endpoint,
-    addresses: &[SocketAddr],
-) -> (Option<SocketAddr>, Finding) {
-    let mut faults = Vec::new();
-    let mut is_silent = false;
-    for &address in addresses {
-        let begin = Instant::now();
-        let fault = match timeout(CONNECT_TIME, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => {
-                let ms = begin.elapsed().as_millis();
-                let others = match faults.is_empty() {
-                    true => String::new(),
-                    false => format!(", but {}", faults.join(", ")),
-                };
-                let seen = format_args!("{address} is open, within {ms} ms{others}");
-                return (Some(address), Finding::ok(seen));
-            }
-            Ok(Err(fault)) if fault.kind() == io::ErrorKind::ConnectionRefused => {
-                "nothing listens there".to_owned()
-            }
-            Ok(Err(fault)) => fault.to_string(),
-            Err(_) => {
-                is_silent = true;
-                "no answer within 10 s".to_owned()
-            }
-        };
-        faults.push(format!("{address} is closed: {fault}"));
-    }
-    let fix = if is_silent {
-        "the firewall of the machine or of its network drops packets to this port: open it there"
-    } else if url.tls {
-        "start the proxy or server: `systemctl start`; its port is `listen 443 ssl` of nginx, `bind \
-         :443` of HAProxy, or `listen` in roomcast.toml (--listen) with tls_cert"
-    } else {
-        "start the server: `systemctl start roomcast`; its port is `listen` in roomcast.toml \
-         (--listen, ROOMCAST_LISTEN), for other machines 0.0.0.0:PORT"
-    };
-    (None, Finding::failed(faults.join(", "), fix))
-}
-
 /// A server, and how to connect to it.
 #[derive(Debug, Clone)]
 pub(super) struct Way {
     pub(super) url: Endpoint,
     address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
+    /// Longest wait for a connection or an answer.
+    pub(super) patience: Duration,
     /// False when the certificate cannot be trusted: then no secret is sent.
     pub(super) is_trusted: bool,
 }
 
 impl Way {
-    pub(super) const fn plain(url: Endpoint, address: SocketAddr) -> Self {
+    pub(super) const fn plain(url: Endpoint, address: SocketAddr, patience: Duration) -> Self {
         Self {
             url,
             address,
             tls: None,
+            patience,
             is_trusted: true,
         }
     }
@@ -155,8 +118,8 @@ impl Way {
                 None => Ok(Box::new(TcpStream::connect(self.address).await?) as Wire),
             }
         };
-        let late = |_| io::Error::other("no connection within 10 s");
-        timeout(CONNECT_TIME, opened).await.map_err(late)?
+        let late = |_| late("no connection", self.patience);
+        timeout(self.patience, opened).await.map_err(late)?
     }
 
     async fn handshake(&self, tls: &Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
@@ -173,49 +136,83 @@ impl Way {
     /// When this machine trusts nobody.
     pub(super) async fn secure(&mut self) -> io::Result<(bool, Finding)> {
         let trust = Arc::new(wire::trust()?);
-        let late = |_| io::Error::other("no end of the handshake within 10 s");
-        let tried = timeout(CONNECT_TIME, self.handshake(&trust)).await;
+        let late = |_| late("no end of the TLS handshake", self.patience);
+        let tried = timeout(self.patience, self.handshake(&trust)).await;
         let fault = match tried.map_err(late).flatten() {
             Ok(stream) => {
                 self.tls = Some(trust);
-                return Ok((true, held(end_of(&stream))));
+                return Ok((true, held(validity_of(&stream))));
+            }
+            Err(fault) if fault.kind() == io::ErrorKind::TimedOut => {
+                return Ok((false, Finding::failed(fault, HANGS)));
             }
             Err(fault) => fault,
         };
         // The rest of the way can be tried all the same.
-        let mut untrusting = ClientConfig::clone(&trust);
-        untrusting
-            .dangerous()
-            .set_certificate_verifier(Arc::new(Anyone(ring::default_provider())));
-        let untrusting = Arc::new(untrusting);
-        let tried = timeout(CONNECT_TIME, self.handshake(&untrusting)).await;
+        let untrusting = Arc::new(untrusting()?);
+        let tried = timeout(self.patience, self.handshake(&untrusting)).await;
         let seen = tried.map_err(late).flatten();
-        let finding = distrust(&fault, &self.url, seen.as_ref().ok().and_then(end_of));
+        let end = seen.as_ref().ok().and_then(validity_of);
+        let finding = distrust(&fault, &self.url, end.map(|valid| valid.end));
         self.tls = Some(untrusting);
         self.is_trusted = false;
         Ok((seen.is_ok(), finding))
     }
+
+    /// Has later connections speak TLS with a server on this machine, whatever the name in its
+    /// certificate and whoever signed it.
+    ///
+    /// # Errors
+    ///
+    /// When TLS cannot be spoken at all.
+    pub(super) fn secure_beside(&mut self) -> io::Result<()> {
+        self.tls = Some(Arc::new(untrusting()?));
+        self.is_trusted = false;
+        Ok(())
+    }
 }
 
-fn end_of(stream: &TlsStream<TcpStream>) -> Option<DateTime<Utc>> {
+/// TLS with anyone.
+fn untrusting() -> io::Result<ClientConfig> {
+    let provider = ring::default_provider();
+    let config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_no_client_auth();
+    Ok(config)
+}
+
+fn late(what: &str, patience: Duration) -> io::Error {
+    let text = format!("{what} within {} s", patience.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+fn validity_of(stream: &TlsStream<TcpStream>) -> Option<Range<DateTime<Utc>>> {
     let (_, session) = stream.get_ref();
-    not_after(session.peer_certificates()?.first()?)
+    validity(session.peer_certificates()?.first()?)
 }
 
 const RENEW: &str = "renew it: `certbot renew`, then `systemctl reload nginx` or haproxy; a server \
                      with tls_cert in roomcast.toml (--tls-cert) reads its files again by itself";
 
-fn held(end: Option<DateTime<Utc>>) -> Finding {
-    let Some(end) = end else {
+fn held(valid: Option<Range<DateTime<Utc>>>) -> Finding {
+    let Some(Range { start, end }) = valid else {
         return Finding::ok("trusted");
     };
-    let days = (end - clock::now()).num_days();
+    let left = end - clock::now();
+    let days = left.num_days();
     let seen = format!("trusted, until {end}: {days} days");
-    match days {
-        ..RENEWED_DAYS => Finding::failed(seen, RENEW),
-        _ => Finding::ok(seen),
+    if days < RENEWED_DAYS && left < (end - start) / 3 {
+        Finding::failed(seen, RENEW)
+    } else {
+        Finding::ok(seen)
     }
 }
+
+/// The name that rustls has for a certificate of an authority in the place of a server's.
+const OF_AUTHORITY: &str = "CaUsedAsEndEntity";
 
 /// The fault of a handshake.
 fn distrust(fault: &io::Error, url: &Endpoint, end: Option<DateTime<Utc>>) -> Finding {
@@ -255,6 +252,16 @@ fn distrust(fault: &io::Error, url: &Endpoint, end: Option<DateTime<Utc>>) -> Fi
                  `bind .. crt` of HAProxy, tls_cert in roomcast.toml (--tls-cert); for an authority \
                  of your own, SSL_CERT_FILE=FILE here",
             ),
+            CertificateError::Other(other) if other.to_string().contains(OF_AUTHORITY) => {
+                let fix = format_args!(
+                    "get one for {host} of an authority, as certbot does; or make one that is signed \
+                     by itself with basicConstraints=CA:FALSE, and name its file here: `openssl req \
+                     -x509 .. -addext basicConstraints=critical,CA:FALSE -addext \
+                     subjectAltName=DNS:{host}`, SSL_CERT_FILE=FILE"
+                );
+                let seen = "self-signed as an authority (CA:TRUE), which is not for a server";
+                Finding::failed(seen, fix)
+            }
             other => Finding::failed(format_args!("not trusted: {other}"), RENEW),
         },
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Finding::failed(

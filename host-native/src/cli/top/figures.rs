@@ -40,9 +40,21 @@ pub(super) struct Figures {
     pub(super) cpu: f64,
     pub(super) resident_bytes: u64,
     pub(super) open_fds: u64,
+    /// The namespace of the lists.
+    pub(super) namespace: String,
+    /// True when the lists are those of all servers that share a relay, and the other figures those
+    /// of this one.
+    pub(super) cluster: bool,
     pub(super) largest_rooms: Vec<RoomFigures>,
     pub(super) slowest_readers: Vec<Reader>,
-    /// The reason for which rooms and readers are not listed.
+    /// True when the lists are those of the first 10,000 rooms and connections.
+    pub(super) partial: bool,
+    /// Servers that did not answer: the lists are without theirs.
+    pub(super) missing: Vec<String>,
+    /// The reason for which slow readers are counted that are not listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) elsewhere: Option<String>,
+    /// The reason for which rooms and readers, or the rest of them, are not listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) without_api: Option<String>,
 }
@@ -95,6 +107,11 @@ impl Figures {
             open_fds: gauge("process_open_fds"),
             largest_rooms: rooms(before, now, interval),
             slowest_readers: now.readers.iter().take(LISTED_MAX).cloned().collect(),
+            namespace: now.namespace.clone(),
+            cluster: now.is_of_cluster(),
+            partial: now.partial,
+            missing: now.missing.iter().cloned().collect(),
+            elsewhere: now.elsewhere(),
             without_api: now.without_api.clone(),
         }
     }

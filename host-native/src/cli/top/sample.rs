@@ -1,6 +1,6 @@
 //! A sample of a server: its metrics, its rooms, its slow readers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hyper::Request;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -15,8 +15,10 @@ use super::{
     metrics::Metrics,
 };
 
-/// Pages of 1,000 entries that a sample has of rooms, and of connections.
-const PAGES_MAX: usize = 10;
+/// Entries of a page, at most; fewer where they are too long for an answer that is read.
+const PAGE: usize = 400;
+/// Rooms, and connections, that a sample has at most.
+const ENTRIES_MAX: usize = 10_000;
 
 const DOUBTS: Doubts = Doubts {
     late: "no answer within 30 s; try again",
@@ -39,16 +41,24 @@ pub(super) struct Reader {
     pub(super) queued_bytes: u64,
 }
 
+/// A page of a list.
 #[derive(Deserialize)]
-struct Rooms {
-    rooms: Vec<Room>,
+struct Page<T> {
+    #[serde(alias = "rooms", alias = "connections")]
+    entries: Vec<T>,
     next: Option<String>,
+    /// Servers that did not answer.
+    #[serde(default)]
+    missing: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Connections {
-    connections: Vec<Reader>,
-    next: Option<String>,
+/// The server that samples are taken of.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    pub(super) url: &'a Endpoint,
+    caller: &'a Caller,
+    /// Entries of a page of connections: as many as fitted the last time.
+    page: usize,
 }
 
 /// A server at a moment.
@@ -56,65 +66,157 @@ struct Connections {
 pub(super) struct Sample {
     pub(super) at: Instant,
     pub(super) metrics: Metrics,
+    /// The namespace of the rooms and readers.
+    pub(super) namespace: String,
     pub(super) rooms: Vec<Room>,
     /// Readers with something queued.
     pub(super) readers: Vec<Reader>,
-    /// The reason for which there are no rooms and no readers.
+    /// Connections among which readers were sought.
+    pub(super) connections: usize,
+    /// True when there are more rooms, or connections where readers are sought, than were read.
+    pub(super) partial: bool,
+    /// Servers whose rooms and readers are not among these.
+    pub(super) missing: BTreeSet<String>,
+    /// The reason for which rooms and readers, or the rest of them, were not read.
     pub(super) without_api: Option<String>,
 }
 
-impl Sample {
-    /// Asks a server.
+impl<'a> Source<'a> {
+    pub(super) const fn new(url: &'a Endpoint, caller: &'a Caller) -> Self {
+        let page = PAGE;
+        Self { url, caller, page }
+    }
+
+    /// Asks the server.
     ///
     /// # Errors
     ///
     /// When it cannot be reached, or has no metrics. Without the API there is less to see.
-    pub(super) async fn take(url: &Endpoint, caller: &Caller) -> Result<Self, Failure> {
+    pub(super) async fn sample(&mut self) -> Result<Sample, Failure> {
+        let url = self.url;
         let request = Request::get(url.path("/metrics"));
-        let text = caller.call(url, request, String::new(), DOUBTS).await?;
-        let metrics = Metrics::read(&text).ok_or_else(|| {
+        let call = self.caller.call(url, request, String::new(), DOUBTS);
+        let metrics = Metrics::read(&call.await?).ok_or_else(|| {
             Failure::failed(format_args!(
                 "{url}/metrics is not that of a Roomcast server\n  Check the URL"
             ))
         })?;
-        let mut sample = Self {
+        let mut sample = Sample {
             at: Instant::now(),
             metrics,
+            namespace: self.caller.namespace(url).to_owned(),
             rooms: Vec::new(),
             readers: Vec::new(),
+            connections: 0,
+            partial: false,
+            missing: BTreeSet::new(),
             without_api: None,
         };
-        if let Err(fault) = sample.read_api(url, caller).await {
+        if let Err(fault) = self.read_lists(&mut sample).await {
             sample.without_api = Some(fault.to_string());
         }
         Ok(sample)
     }
 
-    async fn read_api(&mut self, url: &Endpoint, caller: &Caller) -> Result<(), Failure> {
+    /// Reads rooms and readers. What was read before a failure stays.
+    async fn read_lists(&mut self, sample: &mut Sample) -> Result<(), Failure> {
         let mut after = String::new();
-        for _ in 0..PAGES_MAX {
-            let page: Rooms = page(url, caller, "rooms", &after).await?;
-            self.rooms.extend(page.rooms);
+        loop {
+            let page = self.page::<Room>("rooms", PAGE, &after).await?.0;
+            sample.rooms.extend(page.entries);
+            sample.missing.extend(page.missing);
             let Some(next) = page.next else { break };
+            if sample.rooms.len() >= ENTRIES_MAX {
+                sample.partial = true;
+                break;
+            }
             after = format!("&after={}", encoded(&next));
         }
-        if self.metrics.get("roomcast_slow_readers") == Some(0.0) {
+        // That count is of this server alone, and readers are those of all.
+        let has_none = sample.metrics.get("roomcast_slow_readers") == Some(0.0);
+        if has_none && !sample.is_of_cluster() {
             return Ok(());
         }
         after.clear();
-        for _ in 0..PAGES_MAX {
-            let page: Connections = page(url, caller, "connections", &after).await?;
-            let slow = page
-                .connections
-                .into_iter()
-                .filter(|reader| reader.queued_bytes > 0);
-            self.readers.extend(slow);
+        loop {
+            let read = self.page::<Reader>("connections", self.page, &after).await;
+            let (page, size) = read?;
+            self.page = size;
+            sample.connections += page.entries.len();
+            sample.missing.extend(page.missing);
+            let slow = page.entries.into_iter();
+            let slow = slow.filter(|reader| reader.queued_bytes > 0);
+            sample.readers.extend(slow);
+            sample.sort_readers();
             let Some(next) = page.next else { break };
+            if sample.connections >= ENTRIES_MAX {
+                sample.partial = true;
+                break;
+            }
             after = format!("&after={next}");
         }
-        self.readers
-            .sort_by_key(|reader| std::cmp::Reverse(reader.queued_bytes));
         Ok(())
+    }
+
+    /// A page of a list, and the number of entries that was asked for: half as many again and
+    /// again, until the answer is short enough.
+    async fn page<T: DeserializeOwned>(
+        &self,
+        call: &str,
+        mut size: usize,
+        after: &str,
+    ) -> Result<(Page<T>, usize), Failure> {
+        let url = self.url;
+        let body = loop {
+            let path = self
+                .caller
+                .path(url, &format!("{call}?limit={size}{after}"));
+            let request = Request::get(path);
+            match self.caller.call(url, request, String::new(), DOUBTS).await {
+                Err(fault) if fault.is_too_long() && size > 1 => size /= 2,
+                body => break body?,
+            }
+        };
+        let page = serde_json::from_str(&body).map_err(|fault| {
+            Failure::failed(format_args!(
+                "{url}: its list of {call} cannot be read: {fault}"
+            ))
+        });
+        Ok((page?, size))
+    }
+}
+
+impl Sample {
+    /// True for a server that shares a relay: its lists are those of all servers.
+    pub(super) fn is_of_cluster(&self) -> bool {
+        self.metrics.get("roomcast_relay_up").is_some()
+    }
+
+    /// The reason for which fewer slow readers are listed than the server counts, as far as it is
+    /// the namespace.
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        let count = |name| self.metrics.get(name).unwrap_or(0.0);
+        let (listed, name) = (self.readers.len(), &self.namespace);
+        let is_whole = !self.partial && self.missing.is_empty() && self.without_api.is_none();
+        // They may have caught up since they were counted.
+        let is_only = count("roomcast_namespaces") <= 1.0 && self.connections > 0;
+        #[allow(clippy::cast_precision_loss)] // at most 10,000
+        let is_less = (listed as f64) < count("roomcast_slow_readers");
+        if !is_whole || is_only || !is_less {
+            return None;
+        }
+        let listed = match listed {
+            0 => "none".to_owned(),
+            listed => listed.to_string(),
+        };
+        Some(format!(
+            "namespace {name} has {listed} of them: see another one with --namespace"
+        ))
+    }
+
+    fn sort_readers(&mut self) {
+        let bytes = |reader: &Reader| std::cmp::Reverse(reader.queued_bytes);
+        self.readers.sort_by_key(bytes);
     }
 
     /// The offsets of its rooms.
@@ -122,24 +224,6 @@ impl Sample {
         let rooms = self.rooms.iter();
         rooms.map(|room| (&*room.room, room.offset)).collect()
     }
-}
-
-async fn page<T: DeserializeOwned>(
-    url: &Endpoint,
-    caller: &Caller,
-    call: &str,
-    after: &str,
-) -> Result<T, Failure> {
-    // As many as fit into an answer that is read, with the longest users and sessions.
-    let path = caller.path(url, &format!("{call}?limit=400{after}"));
-    let body = caller
-        .call(url, Request::get(path), String::new(), DOUBTS)
-        .await?;
-    serde_json::from_str(&body).map_err(|fault| {
-        Failure::failed(format_args!(
-            "{url}: its list of {call} cannot be read: {fault}"
-        ))
-    })
 }
 
 /// A name in a query.

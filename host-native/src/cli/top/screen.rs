@@ -10,13 +10,21 @@ use super::{
 pub(super) fn lines(url: &Endpoint, figures: &Figures) -> Vec<String> {
     let mut lines = totals(url, figures);
     lines.push(String::new());
+    let is_empty = figures.largest_rooms.is_empty() && figures.slowest_readers.is_empty();
     if let Some(fault) = &figures.without_api {
         let mut remarks = fault.lines();
         let fault = remarks.next().unwrap_or_default();
-        lines.push(format!("no rooms and no readers: {fault}"));
+        let what = match is_empty {
+            true => "no rooms and no readers",
+            false => "not all rooms and readers",
+        };
+        lines.push(format!("{what}: {fault}"));
         lines.extend(remarks.map(str::to_owned));
-        return lines;
+        if is_empty {
+            return lines;
+        }
     }
+    lines.extend(remarks(figures));
     if !figures.slowest_readers.is_empty() {
         lines.push(format!("{:>12}  {:20}  USER", "QUEUED", "SLOW READER"));
         // Rooms come behind them.
@@ -35,9 +43,29 @@ pub(super) fn lines(url: &Endpoint, figures: &Figures) -> Vec<String> {
     lines
 }
 
+/// Lines about the lists: whose they are, and whose are not in them.
+fn remarks(figures: &Figures) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if figures.cluster {
+        remarks.push("rooms and slow readers of all servers, all else of this one:".to_owned());
+    }
+    if !figures.missing.is_empty() {
+        let missing = figures.missing.join(", ");
+        let missing = one_line(&missing);
+        remarks.push(format!("without those of {missing}: no answer from there"));
+    }
+    if figures.partial {
+        remarks.push("of the first 10,000 rooms and connections of the namespace:".to_owned());
+    }
+    if let Some(elsewhere) = &figures.elsewhere {
+        remarks.push(format!("slow readers: {elsewhere}"));
+    }
+    remarks
+}
+
 #[rustfmt::skip] // A line for each line.
 fn totals(url: &Endpoint, f: &Figures) -> Vec<String> {
-    let version = one_line(f.version.as_deref().unwrap_or("of an unknown version")).into_owned();
+    let version = one_line(f.version.as_deref().unwrap_or("(unknown version)")).into_owned();
     #[allow(clippy::cast_precision_loss)] // it is rounded
     let seconds = f.interval_ms as f64 / 1e3;
     vec![

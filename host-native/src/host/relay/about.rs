@@ -1,15 +1,12 @@
 //! Facts that this node tells about itself, for `roomcast cluster`.
 
-use std::{
-    net::SocketAddr,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use rustix::system::uname;
 use serde::Serialize;
 
-use crate::shared::relay::NodeLoad;
+use crate::{clock::unix_now_ms, shared::relay::NodeLoad};
 
 /// The node: what does not change while it runs.
 #[derive(Debug)]
@@ -35,11 +32,9 @@ struct Facts<'a> {
 impl About {
     /// This process, which has just begun.
     pub(super) fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let since_ms = since.map_or(0, |since| since.as_millis());
         Self {
             host: uname().nodename().to_string_lossy().into_owned(),
-            since_ms: u64::try_from(since_ms).unwrap_or(u64::MAX),
+            since_ms: unix_now_ms(),
         }
     }
 

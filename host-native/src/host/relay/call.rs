@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{
+    future::ready,
+    stream::{self, StreamExt},
+};
 use roomcast_core::relay::{
-    Publish, Published, Read, RelayEvent, StreamMessage, Topic, TopicPage, TopicPosition, Wanted,
+    Read, RelayEvent, StreamMessage, Topic, TopicPage, TopicPosition, Wanted,
 };
-use roomcast_relay::{
-    self as relay, Address, Kept, Once, Page, Relay, RelayError, Retention, Start,
-};
+use roomcast_relay::{self as relay, Address, Kept, Page, Relay, Start};
+
+/// Rooms of a subscription that are read at one time.
+const PAGES_AT_ONCE: usize = 8;
+/// Bytes of the messages that are read of each: a hub asks for more where it lacks more.
+const PAGE_BYTES_MAX: u32 = 64 << 10;
 
 /// The address of a topic of a namespace.
 pub(super) fn address(namespace: &Arc<str>, topic: &Topic) -> Address {
@@ -19,47 +24,6 @@ pub(super) fn address(namespace: &Arc<str>, topic: &Topic) -> Address {
     }
 }
 
-/// Publishes a message. A failure that is no refusal leaves it in doubt: the hub repeats it under
-/// its key, or gives up when the relay is lost.
-pub(super) async fn publish(
-    relay: &impl Relay,
-    namespace: &Arc<str>,
-    publish: Publish,
-) -> RelayEvent {
-    let token = publish.token;
-    let retention = publish.keep.map(|keep| Retention {
-        messages: u32::try_from(keep.messages).unwrap_or(u32::MAX),
-        // 0 is no limit there, and no room for any message here.
-        bytes: u64::try_from(keep.bytes.max(1)).unwrap_or(u64::MAX),
-        age_ms: u64::try_from(keep.age.as_millis()).unwrap_or(u64::MAX),
-    });
-    let call = relay::Publish {
-        address: address(namespace, &publish.topic),
-        body: Bytes::from(publish.body),
-        retention: retention.unwrap_or_default(),
-        once: Some(Once {
-            key: publish.key,
-            earlier: publish.earlier,
-            print: publish.print,
-            expiry_ms: publish.key_ms,
-        }),
-    };
-    let outcome = match relay.publish(&call).await {
-        Ok(published) => Published::Accepted {
-            position: TopicPosition::new(&*published.epoch, published.offset),
-            repeated: published.is_repeated,
-        },
-        Err(RelayError::KeyReused) => Published::KeyReused,
-        Err(RelayError::InDoubt | RelayError::Unavailable(_)) => Published::TimedOut,
-        Err(fault) => {
-            tracing::debug!(%fault, %call.address, "the relay refused a message");
-            Published::Rejected
-        }
-    };
-    RelayEvent::Published { token, outcome }
-}
-
-/// Subscribes to topics, and then reads the page of each.
 pub(super) async fn subscribe(
     relay: &impl Relay,
     namespace: &Arc<str>,
@@ -76,6 +40,7 @@ pub(super) async fn subscribe(
     let pages = topics.into_iter().zip(addresses);
     let pages = pages.map(async |(wanted, address)| {
         let mut read = relay::Read::position(address);
+        read.bytes_max = PAGE_BYTES_MAX;
         if let Some(after) = &wanted.after {
             read.start = Start::Above(after.offset);
         }
@@ -88,8 +53,9 @@ pub(super) async fn subscribe(
         }
         Some(page)
     });
+    let pages = stream::iter(pages).buffered(PAGES_AT_ONCE);
     // One that failed is asked for again.
-    let pages = join_all(pages).await.into_iter().flatten().collect();
+    let pages = pages.filter_map(ready).collect().await;
     RelayEvent::Subscribed { token, pages }
 }
 
@@ -101,10 +67,12 @@ pub(super) async fn read(relay: &impl Relay, namespace: &Arc<str>, read: Read) -
         after,
         before,
         limit,
+        bytes,
         age_ms,
     } = read;
     let mut call = relay::Read::position(address(namespace, &topic));
     call.messages_max = u32::try_from(limit).unwrap_or(u32::MAX);
+    call.bytes_max = u32::try_from(bytes).unwrap_or(u32::MAX);
     call.start = after.map_or(Start::Before(before), Start::Above);
     call.age_ms = age_ms;
     match relay.read(&call).await {
@@ -132,5 +100,56 @@ fn topic_page(topic: Topic, page: Page) -> TopicPage {
         position: TopicPosition::new(&*page.position.epoch, page.position.offset),
         first: page.first,
         messages: messages.map(message).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use roomcast_relay::{MemoryBroker, Retention};
+
+    use super::*;
+
+    const ROOMS: usize = 256;
+
+    fn topic(room: usize) -> Topic {
+        Topic::room(&format!("r{room}"))
+    }
+
+    #[tokio::test]
+    async fn a_subscription_reads_a_part_of_each_room_in_order() {
+        let broker = MemoryBroker::new();
+        let (relay, _events) = broker.join();
+        let namespace = Arc::from("ns");
+        let body = Bytes::from(vec![b'x'; PAGE_BYTES_MAX as usize / 2]);
+        let mut wanted = Vec::new();
+        for room in 0..ROOMS {
+            let address = address(&namespace, &topic(room));
+            let mut publish = relay::Publish {
+                address: address.clone(),
+                body: body.clone(),
+                retention: Retention::default(),
+                once: None,
+            };
+            publish.retention.messages = 10;
+            for _ in 0..4 {
+                relay.publish(&publish).await.expect("it is there");
+            }
+            let read = relay::Read::position(address);
+            let at = relay.read(&read).await.expect("it is there").position;
+            let after = TopicPosition::new(&*at.epoch, 1);
+            let (topic, after) = (topic(room), Some(after));
+            wanted.push(Wanted { topic, after });
+        }
+        let subscribed = subscribe(&relay, &namespace, 7, wanted).await;
+        let RelayEvent::Subscribed { token: 7, pages } = subscribed else {
+            panic!("{subscribed:?}");
+        };
+        let of: Vec<_> = pages.iter().map(|page| page.topic.clone()).collect();
+        assert_eq!(of, (0..ROOMS).map(topic).collect::<Vec<_>>());
+        for page in pages {
+            let offsets: Vec<_> = page.messages.iter().map(|it| it.offset).collect();
+            assert_eq!((offsets, page.position.offset), (vec![2, 3], 4));
+        }
     }
 }

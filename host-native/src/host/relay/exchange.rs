@@ -9,48 +9,40 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use roomcast_core::relay::{RelayCommand, RelayEvent, Topic};
-use roomcast_relay::{Address, Channel, Event, Events, RedisRelay, Relay, Settings, StartError};
+use roomcast_relay::{Address, Channel, Event, Events, RedisRelay, Relay, Settings};
 use tokio::{
     select,
     sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
     about::About,
     call,
+    connect::{connect, first_serial},
     counts::counts,
+    order::Order,
     presence,
-    queue::{Answer, Queue},
-    settings::explain,
+    publishes::Publishes,
+    queue::{Answer, Queues, bytes_of},
 };
 use crate::{
+    clock::millis,
     shard::{Mail, Posts, home_of, post_batch},
-    shared::relay::{BLOCK, NodeLoad, NodesReply, RelayLink, RelayRequest},
+    shared::relay::{HubCommand, NodeLoad, NodesReply, RelayLink, RelayRequest, SERIAL_BLOCK},
 };
 
-/// The time within which a relay is reached, and that within which it is then ready.
-const START: Duration = Duration::from_secs(3);
-const READY: Duration = Duration::from_secs(10);
 /// The time between two refreshes of positions: the relay forgets rooms that nobody touches.
 const REFRESH: Duration = Duration::from_secs(60);
 /// The time between two reports of this node about itself, which its heartbeats carry.
 const REPORT: Duration = Duration::from_secs(1);
 /// The time for what is under way at the end, and that for giving the lease back.
 const END: Duration = Duration::from_secs(2);
-/// The pause before numbers are asked for again.
+/// The pause before serials are asked for again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Calls under way at one time that say who is in rooms: a node that enters all of its users anew
-/// has thousands.
-const ENTRIES_MAX: usize = 64;
-/// The same of calls that read messages, up to 4 MiB each: many clients come back at one time.
-const READS_MAX: usize = 16;
 /// Requests and messages that leave in one batch of mail.
 const BATCH: usize = 256;
-/// Bytes that a message counts beside its body.
-const MESSAGE_BYTES: usize = 256;
 
 /// The task that alone talks to the relay. It never waits for a shard.
 pub(super) struct Exchange {
@@ -61,12 +53,13 @@ pub(super) struct Exchange {
     posts: Posts,
     /// Mail for each shard, which leaves with the round.
     outgoing: Vec<Vec<Mail>>,
-    calls: Queue,
-    /// Calls that tell the relay who is in rooms: of two that are about one user the later counts.
-    entries: Queue,
-    /// Reads, and subscriptions, which read too. They begin while no shard is behind. The end of a
-    /// subscription is among them: it is not to overtake the beginning.
-    reads: Queue,
+    queues: Queues,
+    /// Publishes that leave together as soon as there is a place for a call of them.
+    publishes: Publishes,
+    /// Answers of the round. They leave behind its messages: a publish that is answered when its
+    /// message has come need not wait for it.
+    answers: Vec<Answer>,
+    order: Order,
     namespaces: HashMap<Arc<str>, Opened>,
     about: About,
     /// Questions to other nodes, with the ways of the answers.
@@ -77,6 +70,8 @@ pub(super) struct Exchange {
 struct Opened {
     instance: u64,
     topics: HashSet<Topic>,
+    /// The number of times that it was told that the relay is down.
+    downs: u64,
 }
 
 impl Exchange {
@@ -84,27 +79,14 @@ impl Exchange {
     pub(super) async fn start(mut settings: Settings, posts: Posts) -> Result<Self, String> {
         let about = About::now();
         settings.about = about.text(NodeLoad::default(), 0, 0);
-        let url = settings.url.clone();
+        let (url, is_replicated) = (settings.url.clone(), settings.replicas_ack > 0);
         let (relay, mut events) = connect(settings).await?;
         let relay = Arc::new(relay);
-        let first = async {
-            loop {
-                while events
-                    .next()
-                    .await
-                    .is_some_and(|event| event != Event::Ready)
-                {}
-                // It may be lost at once, and is then ready again.
-                if let Ok(first) = relay.take_numbers(BLOCK, 0).await {
-                    return first;
-                }
-            }
-        };
-        let first = timeout(READY, first).await;
-        let first = first.map_err(|_| format!("{url} answers, but does not publish"))?;
-        let counted = relay.clone();
-        let (link, requests) = RelayLink::new(&relay.node(), posts.len(), move || counts(&counted));
-        link.add_numbers(first, BLOCK);
+        let first = first_serial(&relay, &mut events, &url).await?;
+        let (counted, node) = (relay.clone(), relay.node());
+        let counts = move || counts(&counted);
+        let (link, requests) = RelayLink::new((&node, is_replicated), posts.len(), counts);
+        link.add_serials(first, SERIAL_BLOCK);
         link.set_up(true);
         tracing::info!(%url, node = &*relay.node(), "the relay is ready");
         Ok(Self {
@@ -114,9 +96,10 @@ impl Exchange {
             link,
             requests,
             posts,
-            calls: Queue::new(usize::MAX),
-            entries: Queue::new(ENTRIES_MAX),
-            reads: Queue::new(READS_MAX),
+            queues: Queues::new(),
+            publishes: Publishes::default(),
+            answers: Vec::new(),
+            order: Order::default(),
             namespaces: HashMap::new(),
             about,
             questions: HashMap::new(),
@@ -135,22 +118,10 @@ impl Exchange {
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let has_space = self.link.has_space();
-            self.calls.begin();
-            self.entries.begin();
-            if has_space {
-                self.reads.begin();
-            }
+            self.queues.begin(has_space);
             select! {
                 Some(request) = self.requests.recv() => self.take_request(request),
-                Some(answer) = self.calls.next(), if !self.calls.is_idle() => {
-                    self.take_answer(answer);
-                }
-                Some(answer) = self.entries.next(), if !self.entries.is_idle() => {
-                    self.take_answer(answer);
-                }
-                Some(answer) = self.reads.next(), if !self.reads.is_idle() => {
-                    self.take_answer(answer);
-                }
+                Some(mut answers) = self.queues.next() => self.answers.append(&mut answers),
                 event = self.events.next(), if has_space => match event {
                     Some(event) => self.take_event(event),
                     None => break,
@@ -163,9 +134,9 @@ impl Exchange {
             for _ in 0..BATCH {
                 if let Ok(request) = self.requests.try_recv() {
                     self.take_request(request);
-                } else if let Some(Some(answer)) = self.calls.next().now_or_never() {
+                } else if let Some(mut answers) = self.queues.try_next() {
                     // All that came together is one batch of mail. The next wait has it wake again.
-                    self.take_answer(answer);
+                    self.answers.append(&mut answers);
                 } else if has_space && let Some(event) = self.events.try_next() {
                     // Without space it is not taken: it would be lost.
                     self.take_event(event);
@@ -173,6 +144,8 @@ impl Exchange {
                     break;
                 }
             }
+            self.publish();
+            self.post_answers();
             self.send_mail();
         }
         self.finish().await;
@@ -184,12 +157,10 @@ impl Exchange {
         while let Ok(request) = self.requests.try_recv() {
             self.take_request(request);
         }
-        let rest = async {
-            self.calls.begin();
-            self.entries.await_all().await;
-            self.calls.await_all().await;
-        };
-        let is_done = timeout(END, rest).await.is_ok();
+        if let Some(rest) = self.publishes.take() {
+            self.send(rest);
+        }
+        let is_done = timeout(END, self.queues.await_changes()).await.is_ok();
         let retired = timeout(END, self.relay.retire_after(self.link.users_wait())).await;
         if !is_done || !matches!(retired, Ok(Ok(()))) {
             tracing::warn!(
@@ -205,8 +176,11 @@ impl Exchange {
                 instance,
                 generation,
             } => {
-                let topics = HashSet::new();
-                let opened = Opened { instance, topics };
+                let opened = Opened {
+                    instance,
+                    topics: HashSet::new(),
+                    downs: 0,
+                };
                 self.namespaces.insert(namespace.clone(), opened);
                 if generation != self.link.generation() {
                     self.post(&namespace, instance, self.state(), 0);
@@ -219,46 +193,68 @@ impl Exchange {
                     self.unsubscribe(topics.collect());
                 }
             }
-            RelayRequest::Command { namespace, command } => self.command(namespace, command),
-            RelayRequest::Numbers => self.take_numbers(),
+            RelayRequest::Commands(commands) => {
+                for command in commands {
+                    self.command(command);
+                }
+            }
+            RelayRequest::Serials => self.take_serials(),
             RelayRequest::Nodes(request) => self.take_nodes_request(request),
         }
     }
 
-    fn command(&mut self, namespace: Arc<str>, command: RelayCommand) {
-        let Some(opened) = self.namespaces.get_mut(&namespace) else {
+    fn command(&mut self, command: HubCommand) {
+        let HubCommand {
+            namespace,
+            downs,
+            command,
+        } = command;
+        let opened = self.namespaces.get_mut(&namespace);
+        // What a hub wanted before it knows of a loss fails there. Carried out all the same, it
+        // would come behind what others did meanwhile: a server may have stood still for long.
+        let Some(opened) = opened.filter(|opened| opened.downs == downs) else {
             return;
         };
         let (relay, instance) = (self.relay.clone(), opened.instance);
         match command {
-            RelayCommand::Publish(publish) => self.calls.push(async move {
-                let event = call::publish(&*relay, &namespace, publish).await;
-                answer(namespace, instance, event)
-            }),
+            RelayCommand::Publish(publish) => {
+                let attempt_id = format!("{}.{instance}:{}", relay.node(), publish.token);
+                if let Some(full) = self.publishes.add(namespace, instance, publish, attempt_id) {
+                    self.send(full);
+                }
+            }
             RelayCommand::Subscribe { token, topics } => {
                 let wanted = topics.iter().map(|wanted| wanted.topic.clone());
                 opened.topics.extend(wanted);
-                self.reads.push(async move {
+                self.queues.subscriptions.push(async move {
                     let event = call::subscribe(&*relay, &namespace, token, topics).await;
-                    answer(namespace, instance, event)
+                    Some(answer(namespace, instance, event))
                 });
             }
-            RelayCommand::Read(read) => self.reads.push(async move {
+            RelayCommand::Read(read) => self.queues.reads.push(async move {
                 let event = call::read(&*relay, &namespace, read).await;
-                answer(namespace, instance, event)
+                Some(answer(namespace, instance, event))
             }),
-            RelayCommand::SetPresent { token, room, user } => self.entries.push(async move {
-                let event = presence::set(&*relay, &namespace, token, &room, user).await;
-                answer(namespace, instance, event)
-            }),
-            RelayCommand::Reconcile { token, room, users } => self.entries.push(async move {
-                let event = presence::reconcile(&*relay, &namespace, token, &room, users).await;
-                answer(namespace, instance, event)
-            }),
-            RelayCommand::ListUsers { token, room, limit } => self.calls.push(async move {
-                let event = presence::list(&*relay, &namespace, token, room, limit).await;
-                answer(namespace, instance, event)
-            }),
+            RelayCommand::SetPresent { token, room, user } => {
+                self.queues.entries.push(async move {
+                    let event = presence::set(&*relay, &namespace, token, &room, user).await;
+                    Some(answer(namespace, instance, event))
+                });
+            }
+            RelayCommand::Reconcile { token, room, users } => {
+                self.queues.entries.push(async move {
+                    let event = presence::reconcile(&*relay, &namespace, token, &room, users).await;
+                    Some(answer(namespace, instance, event))
+                });
+            }
+            RelayCommand::ListUsers { token, room, limit } => {
+                let pace = self.queues.pace.clone();
+                self.queues.lists.push(async move {
+                    let list = presence::list(&*relay, &namespace, token, room, limit);
+                    let event = pace.keep(list).await;
+                    Some(answer(namespace, instance, event))
+                });
+            }
             RelayCommand::Unsubscribe { topic } => {
                 opened.topics.remove(&topic);
                 let address = call::address(&namespace, &topic);
@@ -267,23 +263,39 @@ impl Exchange {
         }
     }
 
+    /// Publishes what has come, unless so many calls are under way that it waits for one to end:
+    /// then more of it leaves together.
+    fn publish(&mut self) {
+        if self.queues.publishes.has_place()
+            && let Some(publishes) = self.publishes.take()
+        {
+            self.send(publishes);
+        }
+    }
+
+    fn send(&mut self, publishes: Publishes) {
+        let relay = self.relay.clone();
+        let calls = &mut self.queues.publishes;
+        calls.push_all(async move { publishes.send(&*relay).await });
+    }
+
     fn unsubscribe(&mut self, topics: Vec<Address>) {
         let relay = self.relay.clone();
-        self.reads.push(async move {
+        self.queues.subscriptions.push(async move {
             // Without an answer the topics are not wanted all the same.
             let _ = relay.unsubscribe(&topics).await;
             None
         });
     }
 
-    /// Takes numbers until there are some.
-    fn take_numbers(&mut self) {
+    /// Takes serials of connections until there are some.
+    fn take_serials(&mut self) {
         let (relay, link) = (self.relay.clone(), self.link.clone());
-        self.calls.push(async move {
+        self.queues.calls.push(async move {
             loop {
-                match relay.take_numbers(BLOCK, link.numbers_end()).await {
+                match relay.take_serials(SERIAL_BLOCK, link.serials_end()).await {
                     Ok(first) => {
-                        link.add_numbers(first, BLOCK);
+                        link.add_serials(first, SERIAL_BLOCK);
                         return None;
                     }
                     Err(_) => sleep(PAUSE).await,
@@ -303,7 +315,7 @@ impl Exchange {
             return;
         }
         let relay = self.relay.clone();
-        self.calls.push(async move {
+        self.queues.calls.push(async move {
             if let Err(fault) = relay.positions(&rooms).await {
                 tracing::debug!(%fault, "the relay did not take a refresh");
             }
@@ -313,21 +325,22 @@ impl Exchange {
 
     /// Has the next heartbeat say how this node is.
     fn report(&self) {
-        let lag_ms = self.relay.backlog().age.as_millis();
-        let lag_ms = u64::try_from(lag_ms).unwrap_or(u64::MAX);
+        let lag = self.relay.backlog().age + self.link.under_way_age();
         let (load, namespaces) = (self.link.load(), self.namespaces.len());
         self.relay
-            .set_about(self.about.text(load, namespaces, lag_ms));
+            .set_about(self.about.text(load, namespaces, millis(lag)));
     }
 
-    fn take_answer(&mut self, answer: Option<Answer>) {
-        if let Some(answer) = answer {
+    fn post_answers(&mut self) {
+        let (answers, waiting) = (mem::take(&mut self.answers), self.relay.backlog().events);
+        for answer in self.order.pass(answers, waiting) {
             let bytes = bytes_of(&answer.event);
             self.post(&answer.namespace, answer.instance, answer.event, bytes);
         }
     }
 
     fn take_event(&mut self, event: Event) {
+        self.order.note_taken();
         match event {
             Event::Message {
                 address,
@@ -341,7 +354,7 @@ impl Exchange {
                 };
                 let event = RelayEvent::Message {
                     topic,
-                    epoch: (*epoch).into(),
+                    epoch,
                     offset,
                     body: Vec::from(body).into(),
                 };
@@ -355,7 +368,8 @@ impl Exchange {
             Event::Registered { .. } => self.tell_each(&RelayEvent::Registered),
             Event::Reaped { address, users } => self.tell_of_dead(address, users),
             Event::Lost(_) => {
-                self.entries.clear();
+                self.queues.clear();
+                let _ = self.publishes.take();
                 // Hubs subscribe anew, to what they want then.
                 let mut topics = Vec::new();
                 for (namespace, opened) in &mut self.namespaces {
@@ -423,6 +437,11 @@ impl Exchange {
     }
 
     fn post(&mut self, namespace: &Arc<str>, instance: u64, event: RelayEvent, bytes: usize) {
+        if matches!(event, RelayEvent::Down)
+            && let Some(opened) = self.namespaces.get_mut(namespace)
+        {
+            opened.downs += 1;
+        }
         let shard = home_of(namespace, self.posts.len());
         self.link.begins(shard, bytes);
         self.outgoing[shard].push(Mail::Relay {
@@ -436,42 +455,17 @@ impl Exchange {
     fn send_mail(&mut self) {
         for (shard, mail) in self.outgoing.iter_mut().enumerate() {
             if !mail.is_empty() {
+                self.link.hands_over(shard);
                 post_batch(&self.posts, shard, mem::take(mail));
             }
         }
     }
 }
 
-/// Connects. A relay that begins at the same time as this server is waited for.
-async fn connect(settings: Settings) -> Result<(RedisRelay, Events), String> {
-    let begun = Instant::now();
-    loop {
-        match RedisRelay::start(settings.clone()).await {
-            Ok(started) => return Ok(started),
-            Err(StartError::Unreachable { .. }) if begun.elapsed() < START => sleep(PAUSE).await,
-            Err(fault) => return Err(explain(&fault)),
-        }
-    }
-}
-
-fn answer(namespace: Arc<str>, instance: u64, event: RelayEvent) -> Option<Answer> {
-    Some(Answer {
+fn answer(namespace: Arc<str>, instance: u64, event: RelayEvent) -> Answer {
+    Answer {
         namespace,
         instance,
         event,
-    })
-}
-
-#[allow(clippy::wildcard_enum_match_arm)] // the others are small
-fn bytes_of(event: &RelayEvent) -> usize {
-    let pages = match event {
-        RelayEvent::Message { body, .. } => return MESSAGE_BYTES + body.len(),
-        RelayEvent::Subscribed { pages, .. } => &**pages,
-        RelayEvent::Page { page, .. } => std::slice::from_ref(page),
-        RelayEvent::Users { page, .. } => return MESSAGE_BYTES * (1 + page.users.len()),
-        _ => return MESSAGE_BYTES,
-    };
-    let messages = pages.iter().flat_map(|page| &page.messages);
-    let bytes: usize = messages.map(|it| MESSAGE_BYTES + it.body.len()).sum();
-    bytes + MESSAGE_BYTES * (1 + pages.len())
+    }
 }

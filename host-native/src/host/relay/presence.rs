@@ -1,10 +1,53 @@
 //! Users of rooms: commands of a hub as calls of the relay, and notices of the relay as events.
 
-use std::{str, sync::Arc};
+use std::{cell::Cell, str, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use roomcast_core::relay::{Notice, PresenceChange, PresentUser, RelayEvent, RoomUsers};
-use roomcast_relay::{Address, Change, Channel, Event, Presence, Relay, RelayError};
+use roomcast_relay::{Address, Change, Channel, Corrections, Event, Presence, Relay, RelayError};
+use tokio::time::{Instant, sleep_until};
+
+/// The time in which a list of users takes one user further. The relay needs about a tenth of it,
+/// so lists have no more than that of its time, whoever asks for which of them.
+const USER: Duration = Duration::from_micros(10);
+/// The time by which lists may be ahead of that.
+const AHEAD: Duration = Duration::from_millis(20);
+
+/// The pace of lists of users on a node.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// The time up to which the users of all lists have been counted.
+    until: Cell<Option<Instant>>,
+}
+
+impl Pace {
+    /// Begins a list when its turn has come, and gives its outcome.
+    pub(super) async fn keep(&self, list: impl Future<Output = RelayEvent>) -> RelayEvent {
+        self.wait().await;
+        let event = list.await;
+        self.count(&event);
+        event
+    }
+
+    /// Waits until a list may begin.
+    async fn wait(&self) {
+        while let Some(until) = self.until.get()
+            && until > Instant::now() + AHEAD
+        {
+            sleep_until(until - AHEAD).await;
+        }
+    }
+
+    /// Counts the users of a list.
+    fn count(&self, event: &RelayEvent) {
+        if let RelayEvent::Users { page, .. } = event {
+            let now = Instant::now();
+            let from = self.until.get().map_or(now, |until| until.max(now));
+            let users = u32::try_from(page.users.len()).unwrap_or(u32::MAX);
+            self.until.set(Some(from + USER * users));
+        }
+    }
+}
 
 /// Sets the connections of a user in a room. Without an answer it may be set or not: the hub sets
 /// it again.
@@ -16,11 +59,17 @@ pub(super) async fn set(
     user: PresentUser,
 ) -> RelayEvent {
     let address = Address::room(namespace.clone(), room);
-    match relay.set_present(&presence(&address, user)).await {
-        Ok(arrival) => RelayEvent::Present {
-            token,
-            change: arrival.change.map(change_of),
-        },
+    let presence = presence(&address, user);
+    match relay.set_present(&presence).await {
+        Ok(arrival) => {
+            let of_change = |text: &str| arrival.change.map(|_| text.into()).unwrap_or_default();
+            RelayEvent::Present {
+                token,
+                change: arrival.change.map(change_of),
+                room: of_change(room),
+                name: of_change(&presence.user),
+            }
+        }
         Err(fault) => failed(token, &address, &fault),
     }
 }
@@ -37,11 +86,19 @@ pub(super) async fn reconcile(
     let users = users.into_iter().map(|user| presence(&address, user));
     let users: Vec<_> = users.collect();
     match relay.reconcile(&address, &users).await {
-        Ok(corrections) => {
-            if corrections > 0 {
-                tracing::debug!(%address, corrections, "the relay had other users of this node");
+        Ok(Corrections { count, changes }) => {
+            if count > 0 {
+                tracing::debug!(%address, count, "the relay had other users of this node");
             }
-            RelayEvent::Reconciled { token }
+            let changes = changes.into_iter();
+            let changes: Vec<_> = changes.map(|(user, it)| (user, change_of(it))).collect();
+            // It is there for changes alone.
+            let room = if changes.is_empty() { "" } else { room };
+            RelayEvent::Reconciled {
+                token,
+                room: room.into(),
+                changes,
+            }
         }
         Err(fault) => failed(token, &address, &fault),
     }
@@ -64,6 +121,7 @@ pub(super) async fn list(
     let users = members.users.into_iter().map(|member| PresentUser {
         name: member.user,
         conns: member.connections,
+        waits: false,
         meta: text(&member.meta),
     });
     let page = RoomUsers {
@@ -94,7 +152,7 @@ pub(super) fn notice(event: Event) -> Option<(Arc<str>, RelayEvent)> {
             };
             let notice = Notice {
                 room: (*room).into(),
-                epoch: (*epoch).into(),
+                epoch,
                 number: notice,
                 change: change_of(change),
                 name: user,
@@ -111,6 +169,7 @@ fn presence(address: &Address, user: PresentUser) -> Presence {
         address: address.clone(),
         user: user.name,
         connections: u32::try_from(user.conns).unwrap_or(u32::MAX),
+        is_awaited: user.waits,
         meta: user.meta.map_or_else(Bytes::new, |meta| {
             Bytes::from(meta.into_string().into_bytes())
         }),
@@ -133,4 +192,53 @@ fn text(meta: &Bytes) -> Option<Box<str>> {
 fn failed(token: u64, address: &Address, fault: &RelayError) -> RelayEvent {
     tracing::debug!(%fault, %address, "the relay did not say or take who is in a room");
     RelayEvent::Failed { token }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn users(count: usize) -> RelayEvent {
+        let user = PresentUser {
+            name: "uann".into(),
+            conns: 1,
+            waits: false,
+            meta: None,
+        };
+        let page = RoomUsers {
+            room: "r".into(),
+            epoch: "e".into(),
+            number: 1,
+            total: count,
+            conns: count,
+            users: vec![user; count],
+        };
+        RelayEvent::Users { token: 1, page }
+    }
+
+    #[tokio::test]
+    async fn lists_take_their_time_by_the_users_in_them() {
+        let (pace, began) = (Pace::default(), Instant::now());
+        for _ in 0..100 {
+            assert!(
+                pace.wait().now_or_never().is_some(),
+                "small lists do not wait"
+            );
+            pace.count(&users(10));
+        }
+        for _ in 0..20 {
+            pace.wait().await;
+            pace.count(&users(1_000));
+        }
+        assert!(began.elapsed() >= USER * 19_000 - AHEAD);
+        assert!(pace.wait().now_or_never().is_none(), "others wait");
+        pace.wait().await;
+        pace.count(&users(0));
+        assert!(
+            pace.wait().now_or_never().is_some(),
+            "counts alone take no time"
+        );
+    }
 }

@@ -5,6 +5,7 @@ use std::{sync::Arc, thread};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::oneshot,
+    task::spawn_local,
 };
 
 use super::{exchange::Exchange, settings::relay_settings};
@@ -41,7 +42,10 @@ pub(crate) async fn start(
                 match Exchange::start(relay, posts).await {
                     Ok(exchange) => {
                         let _ = tell.send(Ok(exchange.link())); // the server may have given up
-                        exchange.run(ending).await;
+                        // A task of its own: what wakes it here does so without a system call.
+                        if let Err(fault) = spawn_local(exchange.run(ending)).await {
+                            tracing::error!(%fault, "the exchange with the relay has ended");
+                        }
                     }
                     Err(fault) => {
                         let _ = tell.send(Err(fault));

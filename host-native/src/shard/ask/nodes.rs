@@ -18,12 +18,12 @@ use crate::{
     shared::relay::{NodesReply, NodesRequest, RelayLink, RelayRequest},
 };
 
-/// Entries that nodes are asked for at a time: so many fit in one message. Connections with their
-/// rooms are longer.
+/// Entries that nodes are asked for at a time: so many fit in one message.
 const PAGE: usize = 1_000;
+/// The same of connections with their rooms, which are longer.
 const PAGE_DETAILED: usize = 200;
 
-/// The name that stands for all other nodes when the relay does not say which there are.
+/// The name of the relay: it stands for all other nodes when it does not say which there are.
 const UNKNOWN: &str = "relay";
 
 /// A request about a namespace that is at home here, on its way to all nodes.
@@ -103,7 +103,8 @@ impl Inquiry {
         if ask.is_answered_by(&own.answer) {
             return own.into();
         }
-        let mut gathered = self.ask_others(ask, own).await;
+        let remembered = self.remembered(ask).await;
+        let mut gathered = self.ask_others(ask, own, remembered).await;
         if let Err(fault) = stored {
             gathered.answer = Err(fault);
         }
@@ -111,12 +112,17 @@ impl Inquiry {
     }
 
     /// Asks all nodes over the bus, and waits until there are enough answers or the time is over.
-    async fn ask_others(&self, ask: &Ask, own: NodeAnswer) -> Gathered {
+    async fn ask_others(
+        &self,
+        ask: &Ask,
+        own: NodeAnswer,
+        remembered: Option<NodeAnswer>,
+    ) -> Gathered {
+        let own = (own, remembered);
         let questions = self.relay.questions();
         let refused = |fault| NodeAnswer::from(Err(fault)).into();
-        let Some((number, _permit)) = questions.begin() else {
-            let text = "too many questions to other servers are under way: ask again";
-            return refused(AskError::Unavailable(text.to_owned()));
+        let Some((number, _place)) = questions.begin() else {
+            return refused(read::too_many());
         };
         let message = BusMessage::Ask {
             number,
@@ -182,7 +188,7 @@ impl Inquiry {
         &self,
         ask: &Ask,
         nodes: Option<Vec<Box<str>>>,
-        own: &NodeAnswer,
+        (own, remembered): &(NodeAnswer, Option<NodeAnswer>),
         early: Vec<(Arc<str>, NodeAnswer)>,
     ) -> Gathering {
         let mut nodes = nodes.unwrap_or_else(|| {
@@ -191,10 +197,16 @@ impl Inquiry {
         });
         let missing = self.missing.borrow();
         nodes.retain(|node| !missing.contains(node));
+        if remembered.is_some() && !missing.contains(UNKNOWN) {
+            nodes.push(UNKNOWN.into());
+        }
         let here = self.relay.node();
         nodes.push(here.into());
         let mut gathering = Gathering::new(ask.clone(), nodes);
         gathering.add(here, own.clone());
+        if let Some(remembered) = remembered {
+            gathering.add(UNKNOWN, remembered.clone());
+        }
         for (from, answer) in early {
             gathering.add(&from, answer);
         }

@@ -46,7 +46,7 @@ impl Shard {
         };
         for (shard, sockets) in distant {
             let queued = move |shard: &Rc<Self>| -> Vec<(usize, usize)> {
-                let queued = |key| shard.out.socket(key).map_or(0, |it| it.queued_bytes());
+                let queued = |key| shard.egress.socket(key).map_or(0, |it| it.queued_bytes());
                 let sockets = sockets.into_iter();
                 sockets.map(|(at, key)| (at, queued(key))).collect()
             };
@@ -95,7 +95,7 @@ impl Shard {
         let fate = match way {
             Some((Link::Local(socket), message)) => Some(socket.fate(&message)),
             Some((Link::Remote { shard, key }, message)) => {
-                let fate = move |shard: &Rc<Self>| Some(shard.out.socket(key)?.fate(&message));
+                let fate = move |shard: &Rc<Self>| Some(shard.egress.socket(key)?.fate(&message));
                 self.on_shard(shard, fate).await.flatten()
             }
             None => None,

@@ -5,9 +5,9 @@
 //! mail that clients cause are counted until they are dealt with. Past a limit a shard reads no
 //! sockets; TCP passes that on to the clients.
 //!
-//! Frames are always taken in and paid back at once, so that shards cannot wait for each other in
-//! a circle. Messages are paid back behind the frames that they caused, and later while those pile
-//! up.
+//! Frames are always taken in, and credit for them is returned at once, so that shards cannot wait
+//! for each other in a circle. Credit for messages is returned behind the frames that they caused,
+//! and later while those pile up.
 
 use std::{
     cell::{Cell, RefCell},
@@ -71,8 +71,8 @@ impl Backlog {
 struct Account {
     messages_out: Cell<usize>,
     frames_out: Cell<usize>,
-    /// Messages of theirs that are done and not paid back.
-    messages_owed: Cell<usize>,
+    /// Messages of theirs that are done, for which credit is still to be returned.
+    messages_done: Cell<usize>,
 }
 
 /// Accounts of one shard with all others.
@@ -112,27 +112,28 @@ impl Flow {
         add(&self.accounts[to].frames_out, cost.frames);
     }
 
-    /// Counts mail that another shard has paid back.
-    pub(in crate::shard) fn paid(&self, from: usize, cost: Cost) {
+    /// Takes credit that another shard has returned.
+    pub(in crate::shard) fn take_credit(&self, from: usize, cost: Cost) {
         take(&self.accounts[from].messages_out, cost.messages);
         take(&self.accounts[from].frames_out, cost.frames);
         self.waiting.wake();
     }
 
-    /// Counts messages of another shard that were dealt with.
-    pub(in crate::shard) fn owe(&self, to: usize, messages: usize) {
-        add(&self.accounts[to].messages_owed, messages);
+    /// Counts messages of another shard that are done.
+    pub(in crate::shard) fn count_done(&self, to: usize, messages: usize) {
+        add(&self.accounts[to].messages_done, messages);
     }
 
-    /// Messages that are done and can be paid back, by shard; none while frames pile up.
-    pub(in crate::shard) fn take_owed(&self) -> impl Iterator<Item = (usize, usize)> {
+    /// Messages that are done, for which credit can be returned, by shard; none while frames pile
+    /// up.
+    pub(in crate::shard) fn take_done(&self) -> impl Iterator<Item = (usize, usize)> {
         let accounts: &[_] = if self.frames_pile_up() {
             &[]
         } else {
             &self.accounts
         };
-        let owed = accounts.iter().map(|account| account.messages_owed.take());
-        owed.enumerate().filter(|&(_, messages)| messages > 0)
+        let done = accounts.iter().map(|account| account.messages_done.take());
+        done.enumerate().filter(|&(_, messages)| messages > 0)
     }
 
     /// True when a connection must not be read, because the home of its namespace, or the shards

@@ -43,8 +43,8 @@ pub(crate) enum Mail<S> {
         code: CloseCode,
         reason: Box<str>,
     },
-    /// The goodbye of a connection whose socket is there may follow what was dropped.
-    Part { key: u32 },
+    /// The queue of a connection whose socket is there lets `$bye` in.
+    AdmitBye { key: u32 },
     /// A word of the relay for a namespace, and the bytes that it counts while it is under way.
     #[cfg_attr(not(feature = "relay"), allow(dead_code))] // nobody sends it
     Relay {
@@ -53,8 +53,8 @@ pub(crate) enum Mail<S> {
         event: Box<RelayEvent>,
         bytes: usize,
     },
-    /// Bytes of messages and frames that were under way and are dealt with.
-    Paid(Cost),
+    /// Credit for messages and frames that were under way and are dealt with.
+    Credit(Cost),
     /// Anything else: off the hot path.
     Task(Task<S>),
 }
@@ -93,9 +93,9 @@ impl<S> Mail<S> {
             Self::Deliver { keys, bytes, .. } => (0, OVERHEAD + bytes.len() + size_of_val(&**keys)),
             Self::Ask { .. }
             | Self::Close { .. }
-            | Self::Part { .. }
+            | Self::AdmitBye { .. }
             | Self::Relay { .. }
-            | Self::Paid(_)
+            | Self::Credit(_)
             | Self::Task(_) => (0, 0),
         };
         Cost { messages, frames }

@@ -1,4 +1,4 @@
-//! Mail to other shards, which leaves with the turn.
+//! Mail to other shards and commands for the relay, which leave with the turn.
 
 use std::{mem, task::Context};
 
@@ -7,6 +7,7 @@ use super::{
     letter::{Mail, MailBatch},
     state::Egress,
 };
+use crate::shared::relay::{HubCommand, RelayRequest};
 
 impl<S> Egress<S> {
     /// Takes mail for another shard, which leaves with the turn.
@@ -30,26 +31,45 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Pays for the frames of another shard that were taken in, and owes for its messages.
-    pub(in crate::shard) fn dealt_with(&self, from: usize, cost: Cost) {
-        self.flow.owe(from, cost.messages);
+    /// Takes a command for the relay, which leaves with the turn: one at a time each would wake its
+    /// thread, and what is published together would come back in parts.
+    pub(in crate::shard) fn relay(&self, command: HubCommand) {
+        let mut relayed = self.relayed.borrow_mut();
+        relayed.push(command);
+        if relayed.len() == 1 {
+            self.ring();
+        }
+    }
+
+    /// Hands over what the relay is to do.
+    pub(crate) fn send_relayed(&self) {
+        if let Some(relay) = &self.shared.relay
+            && !self.relayed.borrow().is_empty()
+        {
+            relay.send(RelayRequest::Commands(self.relayed.take()));
+        }
+    }
+
+    /// Returns credit for the frames that were taken in; that for messages follows with the turn.
+    pub(in crate::shard) fn grant_credit(&self, from: usize, cost: Cost) {
+        self.flow.count_done(from, cost.messages);
         if cost.frames > 0 {
             let messages = 0;
-            self.post(from, Mail::Paid(Cost { messages, ..cost }));
+            self.post(from, Mail::Credit(Cost { messages, ..cost }));
         } else if cost.messages > 0 {
             self.ring();
         }
     }
 
-    /// Pays back the messages that are done, behind the frames that they caused: at the end of the
-    /// turn, when those are on their way.
-    pub(in crate::shard) fn pay(&self) {
+    /// Returns credit for the messages that are done, behind the frames that they caused: at the
+    /// end of the turn, when those are on their way.
+    pub(in crate::shard) fn grant_message_credit(&self) {
         if self.posts.len() == 1 {
             return;
         }
-        for (to, messages) in self.flow.take_owed() {
+        for (to, messages) in self.flow.take_done() {
             let frames = 0;
-            self.post(to, Mail::Paid(Cost { messages, frames }));
+            self.post(to, Mail::Credit(Cost { messages, frames }));
         }
     }
 

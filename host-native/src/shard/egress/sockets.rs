@@ -124,11 +124,11 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Lets the goodbye of a connection follow what was dropped, wherever its socket is.
-    pub(in crate::shard) fn part(&self, link: &Link) {
+    /// Lets `$bye` into the queue of a connection that dropped everything, wherever its socket is.
+    pub(in crate::shard) fn admit_bye(&self, link: &Link) {
         match link {
-            Link::Local(socket) => socket.part(),
-            &Link::Remote { shard, key } => self.post(shard, Mail::Part { key }),
+            Link::Local(socket) => socket.admit_bye(),
+            &Link::Remote { shard, key } => self.post(shard, Mail::AdmitBye { key }),
         }
     }
 

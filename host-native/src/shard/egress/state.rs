@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    shared::{Shared, hooks::Told},
+    shared::{Shared, hooks::Told, relay::HubCommand},
     socket::Socket,
     store::{self, StoreError},
 };
@@ -39,6 +39,8 @@ pub(crate) struct Egress<S> {
     pub(super) corked: RefCell<Cork>,
     pub(super) outgoing: RefCell<Vec<Vec<Mail<S>>>>,
     pub(in crate::shard) has_mail: Cell<bool>,
+    /// Commands for the relay.
+    pub(super) relayed: RefCell<Vec<HubCommand>>,
     pub(in crate::shard) flow: Flow,
     pub(super) durable: Durable,
     /// Events of the turn that backends are told of.
@@ -72,6 +74,7 @@ impl<S> Egress<S> {
             corked: RefCell::default(),
             outgoing: RefCell::new((0..shards).map(|_| Vec::new()).collect()),
             has_mail: Cell::default(),
+            relayed: RefCell::default(),
             flow: Flow::new(shards),
             durable: Durable::default(),
             told: RefCell::default(),

@@ -8,7 +8,7 @@ use crate::{shard::egress::Egress, shared::hooks::Told};
 impl Inner {
     /// Puts what the commands have for the store into the batch of the turn: all of it, before any
     /// of them is carried out, so that a message is never there without its room's position.
-    pub(super) fn persist<S>(&mut self, out: &Egress<S>, now: Timestamp) {
+    pub(super) fn persist<S>(&mut self, egress: &Egress<S>, now: Timestamp) {
         let Some(header) = &mut self.header else {
             return;
         };
@@ -24,7 +24,7 @@ impl Inner {
                     except,
                 } => {
                     let message = HistoryMessage::new(offset, at, frame, except.clone());
-                    out.persist(|batch| batch.append(name, room, message));
+                    egress.persist(|batch| batch.append(name, room, message));
                     rooms.push(room);
                 }
                 Command::PersistRoom { room } => rooms.push(room),
@@ -43,20 +43,20 @@ impl Inner {
         header.histories_opened = hub.histories_opened();
         for room in rooms {
             let state = hub.room_state(room);
-            out.persist(|batch| batch.set_room(name, header.clone(), room, state));
+            egress.persist(|batch| batch.set_room(name, header.clone(), room, state));
         }
         for (client, key) in keys {
             let state = hub.client_key_state(client, key);
             let key = (client.into(), key.into(), state);
-            out.persist(|batch| batch.set_client_key(now, name, header.clone(), key));
+            egress.persist(|batch| batch.set_client_key(now, name, header.clone(), key));
         }
     }
 
     /// Notes the events that backends are told of, for the end of the turn.
     #[cold]
-    pub(super) fn note_told<S>(&self, out: &Egress<S>, now: Timestamp) {
-        let unix_ms = out.shared.clock.unix_ms(now);
-        let told = &mut *out.told.borrow_mut();
+    pub(super) fn note_told<S>(&self, egress: &Egress<S>, now: Timestamp) {
+        let unix_ms = egress.shared.clock.unix_ms(now);
+        let told = &mut *egress.told.borrow_mut();
         for command in self.namespace.out() {
             if let Command::Tell { kind, room, event } = command {
                 told.push(Told {
@@ -69,17 +69,17 @@ impl Inner {
             }
         }
         if !told.is_empty() {
-            out.ring();
+            egress.ring();
         }
     }
 
     /// Has the withdrawal of a user stored, and tells when the time changed that holds for all.
-    pub(super) fn end_withdrawal<S>(&self, out: &Egress<S>, user: &str, folded_s: u64) {
+    pub(super) fn end_withdrawal<S>(&self, egress: &Egress<S>, user: &str, folded_s: u64) {
         let (name, hub) = (&self.namespace.name, self.namespace.app().hub());
         let not_before_s = hub.not_before_s();
         let folds = not_before_s != folded_s;
         if folds {
-            out.metrics().withdrawals_folded.add(1);
+            egress.metrics().withdrawals_folded.add(1);
             tracing::warn!(
                 namespace = &**name,
                 not_before_s,
@@ -91,20 +91,20 @@ impl Inner {
             return;
         };
         if let Some((_, own_s)) = hub.withdrawn().find(|(other, _)| *other == user) {
-            out.persist(|batch| batch.withdraw(name, header.clone(), user, own_s));
+            egress.persist(|batch| batch.withdraw(name, header.clone(), user, own_s));
         }
         if folds {
-            out.persist(|batch| batch.withdraw_all(name, header.clone(), not_before_s));
+            egress.persist(|batch| batch.withdraw_all(name, header.clone(), not_before_s));
         }
     }
 
     /// Has what is remembered of an idempotency key stored.
-    pub(super) fn persist_key<S>(&self, out: &Egress<S>, now: Timestamp, key: &str) {
+    pub(super) fn persist_key<S>(&self, egress: &Egress<S>, now: Timestamp, key: &str) {
         if let Some(header) = &self.header
             && let Some(state) = self.namespace.app().hub().key_state(now, key)
         {
             let name = &self.namespace.name;
-            out.persist(|batch| batch.set_key(now, name, header.clone(), state));
+            egress.persist(|batch| batch.set_key(now, name, header.clone(), state));
         }
     }
 }

@@ -1,29 +1,43 @@
 //! Sends of backends that the relay has not answered.
 
-use std::{fmt, mem};
+use std::{collections::HashMap, fmt, mem};
 
-use roomcast_core::{Command, Delivery, Hub, hub::SendError, relay::RelayEvent};
+use roomcast_core::{Delivery, Hub, hub::SendError, relay::RelayEvent, relay::RelayStats};
 
-use super::{Hosted, Inner};
-use crate::shared::relay::{RelayLink, RelayRequest};
+use super::{Egress, Hosted, Inner};
+use crate::shared::relay::HubCommand;
+
+/// Notes about a namespace and its relay.
+#[derive(Default)]
+pub(super) struct Relayed {
+    /// Sends that the relay is to answer, by their tokens.
+    replies: HashMap<u64, Reply>,
+    /// Counts of the hub and its relay, as far as they are in the metrics.
+    stats: RelayStats,
+    /// The number of times that it was told that the relay is down.
+    downs: u64,
+}
+
+/// The way of the outcome of a send that the relay tells.
+type Reply = Box<dyn FnOnce(Result<Delivery, SendError>)>;
 
 impl Hosted {
-    /// Does something with the outcome of a send, when the relay has told it under this number.
+    /// Does something with the outcome of a send, when the relay has told it under this token.
     pub(crate) fn when_relayed(
         &self,
-        number: u64,
+        token: u64,
         reply: impl FnOnce(Result<Delivery, SendError>) + 'static,
     ) {
-        let replies = &mut self.inner.borrow_mut().replies;
-        replies.insert(number, Box::new(reply));
+        let replies = &mut self.inner.borrow_mut().relayed.replies;
+        replies.insert(token, Box::new(reply));
     }
 
     /// Takes what is to be done with the outcomes that the relay told.
-    pub(in crate::shard) fn take_relayed(&self) -> Vec<impl FnOnce() + use<>> {
+    pub(in crate::shard) fn take_send_outcomes(&self) -> Vec<impl FnOnce() + use<>> {
         let inner = &mut *self.inner.borrow_mut();
-        let outcomes = inner.namespace.take_relayed().into_iter();
-        let replies = outcomes.filter_map(|(number, outcome)| {
-            let reply = inner.replies.remove(&number)?;
+        let outcomes = inner.namespace.take_send_outcomes().into_iter();
+        let replies = outcomes.filter_map(|(token, outcome)| {
+            let reply = inner.relayed.replies.remove(&token)?;
             Some(move || reply(outcome))
         });
         replies.collect()
@@ -39,8 +53,12 @@ impl Hosted {
         })
     }
 
-    /// Notes whether it is known who is withdrawn on other nodes.
-    pub(in crate::shard) fn note_withdrawn(&self, event: &RelayEvent) {
+    /// Notes before it is taken in that the relay is down, and whether it is known who is withdrawn
+    /// on other nodes.
+    pub(in crate::shard) fn note_relay(&self, event: &RelayEvent) {
+        if matches!(event, RelayEvent::Down) {
+            self.inner.borrow_mut().relayed.downs += 1;
+        }
         if matches!(event, RelayEvent::Up | RelayEvent::Withdrawn { .. }) {
             let is_known = matches!(event, RelayEvent::Withdrawn { .. });
             self.knows_withdrawn.set(is_known);
@@ -52,10 +70,12 @@ impl Hosted {
         self.ask(Hub::relay_pending) > 0
     }
 
-    /// The gaps that members were told of since this was last asked.
-    pub(in crate::shard) fn take_gaps(&self) -> u64 {
-        let gaps = self.ask(Hub::relay_stats).map_or(0, |stats| stats.gaps);
-        gaps - mem::replace(&mut self.inner.borrow_mut().gaps, gaps)
+    /// The gaps that members were told of, and the publishes that were refused, since this was last
+    /// asked.
+    pub(in crate::shard) fn take_counts(&self) -> (u64, u64) {
+        let stats = self.ask(Hub::relay_stats).unwrap_or_default();
+        let before = mem::replace(&mut self.inner.borrow_mut().relayed.stats, stats);
+        (stats.gaps - before.gaps, stats.refused - before.refused)
     }
 }
 
@@ -63,19 +83,19 @@ impl Inner {
     /// True while the relay is to answer something, or may have other users than are here.
     pub(super) fn awaits_relay(&self) -> bool {
         let hub = self.namespace.app().hub();
-        !self.replies.is_empty() || hub.relay_pending() > 0 || hub.has_unsure_users()
+        !self.relayed.replies.is_empty() || hub.relay_pending() > 0 || hub.has_unsure_users()
     }
 
     /// Hands the commands for the relay over.
-    pub(super) fn relay_out(&self, relay: &RelayLink) {
-        for command in self.namespace.out() {
-            if let Command::Relay(command) = command {
-                relay.send(RelayRequest::Command {
-                    namespace: self.namespace.name.clone(),
-                    command: command.clone(),
-                });
-            }
-        }
+    pub(super) fn relay_out<S>(&mut self, egress: &Egress<S>) {
+        let (name, downs) = (self.namespace.name.clone(), self.relayed.downs);
+        self.namespace.take_relay_commands(|command| {
+            egress.relay(HubCommand {
+                namespace: name.clone(),
+                downs,
+                command,
+            });
+        });
     }
 }
 

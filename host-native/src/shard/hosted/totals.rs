@@ -21,22 +21,22 @@ impl Inner {
     /// the limit was passed: which share each gives up is then seen to when the turn ends.
     pub(super) fn count_histories<S>(
         &mut self,
-        out: &Egress<S>,
+        egress: &Egress<S>,
         now: Timestamp,
         bytes: usize,
     ) -> bool {
-        let all = count(&out.shared.history_bytes, self.history_bytes, bytes);
+        let all = count(&egress.shared.history_bytes, self.history_bytes, bytes);
         self.history_bytes = bytes;
-        let over = all.saturating_sub(out.shared.settings.hub.history_bytes);
+        let over = all.saturating_sub(egress.shared.settings.hub.history_bytes);
         if over == 0 {
             return false;
         }
         let bytes_max = bytes.saturating_sub(over);
         let trim = Input::TrimHistories { bytes_max };
         self.namespace.apply(now, &trim);
-        self.carry_out(out, now);
+        self.carry_out(egress, now);
         let left = self.namespace.app().hub().counts().history_bytes;
-        count(&out.shared.history_bytes, bytes, left);
+        count(&egress.shared.history_bytes, bytes, left);
         self.history_bytes = left;
         true
     }
@@ -44,22 +44,22 @@ impl Inner {
     /// The same for idempotency keys of clients.
     pub(super) fn count_client_keys<S>(
         &mut self,
-        out: &Egress<S>,
+        egress: &Egress<S>,
         now: Timestamp,
         keys: usize,
     ) -> bool {
-        let all = count(&out.shared.client_keys, self.client_keys, keys);
+        let all = count(&egress.shared.client_keys, self.client_keys, keys);
         self.client_keys = keys;
-        let over = all.saturating_sub(out.shared.settings.client_keys_max);
+        let over = all.saturating_sub(egress.shared.settings.client_keys_max);
         if over == 0 {
             return false;
         }
         let keys_max = keys.saturating_sub(over);
         let trim = Input::TrimClientKeys { keys_max };
         self.namespace.apply(now, &trim);
-        self.carry_out(out, now);
+        self.carry_out(egress, now);
         let left = self.namespace.app().hub().client_keys();
-        count(&out.shared.client_keys, keys, left);
+        count(&egress.shared.client_keys, keys, left);
         self.client_keys = left;
         true
     }

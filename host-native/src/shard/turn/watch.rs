@@ -7,6 +7,8 @@ use std::{
 
 use roomcast_core::Timestamp;
 
+use crate::clock::millis;
+
 /// Times that namespaces take of a turn, by the milliseconds that hubs are given: no clock is
 /// looked at for it. A turn has a number; the time of the one before is forgotten when another
 /// begins, unless it is wanted.
@@ -106,10 +108,9 @@ impl<N> TurnWatch<N> {
     #[cold]
     fn charge(&self, now: Timestamp) {
         let since = now.saturating_since(self.seen.replace(now));
-        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let current = self.current.borrow();
         if let Some(current) = current.as_ref() {
-            add(&mut self.took_ms.borrow_mut(), current, ms);
+            add(&mut self.took_ms.borrow_mut(), current, millis(since));
         }
     }
 }

@@ -8,6 +8,8 @@ pub(crate) struct RelayCounts {
     pub(crate) is_up: bool,
     /// Publishes by outcome.
     pub(crate) publishes: [(&'static str, u64); 3],
+    /// Publishes that were never handed to the relay.
+    pub(crate) refused: u64,
     /// The upper bounds of the buckets of answered publishes, in microseconds, and the numbers in
     /// them; one more bucket has all above.
     pub(crate) latency_bounds_us: &'static [u64],

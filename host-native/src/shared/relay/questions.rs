@@ -9,8 +9,8 @@ use bytes::Bytes;
 use roomcast_core::relay::{Read, TopicPage, TopicPosition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Questions of this node that may wait for answers, and those of others that may wait for one of
-/// this node: each may hold a megabyte.
+/// Questions of this node that may wait for answers of others or of the relay, and those of others
+/// that may wait for one of this node: each may hold a megabyte.
 const UNDER_WAY_MAX: usize = 256;
 
 /// A request of a shard about other nodes, or to the relay itself.
@@ -43,6 +43,14 @@ pub(crate) enum NodesRequest {
         rooms: Vec<Box<str>>,
         positions: oneshot::Sender<Option<Vec<TopicPosition>>>,
     },
+    /// Rooms that the relay remembers, sorted; `None` without an answer of it.
+    Rooms {
+        namespace: Arc<str>,
+        prefix: Box<str>,
+        after: Option<Box<str>>,
+        limit: usize,
+        rooms: oneshot::Sender<Option<Vec<Box<str>>>>,
+    },
     /// The relay is to remember that a user is withdrawn; true when it does.
     Withdraw {
         namespace: Arc<str>,
@@ -72,7 +80,14 @@ pub(crate) enum NodesReply {
 
 /// The place of a question of another node among those that are answered.
 #[derive(Debug)]
-pub(crate) struct AnswerPermit(#[allow(dead_code)] OwnedSemaphorePermit); // for its drop
+pub(crate) struct AnswerPermit(#[allow(dead_code)] Option<OwnedSemaphorePermit>); // for its drop
+
+impl AnswerPermit {
+    /// A place beyond those.
+    pub(crate) const fn extra() -> Self {
+        Self(None)
+    }
+}
 
 /// Places of questions, and counters.
 #[derive(Debug)]
@@ -99,14 +114,19 @@ impl Default for Questions {
 impl Questions {
     /// A number that no other question has, and its place; `None` when too many are under way.
     pub(crate) fn begin(&self) -> Option<(u64, OwnedSemaphorePermit)> {
-        let permit = self.own.clone().try_acquire_owned().ok()?;
-        Some((self.asked.fetch_add(1, Relaxed) + 1, permit))
+        let place = self.place()?;
+        Some((self.asked.fetch_add(1, Relaxed) + 1, place))
+    }
+
+    /// The place of a question to the relay itself among them; `None` when too many are under way.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.own.clone().try_acquire_owned().ok()
     }
 
     /// The place of a question of another node; `None` when too many are under way.
     pub(crate) fn answer(&self) -> Option<AnswerPermit> {
         let permit = self.others.clone().try_acquire_owned();
-        permit.ok().map(AnswerPermit)
+        Some(AnswerPermit(Some(permit.ok()?)))
     }
 
     /// Counts nodes that did not answer.
@@ -139,7 +159,11 @@ mod tests {
         assert_eq!(numbers, (1..=UNDER_WAY_MAX as u64).collect::<Vec<_>>());
         let others: Vec<_> = std::iter::from_fn(|| questions.answer()).collect();
         assert_eq!(others.len(), UNDER_WAY_MAX, "a bound of its own");
+        assert!(questions.place().is_none(), "the relay is asked within it");
         own.pop();
+        let place = questions.place();
+        assert!(place.is_some() && questions.begin().is_none());
+        drop(place);
         assert!(questions.begin().is_some());
     }
 }

@@ -73,6 +73,7 @@ pub(super) struct Found {
 const NAME: &str = "commits.";
 /// The next one, until the database has its nonce.
 const NEXT: &str = "commits.next";
+/// Bytes of the file.
 const BYTES: usize = 96;
 
 impl Seal {

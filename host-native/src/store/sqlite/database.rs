@@ -5,11 +5,13 @@ use std::{fmt::Write, io, path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 pub(super) const FILE: &str = "histories.sqlite";
-/// SQLite's log, and what its readers share, while the database is open or after a crash.
+/// SQLite's log, while the database is open or after a crash.
 pub(super) const LOG: &str = "histories.sqlite-wal";
+/// The memory that readers of the log share.
 pub(super) const SHARED_MEMORY: &str = "histories.sqlite-shm";
 /// "room" in ASCII: what the file is, in its header.
 pub(super) const APPLICATION_ID: i32 = 0x726f_6f6d;
+/// The version of the tables, in the header too.
 pub(super) const FORMAT: i32 = 2;
 pub(super) const TABLES: &str = "
     CREATE TABLE life (boot TEXT NOT NULL, clean INTEGER NOT NULL, synced INTEGER NOT NULL,

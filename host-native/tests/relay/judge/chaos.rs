@@ -78,8 +78,8 @@ const LOSSES: [Harm; 4] = [
         },
     ),
     ("there and back", |servers, random| {
-        let behind = random.millis(100, 1_500);
-        servers.go_there_and_back(|| thread::sleep(behind));
+        let (behind, away) = (random.millis(100, 1_500), random.millis(100, 4_000));
+        servers.go_there_and_back(|| thread::sleep(behind), || thread::sleep(away));
     }),
     ("flushed", |servers, _| {
         servers.with_relay(|redis| drop(redis.run(&["FLUSHALL"])));

@@ -33,6 +33,9 @@ pub(super) struct Verdict {
     pub(super) unrecovered: u64,
     /// Messages that were acknowledged, and that a loss took from some member.
     pub(super) covered: u64,
+    /// The part of them that was published before a gap and acknowledged behind it: a retry had the
+    /// answer of the first attempt.
+    pub(super) late: u64,
     /// Messages that got a second place when the relay had lost the first one.
     pub(super) again: u64,
     pub(super) violations: BTreeMap<&'static str, (u64, Vec<String>)>,
@@ -63,6 +66,11 @@ impl fmt::Display for Verdict {
         writeln!(f, "lost and told  {:>8}", self.covered)?;
         writeln!(
             f,
+            "acknowledged   {:>8}  of these behind the gap",
+            self.late
+        )?;
+        writeln!(
+            f,
             "placed twice   {:>8}  over a loss of the relay",
             self.again
         )?;
@@ -78,18 +86,25 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// A page of a history: its epoch, and offsets with messages.
+type Page<'a> = (&'a Arc<str>, &'a [(u64, Id)]);
+
 /// Positions of messages in one room, by epoch and offset.
 #[derive(Default)]
 struct Positions {
     ids: HashMap<(Arc<str>, u64), Id>,
+    /// All that members got, with and without an offset.
+    seen: HashSet<Id>,
     of: HashMap<Id, Vec<(Arc<str>, u64)>>,
+    /// Offsets of messages that an epoch has of the one before it.
+    kept: HashMap<(Arc<str>, Id), u64>,
 }
 
 /// Judges the histories of all clients.
 pub(super) fn judge(histories: &[History], promise: Promise) -> Verdict {
     let mut verdict = Verdict::default();
     let mut rooms: BTreeMap<usize, Vec<(usize, Reading)>> = BTreeMap::new();
-    let mut pages: BTreeMap<usize, Positions> = BTreeMap::new();
+    let mut pages: BTreeMap<usize, Vec<Page<'_>>> = BTreeMap::new();
     for (client, history) in histories.iter().enumerate() {
         let mut reading = read(history);
         for violation in std::mem::take(&mut reading.violations) {
@@ -109,12 +124,10 @@ pub(super) fn judge(histories: &[History], promise: Promise) -> Verdict {
             let text = format!("client {client} was told of {gaps} gaps; {joined:?}");
             verdict.add(Violation { kind: "lost", text });
         }
-        let positions = pages.entry(history.room).or_default();
+        let pages = pages.entry(history.room).or_default();
         for step in &history.steps {
             if let Step::Page { epoch, messages } = step {
-                for (offset, id) in messages {
-                    positions.add(epoch, *offset, *id, &mut verdict);
-                }
+                pages.push((epoch, messages.as_slice()));
             }
         }
         rooms
@@ -127,8 +140,8 @@ pub(super) fn judge(histories: &[History], promise: Promise) -> Verdict {
             .iter()
             .filter_map(|(client, reading)| Some((histories[*client].publisher?, reading)))
             .collect();
-        let positions = pages.remove(room).unwrap_or_default();
-        judge_room(readings, &publishers, positions, promise, &mut verdict);
+        let pages = pages.remove(room).unwrap_or_default();
+        judge_room(readings, &publishers, &pages, promise, &mut verdict);
     }
     verdict
 }
@@ -136,18 +149,36 @@ pub(super) fn judge(histories: &[History], promise: Promise) -> Verdict {
 fn judge_room(
     readings: &[(usize, Reading)],
     publishers: &HashMap<u32, &Reading>,
-    mut positions: Positions,
+    pages: &[Page<'_>],
     promise: Promise,
     verdict: &mut Verdict,
 ) {
-    for (client, reading) in readings {
+    let mut positions = Positions::default();
+    let mut twice = HashSet::new();
+    for (_, reading) in readings {
+        let mut before = HashSet::new();
         for stretch in &reading.stretches {
-            judge_stretch(*client, stretch, publishers, verdict);
             for (offset, id) in &stretch.messages {
+                positions.seen.insert(*id);
                 if let (Some(epoch), Some(offset)) = (&stretch.epoch, offset) {
                     positions.add(epoch, *offset, *id, verdict);
                 }
             }
+            let ids: HashSet<Id> = stretch.messages.iter().map(|it| it.1).collect();
+            twice.extend(ids.intersection(&before).copied());
+            before.extend(ids);
+        }
+    }
+    for (epoch, messages) in pages {
+        for (offset, id) in *messages {
+            positions.add_kept(epoch, *offset, *id, verdict);
+        }
+    }
+    let placed_twice = positions.of.iter().filter(|(_, of)| of.len() > 1);
+    twice.extend(placed_twice.map(|(id, _)| *id));
+    for (client, reading) in readings {
+        for stretch in &reading.stretches {
+            judge_stretch(*client, stretch, publishers, &twice, verdict);
         }
     }
     let again = positions.of.values().filter(|of| of.len() > 1).count();
@@ -192,7 +223,9 @@ impl Positions {
             None => {
                 self.ids.insert(place.clone(), id);
                 let of = self.of.entry(id).or_default();
-                if let Some((_, other)) = of.iter().find(|(of, _)| of == epoch) {
+                let given = of.iter().find(|(of, _)| of == epoch).map(|it| it.1);
+                let kept = self.kept.get(&(epoch.clone(), id)).copied();
+                if let Some(other) = given.or(kept) {
                     let text = format!("{id:?} is at {other} and at {offset} of {epoch}");
                     verdict.add(Violation {
                         kind: "twice",
@@ -203,14 +236,31 @@ impl Positions {
             }
         }
     }
+
+    /// Adds a message of a page. An epoch goes on with what the one before it kept.
+    fn add_kept(&mut self, epoch: &Arc<str>, offset: u64, id: Id, verdict: &mut Verdict) {
+        let place = (epoch.clone(), offset);
+        let of = self.of.get(&id).map_or(&[][..], Vec::as_slice);
+        let is_kept = of.iter().any(|of| of.1 == offset) && of.iter().all(|of| of.0 != *epoch);
+        let is_new =
+            !self.ids.contains_key(&place) && !self.kept.contains_key(&(epoch.clone(), id));
+        if is_kept && is_new {
+            self.ids.insert(place, id);
+            self.kept.insert((epoch.clone(), id), offset);
+        } else {
+            self.add(epoch, offset, id, verdict);
+        }
+    }
 }
 
 /// Judges what one client saw while nothing was lost: each message once, those of a publisher in
-/// its order, and none missing between two of them.
+/// its order, and none missing between two of them. One that has places before a loss and behind it
+/// may be late: a server that stood still carries out what it was asked before.
 fn judge_stretch(
     client: usize,
     stretch: &Stretch,
     publishers: &HashMap<u32, &Reading>,
+    twice: &HashSet<Id>,
     verdict: &mut Verdict,
 ) {
     let mut last: HashMap<u32, u32> = HashMap::new();
@@ -230,7 +280,12 @@ fn judge_stretch(
                 text,
             });
         }
-        let Some(before) = last.insert(id.publisher, id.number) else {
+        let before = last.get(&id.publisher).copied();
+        if twice.contains(id) && before > Some(id.number) {
+            continue;
+        }
+        last.insert(id.publisher, id.number);
+        let Some(before) = before else {
             continue;
         };
         if before >= id.number {
@@ -265,6 +320,15 @@ fn judge_acked(
     let Some(of) = positions.of.get(&id) else {
         // Nobody has it: its publisher and the messages around it tell whether that was told.
         verdict.covered += 1;
+        if !acked.is_before_loss && !positions.seen.contains(&id) {
+            if acked.is_over_loss {
+                verdict.late += 1;
+            } else {
+                let text = format!("{id:?} was acknowledged behind the last gap, and is nowhere");
+                let kind = "nowhere";
+                verdict.add(Violation { kind, text });
+            }
+        }
         // The last pages are read behind the last publish: it would be in one of them.
         if promise == Promise::Whole {
             let text = format!("{id:?} was acknowledged, and is nowhere");

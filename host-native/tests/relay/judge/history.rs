@@ -120,6 +120,8 @@ pub(super) struct Acked {
     pub(super) offset: Option<u64>,
     /// True when its publisher was told of a loss before that: it may have a place on both sides.
     pub(super) is_over_loss: bool,
+    /// True when it was told of one after that: the message may be what was lost.
+    pub(super) is_before_loss: bool,
 }
 
 /// A publish that is not answered.
@@ -158,7 +160,7 @@ pub(super) fn read(history: &History) -> Reading {
             Step::Foreign(text) => reading.violate("foreign", text.to_string()),
             Step::Gap => {
                 reading.gaps += 1;
-                reading.stretches.push(Stretch::default());
+                reading.begin(Stretch::default());
             }
             Step::Invoked(number) => {
                 reading.invoked = reading.invoked.max(number + 1);
@@ -177,6 +179,7 @@ pub(super) fn read(history: &History) -> Reading {
                 let acked = Acked {
                     offset: *offset,
                     is_over_loss,
+                    is_before_loss: false,
                 };
                 reading.acked.insert(*number, acked);
                 // A member has its own message before the answer that has its place.
@@ -205,6 +208,13 @@ pub(super) fn read(history: &History) -> Reading {
 impl Reading {
     fn violate(&mut self, kind: &'static str, text: String) {
         self.violations.push(Violation { kind, text });
+    }
+
+    /// Begins a stretch behind a loss.
+    fn begin(&mut self, stretch: Stretch) {
+        self.stretches.push(stretch);
+        let acked = self.acked.values_mut();
+        acked.for_each(|acked| acked.is_before_loss = true);
     }
 
     fn join(&mut self, joined: &Joined) {
@@ -247,7 +257,7 @@ impl Reading {
                     self.first_unrecovered
                         .get_or_insert_with(|| Box::new(joined.clone()));
                 }
-                self.stretches.push(begins);
+                self.begin(begins);
             }
         }
     }

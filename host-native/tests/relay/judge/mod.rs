@@ -124,7 +124,9 @@ fn go_there_and_back(servers: &Servers, world: &World) {
     wait_for_acks(world, 10);
     servers.wait_for_replica();
     let before = world.all_acked();
-    servers.go_there_and_back(|| wait_for_acks(world, 10));
+    // Heartbeats are writes: each server is told that it is a replica.
+    let all_know = || world.wait_until("a server is still ready", || !servers.is_any_ready());
+    servers.go_there_and_back(|| wait_for_acks(world, 10), all_know);
     let lost = most_more(world, &before);
     wait_for_acks(world, lost + 10);
 }

@@ -152,6 +152,10 @@ impl Servers {
         node.as_ref().is_some_and(Node::is_ready)
     }
 
+    pub(super) fn is_any_ready(&self) -> bool {
+        (0..NODES).any(|node| self.is_ready(node))
+    }
+
     /// Does something with the relay as it is.
     pub(super) fn with_relay<T>(&self, act: impl FnOnce(&mut Redis) -> T) -> T {
         let primary = self.primary.load(SeqCst);
@@ -191,17 +195,16 @@ impl Servers {
         }
     }
 
-    /// Makes the relay a replica of its replica, which lacks what is published `meanwhile`, until
-    /// all servers have noticed, and then a primary again. It is one process all the time.
-    pub(super) fn go_there_and_back(&self, meanwhile: impl FnOnce()) {
+    /// Makes the relay a replica of its replica, which lacks what is published `meanwhile`, and
+    /// `then` a primary again. It is one process all the time.
+    pub(super) fn go_there_and_back(&self, meanwhile: impl FnOnce(), then: impl FnOnce()) {
         let old = self.primary.load(SeqCst);
         let old_redis = self.redis[old].lock().expect("no panic");
         let new_redis = self.redis[1 - old].lock().expect("no panic");
         new_redis.promote();
         meanwhile();
         old_redis.follow(&new_redis);
-        // Heartbeats are writes: within three seconds each server is told that it is a replica.
-        thread::sleep(Duration::from_millis(3_500));
+        then();
         old_redis.promote();
         new_redis.follow(&old_redis);
     }

@@ -121,10 +121,41 @@ fn a_loss_that_is_told_is_none_where_nothing_may_be_lost() {
 }
 
 #[test]
+fn an_epoch_has_what_the_one_before_it_kept_once() {
+    let page = |offsets: [u64; 5]| {
+        let id = |number| Id {
+            publisher: 0,
+            number,
+        };
+        let messages = offsets.into_iter().zip((0..5).map(id)).collect();
+        let epoch = "b".into();
+        vec![Step::Page { epoch, messages }]
+    };
+    let kept = [vec![first("b", 5)], page([1, 2, 3, 4, 5])];
+    assert_eq!(found(five(), kept.clone()), NONE);
+    let verdict = judge(&[five(), member(kept.concat())], Promise::Told);
+    assert_eq!(verdict.again, 0, "{verdict}");
+    let mut twice = page([1, 2, 3, 4, 5]);
+    twice.extend(page([1, 2, 3, 4, 6]));
+    assert_eq!(found(five(), [twice]), ["twice"]);
+    let mut other = page([1, 2, 3, 4, 5]);
+    other.extend(page([2, 1, 3, 4, 5]));
+    assert_eq!(found(five(), [other]), ["conflict"]);
+}
+
+#[test]
 fn an_acknowledged_message_that_is_nowhere_is_one_where_nothing_may_be_lost() {
     let (number, offset) = (1, None);
+    let (invoked, answer) = (Step::Invoked(number), Step::Acked { number, offset });
+    let over = [published(0, 1), vec![invoked, Step::Gap, answer]];
+    let verdict = judge(&[publisher(over)], Promise::Told);
+    assert!(verdict.is_clean() && verdict.late == 1, "{verdict}");
     let acked = vec![Step::Invoked(number), Step::Acked { number, offset }];
-    let histories = [publisher([published(0, 1), acked])];
+    let gap = vec![Step::Gap];
+    let behind = [published(0, 1), gap.clone(), acked.clone()];
+    let verdict = judge(&[publisher(behind)], Promise::Told);
+    assert!(verdict.violations.contains_key("nowhere"), "{verdict}");
+    let histories = [publisher([published(0, 1), acked, gap])];
     assert!(judge(&histories, Promise::Told).is_clean());
     let verdict = judge(&histories, Promise::Whole);
     assert!(verdict.violations.contains_key("lost"), "{verdict}");
@@ -190,7 +221,7 @@ fn offsets_that_are_given_out_again_are_found() {
             .chain([unseen]),
     );
     let whole = [vec![first("a", 0)], messages(0..3, 1)];
-    assert_eq!(found(hidden, whole.clone()), ["unseen"]);
+    assert_eq!(found(hidden, whole.clone()), ["nowhere", "unseen"]);
     // It was told of a gap.
     let told = vec![
         Step::Invoked(3),
@@ -265,7 +296,7 @@ fn pages_of_the_history_are_held_against_what_members_saw() {
     };
     let read = |number| [vec![first("a", 0)], messages(0..5, 1), vec![page(number)]];
     assert_eq!(found(five(), read(1)), NONE);
-    assert_eq!(found(five(), read(2)), ["conflict", "missing", "twice"]);
+    assert_eq!(found(five(), read(2)), ["conflict"]);
     let unfinished = [
         vec![first("a", 0)],
         messages(0..5, 1),

@@ -2,7 +2,7 @@
 
 use redis::{RedisError, aio::MultiplexedConnection, cmd};
 
-use super::{cluster::has_tag, info::info_field, lineage::Lineage};
+use super::{cluster::has_tag, info::info_field, lineage::Lineage, url::RelayUrl};
 use crate::broker::settings::Settings;
 
 /// The oldest version: `SSUBSCRIBE`, and scripts that are refused as a whole.
@@ -108,10 +108,23 @@ pub(crate) async fn check(
              are told of gaps; `appendonly yes` keeps them"
         );
     }
+    let replicas = config(connection, "min-replicas-to-write").await?;
+    if goes_on_alone(&settings.url, replicas.as_deref()) {
+        tracing::warn!(
+            "a primary that is cut off from its replicas and Sentinels goes on, and what it \
+             acknowledges then is lost when it is back; `min-replicas-to-write 1` and \
+             `min-replicas-max-lag 10` stop it"
+        );
+    }
     if settings.lineage == Lineage::Data {
         check_data(connection, settings, &info).await?;
     }
     Ok(())
+}
+
+/// True when a primary takes writes without a replica although another may have been promoted.
+fn goes_on_alone(url: &RelayUrl, replicas: Option<&str>) -> bool {
+    url.has_sentinels() && replicas == Some("0")
 }
 
 fn check_info(info: &str, is_cluster: bool) -> Result<(), StartError> {
@@ -197,6 +210,16 @@ mod tests {
             let error = check_info(&info(version, ""), false).unwrap_err();
             assert!(matches!(error, StartError::Version(_)), "{version}");
         }
+    }
+
+    #[test]
+    fn a_primary_that_sentinels_may_replace_is_to_stop_without_replicas() {
+        let sentinels: RelayUrl = "redis+sentinel://s:26379/rooms".parse().unwrap();
+        assert!(goes_on_alone(&sentinels, Some("0")));
+        assert!(!goes_on_alone(&sentinels, Some("1")));
+        assert!(!goes_on_alone(&sentinels, None), "it is hidden");
+        let alone: RelayUrl = "redis://r:6379".parse().unwrap();
+        assert!(!goes_on_alone(&alone, Some("0")));
     }
 
     #[test]

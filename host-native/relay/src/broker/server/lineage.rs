@@ -39,6 +39,12 @@ impl Lineage {
             Self::Replication => ("replication", "master_replid"),
             Self::RunId => ("server", "run_id"),
             Self::Data => {
+                // When memory is full, `SET` is refused also where it would change nothing.
+                let mut get = cmd("GET");
+                get.arg(keys.lineage());
+                if let Some(kept) = get.query_async::<Option<String>>(connection).await? {
+                    return Ok(kept.into());
+                }
                 let fresh = random_id();
                 let mut set = cmd("SET");
                 set.arg(keys.lineage()).arg(&*fresh).arg("NX").arg("GET");

@@ -124,6 +124,10 @@ impl RelayUrl {
         matches!(self.place, Place::Cluster(_))
     }
 
+    pub(crate) const fn has_sentinels(&self) -> bool {
+        matches!(self.place, Place::Sentinels(_))
+    }
+
     /// The client of the server that takes writes of a key.
     pub(crate) async fn client(&self, key: &str) -> RedisResult<Client> {
         #[cfg(feature = "tls")]

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join;
 use roomcast_core::{
-    ask::{AskError, BusHead, BusMessage},
-    relay::{RelayEvent, TopicPage, TopicPosition},
+    ask::{Ask, AskError, BusHead, BusMessage},
+    relay::{Read, RelayEvent, TopicPage, TopicPosition},
 };
-use roomcast_relay::{Address, Destination, Relay, RelayError, Withdrawn};
-use tokio::time::sleep;
+use roomcast_relay::{Address, Destination, Relay, RelayError, RoomList, Withdrawn};
+use tokio::{sync::oneshot, time::sleep};
 
 use super::{Answer, Exchange, PAUSE, answer, call};
 use crate::{
     shard::{Mail, home_of},
-    shared::relay::{NodesReply, NodesRequest},
+    shared::relay::{AnswerPermit, NodesReply, NodesRequest, Questions},
 };
 
 impl Exchange {
@@ -49,26 +49,27 @@ impl Exchange {
                 namespace,
                 read,
                 page,
-            } => self.call(async move {
-                let event = call::read(&*relay, &namespace, read).await;
-                let _ = page.send(page_of(event)); // who asked may be gone
-            }),
+            } => self.read_for(namespace, read, page),
             NodesRequest::Positions {
                 namespace,
                 rooms,
                 positions,
             } => self.call(async move {
-                let rooms = rooms.iter();
-                let rooms = rooms.map(|room| Address::room(namespace.clone(), &**room));
-                let rooms: Vec<_> = rooms.collect();
-                let found = relay.positions(&rooms).await.ok();
-                let found = found.map(|found| {
-                    let found = found.iter();
-                    let position = found.map(|it| TopicPosition::new(&*it.epoch, it.offset));
-                    position.collect()
-                });
+                let found = positions_of(&*relay, &namespace, &rooms).await;
                 let _ = positions.send(found); // who asked may be gone
             }),
+            NodesRequest::Rooms {
+                namespace,
+                prefix,
+                after,
+                limit,
+                rooms,
+            } => {
+                let list = RoomList::new(namespace, prefix, after, limit);
+                self.call(async move {
+                    let _ = rooms.send(relay.rooms(&list).await.ok()); // who asked may be gone
+                });
+            }
             NodesRequest::Withdraw {
                 namespace,
                 user,
@@ -76,10 +77,7 @@ impl Exchange {
                 users_max,
                 done,
             } => self.call(async move {
-                let withdrawn = Withdrawn {
-                    users: vec![(user, not_before_s)],
-                    everyone_s: 0,
-                };
+                let withdrawn = Withdrawn::one(user, not_before_s);
                 let taken = withdraw(&*relay, &namespace, &withdrawn, users_max).await;
                 let _ = done.send(taken); // who asked may be gone
             }),
@@ -90,15 +88,36 @@ impl Exchange {
                 everyone_s,
                 users_max,
             } => {
-                let own = Withdrawn { users, everyone_s };
-                self.read_withdrawn(namespace, instance, own, users_max);
+                self.read_withdrawn(
+                    namespace,
+                    instance,
+                    Withdrawn { users, everyone_s },
+                    users_max,
+                );
             }
         }
     }
 
+    /// Reads messages of a room for somebody who may be gone, before it and behind it.
+    fn read_for(
+        &mut self,
+        namespace: Arc<str>,
+        read: Read,
+        page: oneshot::Sender<Option<TopicPage>>,
+    ) {
+        let relay = self.relay.clone();
+        self.queues.reads.push(async move {
+            if !page.is_closed() {
+                let event = call::read(&*relay, &namespace, read).await;
+                let _ = page.send(page_of(event));
+            }
+            None
+        });
+    }
+
     /// Does something without an answer for a namespace.
     fn call(&mut self, call: impl Future<Output = ()> + 'static) {
-        self.calls.push(async move {
+        self.queues.calls.push(async move {
             call.await;
             None
         });
@@ -116,10 +135,10 @@ impl Exchange {
         let (relay, link) = (self.relay.clone(), self.link.clone());
         let generation = link.generation();
         let users_max = u32::try_from(users_max).unwrap_or(u32::MAX);
-        self.calls.push(async move {
+        self.queues.calls.push(async move {
             loop {
                 match exchange_withdrawn(&*relay, &namespace, &own, users_max).await {
-                    Ok(found) => return told(namespace, instance, found),
+                    Ok(found) => return Some(told(namespace, instance, found)),
                     Err(_) if link.generation() != generation => return None,
                     Err(fault) => {
                         tracing::debug!(%fault, %namespace, "the relay did not say who is withdrawn");
@@ -141,7 +160,7 @@ impl Exchange {
             }
             Some(BusHead::Ask(_)) if *from == *self.link.node() => {}
             Some(BusHead::Ask(number)) => {
-                let Some(permit) = self.link.questions().answer() else {
+                let Some(permit) = place(self.link.questions(), &body) else {
                     return self.refuse(namespace, from, number);
                 };
                 let shard = home_of(&namespace, self.posts.len());
@@ -167,6 +186,19 @@ impl Exchange {
     }
 }
 
+/// The place of a question of another node. A withdrawal always has one: who asked answers that it
+/// reaches every node. Their number is bounded by the places of those who ask.
+fn place(questions: &Questions, body: &Bytes) -> Option<AnswerPermit> {
+    questions.answer().or_else(|| {
+        let message = BusMessage::read(body);
+        let is_withdrawal = matches!(
+            message,
+            Some(BusMessage::Ask { ask, .. }) if matches!(*ask, Ask::Withdraw { .. })
+        );
+        is_withdrawal.then(AnswerPermit::extra)
+    })
+}
+
 fn page_of(event: RelayEvent) -> Option<TopicPage> {
     if let RelayEvent::Page { page, .. } = event {
         return Some(page);
@@ -179,8 +211,9 @@ async fn ask(relay: &impl Relay, namespace: Arc<str>, body: Bytes) -> NodesReply
     let to = Destination::Nodes(namespace);
     let (sent, nodes) = join(relay.send(&to, body), relay.nodes()).await;
     let nodes = sent.and(nodes).ok().map(|nodes| {
-        let alive = nodes.iter().filter(|node| node.lease_ms > 0);
-        alive.map(|node| node.id().into()).collect()
+        // Also one whose lease has ended, until another takes that away: after an outage of the
+        // relay it may live and not be back yet.
+        nodes.iter().map(|node| node.id().into()).collect()
     });
     NodesReply::Nodes(nodes)
 }
@@ -212,10 +245,69 @@ async fn exchange_withdrawn(
     relay.withdrawn(namespace).await
 }
 
-fn told(namespace: Arc<str>, instance: u64, found: Withdrawn) -> Option<Answer> {
+fn told(namespace: Arc<str>, instance: u64, found: Withdrawn) -> Answer {
     let event = RelayEvent::Withdrawn {
         users: found.users,
         everyone_s: found.everyone_s,
     };
     answer(namespace, instance, event)
+}
+
+/// The positions of rooms; `None` without an answer.
+async fn positions_of(
+    relay: &impl Relay,
+    namespace: &Arc<str>,
+    rooms: &[Box<str>],
+) -> Option<Vec<TopicPosition>> {
+    let rooms = rooms.iter();
+    let rooms = rooms.map(|room| Address::room(namespace.clone(), &**room));
+    let rooms: Vec<_> = rooms.collect();
+    let found = relay.positions(&rooms).await.ok()?;
+    let found = found.iter();
+    let position = found.map(|it| TopicPosition::new(&*it.epoch, it.offset));
+    Some(position.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use roomcast_relay::MemoryBroker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_is_not_back_after_an_outage_is_one_of_those_that_are_asked() {
+        let broker = MemoryBroker::new();
+        let ((one, _events), (other, _others)) = (broker.join(), broker.join());
+        broker.lose(&other.node());
+        let reply = ask(&one, "ns".into(), Bytes::new()).await;
+        let NodesReply::Nodes(Some(nodes)) = reply else {
+            panic!("{reply:?}");
+        };
+        let all = [one.node(), other.node()].map(|node| Box::<str>::from(&*node));
+        assert_eq!(nodes, all);
+    }
+
+    #[test]
+    fn a_withdrawal_is_taken_however_many_questions_there_are() {
+        let body = |ask| {
+            let message = BusMessage::Ask {
+                number: 1,
+                ask: Box::new(ask),
+                detailed: false,
+            };
+            Bytes::from(message.write().expect("it is short"))
+        };
+        let questions = Questions::default();
+        let counts = body(Ask::Counts);
+        let taken: Vec<_> = std::iter::from_fn(|| place(&questions, &counts)).collect();
+        let user = "ann".to_owned();
+        let withdrawal = body(Ask::Withdraw {
+            user,
+            not_before_s: 1,
+        });
+        assert!(place(&questions, &withdrawal).is_some());
+        assert!(place(&questions, &counts).is_none());
+        drop(taken);
+        assert!(place(&questions, &counts).is_some());
+    }
 }

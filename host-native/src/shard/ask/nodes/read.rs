@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use roomcast_core::{
     Hub,
-    ask::{Answer, Ask, AskError, Asked, Gathered, Gathering},
+    ask::{Answer, Ask, AskError, Asked, Gathered, Gathering, NodeAnswer},
     hub::RoomSummary,
     relay::{Topic, TopicPage, TopicPosition},
     room::Position,
@@ -41,13 +41,13 @@ impl Inquiry {
             (_, Err(AskError::Unavailable(_))) => false,
             (_, Ok(Answer::Rooms(rooms))) => {
                 let names = rooms.iter().map(|room| room.name.clone()).collect();
-                return Ok(self.positions(names).await);
+                return self.positions(names).await;
             }
             (Ask::Join { room, .. }, Ok(_)) => {
-                return Ok(self.positions(vec![room.clone()]).await);
+                return self.positions(vec![room.clone()]).await;
             }
             (Ask::Room { room }, Ok(Answer::Room(found))) => {
-                let found_one = self.positions(vec![room.clone()]).await;
+                let found_one = self.positions(vec![room.clone()]).await?;
                 // With a history it is there without members.
                 if found.is_none() && found_one.iter().any(|(_, it)| it.offset > 0) {
                     *found = Some(RoomSummary::new(room.clone(), 0));
@@ -69,14 +69,21 @@ impl Inquiry {
         Ok(Vec::new())
     }
 
+    /// The answer of the relay to a request; `None` without one in time.
+    ///
+    /// # Errors
+    ///
+    /// When too many requests wait.
     async fn told<T>(
         &self,
         request: impl FnOnce(Arc<str>, oneshot::Sender<T>) -> NodesRequest,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, AskError> {
+        let _place = self.relay.questions().place().ok_or_else(too_many)?;
         let (tell, told) = oneshot::channel();
         let request = request(self.name.clone(), tell);
         self.relay.send(RelayRequest::Nodes(request));
-        timeout(Gathering::WAIT, told).await.ok()?.ok()
+        let told = timeout(Gathering::WAIT, told).await;
+        Ok(told.ok().and_then(Result::ok))
     }
 
     /// Reads the position or the history of a room.
@@ -88,23 +95,26 @@ impl Inquiry {
             read,
             page,
         });
-        let page = page.await.flatten().ok_or_else(unanswered)?;
+        let page = page.await?.flatten().ok_or_else(unanswered)?;
         let namespace = self.shard.found(&self.name);
         namespace.hub(|hub| ask.answer_read(hub, &page))
     }
 
     /// The positions of rooms; those that this node knows, when the relay does not answer.
-    async fn positions(&self, names: Vec<String>) -> Vec<(String, Position<'static>)> {
+    async fn positions(
+        &self,
+        names: Vec<String>,
+    ) -> Result<Vec<(String, Position<'static>)>, AskError> {
         let rooms: Vec<Box<str>> = names.iter().map(|name| (**name).into()).collect();
         let found = self.told(|namespace, positions| NodesRequest::Positions {
             namespace,
             rooms,
             positions,
         });
-        let found = found.await.flatten();
+        let found = found.await?.flatten();
         let mut found = found.unwrap_or_default().into_iter();
         let namespace = self.shard.found(&self.name);
-        namespace.hub(|hub| {
+        Ok(namespace.hub(|hub| {
             let position = |name: String| {
                 let position = match found.next() {
                     Some(at) => relayed(hub, &name, at),
@@ -113,7 +123,37 @@ impl Inquiry {
                 (name, position)
             };
             names.into_iter().map(position).collect()
-        })
+        }))
+    }
+
+    /// Rooms that the relay remembers without members, as the answer of a node to a request for
+    /// rooms.
+    pub(super) async fn remembered(&self, ask: &Ask) -> Option<NodeAnswer> {
+        let Ask::Rooms {
+            prefix,
+            after,
+            limit,
+        } = ask
+        else {
+            return None;
+        };
+        let (prefix, after) = ((**prefix).into(), after.as_deref().map(Into::into));
+        let rooms = self.told(|namespace, rooms| NodesRequest::Rooms {
+            namespace,
+            prefix,
+            after,
+            limit: *limit,
+            rooms,
+        });
+        let rooms = if self.relay.is_up() {
+            rooms.await.map(Option::flatten)
+        } else {
+            Ok(None)
+        };
+        let rooms = rooms.and_then(|rooms| rooms.ok_or_else(unanswered));
+        let summary = |name: Box<str>| RoomSummary::new(name, 0);
+        let rooms = rooms.map(|rooms| Answer::Rooms(rooms.into_iter().map(summary).collect()));
+        Some(rooms.into())
     }
 
     /// Has the relay remember a withdrawal, for nodes that are away and those to come.
@@ -136,7 +176,7 @@ impl Inquiry {
             users_max,
             done,
         });
-        if done.await == Some(true) {
+        if done.await? == Some(true) {
             return Ok(());
         }
         let text = "the relay did not take the withdrawal: repeat it";
@@ -153,6 +193,11 @@ fn relayed(hub: &Hub, room: &str, position: TopicPosition) -> Position<'static> 
         messages: Vec::new(),
     };
     hub.relayed_page(room, &page).0
+}
+
+pub(super) fn too_many() -> AskError {
+    let text = "too many questions to other servers are under way: ask again";
+    AskError::Unavailable(text.to_owned())
 }
 
 fn unanswered() -> AskError {

@@ -1,13 +1,13 @@
-//! Numbers of connections that the relay gave to this node.
+//! Serials of connections that the relay gave to this node.
 
 use std::collections::VecDeque;
 
-/// Numbers that are taken from the relay at a time: as many connections can begin while it is down.
-pub(crate) const BLOCK: u64 = 65_536;
+/// Serials that are taken from the relay at a time: as many connections can begin while it is down.
+pub(crate) const SERIAL_BLOCK: u64 = 65_536;
 
-/// Blocks of numbers, each for one use.
+/// Blocks of serials, each for one use.
 #[derive(Debug, Default)]
-pub(super) struct Numbers {
+pub(super) struct Serials {
     /// The first of each block, and how many they are.
     blocks: VecDeque<(u64, u64)>,
     left: u64,
@@ -16,7 +16,7 @@ pub(super) struct Numbers {
     is_asking: bool,
 }
 
-impl Numbers {
+impl Serials {
     /// Takes so many in a row, or fewer; true when more are to be asked for.
     pub(super) fn take(&mut self, count: u64) -> (Option<(u64, u64)>, bool) {
         let taken = self.blocks.front_mut().map(|(first, left)| {
@@ -29,7 +29,7 @@ impl Numbers {
             self.blocks.pop_front();
         }
         self.left -= taken.map_or(0, |(_, count)| count);
-        let asks = self.left < BLOCK / 2 && !self.is_asking;
+        let asks = self.left < SERIAL_BLOCK / 2 && !self.is_asking;
         self.is_asking |= asks;
         (taken, asks)
     }
@@ -41,7 +41,7 @@ impl Numbers {
         self.is_asking = false;
     }
 
-    /// The number above all that were added.
+    /// The serial above all that were added.
     pub(super) const fn end(&self) -> u64 {
         self.end
     }
@@ -52,16 +52,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_number_is_taken_once_and_more_are_asked_for_once() {
-        let mut numbers = Numbers::default();
-        assert_eq!(numbers.take(5), (None, true));
-        assert_eq!(numbers.take(5), (None, false), "asked already");
-        numbers.add(10, 7);
-        assert_eq!(numbers.take(5), (Some((10, 5)), true));
-        assert_eq!(numbers.take(5), (Some((15, 2)), false), "fewer");
-        assert_eq!(numbers.take(5), (None, false));
-        numbers.add(100, BLOCK);
-        assert_eq!(numbers.take(5), (Some((100, 5)), false), "enough are left");
-        assert_eq!(numbers.end(), 100 + BLOCK);
+    fn each_serial_is_taken_once_and_more_are_asked_for_once() {
+        let mut serials = Serials::default();
+        assert_eq!(serials.take(5), (None, true));
+        assert_eq!(serials.take(5), (None, false), "asked already");
+        serials.add(10, 7);
+        assert_eq!(serials.take(5), (Some((10, 5)), true));
+        assert_eq!(serials.take(5), (Some((15, 2)), false), "fewer");
+        assert_eq!(serials.take(5), (None, false));
+        serials.add(100, SERIAL_BLOCK);
+        assert_eq!(serials.take(5), (Some((100, 5)), false), "enough are left");
+        assert_eq!(serials.end(), 100 + SERIAL_BLOCK);
     }
 }
