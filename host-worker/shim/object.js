@@ -228,12 +228,30 @@ export class NamespaceObject extends DurableObject {
       waiting = { namespace, number: said, done };
     });
     if (!waiting) return response;
-    // The application takes its time.
-    await waiting.done;
+    const isGone = await this.#decided(waiting, request.signal);
     return this.#input((namespace) => {
       if (namespace !== waiting.namespace) return Front.unavailable(request);
-      return this.#open(namespace, request, namespace.upgraded(request, waiting.number));
+      if (!isGone) return this.#open(namespace, request, namespace.upgraded(request, waiting.number));
+      namespace.upgradeDropped(waiting.number);
+      return Front.unavailable(request); // nobody reads it
     });
+  }
+
+  // Waits for the word of the application on a client, as long as that may take, and while the client
+  // is there: says whether it is gone.
+  async #decided({ namespace, number, done }, signal) {
+    const end = new AbortController();
+    const isGone = await Promise.race([
+      done,
+      scheduler.wait(namespace.admissionMs, { signal: end.signal }).catch(() => {}),
+      new Promise((leave) => {
+        if (signal.aborted) leave(true);
+        signal.addEventListener("abort", () => leave(true), { signal: end.signal });
+      }),
+    ]);
+    end.abort();
+    this.#answered(number);
+    return isGone;
   }
 
   // Opens the socket of a client that may come in, with this protocol if any; or gives the response

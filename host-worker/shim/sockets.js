@@ -166,7 +166,9 @@ export class Sockets {
   }
 
   #save(slot, attachment) {
-    this.#bySlot[slot].serializeAttachment(attachment);
+    const socket = this.#bySlot[slot];
+    if (!socket) return; // it failed in the meantime
+    socket.serializeAttachment(attachment);
     this.#undo.push(slot, this.#saved[slot]);
     this.#saved[slot] = attachment;
   }

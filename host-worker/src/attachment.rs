@@ -2,9 +2,9 @@
 
 use roomcast_core::{Limits, hub::ConnState, policy::GrantRules};
 
-/// Bytes that the platform allows an attachment to have, serialised by it: a byte array and its
-/// head.
+/// Bytes that the platform allows an attachment to have, serialised by it.
 const PLATFORM_BYTES: usize = 16_384;
+/// Bytes of the head that it puts before a byte array.
 const PLATFORM_HEAD_BYTES: usize = 64;
 
 /// Bytes that an attachment may have.

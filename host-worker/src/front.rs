@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use roomcast_core::Rejection;
 use roomcast_http::{
-    ApiCall, ApiRequest, Problem, RefusalNotices, Response, Route, ServerFacts, Upgrade,
+    ApiCall, ApiRequest, Problem, Readiness, RefusalNotices, Response, Route, ServerFacts, Upgrade,
     settings::SettingError,
 };
 use wasm_bindgen::prelude::*;
@@ -191,7 +191,7 @@ impl Front {
             Route::Client => Verdict::Response(Response::client()),
             Route::Server => Verdict::Response(Response::server(ServerFacts::worker())),
             Route::Health => Verdict::Response(Response::health()),
-            Route::Ready => Verdict::Response(Response::ready(false)),
+            Route::Ready => Verdict::Response(Response::ready(Readiness::Ready)),
             Route::Options { allow } => Verdict::Response(Response::options(allow)),
             Route::Metrics => return Err(Problem::NoMetrics),
             Route::Socket { namespace } => {

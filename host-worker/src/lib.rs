@@ -39,6 +39,9 @@ pub use self::{
     mount::{mount, mount_others, room_policies},
 };
 
+#[cfg(all(target_arch = "wasm32", feature = "applications"))]
+pub use self::mount::env;
+
 #[cfg(target_arch = "wasm32")]
 mod front;
 #[cfg(target_arch = "wasm32")]

@@ -1,4 +1,4 @@
-//! The application that a namespace has.
+//! The application that a namespace has, and what the platform binds for it.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, sync::Once};
 
@@ -120,6 +120,35 @@ pub fn room_policies(policies: Policies) {
 /// Room policies that the code sets.
 pub(crate) fn policies_in_code() -> Policies {
     MOUNTED.with_borrow(|mounted| mounted.policies.clone().unwrap_or_default())
+}
+
+#[cfg(all(target_arch = "wasm32", feature = "applications"))]
+#[wasm_bindgen::prelude::wasm_bindgen(module = "cloudflare:workers")]
+extern "C" {
+    /// The same in all objects of a Worker, and before there are any.
+    #[wasm_bindgen(thread_local_v2, js_name = env)]
+    static ENV: worker::Env;
+}
+
+/// Bindings, variables and secrets of the Worker, for its application to use anywhere: in a
+/// factory, in a hook, or in a future that the hook waits for.
+///
+/// ```ignore
+/// use roomcast_core::{Rejection, Router, gateway::Admission, later};
+/// use roomcast_worker::env;
+///
+/// let router = Router::default().on_upgrade(|request, ()| {
+///     let session = request.cookie("sid").unwrap_or_default().to_owned();
+///     later(async move {
+///         let user = env().kv("SESSIONS")?.get(&session).text().await?;
+///         let user = user.ok_or(Rejection::unauthorized("sign in first"))?;
+///         Ok(Admission::new().with_user(user))
+///     })
+/// });
+/// ```
+#[cfg(all(target_arch = "wasm32", feature = "applications"))]
+pub fn env() -> worker::Env {
+    ENV.with(Clone::clone)
 }
 
 fn boxed<G: Gateway + 'static>(factory: impl Fn(&Namespace) -> G + 'static) -> Factory {

@@ -251,12 +251,17 @@ impl<P: Platform> Namespace<P> {
         let Some(conn) = self.conn(slot)? else {
             return Ok(()); // the hub closed it meanwhile: it is heard no more
         };
+        self.hear(conn, &Input::message(conn, frame))
+    }
+
+    /// Gives an input that a connection sent. Its later messages may have to wait.
+    fn hear(&mut self, conn: ConnId, input: &Input<'_>) -> Result<(), PlatformError> {
         let mut awake = self.awake()?;
-        awake.apply(&Input::message(conn, frame));
+        awake.apply(input);
         let waits = awake.app.is_waiting(conn);
         self.finish(Some(conn))?;
         if waits {
-            self.platform.wait(slot, true);
+            self.platform.wait(conn.slot(), true);
         }
         Ok(())
     }

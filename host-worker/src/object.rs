@@ -7,7 +7,7 @@ mod upgrade;
 use std::{collections::BTreeMap, future::ready, ops::RangeInclusive};
 
 use roomcast_core::{
-    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, hub::KeyState,
+    CloseCode, ConnId, DisconnectReason, Frame, Handshake, Timestamp, UnixTime, hub::KeyState,
     room::HistoryMessage, wire::AuthRequest,
 };
 use roomcast_hooks::Outcome;
@@ -50,8 +50,9 @@ pub struct Object {
     notices: RefusalNotices,
     /// Handshake of the client that is about to be connected.
     admitted: Option<Handshake>,
-    /// Handshakes of clients that wait for the word of the application, by their numbers.
-    waiting: BTreeMap<u64, Handshake>,
+    /// Handshakes of clients that wait for the word of the application, by their numbers, with the
+    /// times of their requests.
+    waiting: BTreeMap<u64, (Handshake, UnixTime)>,
 }
 
 #[wasm_bindgen(js_class = Namespace)]
@@ -142,6 +143,12 @@ impl Object {
     #[wasm_bindgen(getter, js_name = hasApplication)]
     pub fn has_application(&self) -> bool {
         self.namespace.has_application()
+    }
+
+    /// Milliseconds for which the word of the application on a client is waited for.
+    #[wasm_bindgen(getter, js_name = admissionMs)]
+    pub fn admission_ms(&self) -> u32 {
+        self.namespace.admission_ms()
     }
 
     /// True when messages are the application's own; known of a namespace that is awake.

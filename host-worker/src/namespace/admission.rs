@@ -32,11 +32,33 @@ impl<P: Platform> Namespace<P> {
         })
     }
 
-    /// The word of the application that was waited for. Where there is none, nobody comes in.
+    /// The word of the application that was waited for, until now. Where there is none, nobody
+    /// comes in.
     pub(crate) fn take_admission(&mut self, number: u64) -> Said {
         let lost = || Err(Rejection::overloaded("the server began anew: try again"));
+        // Without applications nothing waits, and the code for it is left out.
+        if cfg!(feature = "applications") && self.upgrades.give_up(number) {
+            let limit_ms = self.admission_ms();
+            self.platform
+                .log(&format!("upgrade: not decided within {limit_ms} ms"));
+            return Err(Rejection::undecided());
+        }
         let said = self.upgrades.take(number);
         self.heard(said.unwrap_or_else(lost))
+    }
+
+    /// Drops a word that nobody waits for any more.
+    pub(crate) fn drop_admission(&mut self, number: u64) {
+        if cfg!(feature = "applications") {
+            self.upgrades.give_up(number);
+            self.upgrades.take(number);
+        }
+    }
+
+    /// Milliseconds for which the word of the application is waited for.
+    pub(crate) fn admission_ms(&self) -> u32 {
+        let limit = self.limits.admission_timeout.as_millis();
+        u32::try_from(limit).unwrap_or(u32::MAX)
     }
 
     /// Logs the cause of an internal error.

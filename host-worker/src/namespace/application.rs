@@ -124,6 +124,11 @@ impl<P: Platform> Namespace<P> {
             if let Some(id) = asked.or_else(|| self.tasks.cancel(token)) {
                 self.platform.work_ended(id);
             }
+            let conn = token.conn();
+            if app.hub().connection(conn).is_some() {
+                // It goes on without the work, which took too long.
+                self.platform.wait(conn.slot(), app.is_waiting(conn));
+            }
         }
     }
 }

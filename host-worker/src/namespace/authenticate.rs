@@ -1,6 +1,6 @@
 //! Clients that say who they are, with the verb `$auth`.
 
-use roomcast_core::{Frame, Identity, Input, ask::Asked, hub::RequestError};
+use roomcast_core::{Frame, Identity, Input, hub::RequestError};
 
 use super::{Namespace, awake::Awake};
 use crate::platform::{Platform, PlatformError};
@@ -58,7 +58,6 @@ impl<P: Platform> Namespace<P> {
             identity,
             unavailable,
         };
-        self.awake()?.apply(&input);
-        self.finish(Some(conn))
+        self.hear(conn, &input)
     }
 }

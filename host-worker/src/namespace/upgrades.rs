@@ -63,6 +63,11 @@ impl Upgrades {
         number
     }
 
+    /// Drops what works on a word; false when that is done.
+    pub(super) fn give_up(&mut self, number: u64) -> bool {
+        self.under_way.cancel(number).is_some()
+    }
+
     /// Takes a word that is there.
     pub(super) fn take(&mut self, number: u64) -> Option<Said> {
         self.said.remove(&number)

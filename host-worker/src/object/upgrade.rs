@@ -1,7 +1,7 @@
 //! Clients that ask an object for a socket.
 
 use roomcast_core::{
-    Handshake, Rejection,
+    Handshake, Rejection, UnixTime,
     gateway::{Admission, ConnectError},
     hub::Refusal,
 };
@@ -9,7 +9,7 @@ use roomcast_http::{SUBPROTOCOL, TokenRefusal, Upgrade};
 use wasm_bindgen::prelude::*;
 use worker::worker_sys::web_sys;
 
-use super::{Object, text};
+use super::{Object, now, text};
 use crate::{http::Head, namespace::upgrades::Upgrading};
 
 #[wasm_bindgen(js_class = Namespace)]
@@ -32,6 +32,7 @@ impl Object {
             Ok(handshake) => handshake,
             Err(problem) => return head.refuse(problem).map(Into::into),
         };
+        let asked = UnixTime::from_millis(now().as_millis());
         let has_application = self.namespace.has_application();
         let fields = if has_application {
             head.fields()
@@ -40,11 +41,11 @@ impl Object {
         };
         let fields = fields.iter().map(|(name, value)| (&**name, &**value));
         let fields: Vec<_> = fields.collect();
-        let asked = self.namespace.upgrade(&head.upgrade_request(&fields));
-        match asked.map_err(text)? {
-            Upgrading::Said(said) => self.decided(&head, &upgrade, handshake, said),
+        let upgrading = self.namespace.upgrade(&head.upgrade_request(&fields));
+        match upgrading.map_err(text)? {
+            Upgrading::Said(said) => self.decided(&head, &upgrade, (handshake, asked), said),
             Upgrading::Waits(number) => {
-                self.waiting.insert(number, handshake);
+                self.waiting.insert(number, (handshake, asked));
                 Ok(number.into())
             }
         }
@@ -66,6 +67,13 @@ impl Object {
         self.decided(&head, &upgrade, handshake, said)
     }
 
+    /// Nobody waits for the decision under a number any more.
+    #[wasm_bindgen(js_name = upgradeDropped)]
+    pub fn upgrade_dropped(&mut self, number: u64) {
+        self.namespace.drop_admission(number);
+        self.waiting.remove(&number);
+    }
+
     /// Opens the socket that waits and was asked about, or refuses it with the response.
     pub fn connect(
         &mut self,
@@ -84,12 +92,12 @@ impl Object {
 }
 
 impl Object {
-    /// Prepares for the socket of a client, or refuses it.
+    /// Prepares for the socket of a client, or refuses it. The application was asked at the time.
     fn decided(
         &mut self,
         head: &Head,
         upgrade: &Upgrade,
-        handshake: Handshake,
+        (handshake, asked): (Handshake, UnixTime),
         said: Result<Admission, Rejection>,
     ) -> Result<JsValue, JsValue> {
         let admission = match said {
@@ -106,7 +114,7 @@ impl Object {
         let chosen = admission.subprotocol.as_deref().or(ours);
         let subprotocol = chosen.map_or(JsValue::UNDEFINED, Into::into);
         let welcome = chosen == Some(SUBPROTOCOL);
-        let handshake = admission.handshake(handshake.with_welcome(welcome));
+        let handshake = admission.handshake(handshake.with_welcome(welcome), asked);
         self.admitted = Some(handshake);
         Ok(subprotocol)
     }

@@ -26,6 +26,9 @@ mod raw;
 mod rooms;
 #[path = "../../../../core/examples/gateways/rows.rs"]
 mod rows;
+#[cfg(target_arch = "wasm32")]
+#[path = "../../../../tests/edge/sessions.rs"]
+mod sessions;
 #[path = "../../../../tests/edge/trials.rs"]
 mod trials;
 #[path = "../../../../tests/tests/applications/users.rs"]
@@ -43,6 +46,8 @@ pub fn start() {
     mount("trials", trials::trials);
     mount("trials-raw", |_| trials::raw());
     mount("trials-later", |_| trials::later_hooks());
+    #[cfg(target_arch = "wasm32")]
+    mount("sessions", |_| sessions::sessions());
     mount_others(others);
 }
 

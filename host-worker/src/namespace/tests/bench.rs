@@ -5,7 +5,7 @@ use roomcast_hooks::Outcome;
 use roomcast_http::{Access, ApiCall, ApiRequest, Headers, Request, Response};
 
 use super::fake::Fake;
-use crate::{hooks::Backends, mount::Application, namespace::Namespace};
+use crate::{hooks::Backends, mount::Application, namespace::Namespace, platform::PlatformError};
 
 /// An input, as the shim gives it.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +96,17 @@ impl Bench {
         std::mem::take(&mut world.seen)
     }
 
+    /// A socket ends: it has left its slot when an awake namespace hears of it.
+    fn leave(&mut self, slot: usize) -> Result<(), PlatformError> {
+        self.namespace.wake()?;
+        {
+            let world = &mut *self.fake.0.borrow_mut();
+            world.sockets.remove(&slot);
+            world.waiting.remove(&slot);
+        }
+        self.namespace.disconnect(slot, DisconnectReason::Lost)
+    }
+
     /// Gives an input; what is seen of it, and at the end an answer of the API or a fault.
     pub(super) fn run(&mut self, op: Op) -> Vec<String> {
         // The shim does these in a transaction.
@@ -116,18 +127,19 @@ impl Bench {
                 received.transpose().map(|_| None)
             }
             Gone(slot) => {
-                if self.fake.0.borrow().sockets.contains_key(&slot) {
-                    let mut gone = self.namespace.disconnect(slot, DisconnectReason::Lost);
+                let open = self.fake.0.borrow().sockets.get(&slot).cloned();
+                let gone = open.map(|attachment| {
+                    let mut gone = self.leave(slot);
                     if gone.is_err() {
                         // The shim tries again, for it is not told again.
                         self.fake.0.borrow_mut().rollback();
-                        gone = self.namespace.disconnect(slot, DisconnectReason::Lost);
+                        self.fake.0.borrow_mut().sockets.insert(slot, attachment);
+                        gone = self.leave(slot);
                     }
                     self.fake.0.borrow_mut().sockets.remove(&slot);
-                    gone.map(|()| None)
-                } else {
-                    Ok(None)
-                }
+                    gone
+                });
+                gone.transpose().map(|_| None)
             }
             Call(method, target, key, body) => {
                 let answer = self.namespace.call(&api(method, target, key, body));

@@ -4,12 +4,12 @@ use std::{cell::RefCell, rc::Rc};
 
 use futures_channel::oneshot;
 use roomcast_core::{
-    Context, Failure, Gateway, Rejection, Router,
+    Context, Failure, Gateway, Handshake, Rejection, Router,
     gateway::{Admission, UpgradeRequest},
     later,
 };
 
-use super::bench::{Alarm, Bench, Gone, Setup, Text, User};
+use super::bench::{Alarm, Bench, Connect, Gone, Setup, Text, User, Wait};
 use crate::{handle::Namespace as Handle, mount::Application, namespace::upgrades::Upgrading};
 
 /// Questions that wait for the test to answer them.
@@ -29,7 +29,7 @@ fn asking() -> (Bench, Questions) {
     let questions = Questions::default();
     let asked = questions.clone();
     let application = move |_: &Handle| {
-        let (first, second) = (asked.clone(), asked.clone());
+        let (first, second, third) = (asked.clone(), asked.clone(), asked.clone());
         let router = Router::new(0)
             .on_upgrade(move |_, _| {
                 let question = asks(&first);
@@ -53,6 +53,8 @@ fn asking() -> (Bench, Questions) {
             .on_disconnect(|cx, _, _| {
                 let _ = cx.broadcast("gone", &());
             })
+            .guard_event("think", move |_, _, _| later(asks(&third)))
+            .on("think", |_: &mut Context, text: String| text)
             .on("say", |_: &mut Context, text: String| text);
         Box::new(router) as Box<dyn Gateway>
     };
@@ -69,6 +71,13 @@ fn answer(questions: &Questions, may: bool) {
 }
 
 impl Bench {
+    /// The time until the platform calls.
+    fn alarm_in_ms(&self) -> Option<u64> {
+        let world = self.fake.0.borrow();
+        let alarm = world.alarm?.as_millis();
+        Some(alarm.saturating_sub(world.now))
+    }
+
     fn waits(&self) -> (usize, usize) {
         let world = self.fake.0.borrow();
         (world.works.len(), world.waiting.len())
@@ -123,10 +132,12 @@ fn a_connection_whose_hook_is_lost_is_told_to_come_again() {
     let (mut bench, _) = asking();
     bench.run(User("ann"));
     bench.turns();
+    // Whatever becomes of the object, the platform wakes it.
+    assert_eq!(bench.alarm_in_ms(), Some(7_000));
     bench.evict();
     // The platform is called at once, and nobody need speak.
     bench.namespace.wake().expect("it wakes");
-    assert!(bench.fake.0.borrow().alarm.is_some());
+    assert!(bench.alarm_in_ms().is_some_and(|ms| ms <= 1));
     let closed = bench.run(Alarm);
     let closed: Vec<_> = closed.iter().map(String::as_str).collect();
     let [lost, bye, close] = closed[..] else {
@@ -145,6 +156,108 @@ fn a_connection_whose_hook_is_lost_is_told_to_come_again() {
         closed.iter().any(|line| line.starts_with("0 closed 1013 ")),
         "{closed:?}"
     );
+}
+
+/// Commands are carried out by slot, when the input is done.
+#[test]
+fn a_client_gets_no_slot_of_a_connection_whose_hook_is_lost() {
+    let (mut bench, questions) = asking();
+    bench.run(User("ann"));
+    bench.turns();
+    bench.evict();
+    // A client comes before the alarm.
+    assert_eq!(bench.run(User("ben")), ["0 lost messages"]);
+    assert!(bench.alarm_in_ms().is_some_and(|ms| ms <= 1));
+    let closed = bench.run(Alarm);
+    assert_eq!(closed.len(), 2, "{closed:?}");
+    assert!(
+        closed[0].starts_with(r#"0 < {"event":"$bye""#),
+        "{closed:?}"
+    );
+    assert!(closed[1].starts_with("0 closed 1013 "), "{closed:?}");
+    questions.borrow_mut().remove(0);
+    answer(&questions, true);
+    let opened = [
+        r#"1 < {"event":"hello","data":null}"#,
+        r#"1 < {"event":"count","data":1}"#,
+    ];
+    assert_eq!(bench.turns(), opened);
+    let said = [r#"1 < {"event":"say","id":1,"data":"hi"}"#];
+    assert_eq!(bench.run(Text(1, SAY)), said);
+    // Nothing of it is left in the hub.
+    bench.run(Connect);
+    assert!(bench.fake.0.borrow().sockets.contains_key(&0));
+    assert_eq!(bench.run(Text(1, SAY)), said);
+}
+
+#[test]
+fn a_connection_whose_hook_is_lost_may_end_first() {
+    let (mut bench, _) = asking();
+    bench.run(User("ann"));
+    bench.run(User("ben"));
+    bench.turns();
+    bench.evict();
+    let closed = bench.run(Gone(0));
+    assert_eq!(closed.len(), 4, "{closed:?}");
+    assert_eq!(closed[..2], ["0 lost messages", "1 lost messages"]);
+    assert!(
+        closed[2].starts_with(r#"1 < {"event":"$bye""#),
+        "{closed:?}"
+    );
+    assert!(closed[3].starts_with("1 closed 1013 "), "{closed:?}");
+    assert!(bench.fake.0.borrow().sockets.is_empty());
+}
+
+/// Messages of a client that says late who it is wait for its hook, and are lost with it.
+#[test]
+fn a_client_that_says_late_who_it_is_waits_too() {
+    let (mut bench, _) = asking();
+    let handshake = Handshake::new().with_unidentified(true);
+    let opened = bench.namespace.connect(handshake);
+    assert_eq!(opened.expect("saved"), Ok(()));
+    assert_eq!(bench.turns(), [""; 0]);
+    let text = r#"{"event":"$auth","id":1,"data":{}}"#;
+    let named = Some(Box::default());
+    let heard = bench.namespace.authenticate(0, text, named, false);
+    heard.expect("saved");
+    let told = [r#"0 < {"event":"$auth","id":1,"data":{"user":""}}"#];
+    assert_eq!(bench.turns(), told);
+    assert_eq!(bench.waits(), (1, 1));
+    bench.evict();
+    bench.namespace.wake().expect("it wakes");
+    assert_eq!(bench.fake.0.borrow().seen, ["0 lost messages"]);
+}
+
+#[test]
+fn a_hook_or_guard_that_takes_too_long_is_given_up() {
+    let (mut bench, questions) = asking();
+    bench.run(User("ann"));
+    bench.turns();
+    bench.run(Wait(7_000));
+    let closed = bench.run(Alarm);
+    assert_eq!(closed.len(), 2, "{closed:?}");
+    let told = r#"0 < {"event":"$error","error":{"code":"unavailable""#;
+    assert!(closed[0].starts_with(told), "{closed:?}");
+    assert!(closed[1].starts_with("0 closed 1013 "), "{closed:?}");
+    assert_eq!(bench.waits(), (0, 0));
+    // Its work is dropped.
+    assert!(questions.borrow_mut().remove(0).send(true).is_err());
+
+    bench.run(User("ben"));
+    bench.turns();
+    answer(&questions, true);
+    bench.turns();
+    bench.run(Text(0, r#"{"event":"think","id":1,"data":"hm"}"#));
+    bench.run(Text(0, SAY));
+    assert_eq!((bench.turns(), bench.waits()), (vec![], (1, 1)));
+    bench.run(Wait(7_000));
+    let answers = bench.run(Alarm);
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    let told = r#"0 < {"event":"think","id":1,"error":{"code":"unavailable""#;
+    assert!(answers[0].starts_with(told), "{answers:?}");
+    assert_eq!(answers[1], r#"0 < {"event":"say","id":1,"data":"hi"}"#);
+    assert_eq!(bench.waits(), (0, 0));
+    assert!(questions.borrow_mut().remove(0).send(true).is_err());
 }
 
 #[test]
@@ -167,6 +280,23 @@ fn a_request_waits_for_the_word_of_the_application() {
         // It is for one client.
         let again = bench.namespace.take_admission(number).expect_err("taken");
         assert_eq!(again.status(), 503);
+    }
+    // Nobody waits any more: the time is over, or the client gone.
+    for is_gone in [false, true] {
+        let asked = bench.namespace.upgrade(&request).expect("it is awake");
+        let Upgrading::Waits(number) = asked else {
+            panic!("{asked:?}")
+        };
+        bench.turns();
+        if is_gone {
+            bench.namespace.drop_admission(number);
+        } else {
+            let late = bench.namespace.take_admission(number).expect_err("late");
+            assert_eq!(late, Rejection::undecided());
+        }
+        assert!(questions.borrow_mut().remove(0).send(true).is_err());
+        bench.turns();
+        assert!(bench.fake.0.borrow().answered.is_empty());
     }
     // A limit for those who wait.
     bench.setup.limits.connections = 1;
