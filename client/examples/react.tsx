@@ -9,7 +9,7 @@ function Chat() {
   const [text, setText] = useState("");
   const say = () => {
     setText("");
-    // Not sent: back in its field.
+    // Not sent: restore the text.
     room.publish("said", { text }, { echo: true }).catch(() => setText((typed) => typed + text));
   };
   return (

@@ -92,6 +92,11 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
     return on(this.#driver.machine.listeners, "$state", f, options);
   }
 
+  /** Calls `f` when messages to several rooms, to users, to connections or to all are lost: fetch your state again. */
+  onLost(f: () => void, options?: On): Off {
+    return on(this.#driver.machine.listeners, "$lost", f, options);
+  }
+
   /** Calls `f` with each fault that belongs to no request: a token that was not to be had, a refused `send`. */
   onError(f: (error: RoomcastError) => void, options?: On): Off {
     return on(this.#driver.machine.listeners, "$error", f, options);

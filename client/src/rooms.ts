@@ -72,12 +72,11 @@ const joined = (
 ) => {
   if (error) return refused(machine, place, error);
   const { epoch, offset, recovered, missed = 0 } = answer;
-  const { position } = place;
   place.lists = place.presence;
   place.missing = missed;
   place.top = offset;
   place.replayed = 0;
-  if (recovered === false && position!.epoch === epoch && position!.offset < offset) fill(machine, place);
+  if (recovered === false && place.position!.epoch === epoch && place.position!.offset < offset) fill(machine, place);
   else {
     // The position stays until what was missed has arrived.
     if (!missed) place.position = { epoch, offset };
@@ -148,16 +147,17 @@ const arrived = (machine: Machine, place: Place, frame: Frame) => {
 
 /** Takes a notice. */
 export const notice = (machine: Machine, { event, room, data, error }: Frame): void => {
+  // Of messages that come through no room.
+  if (event === "$gap" && !room) return tell(machine, machine, "$lost");
   const place = machine.rooms.get(room!);
   if (!place || !isMember(place)) return;
   if (error) refused(machine, place, answered(error));
   else if (event === "$gap") {
     place.lists = place.presence;
     if (place.state === "filling") return;
-    const { position } = place;
     place.missing = place.replayed = 0;
-    place.top = position!.offset;
-    place.position = { ...position!, offset: Math.min(position!.offset, data.after) };
+    place.top = place.position!.offset;
+    place.position = { ...place.position!, offset: Math.min(place.top, data.after) };
     fill(machine, place);
   } else if (event === "$members") {
     place.counts = counts(data);

@@ -210,6 +210,17 @@ test("a message that was seen is dropped", async () => {
   assert.deepEqual(heard.said, [1, 2, 3]);
 });
 
+test("$gap without a room is a loss of the client", async () => {
+  const world = new World();
+  const { room, heard } = world.join();
+  let lost = 0;
+  world.client.onLost(() => (lost += 1));
+  await world.pass();
+  world.server.push({ event: "$gap", data: { after: 0 } });
+  await world.pass();
+  assert.deepEqual([lost, heard.lost, room.state, world.errors], [1, 0, "joined", []]);
+});
+
 test("$gap without a history is a loss", async () => {
   const world = new World({ history: 0 });
   const { heard } = world.join();
