@@ -13,5 +13,5 @@ LOADS = {
 }
 LOAD = {"dialect": "roomcast", "scenario": "fan-out", "members": 100, "bytes": 128, "seconds": 3}
 
-# CPU of the members' server, messages one at a time, as a multiple of that without a relay.
+# CPU of the members' server, as a multiple of that without a relay.
 CPU_RATIO_MAX = 1.3

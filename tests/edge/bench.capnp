@@ -22,7 +22,7 @@ const roomcast :Workerd.Worker = (
     (name = "roomcast.wasm", wasm = embed "../../host-worker/dist/roomcast.wasm"),
   ],
   compatibilityDate = "2026-10-01",
-  compatibilityFlags = ["no_web_socket_compression"],
+  compatibilityFlags = ["no_web_socket_compression", "enable_request_signal"],
   durableObjectNamespaces = [(className = "NamespaceObject", uniqueKey = "namespace", enableSql = true)],
   durableObjectStorage = (localDisk = "storage"),
   bindings = [
@@ -36,7 +36,7 @@ const roomcast :Workerd.Worker = (
 const javascript :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed "plain.js")],
   compatibilityDate = "2026-10-01",
-  compatibilityFlags = ["no_web_socket_compression"],
+  compatibilityFlags = ["no_web_socket_compression", "enable_request_signal"],
   durableObjectNamespaces = [(className = "NamespaceObject", uniqueKey = "namespace", enableSql = true)],
   durableObjectStorage = (localDisk = "storage"),
   bindings = [(name = "NAMESPACES", durableObjectNamespace = "NamespaceObject")],

@@ -254,7 +254,10 @@ pub(crate) fn later_hooks() -> Router<u32> {
         })
         .on("user", |cx: &mut Context| cx.user().map(str::to_owned))
         .on("waits", move |_: &mut Context, name: String| {
-            third.borrow().contains_key(&name)
+            let waiting = third.borrow();
+            waiting
+                .get(&name)
+                .is_some_and(|sender| !sender.is_canceled())
         })
         .on("panic", |_: &mut Context| -> u32 {
             panic!("the handler was told to")

@@ -50,9 +50,9 @@ const answers = (port) => new Promise((done) => {
   socket.on("connect", () => socket.end());
 });
 
-/** The sections with a number: their blocks, and the paragraph before each. */
+/** The sections with a number: their blocks, and the paragraph before each. Others change the machine. */
 function sections(text) {
-  return text.split(/^## (?=\d)/m).slice(1).map((section) => {
+  return text.split(/^## /m).filter((section) => /^\d/.test(section)).map((section) => {
     const blocks = [...section.matchAll(/([^]*?)^```(\w+)\n([^]*?)^```$/gm)].map(([, before, language, body]) => {
       const paragraph = before.trim().split("\n\n").at(-1);
       return { language, body, paragraph };

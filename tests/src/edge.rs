@@ -324,13 +324,19 @@ fn prepare(build: Build, entry: Option<&Path>, workers: &[Vars]) -> io::Result<T
     }
     modules.extend(["index.js".into()]);
     for file in fs::read_dir(build.folder())? {
-        let file = file?.path();
+        let file = file?;
+        if file.file_type()?.is_dir() {
+            continue; // a build that is under way
+        }
+        let file = file.path();
         let name = copy(&file)?;
         if file.extension() == Some(OsStr::new("wasm")) {
             modules.push(name);
         }
     }
-    copy(&repository().join("tests/edge/control.js"))?;
+    for module in ["control.js", "kv.js"] {
+        copy(&repository().join("tests/edge").join(module))?;
+    }
     fs::create_dir(directory.path().join(config::STORAGE))?;
     let wrangler = fs::read_to_string(repository().join("host-worker/wrangler.toml"))?;
     let deployment = Deployment::read(&wrangler)

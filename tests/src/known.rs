@@ -158,8 +158,8 @@ impl Known {
         got: &str,
     ) -> bool {
         let whole = pattern;
-        let count = || pattern::with_counts(pattern, got, self.divided);
-        let counted = self.relayed.then(count);
+        let count = || pattern::with_counts(pattern, got);
+        let counted = self.divided.then(count);
         let (mut pattern, mut got) = (pattern, counted.as_deref().unwrap_or(got));
         while let Some(at) = pattern.find('<') {
             let Some(rest) = got.strip_prefix(&pattern[..at]) else {

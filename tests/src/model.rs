@@ -375,7 +375,7 @@ impl Model {
         }
         let answer = self.send(namespace, to, event, data);
         if answer.status == 200 {
-            let lifetime = u64::try_from(self.limits.idempotency.as_millis()).unwrap_or(u64::MAX);
+            let lifetime = millis(self.limits.idempotency);
             self.sent.push(Sent {
                 namespace: namespace.into(),
                 key: key.into(),

@@ -67,6 +67,7 @@ mod wasm;
 mod watch;
 mod world;
 mod world_stories;
+mod world_waits;
 
 /// A file that no `mod` names is not compiled, and its tests never run.
 #[test]

@@ -1,8 +1,12 @@
 //! `roomcast top`, beside a server with traffic.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use roomcast_tests::server_binary;
@@ -26,10 +30,11 @@ impl Drop for View {
 }
 
 impl View {
-    fn start(server: &Process) -> Self {
+    fn start(server: &Process, flags: &[&str]) -> Self {
         let mut command = roomcast();
         command.args(["top", &url(server), "--json", "--interval-ms", "100"]);
-        command.args(["--api-key", KEY]).stdout(Stdio::piped());
+        command.args(["--api-key", KEY]).args(flags);
+        command.stdout(Stdio::piped());
         Self(command.spawn().expect("a process"))
     }
 
@@ -60,11 +65,15 @@ fn rooms_rates_and_slow_readers_are_seen() {
         "--inbound-rate=off",
         "--outbox-bytes-max=100000000",
     ]);
+    // A page of connections is before it.
+    let _others: Vec<_> = (0..400)
+        .map(|_| Peer::connect(&server.authority, ""))
+        .collect();
     let mut reader = Peer::connect_small(&server.authority, "");
     reader.join("busy");
     let mut publisher = Peer::connect(&server.authority, "");
     let data = "x".repeat(60_000);
-    let mut view = View::start(&server);
+    let mut view = View::start(&server, &[]);
     let publish = || {
         publisher.say(&format!(
             r#"{{"event":"said","room":"busy","data":"{data}"}}"#
@@ -74,7 +83,8 @@ fn rooms_rates_and_slow_readers_are_seen() {
     let figures = view.until(publish, |figures| {
         figures["slow_readers"] == 1 && figures["slowest_readers"][0]["queued_bytes"].is_u64()
     });
-    assert_eq!(figures["connections"], 2);
+    assert_eq!(figures["connections"], 402);
+    assert_eq!(figures["partial"], false);
     assert_eq!(figures["rooms"], 1);
     assert_eq!(figures["largest_rooms"][0]["room"], "busy");
     assert_eq!(figures["largest_rooms"][0]["members"], 1);
@@ -86,6 +96,80 @@ fn rooms_rates_and_slow_readers_are_seen() {
         figures["messages_received_per_s"].as_f64() > Some(0.0)
     });
     assert!(figures["turn_p99_s"].as_f64() > Some(0.0), "{figures}");
+}
+
+/// Rooms of a connection in its entry: with them a page of connections is longer than an answer
+/// that is read.
+const ROOMS: usize = 100;
+
+#[test]
+fn slow_readers_are_found_among_connections_in_many_rooms() {
+    let server = Process::start(&[
+        "--api-key",
+        KEY,
+        "--inbound-rate=off",
+        "--outbox-bytes-max=100000000",
+    ]);
+    // A quotation mark takes two bytes in JSON, here and in the answer.
+    let name = |number| format!("{}{number:03}", "\\\"".repeat(190));
+    let _others: Vec<_> = (0..36)
+        .map(|_| {
+            let mut peer = Peer::connect(&server.authority, "");
+            for number in 1..ROOMS {
+                let room = name(number);
+                peer.say(&format!(r#"{{"event":"$join","room":"{room}"}}"#));
+            }
+            peer.join(&name(0));
+            peer
+        })
+        .collect();
+    let mut reader = Peer::connect_small(&server.authority, "");
+    reader.join("busy");
+    let mut publisher = Peer::connect(&server.authority, "");
+    let data = "x".repeat(60_000);
+    let publish = || {
+        publisher.say(&format!(
+            r#"{{"event":"said","room":"busy","data":"{data}"}}"#
+        ));
+    };
+    let mut view = View::start(&server, &[]);
+    let figures = view.until(publish, |figures| {
+        figures["slowest_readers"][0]["queued_bytes"].is_u64()
+    });
+    assert_eq!(figures["without_api"], Value::Null, "{figures}");
+    assert_eq!(figures["partial"], false);
+    let rooms = figures["largest_rooms"].as_array().map(Vec::len);
+    assert_eq!(rooms, Some(ROOMS));
+}
+
+#[test]
+fn slow_readers_of_another_namespace_are_told_of() {
+    let server = Process::start(&["--inbound-rate=off", "--outbox-bytes-max=100000000"]);
+    let mut reader = Peer::connect_small(&server.authority, "game");
+    reader.join("busy");
+    let mut publisher = Peer::connect(&server.authority, "game");
+    let data = "x".repeat(60_000);
+    let mut publish = || {
+        publisher.say(&format!(
+            r#"{{"event":"said","room":"busy","data":"{data}"}}"#
+        ));
+    };
+    let mut view = View::start(&server, &[]);
+    let figures = view.until(&mut publish, |figures| figures["slow_readers"] == 1);
+    assert_eq!(figures["slowest_readers"], Value::Array(Vec::new()));
+    let why = figures["elsewhere"].as_str().expect("a reason");
+    assert!(
+        why.starts_with("namespace default has none of them: "),
+        "{why}"
+    );
+    assert!(why.contains("--namespace"), "{why}");
+    drop(view);
+    let mut view = View::start(&server, &["--namespace", "game"]);
+    let figures = view.until(publish, |figures| {
+        figures["slowest_readers"][0]["queued_bytes"].is_u64()
+    });
+    assert_eq!(figures["namespace"], "game");
+    assert_eq!(figures["elsewhere"], Value::Null);
 }
 
 #[test]
@@ -128,6 +212,59 @@ fn a_terminal_is_given_back() {
     );
     assert!(shown.contains("MEMBERS"), "{shown:?}");
     assert_eq!(rest.trim(), "");
+}
+
+/// A server that answers the requests of one sample, and then none; it tells when it is asked.
+fn hanging_server() -> (String, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let (asked, is_asked) = mpsc::channel();
+    thread::spawn(move || {
+        let mut silent = Vec::new();
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.expect("a connection");
+            let (status, body) = match number {
+                0 => ("200 OK", "roomcast_connections 1\n"),
+                1 => ("404 Not Found", r#"{"detail":"there is no API"}"#),
+                _ => {
+                    silent.push(stream);
+                    let _ = asked.send(()); // the test may have ended
+                    continue;
+                }
+            };
+            // A connection that is closed before its request was read loses the answer too.
+            let mut request = BufReader::new(&stream).lines();
+            while request
+                .next()
+                .is_some_and(|line| !line.expect("a line").is_empty())
+            {}
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).expect("it reads");
+        }
+    });
+    (url, is_asked)
+}
+
+#[test]
+fn ctrl_c_ends_the_view_of_a_server_that_hangs() {
+    let (url, is_asked) = hanging_server();
+    let program = server_binary().display();
+    let line = format!("{program} top {url} --interval-ms 100");
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("script of util-linux runs");
+    let asked = is_asked.recv_timeout(Duration::from_secs(60));
+    asked.expect("a second sample");
+    let typed = child.stdin.as_mut().expect("piped").write_all(b"\x03");
+    typed.expect("it reads");
+    let output = child.wait_with_output().expect("a process");
+    let text = String::from_utf8_lossy(&output.stdout);
+    // Without the signal it would go on, and tell of a sample that failed.
+    assert!(output.status.success(), "{text}");
+    assert!(!text.contains("no answer"), "{text}");
+    assert!(text.ends_with("\x1b[?25h\x1b[?1049l"), "{text:?}");
 }
 
 #[test]

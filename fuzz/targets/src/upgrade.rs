@@ -6,8 +6,8 @@ use roomcast_core::{
     App, Applied, Config, Handshake, Hub, Input, Limits, Outbox, Timestamp, ask::Asked, wire::Coded,
 };
 use roomcast_http::{
-    Access, ApiRequest, Headers, Problem, RefusalNotices, Request, Response, Route, ServerFacts,
-    Upgrade, is_namespace, policies_from_toml,
+    Access, ApiRequest, Headers, Problem, Readiness, RefusalNotices, Request, Response, Route,
+    ServerFacts, Upgrade, is_namespace, policies_from_toml,
 };
 use serde::de::IgnoredAny;
 
@@ -95,7 +95,7 @@ fn answer(
         Route::Client => Response::client(),
         Route::Server => Response::server(ServerFacts::worker()),
         Route::Health => Response::health(),
-        Route::Ready => Response::ready(true),
+        Route::Ready => Response::ready(Readiness::Ready),
         Route::Metrics => Response::metrics(String::new()),
         Route::Options { allow } => Response::options(allow),
         Route::Socket { namespace } => {

@@ -302,7 +302,7 @@ impl<G: Gateway> Core<G> {
             let Some(actor) = self.actor(namespace, conn) else {
                 continue;
             };
-            self.streams.part(&actor);
+            self.streams.admit_bye(&actor);
             let (code, reason) = (CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
             let (_, out) = self.begin(namespace, Input::close(conn, code, reason));
             self.carry_all_out(namespace, &out)?;

@@ -112,6 +112,14 @@ impl Url {
         Ok(self)
     }
 
+    /// The same, with all connections on the first server, and calls of the API to the others: for
+    /// stories about the connections of one server.
+    #[must_use]
+    pub const fn with_connections_together(mut self) -> Self {
+        self.nodes.keep_together();
+        self
+    }
+
     /// The same, with another namespace in the place of the default one: stories in namespaces of
     /// their own do not disturb each other.
     #[must_use]
@@ -181,7 +189,7 @@ impl Url {
             return Ok(Answer::none());
         }
         let namespace = self.namespace(namespace);
-        let node = self.nodes.next();
+        let node = self.nodes.next_for_connection();
         let mut address = self.nodes.address(node).to_owned();
         if namespace != "default" {
             address = format!("{address}/{namespace}");

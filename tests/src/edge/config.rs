@@ -10,6 +10,11 @@ pub(super) const STORAGE: &str = "storage";
 /// The worker that evicts.
 pub(super) const CONTROL: &str = "control";
 
+/// The KV namespace, and its module.
+const KV: &str = "kv";
+/// The name by which workers have it.
+const KV_BINDING: &str = "SESSIONS";
+
 /// Returns the name of a worker, which is also the name of its socket and of its binding in the
 /// control worker.
 pub(super) fn worker(index: usize) -> String {
@@ -76,7 +81,10 @@ pub(super) fn text(
               compatibilityFlags = {flags},
               durableObjectNamespaces = [(className = {class}, uniqueKey = {name:?}, enableSql = true)],
               durableObjectStorage = (localDisk = {STORAGE:?}),
-              bindings = [{vars}(name = {binding}, durableObjectNamespace = {class})],
+              bindings = [
+                {vars}(name = {KV_BINDING:?}, kvNamespace = {KV:?}),
+                (name = {binding}, durableObjectNamespace = {class}),
+              ],
             )),"
         );
         let _ = writeln!(sockets, "{},", socket(&name));
@@ -96,12 +104,14 @@ pub(super) fn text(
               compatibilityFlags = [\"experimental\", \"unsafe_module\"],
               bindings = [{objects}],
             )),
+            (name = {KV:?}, worker = (modules = [{}], compatibilityDate = {date})),
             (name = {STORAGE:?}, disk = (path = {STORAGE:?}, writable = true)),
             (name = \"internet\", network = (allow = [\"public\", \"private\"])),
           ],
           sockets = [{sockets} {}],
         );",
         module("control.js"),
+        module("kv.js"),
         socket(CONTROL),
     )
 }

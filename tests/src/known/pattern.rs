@@ -36,9 +36,9 @@ fn next_mark(text: &str) -> Option<(usize, &'static str)> {
 /// Members that count the connections that a message reached.
 const COUNTS: [&str; 3] = [r#""reached":"#, r#""matched":"#, r#""queued":"#];
 
-/// The text with the counts of the pattern in place of its own: of several servers where those are
-/// not greater, of one where they are 0, as a message that a relay had already reaches nobody.
-pub(super) fn with_counts(pattern: &str, got: &str, of_several: bool) -> String {
+/// The text with the counts of the pattern in place of its own, where those are not greater: each
+/// of several servers counts its own connections.
+pub(super) fn with_counts(pattern: &str, got: &str) -> String {
     let mut text = got.to_owned();
     for member in COUNTS {
         let count = |text: &str| {
@@ -48,7 +48,7 @@ pub(super) fn with_counts(pattern: &str, got: &str, of_several: bool) -> String 
             Some((begin..begin + digits, count))
         };
         if let (Some((_, most)), Some((at, count))) = (count(pattern), count(&text))
-            && (count == 0 || of_several && count <= most)
+            && count <= most
         {
             text.replace_range(at, &most.to_string());
         }

@@ -75,15 +75,15 @@ impl Model {
             }
             (verb, _) if verb.starts_with('$') => Err("unknown_verb".into()),
             (_, None) => Err("unknown_event".into()),
+            (_, Some(room)) if self.policy(room).is_some_and(|policy| !policy.publish) => {
+                Err("forbidden".into())
+            }
             (_, Some(room)) if envelope.once.is_some() => {
                 match self.publish_once(conn, room, envelope) {
                     Ok(answer) if id.is_some() => Ok(answer),
                     Ok(_) => return,
                     Err(refused) => Err(refused),
                 }
-            }
-            (_, Some(room)) if self.policy(room).is_some_and(|policy| !policy.publish) => {
-                Err("forbidden".into())
             }
             (_, Some(room)) => {
                 let (reached, offset) = self.publish(conn, room, envelope);
@@ -131,9 +131,6 @@ impl Model {
                     Err("key_reused".into())
                 };
             }
-        }
-        if self.policy(room).is_some_and(|policy| !policy.publish) {
-            return Err("forbidden".into());
         }
         let (reached, offset) = self.publish(conn, room, envelope);
         let answer = format!(r#"{{"reached":{reached}{offset}}}"#);

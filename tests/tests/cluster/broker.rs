@@ -13,6 +13,9 @@ use roomcast_core::{
 use self::users::Users;
 pub(crate) use self::users::{LEASE_MS, Push};
 
+/// Messages of a topic in the answer to a subscription: nodes ask for the rest.
+const WANTED_MAX: usize = 3;
+
 /// Bugs that are planted in the relay, in its hosts and around the core, to see that each is found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Plants {
@@ -71,9 +74,33 @@ pub(crate) struct Broker {
     pub(crate) log: Vec<Placed>,
     /// The number of times that data may have been lost.
     pub(crate) losses: u64,
+    pub(crate) continued: Continued,
     epochs: u64,
     publishes: u64,
     incarnations: u64,
+}
+
+/// The epoch that each one goes on from, where it did not begin at 0, and its last offset.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Continued(BTreeMap<Box<str>, (Box<str>, u64)>);
+
+impl Continued {
+    /// The epoch in which an offset was given out that a later epoch still has.
+    pub(crate) fn epoch_of<'a>(&'a self, epoch: &'a str, offset: u64) -> &'a str {
+        let mut epoch = epoch;
+        while let Some((before, last)) = self.0.get(epoch)
+            && offset <= *last
+        {
+            epoch = before;
+        }
+        epoch
+    }
+
+    pub(crate) fn follow(&mut self, other: &Self) {
+        if self.0.len() != other.0.len() {
+            self.0.clone_from(&other.0);
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -101,44 +128,68 @@ impl Broker {
             lineage: 1,
             log: Vec::new(),
             losses: 0,
+            continued: Continued::default(),
             epochs: 0,
             publishes: 0,
             incarnations: 0,
         }
     }
 
-    /// The topic as a script finds it: begun anew when it is gone, or of another lineage.
+    /// The topic as a script finds it: begun anew when it is gone, under a new epoch when it is of
+    /// another lineage.
     fn stream(&mut self, topic: &Topic) -> &mut Stream {
-        let lineage = self.lineage;
-        let is_of_now = |stream: &Stream| self.plants.no_lineage_check || stream.lineage == lineage;
-        if !self.master.topics.get(topic).is_some_and(is_of_now) {
+        let fresh: Box<str> = match self.plants.epoch_kept {
+            true => "e".into(),
+            false => format!("e{}", self.epochs + 1).into(),
+        };
+        if !self.master.topics.contains_key(topic) {
             self.epochs += 1;
-            let epoch = match self.plants.epoch_kept {
-                true => "e".to_owned(),
-                false => format!("e{}", self.epochs),
-            };
             let stream = Stream {
-                position: TopicPosition::new(epoch, 0),
-                lineage,
+                position: TopicPosition::new(fresh.clone(), 0),
+                lineage: self.lineage,
                 messages: VecDeque::new(),
                 notices: 0,
             };
             self.master.topics.insert(topic.clone(), stream);
         }
-        self.master.topics.get_mut(topic).expect("it is there")
+        let stream = self.master.topics.get_mut(topic).expect("it is there");
+        let is_of_now = self.plants.no_lineage_check || stream.lineage == self.lineage;
+        if !is_of_now {
+            // Offsets go on, and what is kept stays.
+            self.epochs += 1;
+            stream.lineage = self.lineage;
+            let before = std::mem::replace(&mut stream.position.epoch, fresh.clone());
+            if before != fresh {
+                let last = stream.position.offset;
+                self.continued.0.insert(fresh, (before, last));
+            }
+        }
+        stream
     }
 
     /// Gives a message its place, unless it has one. Returns the outcome, and whether the message
     /// goes to those who subscribe.
     pub(crate) fn publish(&mut self, publish: &Publish) -> (Published, bool) {
-        let mut keys = std::iter::once(&publish.key).chain(&publish.earlier);
-        let known = keys.find_map(|key| self.master.keys.get(key)).cloned();
-        if let Some((print, position)) = known.filter(|_| !self.plants.no_keys) {
-            if print != publish.print {
+        let owner = publish.owner.as_ref();
+        let owners = owner.into_iter();
+        let owners = owners.flat_map(|it| std::iter::once(&it.name).chain(&it.earlier));
+        let owned = owners.map(|owner| format!("{owner} {}", publish.key).into());
+        let mut names: Vec<Box<str>> = owned.collect();
+        if owner.is_none() {
+            names.push(publish.key.clone());
+        }
+        let knows = !self.plants.no_keys;
+        for name in names.iter().filter(|_| knows) {
+            let Some((fingerprint, first)) = self.master.keys.get(name).cloned() else {
+                continue;
+            };
+            if fingerprint != publish.fingerprint {
                 return (Published::KeyReused, false);
             }
-            let repeated = true;
-            return (Published::Accepted { position, repeated }, false);
+            if let Some(position) = self.repeated(&publish.topic, &first) {
+                let repeated = true;
+                return (Published::Accepted { position, repeated }, false);
+            }
         }
         self.publishes += 1;
         let stays = self.plants.offset_twice && self.publishes.is_multiple_of(10);
@@ -159,8 +210,8 @@ impl Broker {
             }
         }
         let position = stream.position.clone();
-        let known = (publish.print, position.clone());
-        self.master.keys.insert(publish.key.clone(), known);
+        let known = (publish.fingerprint, position.clone());
+        self.master.keys.insert(names[0].clone(), known);
         self.log.push(Placed {
             id: id_of(&publish.body),
             topic: publish.topic.clone(),
@@ -169,6 +220,17 @@ impl Broker {
         });
         let repeated = false;
         (Published::Accepted { position, repeated }, true)
+    }
+
+    /// The place of a message that had it before: under the present epoch, if that has it.
+    fn repeated(&mut self, topic: &Topic, first: &TopicPosition) -> Option<TopicPosition> {
+        let stream = self.stream(topic);
+        let mut kept = stream.messages.iter();
+        let is_kept = kept.any(|it| it.offset == first.offset);
+        let position = TopicPosition::new(stream.position.epoch.clone(), first.offset);
+        let is_of = first.epoch == position.epoch
+            || is_kept && *first.epoch == *self.continued.epoch_of(&position.epoch, first.offset);
+        is_of.then_some(position)
     }
 
     pub(crate) fn wanted(&mut self, wanted: &Wanted) -> TopicPage {
@@ -181,7 +243,7 @@ impl Broker {
         let after = known.offset;
         let behind = |messages: &VecDeque<StreamMessage>| {
             let behind = messages.iter().filter(|message| message.offset > after);
-            behind.cloned().collect()
+            behind.take(WANTED_MAX).cloned().collect()
         };
         self.page(&wanted.topic, Some(after), behind)
     }

@@ -433,11 +433,12 @@ impl Client {
             let id: u64 = message.data.expect("data").get().parse().expect("a number");
             holds!(offset > last, "I29: {offset} behind {last}");
             last = offset;
+            let of = truth.continued.epoch_of(&page.epoch, offset);
             let is_it = |&at: &usize| {
                 let Placed {
                     topic, position, ..
                 } = &log[at];
-                let epoch = *position.epoch == *page.epoch;
+                let epoch = *position.epoch == *of;
                 epoch && position.offset == offset && topic.as_room() == Some(room)
             };
             holds!(

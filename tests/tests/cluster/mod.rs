@@ -15,7 +15,7 @@
 //! | I16 | the order of a publisher | `story`, at the end |
 //! | I17 | answers match requests | `client`, by id; at the end none is missing |
 //! | I28 to I32 | offsets, recovery, epochs | `client`: offsets are those of the relay; what is recovered has no seam; another epoch is told |
-//! | I34 | a key is one place | `story`, unless the relay lost the key |
+//! | I34 | a key is one place | `story`, unless the relay lost something since |
 //! | I35, I36 | users come and go in turn, after a page too | `seen`; at the end all agree with who is there |
 //! | I38, I39 | dead nodes leave nobody behind | `check`, at the end; `dead`, each told once |
 //! | I40 | a node delivers its own once | as I12 |

@@ -294,21 +294,30 @@ impl Node {
                 RelayEvent::Page { token, page }
             }
             RelayCommand::SetPresent { token, room, user } => {
-                let token = *token;
                 match broker.set_present(incarnation, room, user) {
                     Some((change, told)) => {
                         pushes = told;
-                        RelayEvent::Present { token, change }
+                        let (room, name) = (room.clone(), user.name.clone());
+                        RelayEvent::Present {
+                            token: *token,
+                            change,
+                            room,
+                            name,
+                        }
                     }
-                    None => RelayEvent::Failed { token },
+                    None => RelayEvent::Failed { token: *token },
                 }
             }
             RelayCommand::Reconcile { token, room, users } => {
                 let token = *token;
                 match broker.reconcile(incarnation, room, users) {
-                    Some(told) => {
+                    Some((changes, told)) => {
                         pushes = told;
-                        RelayEvent::Reconciled { token }
+                        RelayEvent::Reconciled {
+                            token,
+                            room: room.clone(),
+                            changes,
+                        }
                     }
                     None => RelayEvent::Failed { token },
                 }

@@ -229,7 +229,7 @@ impl Story {
             true => self.nodes[node].execute_late(broker),
             false => self.nodes[node].execute(broker),
         };
-        self.truth.follow(&self.broker.log);
+        self.truth.follow(&self.broker);
         self.push(&pushes);
     }
 
@@ -333,7 +333,7 @@ impl Story {
         let tells = std::mem::take(&mut self.nodes[node].tells);
         self.figures.tells += tells.len() as u64;
         self.tells.extend(tells);
-        for (token, outcome) in self.nodes[node].app.take_relayed() {
+        for (token, outcome) in self.nodes[node].app.take_send_outcomes() {
             self.outcome(node, token, outcome);
         }
     }

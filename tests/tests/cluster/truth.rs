@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use roomcast_core::{ConnId, relay::Topic};
 
-use super::broker::Placed;
+use super::broker::{Broker, Continued, Placed};
 
 /// A message that was published, or tried to be.
 #[derive(Debug, Clone)]
@@ -61,12 +61,15 @@ pub(crate) struct Truth {
     positions: BTreeMap<u64, Vec<usize>>,
     /// The positions in the log of each topic.
     topics: BTreeMap<Topic, Vec<usize>>,
+    pub(crate) continued: Continued,
     seen: usize,
 }
 
 impl Truth {
     /// Looks at what the relay gave positions since.
-    pub(crate) fn follow(&mut self, log: &[Placed]) {
+    pub(crate) fn follow(&mut self, broker: &Broker) {
+        let log: &[Placed] = &broker.log;
+        self.continued.follow(&broker.continued);
         for (at, placed) in log.iter().enumerate().skip(self.seen) {
             self.positions.entry(placed.id).or_default().push(at);
             let topic = self.topics.entry(placed.topic.clone());

@@ -2,10 +2,13 @@
 
 mod cluster;
 mod container;
+mod generated;
 mod monitoring;
 mod packages;
+mod proxies;
 mod redis;
 mod site;
+mod stopping;
 mod systemd;
 mod version;
 

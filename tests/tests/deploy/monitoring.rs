@@ -1,6 +1,6 @@
 //! Alert rules and the dashboard.
 
-use std::{collections::BTreeSet, env, process::Command};
+use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
@@ -56,16 +56,27 @@ fn rules_and_dashboard_name_metrics_that_there_are() {
 }
 
 #[test]
-fn promtool_takes_the_rules_and_the_expressions_of_the_dashboard() {
+fn promtool_takes_the_rules_their_tests_and_the_dashboard() {
     // `tests/run` says where it cannot be had.
     if env::var_os("ROOMCAST_NO_PROMTOOL").is_some() {
         return;
     }
-    passes(
-        Command::new("promtool")
-            .args(["check", "rules"])
-            .arg(path(RULES)),
+    let promtool = |arguments: [&str; 2], file: &Path| {
+        passes(Command::new("promtool").args(arguments).arg(file));
+    };
+    promtool(["check", "rules"], &path(RULES));
+    promtool(
+        ["test", "rules"],
+        &path("prometheus/roomcast.rules.test.yml"),
     );
+    let page = fs::read_to_string(path("../docs/operations.md")).expect("a page");
+    let (_, block) = page.split_once("```yaml\nrule_files").expect("a block");
+    let (block, _) = block.split_once("```").expect("its end");
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::copy(path(RULES), folder.path().join("roomcast.rules.yml")).expect("a copy");
+    let file = folder.path().join("prometheus.yml");
+    fs::write(&file, format!("rule_files{block}")).expect("a file");
+    promtool(["check", "config"], &file);
     let dashboard: Value = serde_json::from_str(&text(DASHBOARD)).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels").iter();
     let targets = panels
@@ -77,8 +88,7 @@ fn promtool_takes_the_rules_and_the_expressions_of_the_dashboard() {
         let expression = expression.replace("$__rate_interval", "1m");
         rules += &format!("  - record: panel:{number}\n    expr: '{expression}'\n");
     }
-    let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("dashboard.yml");
-    std::fs::write(&file, rules).expect("a file");
-    passes(Command::new("promtool").args(["check", "rules"]).arg(file));
+    fs::write(&file, rules).expect("a file");
+    promtool(["check", "rules"], &file);
 }

@@ -14,6 +14,14 @@ fn systemd_takes_the_unit() {
     // It would hide the id of the boot, by which the store knows what it can trust after a crash.
     let hides_boot = unit.lines().any(|line| line.trim() == "ProcSubset=pid");
     assert!(!hides_boot, "{unit}");
+    // The limit of starts would end it for good when a disk is full for a minute. With a wrong
+    // setting it would fail again.
+    let (head, service) = unit.split_once("[Service]").expect("a section");
+    assert!(head.contains("\nStartLimitIntervalSec=0\n"), "{head}");
+    assert!(service.contains("\nRestartPreventExitStatus=2\n"));
+    // What its comments propose is valid, too.
+    let unit = unit.replace("#   LoadCredential=", "LoadCredential=");
+    assert_eq!(unit.matches("\nLoadCredential=tls.").count(), 2, "{unit}");
     // It looks for the program.
     let program = server_binary().canonicalize().expect("it is there");
     let unit = unit.replace(installed, &program.display().to_string());

@@ -1,5 +1,7 @@
 //! Certificates that cannot be trusted, of a proxy and of the server.
 
+use std::process::Command;
+
 use super::{Behind, Findings, KEY, doctor_with};
 use crate::{
     process::child::Process,
@@ -102,4 +104,52 @@ fn a_scheme_that_the_port_does_not_speak_is_named() {
     let (_, port) = plain.authority.rsplit_once(':').expect("a port");
     let findings = localhost(port, &pairs, &[]);
     findings.fails("certificate", "does not speak TLS", &["http:// in the URL"]);
+}
+
+/// Makes a pair of files as many a page tells people to, with more arguments.
+fn self_signed(pairs: &Pairs, more: &[&str]) {
+    let mut command = Command::new("openssl");
+    let (cert, key) = (pairs.path("cert.pem"), pairs.path("key.pem"));
+    let files = ["-keyout", &key, "-out", &cert, "-days", "30", "-nodes"];
+    let names = [
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+    ];
+    let kind = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+    ];
+    command.args(kind).args(files).args(names).args(more);
+    let output = command.output().expect("openssl");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_certificate_that_signed_itself_as_an_authority_is_named() {
+    let pairs = Pairs::new();
+    self_signed(&pairs, &[]);
+    let proxy = behind(Kind::Nginx, &pairs);
+    let port = proxy.proxy.port.to_string();
+    let (cert, at) = (pairs.path("cert.pem"), format!("127.0.0.1:{port}"));
+    let url = format!("https://localhost:{port}");
+    for trusted in [pairs.path("ca.pem"), cert.clone()] {
+        let env = [("SSL_CERT_FILE", &*trusted)];
+        let findings = doctor_with(&url, &["--connect-to", &at], &env);
+        let seen = "self-signed as an authority";
+        findings.fails("certificate", seen, &["basicConstraints=critical,CA:FALSE"]);
+    }
+    drop(proxy);
+    // The fix is one.
+    self_signed(&pairs, &["-addext", "basicConstraints=critical,CA:FALSE"]);
+    let proxy = behind(Kind::Nginx, &pairs);
+    let at = format!("127.0.0.1:{}", proxy.proxy.port);
+    let url = format!("https://localhost:{}", proxy.proxy.port);
+    let findings = doctor_with(&url, &["--connect-to", &at], &[("SSL_CERT_FILE", &cert)]);
+    assert!(findings.all("ok").contains(&"certificate"));
 }

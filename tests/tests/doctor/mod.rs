@@ -1,7 +1,9 @@
 //! `roomcast doctor`: each fault of a way is named, with the fix, behind the real proxies.
 
 mod certificates;
+mod faults;
 mod proxies;
+mod ready;
 
 use std::{net::TcpListener, process::Output};
 
@@ -56,9 +58,13 @@ fn doctor(url: &str, flags: &[&str]) -> Findings {
 }
 
 fn doctor_with(url: &str, flags: &[&str], env: &[(&str, &str)]) -> Findings {
+    examine(&[&[url], flags].concat(), env)
+}
+
+fn examine(flags: &[&str], env: &[(&str, &str)]) -> Findings {
     let mut command = roomcast();
     command.envs(env.iter().copied());
-    command.args(["doctor", url, "--json"]).args(flags);
+    command.args(["doctor", "--json"]).args(flags);
     if !flags.contains(&"--wait-s") {
         command.args(["--wait-s", "0"]);
     }
@@ -71,7 +77,7 @@ fn doctor_with(url: &str, flags: &[&str], env: &[(&str, &str)]) -> Findings {
         String::from_utf8_lossy(&stdout),
         String::from_utf8_lossy(&stderr),
     );
-    eprintln!("{url} {flags:?}: {status}\n{out}{said}");
+    eprintln!("{flags:?}: {status}\n{out}{said}");
     let lines = out
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"));
@@ -90,14 +96,17 @@ impl Findings {
             .collect()
     }
 
+    /// The line of a check.
+    fn line(&self, check: &str) -> &Value {
+        let mut lines = self.lines.iter();
+        let found = lines.find(|line| line["check"] == check);
+        found.unwrap_or_else(|| panic!("{check}: not there"))
+    }
+
     /// Expects that one check alone failed, with these words in what was seen and in its fix.
     fn fails(&self, check: &str, seen: &str, fixes: &[&str]) {
         assert_eq!(self.all("failed"), [check]);
-        let line = self
-            .lines
-            .iter()
-            .find(|line| line["check"] == check)
-            .expect("it failed");
+        let line = self.line(check);
         let text = |name: &str| line[name].as_str().expect("a text");
         assert!(text("seen").contains(seen), "{line}");
         for fix in fixes {
@@ -182,6 +191,10 @@ fn a_wrong_key_is_named_and_a_right_one_taken() {
     let keys = format!("{KEY},publish:{hash}");
     let server = Process::start(&["--api-key", &keys]);
     let url = format!("http://{}", server.authority);
+    // What is for the server is not sent.
+    let findings = doctor_with(&url, &[], &[("ROOMCAST_API_KEY", &hash)]);
+    assert!(findings.all("skipped").contains(&"key"));
+    assert_eq!(findings.exit, Some(0));
     let findings = doctor(&url, &["--api-key", "wrong"]);
     findings.fails("key", "401", &["api_keys", "roomcast.toml", "--api-key"]);
     for key in [KEY, "publisher"] {

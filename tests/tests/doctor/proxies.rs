@@ -1,7 +1,13 @@
 //! Faults in the files of proxies.
 
-use super::{Behind, HERE};
-use crate::proxy::{CADDY, HAPROXY, Kind, NGINX};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    thread,
+};
+
+use super::{Behind, HERE, doctor};
+use crate::proxy::{CADDY, HAPROXY, Kind, NGINX, Proxy};
 
 /// The file with this line in the place of that one.
 fn change(config: &str, line: &str, other: &str) -> String {
@@ -91,16 +97,41 @@ fn a_wrong_origin_is_named() {
     }
 }
 
+/// A server whose clock stands still. It answers as `/readyz` does, whatever it is asked.
+fn late_server() -> String {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\n\
+        roomcast-time: 1704067200000\r\nConnection: close\r\nContent-Length: 6\r\n\r\nready\n";
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let authority = listener.local_addr().expect("its address").to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let lines = BufReader::new(&stream).lines();
+            let head = lines.map_while(Result::ok);
+            let _ = head.take_while(|line| !line.is_empty()).count();
+            let _ = stream.write_all(ANSWER.as_bytes()); // it may be gone
+        }
+    });
+    authority
+}
+
+/// nginx writes a `Date` of its own.
 #[test]
-fn a_clock_that_is_off_is_named() {
-    let bind = "    bind :80\n";
-    let date = "Mon, 01 Jan 2024 00:00:00 GMT";
-    let line = format!("{bind}    http-response set-header Date \"{date}\"\n");
-    let behind = Behind::start(Kind::HaProxy, &change(HAPROXY, bind, &line), &[]);
-    let fixes = ["timedatectl set-ntp true", "/etc/systemd/timesyncd.conf"];
-    behind
-        .doctor(&[])
-        .fails("clock", "2024-01-01 00:00:00 UTC there", &fixes);
+fn a_clock_of_the_server_that_is_off_is_named() {
+    let server = late_server();
+    for kind in [Kind::Nginx, Kind::HaProxy, Kind::Caddy] {
+        let proxy = Proxy::start(kind, kind.config(), &server);
+        let (port, at) = (proxy.port, format!("127.0.0.1:{}", proxy.port));
+        let url = format!("http://chat.example.com:{port}");
+        let findings = doctor(&url, &["--connect-to", &at]);
+        let clock = findings.lines.iter().find(|line| line["check"] == "clock");
+        let clock = clock.expect("it is looked at");
+        assert_eq!(clock["state"], "failed", "{kind:?}");
+        let text = clock.to_string();
+        for part in ["2024-01-01 00:00:00 UTC there", "timedatectl set-ntp true"] {
+            assert!(text.contains(part), "{kind:?}: {text}");
+        }
+    }
 }
 
 #[test]

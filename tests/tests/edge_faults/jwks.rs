@@ -188,7 +188,8 @@ fn a_key_that_is_published_no_more_is_refused_from_the_refresh_on() {
 #[test]
 fn a_renewal_without_keys_is_unavailable_and_changes_nothing() {
     let issuer = Issuer::new(|stream| {
-        let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+        let _ =
+            stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     });
     let edge =
         Edge::start_with_vars(&[("ROOMCAST_JWKS", &issuer.url), ("ROOMCAST_TOKEN_KEY", KEY)]);

@@ -6,22 +6,23 @@ use roomcast_tests::{Trace, Url};
 
 use super::world::{Client, World};
 
-/// Waits until a hook of this name waits.
-fn until_it_waits(client: &mut Client<'_>, name: &str) {
+/// Waits until a hook of this name waits, or does no more.
+fn until_it(waits: bool, client: &mut Client<'_>, name: &str) {
     let text = format!(r#"{{"event":"waits","data":"{name}"}}"#);
+    let answers = [false, true].map(|waits| format!(r#"{{"event":"waits","data":{waits}}}"#));
     loop {
         client.send(&text);
         let answer = client.next().expect("an answer").to_string();
-        if answer == r#"{"event":"waits","data":true}"# {
+        if answer == answers[usize::from(waits)] {
             return;
         }
-        assert_eq!(answer, r#"{"event":"waits","data":false}"#);
+        assert_eq!(answer, answers[usize::from(!waits)]);
     }
 }
 
 /// Releases a hook, as soon as it waits.
 fn release(client: &mut Client<'_>, name: &str, value: u32) {
-    until_it_waits(client, name);
+    until_it(true, client, name);
     client.releases(name, value, true);
 }
 
@@ -57,23 +58,90 @@ fn who_waits_to_be_admitted_holds_up_nobody() {
 fn who_waits_to_be_admitted_is_told_when_that_is_lost() {
     let world = World::start();
     let mut ann = world.connect("trials-later");
-    let mut ben = world.connect_as("trials-later", "?connect=ben");
+    let mut waits = ["ben", "dan"].map(|name| {
+        let client = world.connect_as("trials-later", &format!("?connect={name}"));
+        until_it(true, &mut ann, name);
+        client
+    });
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             let refused = world.try_connect("trials-later", "?upgrade=cat", &[]);
             assert!(refused.is_err_and(|refused| refused.status == 503));
         });
-        until_it_waits(&mut ann, "cat");
+        until_it(true, &mut ann, "cat");
         ann.send(r#"{"event":"panic"}"#);
         let answer = ann.next().expect("an answer").to_string();
         assert!(answer.contains(r#""code":"internal""#), "{answer}");
         assert!(waiting.join().is_ok());
     });
-    let bye = ben.next().expect("a frame").to_string();
+    for client in &mut waits {
+        let bye = client.next().expect("a frame").to_string();
+        assert!(
+            bye.contains(r#""event":"$bye""#) && bye.contains(r#""reconnect":true"#),
+            "{bye}"
+        );
+        client.is_closed(1011);
+    }
+    let log = world.edge.log().join("\n");
+    assert!(!log.contains("cannot be written"), "{log}");
+}
+
+/// The alarm of the object ends the wait for a socket that is open.
+#[test]
+fn who_waits_too_long_to_be_admitted_is_told_to_come_again() {
+    let world = World::hurried();
+    let mut ann = world.connect("trials-later");
+    let refused = world.try_connect("trials-later", "?upgrade=ben", &[]);
+    let refused = refused.err().expect("it is refused");
+    assert_eq!(refused.status, 503);
     assert!(
-        bye.contains(r#""event":"$bye""#) && bye.contains(r#""reconnect":true"#),
-        "{bye}"
+        refused.body.contains(r#""code":"unavailable""#),
+        "{}",
+        refused.body
     );
+    let mut cat = world.connect_as("trials-later", "?connect=cat");
+    let error = cat.next().expect("a frame").to_string();
+    assert!(
+        error.contains(r#""$error","error":{"code":"unavailable""#),
+        "{error}"
+    );
+    cat.is_closed(1013);
+    for name in ["ben", "cat"] {
+        until_it(false, &mut ann, name);
+        ann.releases(name, 1, false);
+    }
+    for hook in ["upgrade", "connect"] {
+        world.has_logged(&[hook, "not decided within 1000 ms"]);
+    }
+}
+
+/// A client that resets its connection reads no answer.
+#[test]
+fn who_goes_before_it_is_admitted_is_waited_for_no_more() {
+    let world = World::start();
+    let mut ann = world.connect("trials-later");
+    let ben = world.asks_to_connect("trials-later", "?upgrade=ben");
+    until_it(true, &mut ann, "ben");
+    world.reset(ben);
+    until_it(false, &mut ann, "ben");
+    ann.releases("ben", 1, false);
+    world.is_calm();
+}
+
+/// The hook waits for a binding of the worker: sessions are in a KV namespace.
+#[test]
+fn a_session_is_looked_up_before_the_socket_opens() {
+    let world = World::sleepless();
+    let mut ann = world.connect("sessions");
+    ann.asks(
+        r#"{"event":"sign_in","id":1,"data":["s1","ann"]}"#,
+        r#"{"event":"sign_in","id":1,"data":null}"#,
+    );
+    let known = world.try_connect("sessions", "", &[("cookie", "sid=s1")]);
+    known.expect("a session").asks_for("user", r#""ann""#);
+    let unknown = world.try_connect("sessions", "", &[("cookie", "sid=s2")]);
+    assert!(unknown.is_err_and(|refused| refused.status == 401));
+    world.is_calm();
 }
 
 /// Each is written as in a line of a story.

@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use futures_util::{SinkExt, StreamExt};
 use roomcast_tests::{Build, Edge, Settings, Sockets};
 use tokio::{
+    io::AsyncWriteExt,
     net::TcpStream,
     runtime::{Builder, Runtime},
     time::timeout,
@@ -20,6 +21,8 @@ use tokio_tungstenite::{
 
 /// Time that the worker may take for anything: a fault when it passes, never a way to decide.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+const SETTINGS: &str = "inbound_rate=off inbound_bytes_rate=off heartbeat_ms=off";
 
 /// A worker with the example applications.
 pub(crate) struct World {
@@ -51,6 +54,13 @@ impl World {
         Self::around(Edge::start_build(Build::Gateways, &[&settings]))
     }
 
+    /// Starts a world whose applications decide within a second.
+    pub(crate) fn hurried() -> Self {
+        let settings = format!("{SETTINGS} admission_time_ms=1000");
+        let settings: Settings = settings.parse().expect("known settings");
+        Self::around(Edge::start_build(Build::Gateways, &[&settings]))
+    }
+
     /// Starts a world whose platform fails when it is told to.
     pub(crate) fn faulty() -> Self {
         let entry = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/faulty.js");
@@ -63,8 +73,7 @@ impl World {
     }
 
     fn settings() -> Settings {
-        let settings = "inbound_rate=off inbound_bytes_rate=off heartbeat_ms=off";
-        settings.parse().expect("known settings")
+        SETTINGS.parse().expect("known settings")
     }
 
     fn around(edge: Edge) -> Self {
@@ -147,6 +156,28 @@ impl World {
             }
             Err(fault) => panic!("{fault}"),
         }
+    }
+
+    /// Sends the request of a client, without waiting for the response.
+    pub(crate) fn asks_to_connect(&self, namespace: &str, query: &str) -> TcpStream {
+        let host = self.edge.authority(0);
+        let request = format!(
+            "GET /ws/{namespace}{query} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        );
+        let sent = self.wait(async {
+            let mut stream = TcpStream::connect(&host).await?;
+            stream.write_all(request.as_bytes()).await?;
+            Ok::<_, std::io::Error>(stream)
+        });
+        sent.expect("it listens")
+    }
+
+    /// Resets a connection: what comes for it is read by nobody.
+    pub(crate) fn reset(&self, stream: TcpStream) {
+        stream.set_zero_linger().expect("a socket");
+        drop(stream);
     }
 
     pub(crate) fn connect(&self, namespace: &str) -> Client<'_> {

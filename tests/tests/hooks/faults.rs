@@ -32,7 +32,8 @@ pub(crate) fn receiver(answers: &'static [&'static str]) -> (String, Receiver<To
                 return;
             };
             let request = read(&mut stream);
-            let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(answer.as_bytes());
             if tell.send(request).is_err() {
                 return;

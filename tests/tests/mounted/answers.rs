@@ -6,6 +6,8 @@ use std::{
     thread,
 };
 
+use axum::{body::Body, extract::Request, middleware::map_request};
+use http_body_util::Limited;
 use roomcast::{Host, Settings};
 use tokio::runtime::Builder;
 
@@ -74,7 +76,7 @@ fn ask(authority: SocketAddr, prefix: &str, (method, path, fields, body): Asked)
     };
     let mut lines = head.lines().map(str::to_ascii_lowercase);
     let status = lines.next().expect("a status");
-    let of_connection = ["connection:", "content-length:", "date:"];
+    let of_connection = ["connection:", "content-length:", "date:", "roomcast-time:"];
     let is_ours = |line: &String| !of_connection.iter().any(|name| line.starts_with(name));
     let mut fields: Vec<_> = lines.filter(is_ours).collect();
     fields.sort();
@@ -158,16 +160,39 @@ fn the_page_without_its_slash_is_moved() {
     assert!(status.starts_with("http/1.1 200"), "{status}");
 }
 
+/// No setting of the server raises this limit.
+#[test]
+fn a_body_over_a_limit_of_the_application_is_refused_as_too_large() {
+    let limited =
+        map_request(async |request: Request| request.map(|body| Body::new(Limited::new(body, 10))));
+    let around = Around::with(settings(), |rooms| rooms.layer(limited));
+    let sent = r#"{"audience":{"rooms":["r"]},"event":"e"}"#;
+    let call = ("POST", "/api/v1/default/send", "KEY\r\n", sent);
+    let (status, _, body) = ask(around.authority(), "/live", call);
+    assert!(status.starts_with("http/1.1 413"), "{status}");
+    assert!(body.contains("the program around this server"), "{body}");
+}
+
 /// The server cannot tell from where somebody asks.
 #[test]
-fn the_api_needs_a_key_on_loopback_too() {
+fn the_api_needs_a_key_on_loopback_too_and_without_it_there_is_no_page() {
     let mut settings = settings();
     settings.access.api_keys.clear();
-    let around = Around::start(settings);
-    let call = ("GET", "/api/v1/default/rooms", "", "");
-    let (status, _, body) = ask(around.authority(), "/live", call);
-    assert!(status.starts_with("http/1.1 403"), "{status}");
-    assert!(body.contains("the API needs a key"), "{body}");
-    let (status, ..) = ask(around.authority(), "/live", ("GET", "/", "", ""));
-    assert!(status.starts_with("http/1.1 200"), "{status}");
+    // With it the server alone has no API for anybody, and a page.
+    let origin = "https://app.example".parse().expect("an origin");
+    for origins in [vec![], vec![origin]] {
+        settings.access.allow_origins = origins;
+        let around = Around::start(settings.clone());
+        let asked = |path| ask(around.authority(), "/live", ("GET", path, "", ""));
+        let (status, _, body) = asked("/api/v1/default/rooms");
+        assert!(status.starts_with("http/1.1 403"), "{status}");
+        assert!(body.contains("the API needs a key"), "{body}");
+        for path in ["/", "/page/page.js", "/inspect", "/server", "/metrics"] {
+            let (status, _, body) = asked(path);
+            assert!(status.starts_with("http/1.1 404"), "{path}: {status}");
+            assert!(!body.contains("/metrics"), "{path}: {body}");
+        }
+        let (status, ..) = asked("/client.js");
+        assert!(status.starts_with("http/1.1 200"), "{status}");
+    }
 }

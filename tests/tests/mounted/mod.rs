@@ -3,5 +3,6 @@
 mod answers;
 pub(crate) mod around;
 mod ends;
+mod http2;
 mod identity;
 mod streams;

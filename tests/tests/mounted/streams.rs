@@ -2,7 +2,7 @@
 
 use std::{fs, io, net::SocketAddr, sync::Arc, thread};
 
-use axum::serve::Listener;
+use axum::{routing::get, serve::Listener};
 use http_body_util::Empty;
 use hyper::{Request, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -34,9 +34,9 @@ use crate::{
 };
 
 /// A server of the test's own; it goes on until the test has ended.
-struct Serving {
-    authority: String,
-    server: Namespace,
+pub(super) struct Serving {
+    pub(super) authority: String,
+    pub(super) server: Namespace,
 }
 
 /// A listener of the application's own.
@@ -72,7 +72,9 @@ fn acceptor(pairs: &Pairs) -> TlsAcceptor {
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(vec![chain], key);
-    TlsAcceptor::from(Arc::new(config.expect("a pair")))
+    let mut config = config.expect("a pair");
+    config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Runs a server for as long as the process does, with listeners of the test's own.
@@ -95,9 +97,12 @@ fn run<F: Future<Output = ()> + Send + 'static>(
     Serving { authority, server }
 }
 
-fn secured(pairs: &Pairs, settings: Settings) -> Serving {
+/// An application with TLS, which answers what the server does not; it speaks HTTP/2 too.
+pub(super) fn secured(pairs: &Pairs, settings: Settings) -> Serving {
     let (acceptor, host) = (acceptor(pairs), Host::new(settings));
-    let app = axum::Router::new().merge(roomcast::axum::router(&host));
+    let app = axum::Router::new()
+        .route("/own", get(|| async { "the application" }))
+        .fallback_service(roomcast::axum::router(&host));
     run(host, |listener| async {
         let listener = TlsListener { listener, acceptor };
         axum::serve(listener, app).await.expect("it serves");
@@ -105,7 +110,7 @@ fn secured(pairs: &Pairs, settings: Settings) -> Serving {
 }
 
 /// Waits until so many connections are left.
-async fn left(server: &Namespace, connections: usize) {
+pub(super) async fn left(server: &Namespace, connections: usize) {
     while server.counts().await.expect("it runs").connections != connections {
         tokio::task::yield_now().await;
     }

@@ -1,6 +1,6 @@
 //! Every trace holds through a relay, with publishers and members on different servers.
 
-use std::{collections::BTreeSet, fs};
+use std::fs;
 
 use roomcast_tests::{Server, Settings, Trace, Url};
 use tempfile::TempDir;
@@ -11,45 +11,31 @@ use crate::stories::{for_servers, tell};
 /// The header field in which the proxy names users; the driver is that proxy.
 const USER: &str = "X-User";
 
-/// Traces that do not hold with a relay, and why.
-const EXCEPTIONS: [(&str, &str); 4] = [
-    (
-        "presence_waits_for_a_reconnect",
-        "who is waited for counts as a connection",
-    ),
-    (
-        "publish_key_of_a_refused_publish",
-        "rights come before the relay, which has the keys",
-    ),
-    (
-        "publish_keys_have_a_limit",
-        "the relay limits the time of keys, not their number",
-    ),
-    (
-        "room_with_a_history_begins_anew",
-        "the relay lists no rooms without members",
-    ),
-];
-
-/// Further traces that do not hold on several servers, and why.
-const SEVERAL: [(&str, &str); 3] = [
+/// Traces about the connections of one server, and why.
+const TOGETHER: [(&str, &str); 3] = [
     (
         "connections_are_listed",
-        "in the order of ids, of which each server takes many at once",
+        "each server has its own ids, which are by age there alone",
     ),
-    ("connections_have_a_limit", "each server counts its own"),
-    ("join_over_the_member_limit", "each server counts its own"),
+    (
+        "connections_have_a_limit",
+        "it is the capacity of a machine",
+    ),
+    (
+        "join_over_the_member_limit",
+        "each server counts the members that it has",
+    ),
 ];
 
 #[test]
 fn on_one_server_with_a_relay() {
-    on_servers(1, &[]);
+    on_servers(1);
 }
 
 /// Each connection goes to the next server, and calls of the API to another one.
 #[test]
 fn on_three_servers() {
-    on_servers(3, &SEVERAL);
+    on_servers(3);
 }
 
 /// Servers with the same settings, and their Redis.
@@ -88,33 +74,28 @@ impl Servers {
         let url = url.with_api(Some(Server::API_KEY));
         let url = url.with_namespace(trace.name());
         let mut url = url.with_welcome().with_user_header(USER).with_waits();
+        if is_together(trace) {
+            url = url.with_connections_together();
+        }
         trace.run(&mut url).map_err(|fault| fault.to_string())
     }
 }
 
-/// Runs all traces. The exceptions fail, so that one that holds again is noticed.
-fn on_servers(count: usize, more: &[(&str, &str)]) {
+fn is_together(trace: &Trace) -> bool {
+    TOGETHER.iter().any(|(name, _)| *name == trace.name())
+}
+
+/// Runs all traces.
+fn on_servers(count: usize) {
     let shared = Servers::start(count, &Settings::default());
-    let (traces, excepted): (Vec<_>, Vec<_>) = for_servers().into_iter().partition(|trace| {
-        EXCEPTIONS
-            .iter()
-            .chain(more)
-            .all(|(name, _)| *name != trace.name())
-    });
-    let names: BTreeSet<_> = excepted.iter().map(Trace::name).collect();
-    for (name, reason) in EXCEPTIONS.iter().chain(more) {
-        assert!(names.contains(name), "no trace is called {name}: {reason}");
-    }
-    let run = |trace: &Trace| {
+    let traces = for_servers();
+    let together = traces.iter().filter(|trace| is_together(trace)).count();
+    assert_eq!(together, TOGETHER.len(), "a trace of the list is gone");
+    tell(&traces, |trace| {
         if trace.settings().is_empty() {
             shared.run(trace)
         } else {
             Servers::start(count, trace.settings()).run(trace)
         }
-    };
-    tell(&traces, run);
-    tell(&excepted, |trace| match run(trace) {
-        Ok(()) => Err(format!("{}: an exception that holds", trace.name())),
-        Err(_) => Ok(()),
     });
 }

@@ -61,8 +61,25 @@ fn a_server_that_is_full_or_ending_can_be_looked_at() {
     let (mut process, admin) = start(&["--connections-max=1", "--close-wait-ms=60000"]);
     let mut peer = Peer::connect(&process.authority, "");
     assert_eq!(peer::metric(&admin, "roomcast_connections"), Some(1));
+    let mut kept = Peer::silent(&process.authority);
+    let request = format!(
+        "HEAD /readyz HTTP/1.1\r\nHost: {}\r\n\r\n",
+        process.authority
+    );
+    kept.write(request.as_bytes());
+    let head = kept.head();
+    assert!(
+        head.starts_with("HTTP/1.1 200") && !head.contains("connection: close"),
+        "{head}"
+    );
     process.signal("TERM");
     process.logged("shutting down");
+    kept.write(request.as_bytes());
+    let head = kept.head();
+    assert!(
+        head.starts_with("HTTP/1.1 503") && head.contains("connection: close"),
+        "{head}"
+    );
     while !matches!(peer.next(), Said::Close(..)) {}
     assert_eq!(status(&admin, "GET", "/readyz", ""), 503);
     assert_eq!(status(&admin, "GET", "/api/v1/default/rooms", ""), 503);

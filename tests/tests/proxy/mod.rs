@@ -59,10 +59,11 @@ impl Proxy {
                 &["-e", "stderr", "-c"],
                 around_nginx(&at, &config),
             ),
-            Kind::HaProxy => {
-                let global = format!("global\n    stats socket {at}/stats\n\n{config}");
-                ("/usr/sbin/haproxy", &["-q", "-db", "-f"], global)
-            }
+            Kind::HaProxy => (
+                "/usr/sbin/haproxy",
+                &["-q", "-db", "-f"],
+                around_haproxy(&at, &config),
+            ),
             Kind::Caddy => (
                 "/usr/bin/caddy",
                 &["run", "--adapter", "caddyfile", "--config"],
@@ -99,14 +100,30 @@ impl Drop for Proxy {
     }
 }
 
-/// Frame around the file of a site: one process, which needs no rights and no other folder.
+/// Frame around the file of a site: one process, which needs no rights and no other folder. A first
+/// line of the site may say how many connections there are.
 fn around_nginx(folder: &str, site: &str) -> String {
+    let (events, site) = match site.split_once('\n') {
+        Some((events, site)) if events.starts_with("events ") => (events, site),
+        _ => ("events {}", site),
+    };
     let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let folders = kinds.map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"));
     format!(
-        "daemon off;\nmaster_process off;\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{}{site}}}\n",
+        "daemon off;\nmaster_process off;\npid {folder}/pid;\n{events}\nhttp {{\naccess_log off;\n{}{site}}}\n",
         folders.concat()
     )
+}
+
+/// The file of HAProxy for one process, which may not be root's, and without a log of the system.
+fn around_haproxy(folder: &str, site: &str) -> String {
+    let own = ["log /dev/log ", "chroot ", "user ", "group "];
+    let is_own = |line: &str| own.iter().any(|it| line.trim_start().starts_with(it));
+    let kept = site.lines().filter(|line| !is_own(line));
+    let site: String = kept.map(|line| format!("{line}\n")).collect();
+    let socket = "stats socket /run/haproxy/admin.sock mode 660 level admin";
+    assert_eq!(site.matches(socket).count(), 1, "{site}");
+    site.replace(socket, &format!("stats socket {folder}/stats"))
 }
 
 /// The file of a site on that port, whatever name clients use, without an administrative listener

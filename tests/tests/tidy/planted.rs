@@ -63,10 +63,10 @@ fn planted() -> Vec<Planted> {
         settings(setting, "# Settings\n"),
         settings("", "| `--b-ms MS` | 1 |\n"),
         document("prose_width", &"word ".repeat(25)),
-        document("document_words", &"word ".repeat(30_501)),
+        document("document_words", &"word ".repeat(31_401)),
         plant(
             "document_words",
-            &[("core/src/a.md", &*"| ".repeat(30_501))],
+            &[("core/src/a.md", &*"| ".repeat(31_401))],
         ),
         plant("changelog", &[("CHANGELOG.md", "# Changelog\n")]),
         invariants("| I1 to I47 | all | `a.rs: no_such_test` |\n"),

@@ -9,7 +9,7 @@ const COLUMNS_MAX: usize = 100;
 /// Words of all documents together, tables of figures included: some two hours of reading. A
 /// tutorial and the pages about many nodes and applications that wait are 4,000 of them: nobody
 /// reads all three.
-const WORDS_MAX: usize = 30_500;
+const WORDS_MAX: usize = 31_400;
 
 /// Links to files and headings that are not there.
 pub(crate) fn dead_links(tree: &Tree) -> Vec<Violation> {

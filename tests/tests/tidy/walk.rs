@@ -38,10 +38,9 @@ const OFF: [(&str, &[&str]); 6] = [
         "the beginning or end of a connection, or an error",
         &[
             "Connection::note_unheard",
-            "Connection::part",
-            "Connection::time_message",
-            "Egress::part",
-            "FanOut::part",
+            "Connection::answer_close",
+            "Egress::admit_bye",
+            "FanOut::admit_bye",
             "Members::remove",
             "Hub::refuse",
             "Shard::ask_close",
@@ -67,7 +66,6 @@ const OFF: [(&str, &[&str]); 6] = [
             "Hub::note_activity",
             "Hub::publish_by_policy",
             "Place::let_through",
-            "Place::take_loose",
             "Egress::deliver_one",
             "Egress::spill",
             "Socket::flush_records",
@@ -95,6 +93,7 @@ const OFF: [(&str, &[&str]); 6] = [
     (
         "counts, or keeps time",
         &[
+            "Connection::after_read",
             "Conns::note_activity",
             "Egress::watch",
             "Shard::begin",

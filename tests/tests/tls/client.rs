@@ -52,6 +52,19 @@ impl Trust {
         pairs: &Pairs,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
+        Self::speaking(pairs, versions, "http/1.1")
+    }
+
+    /// The same of clients that speak HTTP/2.
+    pub(crate) fn http2(pairs: &Pairs) -> Self {
+        Self::speaking(pairs, &[&TLS12, &TLS13], "h2")
+    }
+
+    fn speaking(
+        pairs: &Pairs,
+        versions: &[&'static SupportedProtocolVersion],
+        protocol: &str,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         let authority = CertificateDer::from(pairs.authority());
         roots.add(authority).expect("an authority");
@@ -60,7 +73,7 @@ impl Trust {
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.into()];
         Self(TlsConnector::from(Arc::new(config)))
     }
 

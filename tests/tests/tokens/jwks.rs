@@ -178,7 +178,7 @@ pub(crate) fn useless_answers() -> [(Answer, &'static str, &'static str); 6] {
     });
     let redirect =
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n";
-    let down = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n";
+    let down = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let list = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
     [
         (wrong(redirect), "redirect (302)", "redirect (302)"),
@@ -255,7 +255,8 @@ fn known_keys_go_on_when_the_issuer_misbehaves_or_is_down() {
 fn a_renewal_without_keys_is_unavailable_and_changes_nothing() {
     for threads in ["--threads=1", "--threads=3"] {
         let issuer = Issuer::new(|stream| {
-            let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream
+                .write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         });
         let server = issuer.server(&["--token-key", KEY, threads]);
         let (mut peer, _) = unidentified(&server.authority);

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use roomcast_core::{
     Applied, CloseCode, Command, ConnId, Delivery, DisconnectReason, Event, Frame, Gateway,
-    Handshake, Hub, Input, JoinError, Rejection, RoomName, SendError,
+    Handshake, Hub, Input, JoinError, Rejection, RoomName, SendError, Timestamp, UnixTime,
     ask::{self, Ask, AskError, Asked},
     gateway::{Admission, ConnectError, NowOrLater, UpgradeRequest},
     wire::{Coded, ErrorCode},
@@ -140,14 +140,17 @@ impl<G: Gateway> Core<G> {
         if self.is_live(actor) || self.is_connecting(actor) {
             return Ok(Answer::none());
         }
+        // The times of hubs are those of the wall clock here.
+        let asked = UnixTime::from_millis(self.now.as_millis());
         match self.upgrade(namespace, request) {
-            NowOrLater::Now(said) => self.admitted(actor, namespace, said, handshake),
+            NowOrLater::Now(said) => self.admitted(actor, namespace, said, (handshake, asked)),
             NowOrLater::Later(saying) => {
                 self.upgrades.push(Upgrade {
                     actor: actor.clone(),
                     namespace: namespace.into(),
-                    handshake,
+                    handshake: (handshake, asked),
                     saying,
+                    deadline: self.now + self.limits.admission_timeout,
                 });
                 self.upgrade_on()?;
                 // Where nothing is waited for, it is as if nothing could be.
@@ -161,16 +164,16 @@ impl<G: Gateway> Core<G> {
         }
     }
 
-    /// Connects an actor, if the application admits it.
+    /// Connects an actor, if the application admits it, which was asked at the time.
     pub(super) fn admitted(
         &mut self,
         actor: &Actor,
         namespace: &str,
         said: Result<Admission, Rejection>,
-        handshake: Handshake,
+        (handshake, asked): (Handshake, UnixTime),
     ) -> Result<Answer, DriverError> {
         let handshake = match said {
-            Ok(admission) => admission.handshake(handshake),
+            Ok(admission) => admission.handshake(handshake, asked),
             Err(rejection) => return Ok(self.refused(rejection)),
         };
         let (applied, out) = self.begin(namespace, Input::Connect(handshake));
@@ -411,6 +414,7 @@ impl<G: Gateway> Core<G> {
     /// Lets time pass from one deadline to the next, as a host does.
     fn wait(&mut self, millis: u64) -> Result<(), DriverError> {
         let target = self.now + std::time::Duration::from_millis(millis);
+        self.give_upgrades_up(target)?;
         loop {
             let timeouts = self.apps.iter();
             let timeouts = timeouts.filter_map(|(name, app)| Some((app.next_timeout()?, name)));
@@ -438,21 +442,38 @@ impl<G: Gateway> Core<G> {
     /// Goes on with the requests that wait, as far as they get.
     pub(super) fn upgrade_on(&mut self) -> Result<(), DriverError> {
         while let Some((upgrade, said)) = self.upgrades.take_done() {
-            let Upgrade {
-                actor,
-                namespace,
-                handshake,
-                ..
-            } = upgrade;
-            let answer = self.admitted(&actor, &namespace, said, handshake)?;
-            let reason = self.refusal.take();
-            self.late.push(Late {
-                actor,
-                namespace,
-                answer,
-                reason,
-            });
+            self.decided(upgrade, said)?;
         }
+        Ok(())
+    }
+
+    /// Refuses the requests that wait for longer than they may.
+    fn give_upgrades_up(&mut self, now: Timestamp) -> Result<(), DriverError> {
+        while let Some(upgrade) = self.upgrades.take_late(now) {
+            self.decided(upgrade, Err(Rejection::undecided()))?;
+        }
+        Ok(())
+    }
+
+    fn decided(
+        &mut self,
+        upgrade: Upgrade,
+        said: Result<Admission, Rejection>,
+    ) -> Result<(), DriverError> {
+        let Upgrade {
+            actor,
+            namespace,
+            handshake,
+            ..
+        } = upgrade;
+        let answer = self.admitted(&actor, &namespace, said, handshake)?;
+        let reason = self.refusal.take();
+        self.late.push(Late {
+            actor,
+            namespace,
+            answer,
+            reason,
+        });
         Ok(())
     }
 

@@ -136,9 +136,9 @@ impl Streams {
         }
     }
 
-    pub(super) fn part(&mut self, actor: &Actor) {
+    pub(super) fn admit_bye(&mut self, actor: &Actor) {
         if let Some(stream) = self.stalled.get_mut(actor) {
-            stream.queue.part();
+            stream.queue.admit_bye();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{pin::Pin, task::Poll};
 
 use roomcast_core::{
-    Handshake, Rejection,
+    Handshake, Rejection, Timestamp, UnixTime,
     gateway::{Admission, Later},
 };
 
@@ -23,8 +23,11 @@ impl Clone for Upgrades {
 pub(super) struct Upgrade {
     pub(super) actor: Actor,
     pub(super) namespace: Box<str>,
-    pub(super) handshake: Handshake,
+    /// With the time of the request.
+    pub(super) handshake: (Handshake, UnixTime),
     pub(super) saying: Later<Result<Admission, Rejection>>,
+    /// The end of the wait.
+    pub(super) deadline: Timestamp,
 }
 
 /// The answer to a request that has waited.
@@ -50,6 +53,12 @@ impl Upgrades {
     /// Gives up the request of an actor.
     pub(super) fn cancel(&mut self, actor: &Actor) {
         self.0.retain(|upgrade| upgrade.actor != *actor);
+    }
+
+    /// Takes out a request that has waited for longer than it may.
+    pub(super) fn take_late(&mut self, now: Timestamp) -> Option<Upgrade> {
+        let at = self.0.iter().position(|upgrade| upgrade.deadline <= now)?;
+        Some(self.0.remove(at))
     }
 
     pub(super) fn take_done(&mut self) -> Option<(Upgrade, Result<Admission, Rejection>)> {

@@ -13,6 +13,8 @@ pub(super) struct Nodes {
     /// The number of that whose turn it was last.
     last: usize,
     shared: bool,
+    /// True when all connections go to the first.
+    together: bool,
 }
 
 impl Nodes {
@@ -24,6 +26,7 @@ impl Nodes {
             key: None,
             last: 0,
             shared: false,
+            together: false,
         };
         nodes.add(address)?;
         Ok(nodes)
@@ -52,6 +55,11 @@ impl Nodes {
             self.set_api(key.as_deref());
         }
         Ok(())
+    }
+
+    /// Has all connections go to the first one, and calls of the API to the others.
+    pub(super) const fn keep_together(&mut self) {
+        self.together = true;
     }
 
     /// Uses the API of each, beside its `/ws`.
@@ -96,9 +104,20 @@ impl Nodes {
         self.last = node;
     }
 
+    /// Gives the turn to the next one, for a connection.
+    pub(super) const fn next_for_connection(&mut self) -> usize {
+        if self.together {
+            return 0;
+        }
+        self.next()
+    }
+
     /// Gives the turn to the next one.
     pub(super) const fn next(&mut self) -> usize {
         self.last = (self.last + 1) % self.addresses.len();
+        if self.together && self.last == 0 && self.are_several() {
+            self.last = 1;
+        }
         self.last
     }
 }

@@ -24,37 +24,43 @@ pub(super) struct Users {
 
 #[derive(Debug, Clone, Default)]
 struct Room {
-    /// Connections of each user on each node.
-    nodes: BTreeMap<u64, BTreeMap<Box<str>, u64>>,
-    /// Connections of each user on all nodes, and what is shown of it.
-    all: BTreeMap<Box<str>, (u64, Option<Box<str>>)>,
+    /// Connections of each user on each node, and whether that waits for it.
+    nodes: BTreeMap<u64, BTreeMap<Box<str>, (u64, bool)>>,
+    /// The meta that is shown of each user who is on any node.
+    all: BTreeMap<Box<str>, Option<Box<str>>>,
 }
+
+/// Users who came or went.
+pub(crate) type Changes = Vec<(Box<str>, PresenceChange)>;
 
 impl Room {
     /// Sets the connections of a user on a node.
     fn set(&mut self, node: u64, user: &PresentUser) -> Option<PresenceChange> {
         let here = self.nodes.entry(node).or_default();
-        let before = here.get(&user.name).copied().unwrap_or_default();
-        if user.conns == 0 {
+        if user.conns == 0 && !user.waits {
             here.remove(&user.name);
         } else {
-            here.insert(user.name.clone(), user.conns);
+            here.insert(user.name.clone(), (user.conns, user.waits));
         }
-        let all = self.all.entry(user.name.clone()).or_default();
-        let was = all.0;
-        all.0 = was + user.conns - before;
-        if was == 0 {
-            all.1.clone_from(&user.meta);
-        }
-        let now = all.0;
-        if now == 0 {
-            self.all.remove(&user.name);
-        }
-        match (was, now) {
-            (0, 1..) => Some(PresenceChange::Joined),
-            (1.., 0) => Some(PresenceChange::Left),
+        let mut nodes = self.nodes.values();
+        let is_there = nodes.any(|here| here.contains_key(&user.name));
+        match (self.all.contains_key(&user.name), is_there) {
+            (false, true) => {
+                self.all.insert(user.name.clone(), user.meta.clone());
+                Some(PresenceChange::Joined)
+            }
+            (true, false) => {
+                self.all.remove(&user.name);
+                Some(PresenceChange::Left)
+            }
             _ => None,
         }
+    }
+
+    /// The connections of a user on all nodes.
+    fn conns(&self, name: &str) -> u64 {
+        let nodes = self.nodes.values().filter_map(|here| here.get(name));
+        nodes.map(|(conns, _)| conns).sum()
     }
 }
 
@@ -123,7 +129,7 @@ impl Broker {
         node: u64,
         room: &str,
         present: &[PresentUser],
-    ) -> Option<Vec<Push>> {
+    ) -> Option<(Changes, Vec<Push>)> {
         if !self.has_lease(node) {
             return None;
         }
@@ -131,21 +137,26 @@ impl Broker {
         let here = all.nodes.entry(node).or_default().keys();
         let gone = here.filter(|name| !present.iter().any(|user| user.name == **name));
         let gone: Vec<_> = gone.cloned().map(absent).collect();
-        let users = gone.iter().chain(present);
-        let pushes = users.filter_map(|user| Some(self.set_present(node, room, user)?.1));
-        Some(pushes.flatten().collect())
+        let (mut changes, mut pushes) = (Vec::new(), Vec::new());
+        for user in gone.iter().chain(present) {
+            let (change, told) = self.set_present(node, room, user)?;
+            changes.extend(change.map(|change| (user.name.clone(), change)));
+            pushes.extend(told);
+        }
+        Some((changes, pushes))
     }
 
     pub(crate) fn list_users(&mut self, room: &str, limit: usize) -> RoomUsers {
         let (position, number) = self.numbered(&Topic::room(room), 0);
         let number = number + u64::from(self.plants.list_too_new);
         let all = self.master.users.rooms.entry(room.into()).or_default();
-        let users = all.all.iter().map(|(name, (conns, meta))| PresentUser {
+        let users = all.all.iter().map(|(name, meta)| PresentUser {
             name: name.clone(),
-            conns: *conns,
+            conns: all.conns(name),
+            waits: false,
             meta: meta.clone(),
         });
-        let conns: u64 = all.all.values().map(|(conns, _)| conns).sum();
+        let conns: u64 = all.all.keys().map(|name| all.conns(name)).sum();
         RoomUsers {
             room: room.into(),
             epoch: position.epoch,
@@ -193,6 +204,7 @@ fn absent(name: Box<str>) -> PresentUser {
     PresentUser {
         name,
         conns: 0,
+        waits: false,
         meta: None,
     }
 }
