@@ -239,7 +239,8 @@ fn hanging_server() -> (String, mpsc::Receiver<()>) {
                 .is_some_and(|line| !line.expect("a line").is_empty())
             {}
             let length = body.len();
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+            let head = format!("Content-Length: {length}\r\nConnection: close");
+            let answer = format!("HTTP/1.1 {status}\r\n{head}\r\n\r\n{body}");
             stream.write_all(answer.as_bytes()).expect("it reads");
         }
     });

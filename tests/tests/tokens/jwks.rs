@@ -30,7 +30,8 @@ pub(crate) fn published(keys: &str) -> Vec<u8> {
     let body = format!(r#"{{"keys":[{keys}]}}"#);
     let length = body.len();
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n"
     );
     (head + &body).into()
 }
@@ -143,9 +144,7 @@ fn a_message_waits_for_the_keys_and_what_comes_behind_it_too() {
     // The first answer comes when the client waits already.
     let issuer = Issuer::new(|stream| {
         thread::sleep(std::time::Duration::from_millis(300));
-        let body = format!(r#"{{"keys":[{PUBLIC}]}}"#);
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-        let _ = stream.write_all((head + &body).as_bytes());
+        let _ = stream.write_all(&published(PUBLIC));
     });
     for threads in ["--threads=1", "--threads=3"] {
         let server = issuer.server(&[threads]);
@@ -166,7 +165,8 @@ pub(crate) fn useless_answers() -> [(Answer, &'static str, &'static str); 6] {
         })
     };
     let endless: Answer = Box::new(|stream| {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n");
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\nConnection: close\r\n\r\n");
         let mut left = 10_000_000 / 4096;
         while left > 0 && stream.write_all(&[b' '; 4096]).is_ok() {
             left -= 1;
@@ -177,9 +177,9 @@ pub(crate) fn useless_answers() -> [(Answer, &'static str, &'static str); 6] {
         let _ = stream.read(&mut [0]);
     });
     let redirect =
-        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n";
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let down = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let list = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
+    let list = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]";
     [
         (wrong(redirect), "redirect (302)", "redirect (302)"),
         (wrong(down), "500", "500"),
