@@ -170,7 +170,9 @@ impl<'a> Entry<'a> {
             input,
         };
         // Fails only for maps with keys that are no strings; there is none.
-        serde_json::to_string(&line).unwrap_or_default()
+        let line = serde_json::to_string(&line).unwrap_or_default();
+        // Raw JSON is kept as it came. Line ends are white space there: in strings they are escaped.
+        line.replace(['\n', '\r'], " ")
     }
 
     /// Reads one line.
@@ -251,6 +253,9 @@ impl<G: Gateway> Replay<G> {
                 let app = app.ok_or(JournalError::NotOpen)?;
                 // Whoever gave it was told; here the commands alone count.
                 let _ = app.apply(entry.at, input, out);
+                // What handlers began is not carried out anew: its results are entries.
+                drop((app.take_work(), app.take_asked(), app.take_cancelled()));
+                drop(app.take_send_outcomes());
             }
         }
         Ok(())
@@ -301,10 +306,10 @@ mod tests {
     use crate::{Audience, Command, Frame, Handshake};
 
     #[test]
-    fn a_payload_survives_the_journal_byte_for_byte() {
+    fn a_payload_survives_the_journal_on_one_line() {
         let at = Timestamp::ZERO;
         let data: Box<RawValue> =
-            serde_json::from_str("[ 1e999, 18446744073709551616 ]").expect("JSON");
+            serde_json::from_str("[ 1e999,\r\n18446744073709551616 ]").expect("JSON");
         let records = [
             Record::Open(Opening::new(Config::new("e"), HubState::from_serial(3))),
             Record::Input(Input::Connect(Handshake::new())),
@@ -319,6 +324,7 @@ mod tests {
         let (mut replay, mut out) = (Replay::new(), Outbox::new());
         for record in records {
             let line = Entry::new(at, "n", record).to_line();
+            assert!(!line.contains(['\n', '\r']), "{line:?}");
             let entry = Entry::parse(&line).expect(&line);
             replay.apply(&entry, &mut out).expect("opened");
         }
@@ -334,7 +340,7 @@ mod tests {
             | Command::Relay(_)
             | Command::Tell { .. } => None,
         });
-        let expected = r#"{"event":"e","path":"/p","data":[ 1e999, 18446744073709551616 ]}"#;
+        let expected = r#"{"event":"e","path":"/p","data":[ 1e999,  18446744073709551616 ]}"#;
         assert_eq!(
             frames.collect::<alloc::vec::Vec<_>>(),
             [Frame::Text(expected)]

@@ -273,6 +273,7 @@ impl<G: Gateway> App<G> {
         }
         self.call_hooks(now, out);
         if admitted {
+            self.hub.warn_opened(now, conn, out);
             self.join_at_once(now, conn, rooms, out);
         }
         self.connecting = None;

@@ -386,12 +386,11 @@ impl Hub {
                 continue;
             };
             match access.pass(now, grace) {
-                Passed::Warned { left_ms } => out.send_to(conn, |text| {
-                    write_head(text, "$expiring", None, None);
-                    write_number(text, r#","data":{"expires_in_ms":"#, left_ms);
-                    text.push_str("}}");
-                }),
-                Passed::Over => {}
+                // One that has not been greeted is warned behind the greeting.
+                Passed::Warned { left_ms } if !self.is_opening(conn) => {
+                    send_expiring(conn, left_ms, out);
+                }
+                Passed::Warned { .. } | Passed::Over => {}
                 Passed::Closed { reason } => {
                     let closed = self.close(now, conn, CloseCode::UNAUTHORIZED, reason, out);
                     debug_assert!(closed.is_ok());
@@ -402,6 +401,22 @@ impl Hub {
             out.persist(conn);
         }
     }
+
+    /// Warns a connection whose time for it came while an application decided about it.
+    pub(crate) fn warn_opened(&self, now: Timestamp, conn: ConnId, out: &mut Outbox) {
+        let access = self.conns.get(conn).and_then(|conn| conn.access.as_ref());
+        if let Some(left_ms) = access.and_then(|access| access.warned(now)) {
+            send_expiring(conn, left_ms, out);
+        }
+    }
+}
+
+fn send_expiring(conn: ConnId, left_ms: u64, out: &mut Outbox) {
+    out.send_to(conn, |text| {
+        write_head(text, "$expiring", None, None);
+        write_number(text, r#","data":{"expires_in_ms":"#, left_ms);
+        text.push_str("}}");
+    });
 }
 
 /// Writes how long an identity holds, when it has a deadline.

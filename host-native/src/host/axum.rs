@@ -64,7 +64,7 @@ async fn answer(mut service: Service, original: Uri, mut request: Request) -> Re
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if request.uri().path() == "/"
         && is_read
-        && let Some(below) = without_slash(&original)
+        && let Some(below) = with_slash(&original)
     {
         return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, below)]).into_response();
     }
@@ -80,8 +80,10 @@ async fn answer(mut service: Service, original: Uri, mut request: Request) -> Re
 
 /// The place of the page when it was asked for without the slash: its files are beside that. It is
 /// relative, since a proxy may have taken a prefix off.
-fn without_slash(original: &Uri) -> Option<HeaderValue> {
+fn with_slash(original: &Uri) -> Option<HeaderValue> {
     let (_, last) = original.path().rsplit_once('/')?;
-    let below = Some(last).filter(|last| !last.is_empty())?;
-    HeaderValue::from_str(&format!("{below}/")).ok()
+    let last = Some(last).filter(|last| !last.is_empty())?;
+    let query = original.query().map(|query| format!("?{query}"));
+    // A colon in a first segment would end a scheme (RFC 3986, section 4.2).
+    HeaderValue::from_str(&format!("./{last}/{}", query.unwrap_or_default())).ok()
 }

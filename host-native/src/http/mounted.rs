@@ -7,7 +7,7 @@ use hyper::{Method, header, header::HeaderValue, upgrade::Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use roomcast_http::Problem;
 use tokio::{
-    io::{AsyncWriteExt, copy, split},
+    io::{AsyncReadExt, AsyncWriteExt, copy, split},
     net::{TcpStream, UnixStream},
     runtime::Handle,
     task::spawn_local,
@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::{Body, Head, Peer, Reply, reply, respond};
-use crate::{shard::Shard, tls::Transport};
+use crate::{Settings, shard::Shard, tls::Transport};
+
+/// Bytes that are read from a shard at one time for a stream that is pumped.
+const PUMPED_BYTES: usize = 8 << 10;
 
 /// A request that the server of another program has read.
 pub(super) struct Mounted {
@@ -109,7 +112,7 @@ fn is_for_socket(request: &Head) -> bool {
 pub(super) async fn take_over(
     upgraded: Upgraded,
     around: Option<Around>,
-    close_wait: Duration,
+    settings: &Settings,
 ) -> io::Result<(Transport, Bytes)> {
     let (stream, early) = match tcp(upgraded) {
         Ok((stream, early)) => {
@@ -125,8 +128,9 @@ pub(super) async fn take_over(
             // Whatever its family, sockets read and write it in the same way.
             let here = std::net::TcpStream::from(OwnedFd::from(here));
             let here = TcpStream::from_std(here)?;
+            let waits = (settings.write_stall, settings.close_wait);
             let pump = async move {
-                let pumped = pump(upgraded, there, close_wait).await;
+                let pumped = pump(upgraded, there, waits).await;
                 if let Err(fault) = pumped {
                     tracing::debug!(%fault, "a pumped connection ended");
                 }
@@ -155,8 +159,13 @@ fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
 }
 
 /// Carries bytes between a peer and the shard, until both have ended their directions, or one of
-/// them is gone. A peer that does not answer the end of the shard is cut off after a while.
-async fn pump(upgraded: Upgraded, shard: unix::UnixStream, close_wait: Duration) -> io::Result<()> {
+/// them is gone. A peer that takes nothing is cut off after the first of these times, and one that
+/// does not answer the end of the shard after the second: here nobody else holds its stream.
+async fn pump(
+    upgraded: Upgraded,
+    shard: unix::UnixStream,
+    (write_stall, close_wait): (Duration, Duration),
+) -> io::Result<()> {
     let (mut from_peer, mut to_peer) = split(TokioIo::new(upgraded));
     let (mut from_shard, mut to_shard) = UnixStream::from_std(shard)?.into_split();
     let inward = async {
@@ -164,8 +173,21 @@ async fn pump(upgraded: Upgraded, shard: unix::UnixStream, close_wait: Duration)
         to_shard.shutdown().await
     };
     let outward = async {
-        copy(&mut from_shard, &mut to_peer).await?;
-        to_peer.shutdown().await
+        let mut buffer = vec![0; PUMPED_BYTES];
+        loop {
+            let length = from_shard.read(&mut buffer).await?;
+            let mut rest = &buffer[..length];
+            while !rest.is_empty() {
+                match timeout(write_stall, to_peer.write(rest)).await?? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    written => rest = &rest[written..],
+                }
+            }
+            if length == 0 {
+                return timeout(write_stall, to_peer.shutdown()).await?;
+            }
+            timeout(write_stall, to_peer.flush()).await??;
+        }
     };
     tokio::pin!(inward, outward);
     tokio::select! {

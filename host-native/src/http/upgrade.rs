@@ -72,8 +72,9 @@ pub(super) async fn answer(
             subprotocol,
             raw,
         }) => {
-            // What an application chooses is spoken in its own way, without a greeting.
-            let welcome = asked.welcome && subprotocol.is_none();
+            // Any other protocol that an application chooses has no greeting.
+            let own = subprotocol.as_deref().is_none_or(|it| it == SUBPROTOCOL);
+            let welcome = asked.welcome && own;
             let own = welcome.then(|| SUBPROTOCOL.into());
             let subprotocol = subprotocol.or(own);
             let handshake = handshake.with_welcome(welcome);
@@ -230,8 +231,7 @@ async fn switched(shard: &Shard, way: Way) -> Option<Switched> {
             })
         }
         Err(upgraded) => {
-            let close_wait = shard.shared.settings.close_wait;
-            let taken = take_over(upgraded, way.around, close_wait).await;
+            let taken = take_over(upgraded, way.around, &shard.shared.settings).await;
             let failed = |fault: &_| tracing::warn!(%fault, "a connection could not be taken over");
             let (stream, early) = taken.inspect_err(failed).ok()?;
             Some(Switched {

@@ -78,18 +78,26 @@ async fn it_selects_a_subprotocol() {
         Some("chat.2")
     );
 
-    // Roomcast's own is selected where the application has no wish, and greets.
-    let client = running
-        .try_connect("/ws", &offer("roomcast.v1, other"))
-        .await;
-    let mut client = client.expect("admitted");
-    assert_eq!(client.subprotocol.as_deref(), Some("roomcast.v1"));
-    let welcome = client.next().await;
-    assert!(
-        welcome.starts_with(r#"{"event":"$welcome","data":{"conn":""#),
-        "{welcome}"
-    );
-    assert!(welcome.contains(r#""user":"ann""#), "{welcome}");
+    // Roomcast's own greets: where the application has no wish, and where it is the wish.
+    let echo = |request: &roomcast::UpgradeRequest<'_>| {
+        let first = request.subprotocols().next().unwrap_or_default();
+        Ok(Admission::new().with_user("ann").with_subprotocol(first))
+    };
+    let wished =
+        Running::start(|host| host.gateway("default", move |_| Router::default().on_upgrade(echo)));
+    for running in [&running, &wished.await] {
+        let client = running
+            .try_connect("/ws", &offer("roomcast.v1, other"))
+            .await;
+        let mut client = client.expect("admitted");
+        assert_eq!(client.subprotocol.as_deref(), Some("roomcast.v1"));
+        let welcome = client.next().await;
+        assert!(
+            welcome.starts_with(r#"{"event":"$welcome","data":{"conn":""#),
+            "{welcome}"
+        );
+        assert!(welcome.contains(r#""user":"ann""#), "{welcome}");
+    }
 
     let client = running
         .try_connect("/ws", &offer("roomcast.v1, chat.1"))

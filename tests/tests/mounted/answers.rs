@@ -155,7 +155,9 @@ fn the_page_without_its_slash_is_moved() {
     let around = Around::start(settings());
     let (status, fields, _) = ask(around.authority(), "/live", ("GET", "", "", ""));
     assert!(status.starts_with("http/1.1 308"), "{status}");
-    assert_eq!(fields, ["location: live/"]);
+    assert_eq!(fields, ["location: ./live/"]);
+    let (_, fields, _) = ask(around.authority(), "/live", ("GET", "?namespace=a", "", ""));
+    assert_eq!(fields, ["location: ./live/?namespace=a"]);
     let (status, ..) = ask(around.authority(), "/live", ("GET", "/", "", ""));
     assert!(status.starts_with("http/1.1 200"), "{status}");
 }

@@ -6,7 +6,7 @@ use axum::{routing::get, serve::Listener};
 use http_body_util::Empty;
 use hyper::{Request, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use roomcast::{Host, Namespace, Rejection, Router, Settings};
+use roomcast::{Audience, Host, Namespace, Rejection, Router, Settings};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -168,6 +168,48 @@ fn a_pumped_peer_that_is_silent_ends() {
         // All of it without an answer, up to the end.
         stream.read_to_end(&mut read).await.expect("an end");
         left(&secured.server, 0).await;
+    });
+}
+
+/// Nobody but the pump holds its stream: it would stay for ever.
+#[test]
+fn a_pumped_peer_that_does_not_read_ends() {
+    let pairs = Pairs::new();
+    let mut settings = Settings::default();
+    settings.write_stall = std::time::Duration::from_millis(300);
+    let secured = secured(&pairs, settings);
+    let trust = Trust::new(&pairs);
+    let connect = async || {
+        let mut stream = trust.open(&secured.authority).await.expect("a handshake");
+        let request = upgrade("/ws");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it reads");
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains("\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut read).await.expect("open"), 0);
+        }
+        stream
+    };
+    block_on(async {
+        // Runtimes have such sockets too; from here on they are there.
+        drop(connect().await);
+        left(&secured.server, 0).await;
+        let before = pumps();
+        let deaf = connect().await;
+        left(&secured.server, 1).await;
+        assert!(pumps() > before);
+        // More than all buffers between them hold.
+        let large = "x".repeat(60_000);
+        while secured.server.counts().await.expect("it runs").connections > 0 {
+            let sent = secured.server.send(Audience::all(), "large", &large);
+            sent.await.expect("it runs");
+        }
+        while pumps() > before {
+            tokio::task::yield_now().await;
+        }
+        drop(deaf);
     });
 }
 

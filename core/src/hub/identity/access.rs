@@ -271,6 +271,12 @@ impl Access {
         }
     }
 
+    /// The time that is left, in milliseconds, when the warning of it has come due.
+    pub(super) fn warned(&self, now: Timestamp) -> Option<u64> {
+        let deadline = self.deadline.filter(|_| self.stage == Stage::Warned);
+        deadline.map(|deadline| whole_millis(deadline.saturating_since(now)))
+    }
+
     /// Its timer came due.
     pub(super) fn pass(&mut self, now: Timestamp, grace: Duration) -> Passed {
         let deadline = self.deadline.unwrap_or(now);

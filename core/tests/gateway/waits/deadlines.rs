@@ -1,6 +1,6 @@
 //! Hooks and guards that take too long.
 
-use std::future::pending;
+use std::{future::pending, time::Duration};
 
 use roomcast_core::{
     ConnId, Context, Failure, Handshake, Identity, Input, Router, gateway::CompleteError, later, ok,
@@ -209,4 +209,29 @@ fn a_journal_replays_what_was_given_up() {
     );
     assert_eq!(replayed.take(), told);
     assert_eq!(replayed.app.gateway().state(), stage.app.gateway().state());
+}
+
+/// A client has no identity to renew before it knows its connection.
+#[test]
+fn an_identity_that_ends_soon_is_told_of_behind_the_greeting() {
+    let mut stage = Stage::new(slow());
+    let deadline = stage.now + Duration::from_secs(62);
+    let identity = Identity::user("ann").with_deadline(deadline);
+    let handshake = guest("ann").with_welcome(true).with_identity(identity);
+    stage.connect_with(handshake).expect("admitted");
+    stage.wait(5_000);
+    stage.expect([]);
+    let work = stage.one_work();
+    stage.finish(work);
+    let lines = stage.take().into_iter();
+    let mut lines = lines.filter(|line| !line.starts_with("persist"));
+    let welcome = lines.next().expect("a greeting");
+    assert!(welcome.contains(r#","expires_in_ms":57000"#), "{welcome}");
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [
+            r#"send a {"event":"hello","data":null}"#,
+            r#"send a {"event":"$expiring","data":{"expires_in_ms":57000}}"#,
+        ]
+    );
 }

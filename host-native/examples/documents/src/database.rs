@@ -96,12 +96,18 @@ pub async fn is_member(db: &Database, document: i64, user: &str) -> Result<bool,
     Ok(count > 0)
 }
 
-/// True when a member of a document is signed in.
-pub async fn may_open(db: &Database, document: i64, user: &str) -> Result<bool, sqlx::Error> {
+/// True when a session is that of a user who may read and write a document.
+pub async fn may_open(
+    db: &Database,
+    session: &str,
+    document: i64,
+    user: &str,
+) -> Result<bool, sqlx::Error> {
     let select = "SELECT COUNT(*) FROM member JOIN session USING (username) \
-                  WHERE document = $1 AND username = $2";
+                  WHERE id = $1 AND document = $2 AND username = $3";
     let select = sqlx::query_scalar::<_, i64>(select);
-    let count = select.bind(document).bind(user).fetch_one(db).await?;
+    let select = select.bind(session).bind(document).bind(user);
+    let count = select.fetch_one(db).await?;
     Ok(count > 0)
 }
 

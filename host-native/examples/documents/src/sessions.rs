@@ -112,6 +112,8 @@ async fn admission(app: &App, parts: &mut Parts) -> Result<Option<Admission>, Fa
         Err(Failure::Told(..)) => return Ok(None),
         Err(fault) => return Err(fault),
     };
+    let jar = CookieJar::from_headers(&parts.headers);
+    let session = jar.get(COOKIE).map(Cookie::value);
     let Ok(Query(Wanted { document })) = Query::try_from_uri(&parts.uri) else {
         return Ok(None);
     };
@@ -123,7 +125,7 @@ async fn admission(app: &App, parts: &mut Parts) -> Result<Option<Admission>, Fa
     );
     let rules = GrantRules::from_json(&rules)?;
     let admission = Admission::new().with_user(user).with_grants(rules);
-    Ok(Some(admission.with_session(&document)?))
+    Ok(Some(admission.with_session(&(session, document))?))
 }
 
 /// A gateway that closes whoever may not open the document, in a way that browsers can read. It
@@ -131,15 +133,17 @@ async fn admission(app: &App, parts: &mut Parts) -> Result<Option<Admission>, Fa
 /// yet.
 pub fn door(database: Database, runtime: Handle) -> roomcast::Router {
     roomcast::Router::default().on_connect(move |cx, ()| {
-        let (user, document) = (cx.user().map(str::to_owned), cx.session::<i64>());
+        let user = cx.user().map(str::to_owned);
+        let kept = cx.session::<(String, i64)>();
         let (database, runtime) = (database.clone(), runtime.clone());
         later(async move {
             let closed = Rejection::unauthorized("sign in, and have the document shared");
-            let (Some(user), Some(document)) = (user, document?) else {
+            let (Some(user), Some((session, document))) = (user, kept?) else {
                 return Err(closed);
             };
             // The database is asked where axum runs: rooms have threads of their own.
-            let asked = async move { database::may_open(&database, document, &user).await };
+            let asked =
+                async move { database::may_open(&database, &session, document, &user).await };
             let may = runtime.spawn(asked).await??;
             may.then_some(()).ok_or(closed)
         })
