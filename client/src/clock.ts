@@ -6,7 +6,7 @@ export interface Clock {
   now(): number;
   /** Calls `f` after that many milliseconds, and gives a handle for {@link Clock.clear}. */
   set(f: () => void, ms: number): unknown;
-  /** Takes a timer back. */
+  /** Cancels a timer. */
   clear(handle: any): void;
 }
 

@@ -1,4 +1,4 @@
-// Times and limits of a client. A file of its own, without imports: minifiers put the numbers in their places.
+// Times and limits of a client. A file of its own, without imports: minifiers inline the numbers.
 
 /** Silence after which a client pings, where the server does not say. */
 export const HEARTBEAT_MS = 25_000;
@@ -13,7 +13,7 @@ export const RENEW_MS = 5_000;
 /** Bounds of the random delay between attempts: it doubles from the first to the longest. */
 export const DELAY_MS_FIRST = 1_000;
 export const DELAY_MS_MAX = 30_000;
-/** A connection of that time is good: delays begin anew after it. */
+/** A connection that lasts this long is good: delays start over after it. */
 export const LASTED_MS = 10_000;
 /** Milliseconds until a temporary refusal is tried again, half of it at least. */
 export const RETRY_MS = 2_000;

@@ -1,4 +1,4 @@
-/** Takes a listener away. */
+/** Removes a listener. */
 export type Off = () => void;
 
 /** Options of a listener. */

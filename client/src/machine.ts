@@ -32,7 +32,7 @@ export interface Ask {
   buffer?: boolean | undefined;
   /** Milliseconds until it fails; else those of the machine. */
   timeout?: number | undefined;
-  /** Called once. */
+  /** Called once, with the error or the answer. */
   done: (error?: RoomcastError, data?: any) => void;
 }
 

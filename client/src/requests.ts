@@ -91,7 +91,7 @@ const settle = (machine: Machine, request: Request, error?: RoomcastError, data?
 export const fail = (machine: Machine, request: Request, code: string, message: string): void =>
   settle(machine, request, new RoomcastError(code, message, { sent: request.conns.size > 0 }));
 
-/** Ends the requests for which that holds. */
+/** Fails the requests for which `isOver` is true. */
 export const failThose = (machine: Machine, code: string, message: string, isOver: (request: Request) => unknown): void => {
   for (const request of machine.requests.values()) if (isOver(request)) fail(machine, request, code, message);
 };

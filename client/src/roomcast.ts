@@ -29,7 +29,7 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
    * Connects to a server: an address with `http(s):` or `ws(s):`, in a page also a relative one. Without a path
    * it is that of the namespace `default`, else such as `/ws/{namespace}`.
    *
-   * Throws a `TypeError` for an address that is none.
+   * Throws a `TypeError` for an invalid address.
    */
   constructor(url: string | URL, options: Options = {}) {
     this.#driver = new Driver(url, options);
@@ -62,7 +62,7 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
   }
 
   /**
-   * Takes a room, and joins it. The same name gives the same object; each call wants one {@link Room.leave}.
+   * Takes a room, and joins it. The same name gives the same object; each call needs its own {@link Room.leave}.
    *
    * The `meta` and the `from` of the first call count.
    */
@@ -97,7 +97,7 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
     return on(this.#driver.machine.listeners, "$lost", f, options);
   }
 
-  /** Calls `f` with each fault that belongs to no request: a token that was not to be had, a refused `send`. */
+  /** Calls `f` with each fault that belongs to no request: a token that could not be fetched, a refused `send`. */
   onError(f: (error: RoomcastError) => void, options?: On): Off {
     return on(this.#driver.machine.listeners, "$error", f, options);
   }

@@ -147,7 +147,7 @@ const arrived = (machine: Machine, place: Place, frame: Frame) => {
 
 /** Takes a notice. */
 export const notice = (machine: Machine, { event, room, data, error }: Frame): void => {
-  // Of messages that come through no room.
+  // The lost messages come through no room.
   if (event === "$gap" && !room) return tell(machine, machine, "$lost");
   const place = machine.rooms.get(room!);
   if (!place || !isMember(place)) return;
@@ -195,7 +195,7 @@ const listed = (machine: Machine, place: Place, error?: RoomcastError, page?: an
 
 const counts = ({ users, conns }: Counts): Counts => ({ users, conns });
 
-/** Has other members; none where the room does not list them. */
+/** Gives the application other members: `null` where the room does not list them. */
 const show = (machine: Machine, place: Place, isListed: boolean) => {
   place.members = isListed ? [...place.here.values()] : null;
   tell(machine, place, "$members", place.members);

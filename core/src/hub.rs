@@ -137,7 +137,7 @@ impl Hub {
         }
     }
 
-    /// Records changes from now on, for somebody who wants to be told, or nothing.
+    /// Starts or stops recording changes for [`take_changes`](Self::take_changes).
     pub(crate) fn record_changes(&mut self, records: bool) {
         self.changes.record(records, self.config.notify_presence);
     }
@@ -158,8 +158,7 @@ impl Hub {
         self.changes.retract(conn);
     }
 
-    /// Gives memory back that more connections and rooms needed than there are now. Nothing else
-    /// changes.
+    /// Releases spare memory after connections and rooms have gone. Nothing else changes.
     ///
     /// Work: all connections and rooms. A host does it now and then, when a crowd has gone.
     pub fn shrink_to_fit(&mut self) {
@@ -168,15 +167,15 @@ impl Hub {
         self.scratch = Vec::new();
     }
 
-    /// The wall-clock time of a moment, by where the host's times begin.
+    /// The wall-clock time at `now`, from the wall-clock time of the host's [`Timestamp::ZERO`].
     pub const fn unix_time(&self, now: Timestamp) -> UnixTime {
         let zero_ms = self.config.unix_zero_ms;
         UnixTime::from_millis(zero_ms.saturating_add(now.as_millis()))
     }
 
-    /// Sets anew where the host's times begin, in milliseconds since 1970: for a host whose times
-    /// go on evenly while the wall clock was set. No rule depends on it, but for
-    /// [withdrawals](Self::withdraw) of users whom an application names from then on.
+    /// Sets the wall-clock time of [`Timestamp::ZERO`], in milliseconds since 1970: for a host
+    /// whose timestamps run on evenly while its wall clock is adjusted. No rule depends on it,
+    /// except [withdrawals](Self::withdraw) of users whom an application names from then on.
     pub const fn set_unix_zero_ms(&mut self, unix_zero_ms: u64) {
         self.config.unix_zero_ms = unix_zero_ms;
     }
@@ -273,7 +272,7 @@ impl Hub {
         self.conns.get(conn).map(Into::into)
     }
 
-    /// All live connections, in no order that means anything, but always the same one.
+    /// All live connections, in an arbitrary but deterministic order.
     pub fn connections(&self) -> impl Iterator<Item = ConnectionInfo<'_>> {
         self.conns.iter().map(Into::into)
     }
@@ -315,7 +314,7 @@ impl Hub {
     }
 
     /// True when a connection may have had this id, false when none had it so far; `None` in a hub
-    /// that does not know of any, as one that stands for a namespace that is not there.
+    /// that has given out no id, such as one that stands in for a namespace that does not exist.
     pub(crate) fn has_given_out(&self, conn: ConnId) -> Option<bool> {
         (self.next_serial > 0).then(|| conn.serial() < self.next_serial)
     }
@@ -344,7 +343,7 @@ impl Hub {
         self.relay.is_some()
     }
 
-    /// Checks that everything derived agrees with what it is derived from.
+    /// Checks that all derived state agrees with its source.
     ///
     /// For tests: work is everything there is.
     ///

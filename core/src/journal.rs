@@ -171,7 +171,7 @@ impl<'a> Entry<'a> {
         };
         // Fails only for maps with keys that are no strings; there is none.
         let line = serde_json::to_string(&line).unwrap_or_default();
-        // Raw JSON is kept as it came. Line ends are white space there: in strings they are escaped.
+        // Raw JSON is kept as it came. Line ends are white space in it: strings escape theirs.
         line.replace(['\n', '\r'], " ")
     }
 

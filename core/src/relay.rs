@@ -1,8 +1,9 @@
 //! Many nodes, one namespace: messages that take their order from a relay behind all nodes.
 //!
 //! A clustered hub is not its own sequencer. It commands the host to publish a message, and
-//! delivers what comes back: messages of its own as those of other nodes, in the order of the
-//! relay, each once. So it is with users who come and go. Nothing here knows the hub or its tables.
+//! delivers what comes back: its own messages and those of other nodes alike, in the order of the
+//! relay, each once. The same holds for users who join and leave. Nothing here knows the hub or its
+//! tables.
 
 mod body;
 mod command;

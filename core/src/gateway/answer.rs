@@ -81,8 +81,8 @@ impl NamespaceContext<'_> {
         self.fail(conn, request, &failure);
     }
 
-    /// Gives an outcome that somebody waits for: a message may go on, or is answered. Gives the
-    /// request back when the gateway goes on with it.
+    /// Applies an outcome that somebody waits for: the message continues, or is answered. Returns
+    /// the request when the gateway is to continue with it.
     fn complete(
         &mut self,
         token: Token,
@@ -125,7 +125,7 @@ impl<G: Gateway> App<G> {
     ///
     /// # Errors
     ///
-    /// When nobody waits for it, or it is none; nothing reaches the client then.
+    /// When nobody waits for it, or the outcome is not an answer; nothing reaches the client then.
     pub(super) fn complete(
         &mut self,
         now: Timestamp,
@@ -218,8 +218,8 @@ impl<G: Gateway> App<G> {
         self.call_hooks(now, out);
     }
 
-    /// The futures that handlers began since this was last asked, each with the token to complete.
-    /// A host polls them all; those of [`take_cancelled`](Self::take_cancelled) it drops.
+    /// Takes the futures that handlers began since the last call, each with the token to complete.
+    /// A host polls them all, and drops those of [`take_cancelled`](Self::take_cancelled).
     pub fn take_work(&mut self) -> Vec<(Token, Work)> {
         core::mem::take(&mut self.replies.work.0)
     }
@@ -248,20 +248,21 @@ impl<G: Gateway> App<G> {
     }
 
     /// True while messages of this connection wait for the answer to an earlier one, or the
-    /// connection for the word of the gateway: should the work be lost, it has to be closed.
+    /// connection waits for the gateway's decision. If that work is lost, the host must close the
+    /// connection.
     pub fn is_waiting(&self, conn: ConnId) -> bool {
         self.replies.waiting.len(conn) > 0 || self.replies.opening.contains_key(&conn)
     }
 
-    /// The answer to be given in place of one that will never come: for a host that can lose its
-    /// work together with this value, and knows the text before. `None` when nobody waits.
+    /// The answer to send in place of one that will never come: for a host that can lose its work
+    /// together with this value, and so has to know the text beforehand. `None` when nobody waits.
     pub fn lost_answer(&self, token: Token) -> Option<String> {
         if self.replies.opening.contains_key(&token.conn()) {
             return None; // closed
         }
         let request = self.replies.pending(token)?.borrow();
         let mut text = String::new();
-        // Of what waits to be allowed nothing was done.
+        // A request that waits for permission has not been carried out.
         let error = match self.replies.is_before(token) {
             true => RequestError::Unsaved,
             false => RequestError::Internal,
@@ -271,7 +272,7 @@ impl<G: Gateway> App<G> {
     }
 
     /// Lets a message wait, unless it is a `$ping`: that asks whether the server is there. A frame
-    /// without an envelope for which there is no place is dropped, as one over the rate is.
+    /// without an envelope that finds no space is dropped, like one over the rate.
     #[cold]
     #[inline(never)]
     pub(super) fn wait(
@@ -299,7 +300,7 @@ impl<G: Gateway> App<G> {
         Ok(())
     }
 
-    /// Goes on with what waited, as far as it need not wait any more.
+    /// Continues with the messages that no longer have to wait.
     pub(super) fn resume(&mut self, now: Timestamp, conn: ConnId, out: &mut Outbox) {
         while let Some((frame, passed)) = self.replies.waiting.next(conn) {
             if self.hub.connection(conn).is_none() {

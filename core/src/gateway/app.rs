@@ -38,14 +38,14 @@ use crate::{
 ///
 /// The core cannot catch it. A host that does (`std::panic::catch_unwind`) gives the same input to
 /// [`unwound`](Self::unwound) and carries out the outbox as it is: whatever the gateway had done to
-/// rooms and connections is done, nothing is done by half, the client is answered `internal`, and
-/// the hooks that were still to run, run.
+/// rooms and connections stays done, nothing is left half done, the client is answered `internal`,
+/// and the remaining hooks run.
 #[derive(Clone)]
 pub struct App<G> {
     pub(super) hub: Hub,
     pub(super) gateway: G,
     pub(super) replies: PendingReplies,
-    /// Changes that the hooks are still to be told, each with the number of hooks that led to it.
+    /// Changes that hooks have yet to be called for, each with the number of hooks that led to it.
     pub(super) changes: VecDeque<(u32, Change)>,
     /// The change that the gateway is being told.
     pub(super) telling: Option<(u32, Change)>,
@@ -165,8 +165,8 @@ impl<G: Gateway> App<G> {
     }
 
     /// Asks the gateway whether a request for a WebSocket is to be granted; see
-    /// [`Gateway::upgrade`]. No input, for it changes nothing: what is admitted goes into the
-    /// handshake of [`Input::Connect`](crate::Input::Connect).
+    /// [`Gateway::upgrade`]. It is not an input, since it changes nothing: the admission goes into
+    /// the handshake of [`Input::Connect`](crate::Input::Connect).
     ///
     /// Where the gateway waits, the future has all that it needs: whatever happens to the namespace
     /// meanwhile, the host polls it, and drops it when the client is gone or out of time.
@@ -306,7 +306,7 @@ impl<G: Gateway> App<G> {
         self.hub.verb(now, request, out);
     }
 
-    /// Does what is due: first the hub, then waits for the gateway that took too long, then each
+    /// Does what is due: first in the hub, then for hooks and guards that took too long, then each
     /// schedule at most once, the earliest first.
     pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) -> Applied {
         self.hub.handle_timeout(now, out);

@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl<G: Gateway> App<G> {
-    /// Puts an input in: the only way to change the namespace. What is to be done about it is
+    /// Applies an input: the only way to change the namespace. The commands that follow are
     /// appended to the outbox.
     ///
     /// Work: that of the hub's method, and of the hooks that it leads to.
@@ -46,7 +46,7 @@ impl<G: Gateway> App<G> {
         Applied::Done
     }
 
-    /// Puts in what is not the message of a client, and lets the gateway know what it changed.
+    /// Applies an input that is not a client's message, and tells the gateway what it changed.
     #[inline(never)]
     fn apply_other(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
         // A host addresses a socket by its slot until the commands are carried out: a connection
@@ -176,7 +176,7 @@ impl<G: Gateway> App<G> {
         applied
     }
 
-    /// A client said who it is, or says it again.
+    /// Applies an `$auth`, by which a client says who it is, for the first time or again.
     fn authenticate(
         &mut self,
         now: Timestamp,
@@ -266,7 +266,7 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// A backend sends something that the relay takes, or does not.
+    /// Hands the message of a backend to the relay, which may not take it.
     fn submit(
         &mut self,
         key: Option<&str>,
@@ -333,7 +333,7 @@ impl<G: Gateway> App<G> {
         };
     }
 
-    /// The gateway knows, or unwound over it.
+    /// Ends the report of a change: the gateway has taken it, or unwound over it.
     pub(super) fn told(&mut self) -> Option<(u32, Change)> {
         let told = self.telling.take()?;
         self.collect(told.0 + 1);

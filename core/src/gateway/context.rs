@@ -240,10 +240,10 @@ impl<'a> Context<'a> {
         replies.begin_hold(self.conn, Box::pin(work), hold)
     }
 
-    /// Begins work with whose result the gateway goes on, by
-    /// [`Gateway::resume`](crate::Gateway::resume), for a gateway of one's own: return the token.
-    /// The work ends as [`Outcome::Resume`](crate::Outcome::Resume), or with a failure or a
-    /// rejection, which is the answer. [`passed`](Self::passed) is this number then.
+    /// Begins work, with whose result [`Gateway::resume`](crate::Gateway::resume) continues, for a
+    /// custom gateway: return the token. The work ends as
+    /// [`Outcome::Resume`](crate::Outcome::Resume), or with a failure or a rejection, which is the
+    /// answer. [`passed`](Self::passed) is this number then.
     pub fn spawn_then(
         &mut self,
         passed: usize,
@@ -256,8 +256,8 @@ impl<'a> Context<'a> {
         replies.begin_hold(self.conn, Box::pin(work), hold)
     }
 
-    /// The number of guards or hooks that let the message or the connection at hand pass before;
-    /// 0 but behind work. See [`spawn_check`](Self::spawn_check).
+    /// The number of guards or hooks that already let the message or the connection at hand pass; 0
+    /// on the first call. See [`spawn_check`](Self::spawn_check).
     pub const fn passed(&self) -> usize {
         self.passed
     }
@@ -268,7 +268,7 @@ impl<'a> Context<'a> {
         self.namespace.replies.report(Some(self.conn), place, error);
     }
 
-    /// The verbs without a connection, where this type has one of the same name.
+    /// Operations without a connection, where this type shadows one of the same name.
     pub const fn namespace(&mut self) -> &mut NamespaceContext<'a> {
         &mut self.namespace
     }
@@ -342,8 +342,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// True when the connection may do something in a room, by its grants: for handlers of messages
-    /// to rooms, which the hub does not hold against them.
+    /// True when the connection's grants allow something in a room: for handlers of messages to
+    /// rooms, since the hub does not check those.
     pub fn allows(&self, right: Right, room: &str) -> bool {
         let NamespaceContext { hub, now, .. } = &self.namespace;
         hub.allows(*now, self.conn, right, room)

@@ -172,10 +172,10 @@ pub trait Gateway {
         self.save().is_some()
     }
 
-    /// After this unwound in [`joined`](Self::joined), [`left`](Self::left),
+    /// True when there is more to do after [`joined`](Self::joined), [`left`](Self::left),
     /// [`disconnect`](Self::disconnect), [`present`](Self::present), [`absent`](Self::absent) or
-    /// [`drain`](Self::drain): whether there is more to do, and it
-    /// is to be called once more for the same reason, to go on behind what unwound.
+    /// [`drain`](Self::drain) unwound: it is then called once more for the same reason, to continue
+    /// after the code that unwound.
     fn take_unfinished(&mut self) -> bool {
         false
     }

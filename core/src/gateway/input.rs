@@ -16,11 +16,11 @@ use crate::{
     room::HistoryMessage,
 };
 
-/// Something for [`App::apply`](crate::App::apply): whatever may change a namespace.
+/// An input of [`App::apply`](crate::App::apply): anything that may change a namespace.
 ///
 /// A list of inputs with their times is a journal: applied to a new namespace with the same
 /// configuration and the same gateway, it gives the same outbox, byte for byte. Actions of the
-/// gateway are not in it, but for answers that came later.
+/// gateway are not in it, except for answers that came later.
 ///
 /// Large and frequent values are borrowed. An `Input<'static>` may travel to another thread.
 ///
@@ -275,7 +275,7 @@ impl<'a> Input<'a> {
 /// The result of an input. An error changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    /// Done: there is nothing to say of it.
+    /// Done, without a result.
     Done,
     /// The input named a connection that is not alive, and changed nothing.
     UnknownConn(UnknownConn),

@@ -1,4 +1,4 @@
-//! Application code, sans-IO like the hub it stands before.
+//! Application code, sans-IO like the hub behind it.
 
 mod answer;
 mod app;

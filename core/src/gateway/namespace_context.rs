@@ -177,12 +177,11 @@ impl NamespaceContext<'_> {
     /// | `8..` | the first ones from offset 8 on |
     /// | `8..11` | the first ones of 8, 9 and 10 |
     ///
-    /// The page is for the application: it has also the messages that some recipients were left out
-    /// of. A client that asks by `$history` does not get the messages that it was left out of, such
-    /// as its own.
+    /// The page is for the application, so it includes messages that some recipients were excluded
+    /// from. A client's `$history` leaves out messages that excluded the client, such as its own.
     ///
     /// They come oldest first; at most `limit`, `Limits::page_entries` and `Limits::page_bytes`,
-    /// but one if there is any. A room that there is not has an empty page.
+    /// but at least one if there is any. The page of an unknown room is empty.
     ///
     /// A handler may return the future, or await it in one of its own:
     ///

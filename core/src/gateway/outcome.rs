@@ -145,7 +145,7 @@ pub enum ViaValue {}
 #[derive(Debug)]
 pub struct ViaResult<M>(PhantomData<M>);
 
-/// Marks what says itself what is to be answered.
+/// Marks types that determine the answer themselves.
 #[derive(Debug)]
 pub enum ViaOutcome {}
 
@@ -155,7 +155,7 @@ impl<T: Serialize> IntoOutcome<ViaValue> for T {
             Ok(reply) if &*reply.data == "null" => Outcome::Done,
             Ok(reply) => Outcome::Reply(reply),
             Err(fault) => {
-                // Once more, for the words of the serialiser.
+                // Serialized once more, for the serializer's message.
                 let cause = serde_json::to_string(&self).err();
                 let cause = cause.map_or_else(|| fault.to_string(), |cause| cause.to_string());
                 let text = alloc::format!("the value that the handler returned: {cause}");
@@ -264,7 +264,7 @@ impl Outcome {
             Ok(json.into())
         };
         Ok(match Wire::deserialize(deserializer)? {
-            // That is how it is written.
+            // `Done` is serialized as no replies.
             Wire::Replies(replies) if replies.is_empty() => Self::Done,
             Wire::Replies(replies) => {
                 let replies = replies.into_iter().map(|WireReply { event, data }| {

@@ -9,8 +9,8 @@ use super::failure::{Failure, chain};
 use crate::hub::{Refusal, error::INTERNAL};
 use crate::wire::{CloseCode, ErrorBody, ErrorCode};
 
-/// Why a connection is refused, in both ways in which it may be told: as the HTTP status of a
-/// request that was not upgraded, or as the close of a socket that was.
+/// The reason that a connection is refused, in both forms: the HTTP status of a request that was
+/// not upgraded, and the close of a socket that was.
 ///
 /// ```
 /// use roomcast_core::{CloseCode, Rejection};

@@ -96,7 +96,7 @@ pub struct Admission {
     pub grants: Option<GrantRules>,
     /// The session of the connection, as JSON.
     pub session: Option<Box<str>>,
-    /// The subprotocol to select; one that was not offered is not.
+    /// The subprotocol to select; ignored unless the client offered it.
     pub subprotocol: Option<Box<str>>,
 }
 
@@ -122,9 +122,9 @@ impl Admission {
     /// Sets the user: 1 to 200 bytes without control characters. Any other makes the upgrade fail
     /// as an internal error, on every host.
     ///
-    /// The client's token, or whoever else names a user, may name another one. Of that user's
-    /// rights, metadata and rooms the connection has none then: give rights by
-    /// [`with_grants`](Self::with_grants). It ends with the token all the same.
+    /// If the client's token, or another source, names a different user, the connection has none of
+    /// that user's rights, metadata and rooms: give it rights by
+    /// [`with_grants`](Self::with_grants). It still ends with the token.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<Box<str>>) -> Self {
         self.user = Some(user.into());
@@ -189,8 +189,8 @@ impl Admission {
 
     /// The handshake for [`Input::Connect`](crate::Input::Connect): the host's own, and what the
     /// application said when it was asked, at this time. A user whom the application names need not
-    /// say who it is, and is issued at this time where nothing else was: a withdrawal while the
-    /// application thinks counts.
+    /// authenticate, and counts as issued at this time unless something else says when: a
+    /// withdrawal while the application decides still applies.
     pub fn handshake(self, mut host: Handshake, asked: UnixTime) -> Handshake {
         if let Some(user) = self.user {
             host.unidentified = false;

@@ -8,7 +8,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use crate::wire::ConnId;
 
-/// The version of the form. A node drops what has another, and tells that it did.
+/// The version of the form. A node drops messages of another version, and reports it.
 const VERSION: u8 = b'1';
 /// Digits of a length, at most: no message has a terabyte.
 const LENGTH_DIGITS_MAX: usize = 12;

@@ -61,7 +61,7 @@ pub enum RelayCommand {
         /// The room. One whose name begins with U+0001 counts the nodes that have members of the
         /// room of the rest of the name. It has no topic.
         room: Box<str>,
-        /// The user; without a connection, and not waited for, it is in the room no more.
+        /// The user; one without a connection who is not waited for has left the room.
         user: PresentUser,
     },
     /// Make the users that the relay has of this node in a room those given. Answered by

@@ -37,7 +37,7 @@ pub(crate) struct Pending {
     attempts: u32,
 }
 
-/// The one that is told how a publish ended.
+/// The recipient of the outcome of a publish.
 #[derive(Debug, Clone)]
 pub(crate) enum Replier {
     /// A publisher that wants no answer, or is gone.

@@ -315,7 +315,7 @@ impl Relay {
         }
     }
 
-    /// The relay may have other users of a room than it was told, until this time.
+    /// Notes that until this time the relay may have other users of a room than it was told.
     pub(crate) fn add_doubt(&mut self, room: Box<str>, until: Timestamp) {
         self.doubts.insert(room);
         self.doubts_at = self.doubts_at.max(Some(until));

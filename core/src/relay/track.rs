@@ -309,7 +309,7 @@ impl Track {
         }
     }
 
-    /// Messages that were delivered since the first of the joins waits that still do.
+    /// Messages that were delivered since the earliest join that still waits.
     pub(crate) fn recent(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.recent.iter().map(|(offset, body)| (*offset, &**body))
     }
@@ -319,7 +319,7 @@ impl Track {
         self.recoveries > 0
     }
 
-    /// A join waits for what it missed.
+    /// Notes that a join waits for what it missed.
     pub(crate) const fn begin_recovery(&mut self) {
         self.recoveries += 1;
     }
@@ -410,7 +410,7 @@ impl Track {
         self.acks.extract_if(.., |ack| ack.until <= now).collect()
     }
 
-    /// Nobody is there, or somebody again.
+    /// Sets when an unused topic is given up; `None` when it is used again.
     pub(crate) fn set_idle_until(&mut self, idle_until: Option<Timestamp>) {
         self.idle_until = idle_until.map(|until| self.idle_until.unwrap_or(until));
     }

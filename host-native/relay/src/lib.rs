@@ -4,7 +4,7 @@
 //! it, and each node delivers what comes back, its own included. So all nodes have one order, and
 //! each member gets a message once.
 //!
-//! [`Relay`] is the border. [`RedisRelay`] implements it over Redis or Valkey, [`MemoryRelay`]
+//! [`Relay`] is the interface. [`RedisRelay`] implements it over Redis or Valkey, [`MemoryRelay`]
 //! within a process, for tests, where it can be broken on command. Bodies of messages are opaque.
 //!
 //! # How a host drives it
@@ -25,15 +25,15 @@
 //! 6. A publish that [is in doubt](RelayError::InDoubt) is repeated with its key, or reported.
 //! 7. Once a minute all open rooms are [compared](Relay::positions), which keeps quiet ones alive,
 //!    and their users [reconciled](Relay::reconcile).
-//! 8. Questions that other nodes have a part of the answer to go [over the bus](Relay::send).
+//! 8. Questions to which other nodes have part of the answer are sent [over the bus](Relay::send).
 //!    [`Relay::nodes`] says whose answers to expect.
 //! 9. At its end the node [retires](Relay::retire).
 //!
 //! # Promises
 //!
 //! An acknowledged message reaches every node, or the node learns of a gap: by an offset that is
-//! not the next, or by a new epoch. A failover may lose acknowledged messages. The loss is told, as
-//! long as the [lineage](Lineage) is read.
+//! not the next, or by a new epoch. A failover may lose acknowledged messages. The loss is
+//! reported, as long as the [lineage](Lineage) is read.
 //!
 //! # Costs
 //!

@@ -59,7 +59,7 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// outlives outages.
     fn subscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()>;
 
-    /// Ends it. Messages that are under way may still come.
+    /// Ends subscriptions to rooms. Messages in flight may still come.
     fn unsubscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()>;
 
     /// Sets the connections of a user in a room on this node: an absolute number, so it may be
@@ -123,9 +123,9 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// Work: the users of this node.
     fn retire(&self) -> Answer<'_, ()>;
 
-    /// Does the same for users who may be back on another node within a time: the lease ends after
-    /// it, or after its usual time if that is shorter, and another node then removes those who are
-    /// not. To everybody who lists nodes this one is gone at once.
+    /// Gives the lease back for users who may return on another node within `time`: the lease ends
+    /// after that, or after its usual time if that is shorter, and another node then removes the
+    /// users who have not returned. In lists of nodes this one is gone at once.
     fn retire_after(&self, time: Duration) -> Answer<'_, ()>;
 
     /// The id of this node, the address of its bus: the same until the process ends.

@@ -28,7 +28,7 @@ all other members of its room, once, and in the order of its publisher. Latency 
 handing a message to its connection until a member has read it, all on the clock of this program.
 The rooms have names of their own, so that nobody else is in them.
 
-How it goes is told each second on standard error, the summary goes to standard output. The warm-up
+Progress goes to standard error each second, and the summary to standard output. The warm-up
 is checked like the rest; rates and latencies leave it out. Ctrl-C ends early, with the summary; a
 second one ends at once.
 

@@ -38,7 +38,7 @@ Examples:
 
 Exit codes: 0 nothing failed, 1 something failed, 2 wrong usage, 3 cannot connect.";
 
-/// Try the whole way to a server from outside, and say what to change where
+/// Test the whole path to a server from outside, and say what to change where
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct DoctorArgs {

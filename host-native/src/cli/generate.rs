@@ -18,7 +18,7 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct GenerateArgs {
     kind: Kind,
-    /// Write files into this folder, which is there: for man a page for each command
+    /// Write files into this existing folder: for man a page for each command
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

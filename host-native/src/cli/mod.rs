@@ -59,7 +59,7 @@ enum Action {
     Serve(Box<serve::ServeArgs>),
     /// Send a message into rooms, over the HTTP API of a running server.
     Send(Box<call::send::SendArgs>),
-    /// Explain why a connection got a message of a room's history or did not.
+    /// Explain why a connection did or did not get a message of a room's history.
     Explain(call::explain::ExplainArgs),
     /// Make a token for development, or read one.
     Token(Box<token::TokenArgs>),
@@ -74,7 +74,7 @@ enum Action {
     Replay(replay::ReplayArgs),
     /// Put load on a server of your own, and check that everything is delivered.
     Bench(bench::BenchArgs),
-    /// Try the whole way to a server from outside, and say what to change where.
+    /// Test the whole path to a server from outside, and say what to change where.
     Doctor(doctor::DoctorArgs),
     /// Show rooms, rates, queues and slow readers of a server, live.
     Top(top::TopArgs),

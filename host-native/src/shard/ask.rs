@@ -38,7 +38,7 @@ pub(crate) enum Reached<'a> {
 }
 
 impl Reached<'_> {
-    /// Has all that was sent to the connection that a request explains in its queue.
+    /// Queues all that was sent so far to the connection that a request explains.
     pub(crate) fn queue_for(&self, ask: &Ask) {
         if let (Self::AtHome { shard, namespace }, Ask::Explain { conn, .. }) = (self, ask) {
             shard.finish_for(namespace, *conn);
@@ -113,7 +113,7 @@ impl Shard {
     }
 
     /// Runs a request to a namespace that is at home here, and passes the answer on when it may
-    /// leave. Of a message that a queue may have dropped the shard of the socket answers.
+    /// leave. If a queue may have dropped the message, the shard of the socket answers.
     pub(super) fn ask(
         self: &Rc<Self>,
         name: &Arc<str>,

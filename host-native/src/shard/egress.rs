@@ -1,6 +1,6 @@
 //! The way out of a shard: its sockets, the mail to other shards, and the commit before both.
 //!
-//! It knows no namespace and no hub. A queue that is over its limit is said to whoever pushed.
+//! It knows no namespace and no hub. A queue over its limit is reported to the caller that pushed.
 
 mod cork;
 mod durable;

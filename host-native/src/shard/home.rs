@@ -113,7 +113,7 @@ impl Home {
     }
 }
 
-/// The word of an application on an upgrade request.
+/// The decision of an application on an upgrade request.
 enum Said {
     Now(Result<Admission, Rejection>),
     Later(oneshot::Receiver<Result<Admission, Rejection>>),
@@ -183,8 +183,8 @@ impl Shard {
     }
 }
 
-/// Waits for the word of an application, for as long as the client waits and it may take. A server
-/// that drains does not wait, and whoever asked is told so.
+/// Waits for the decision of an application, until its time limit or until the client is gone. A
+/// draining server does not wait, and tells the caller so.
 async fn say(
     shared: Arc<Shared>,
     namespace: Arc<str>,

@@ -33,8 +33,8 @@ use crate::{
 
 /// A namespace, on the one shard that is its home.
 ///
-/// Nothing that it calls calls it back: requests of an application to its own namespace, from
-/// outside of its hooks, wait in the mail of the shard.
+/// It is never re-entered: requests of an application to its own namespace, from outside of its
+/// hooks, wait in the mail of the shard.
 #[derive(Debug)]
 pub(crate) struct Hosted {
     pub(crate) name: Arc<str>,
@@ -485,8 +485,8 @@ impl Inner {
         self.namespace.clear_out();
     }
 
-    /// Closes those who were too slow: what others are told of that may again be too much for some.
-    /// The queues of those that were seen to are below their limits by then, so that this ends.
+    /// Closes connections that were too slow. Telling others of it may overflow further queues, so
+    /// this repeats; it ends, since the queues of those already closed are below their limits.
     #[cold]
     fn close_overflowed<S>(&mut self, egress: &Egress<S>, now: Timestamp) {
         while let Some(conn) = self.fan_out.overflowed.pop() {

@@ -93,7 +93,7 @@ impl Shard {
             .next_timeout()
             .is_some_and(|due| due <= self.now())
         {
-            // What panicked is due no more, and the rest is at the next look.
+            // A timer that panicked is no longer due; the rest run at the next sweep.
             self.apply(namespace, &Input::Timeout);
             Self::answer_relayed(namespace);
         }

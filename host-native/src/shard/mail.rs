@@ -24,8 +24,8 @@ use crate::namespace::handle::{Answered, Line};
 const RELAY_BATCHES: usize = 15;
 
 impl Mail {
-    /// Mail that has a task run, and the way of its result, which comes when what the task changed
-    /// is committed, or never.
+    /// Mail that runs a task, and the receiver of its result, which comes when the task's changes
+    /// are committed, or never.
     pub(crate) fn request<R: Send + 'static>(
         task: impl FnOnce(&Rc<Shard>) -> R + Send + 'static,
     ) -> (Self, oneshot::Receiver<R>) {

@@ -18,7 +18,7 @@ const PLACE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Shard {
-    /// Lets the relay know of a namespace that has begun, and that of whether the relay is up.
+    /// Tells the relay of a namespace that has begun, and the namespace whether the relay is up.
     pub(super) fn join_relay(&self, namespace: &Rc<Hosted>) {
         let Some(relay) = &self.shared.relay else {
             return;
@@ -55,8 +55,8 @@ impl Shard {
     }
 
     /// Waits until a namespace knows its place in the order of messages to everybody, where the
-    /// relay can be reached: whoever is connected before that is told of a gap. It knows who is
-    /// withdrawn then, too. Both are known at once but for the first connections.
+    /// relay can be reached: whoever is connected before that is told of a gap. By then it also
+    /// knows who is withdrawn. Only the first connections have to wait.
     pub(super) async fn wait_for_place(self: &Rc<Self>, shard: usize, namespace: &Arc<str>) {
         let begun = Instant::now();
         while begun.elapsed() < PLACE {

@@ -50,7 +50,7 @@ pub(crate) struct Shard {
     /// Rung when schedules have begun.
     pub(super) begun: Notify,
     pub(super) turn_watch: TurnWatch<Hosted>,
-    /// Slow turns that the log was not told of since the last one that it was, and when that was.
+    /// The number of slow turns since one was last logged, and the time of that.
     pub(super) slow_turns: Cell<(u64, Option<Timestamp>)>,
     /// Sweeps so far.
     pub(super) sweeps: Cell<u64>,

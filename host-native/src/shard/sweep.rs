@@ -1,8 +1,8 @@
 //! The sweep: what is due, for all connections together instead of a timer each.
 //!
-//! It saves the timers, and it looks only at connections that something may become due for: those
-//! that do not take what is written, are amid a message, or are being closed. Idle ones cost
-//! nothing here. Heartbeats are the hub's, in a tree by time.
+//! It saves the timers, and looks only at connections for which something may become due: those
+//! that do not take what is written, are in the middle of a message, or are being closed. Idle ones
+//! cost nothing here. Heartbeats are the hub's, in a tree by time.
 
 use std::{
     rc::Rc,
@@ -22,8 +22,7 @@ use crate::{
 /// schedules.
 pub(crate) const SWEEP: Duration = Duration::from_millis(100);
 
-/// Schedules are looked at no more often than this, whatever their periods: it is what the clock
-/// tells apart.
+/// Schedules are looked at no more often than this, whatever their periods: the clock is no finer.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// True when the wall clock is somewhere else, and not only read a moment later.
@@ -42,7 +41,7 @@ impl Shard {
                 self.count_relayed(&namespace);
             }
             for key in self.egress.watched.take() {
-                // One that has gone may have left its key to another: a look at that does no harm.
+                // The key of a closed socket may belong to another by now: a look does no harm.
                 if let Some(socket) = self.egress.socket(key) {
                     socket.watched.set(false);
                     self.sweep_socket(&socket);

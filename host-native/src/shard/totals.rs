@@ -1,10 +1,10 @@
 //! Limits on all namespaces of all threads together: on the memory of histories, and on the
 //! idempotency keys of clients.
 //!
-//! Each input holds them. A namespace whose input passes one gives up at once what is too much:
-//! that needs nobody else. But then those that came first would keep all of it for good. So at the
-//! end of the turn all namespaces, on all threads, give up the same share of what they have, and
-//! there is room for what is said next.
+//! Each input enforces them. A namespace whose input passes one gives up the excess at once, which
+//! needs nobody else. But then those that came first would keep everything for good. So at the end
+//! of the turn all namespaces, on all threads, give up the same share of what they have, and there
+//! is room for what is said next.
 
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 

@@ -27,7 +27,7 @@ The answer is one line that begins with `received`, `not received` or `unknown`,
 
 Exit codes: 0 answered (`unknown`, too), 1 refused or failed, 2 wrong usage, 3 cannot connect.";
 
-/// Explain why a connection got a message of a room's history or did not
+/// Explain why a connection did or did not get a message of a room's history
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ExplainArgs {

@@ -110,7 +110,7 @@ impl Exchange {
         self.link.clone()
     }
 
-    /// Exchanges messages until the end is rung or nobody can ring it any more.
+    /// Exchanges messages until told to end, or until nobody can tell it any more.
     pub(super) async fn run(mut self, mut ending: oneshot::Receiver<()>) {
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -210,8 +210,8 @@ impl Exchange {
             command,
         } = command;
         let opened = self.namespaces.get_mut(&namespace);
-        // What a hub wanted before it knows of a loss fails there. Carried out all the same, it
-        // would come behind what others did meanwhile: a server may have stood still for long.
+        // A command from before a hub knew of a loss has failed there. If it were carried out, it
+        // would come after what others did meanwhile: a server may have been frozen for long.
         let Some(opened) = opened.filter(|opened| opened.downs == downs) else {
             return;
         };
@@ -263,8 +263,8 @@ impl Exchange {
         }
     }
 
-    /// Publishes what has come, unless so many calls are under way that it waits for one to end:
-    /// then more of it leaves together.
+    /// Publishes what has come. While too many calls are under way it waits for one to end, and
+    /// more messages leave together.
     fn publish(&mut self) {
         if self.queues.publishes.has_place()
             && let Some(publishes) = self.publishes.take()
@@ -282,7 +282,7 @@ impl Exchange {
     fn unsubscribe(&mut self, topics: Vec<Address>) {
         let relay = self.relay.clone();
         self.queues.subscriptions.push(async move {
-            // Without an answer the topics are not wanted all the same.
+            // The topics are no longer wanted, even without an answer.
             let _ = relay.unsubscribe(&topics).await;
             None
         });
@@ -323,7 +323,7 @@ impl Exchange {
         });
     }
 
-    /// Has the next heartbeat say how this node is.
+    /// Puts the figures of this node into its next heartbeat.
     fn report(&self) {
         let lag = self.relay.backlog().age + self.link.under_way_age();
         let (load, namespaces) = (self.link.load(), self.namespaces.len());

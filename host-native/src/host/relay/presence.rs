@@ -7,8 +7,8 @@ use roomcast_core::relay::{Notice, PresenceChange, PresentUser, RelayEvent, Room
 use roomcast_relay::{Address, Change, Channel, Corrections, Event, Presence, Relay, RelayError};
 use tokio::time::{Instant, sleep_until};
 
-/// The time in which a list of users takes one user further. The relay needs about a tenth of it,
-/// so lists have no more than that of its time, whoever asks for which of them.
+/// The time that a list of users is given for each user. The relay needs about a tenth of it, so
+/// lists take no more than a tenth of the relay's time, whoever asks for them.
 const USER: Duration = Duration::from_micros(10);
 /// The time by which lists may be ahead of that.
 const AHEAD: Duration = Duration::from_millis(20);
@@ -92,7 +92,7 @@ pub(super) async fn reconcile(
             }
             let changes = changes.into_iter();
             let changes: Vec<_> = changes.map(|(user, it)| (user, change_of(it))).collect();
-            // It is there for changes alone.
+            // The event names the room only when there are changes.
             let room = if changes.is_empty() { "" } else { room };
             RelayEvent::Reconciled {
                 token,

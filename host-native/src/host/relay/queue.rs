@@ -120,8 +120,8 @@ pub(super) struct Answer {
     pub(super) event: RelayEvent,
 }
 
-/// Calls that are begun in the order in which they are put in, so many at one time: the time that
-/// each has for its answer begins when its turn has come.
+/// Calls that begin in the order in which they are queued, a limited number at a time. The response
+/// timeout of each starts when the call begins.
 pub(super) struct Queue {
     queued: VecDeque<Call>,
     /// Without the budget that tokio gives a task for one turn: past it calls would be woken later,
@@ -174,7 +174,7 @@ impl Queue {
         self.queued.clear();
     }
 
-    /// Carries out all, without a word about the answers.
+    /// Carries out all calls, and discards the answers.
     pub(super) async fn await_all(&mut self) {
         self.begin();
         while self.next().await.is_some() {

@@ -16,9 +16,9 @@ impl Hosted {
 }
 
 impl Inner {
-    /// Counts what the histories take now, and holds the limit on those of all namespaces of all
-    /// threads together: what this input is too much, this namespace gives up at once. Says whether
-    /// the limit was passed: which share each gives up is then seen to when the turn ends.
+    /// Counts what the histories take now, and enforces the limit on those of all namespaces of all
+    /// threads together: this namespace gives up the excess at once. Says whether the limit was
+    /// passed: if so, all namespaces give up a share when the turn ends.
     pub(super) fn count_histories<S>(
         &mut self,
         egress: &Egress<S>,
