@@ -79,12 +79,13 @@ async fn it_selects_a_subprotocol() {
     );
 
     // Roomcast's own greets: where the application has no wish, and where it is the wish.
-    let echo = |request: &roomcast::UpgradeRequest<'_>| {
-        let first = request.subprotocols().next().unwrap_or_default();
-        Ok(Admission::new().with_user("ann").with_subprotocol(first))
+    let echo = || {
+        Router::default().on_upgrade(|request, ()| {
+            let first = request.subprotocols().next().unwrap_or_default();
+            Ok(Admission::new().with_user("ann").with_subprotocol(first))
+        })
     };
-    let wished =
-        Running::start(|host| host.gateway("default", move |_| Router::default().on_upgrade(echo)));
+    let wished = Running::start(|host| host.gateway("default", move |_| echo()));
     for running in [&running, &wished.await] {
         let client = running
             .try_connect("/ws", &offer("roomcast.v1, other"))
