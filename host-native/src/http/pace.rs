@@ -41,9 +41,9 @@ impl Drop for InWork {
 /// The state of a connection that nothing is worked on for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asking {
-    /// A head is to come, or has begun to.
+    /// A head has begun to come.
     Head,
-    /// No byte has come since the last answer.
+    /// No byte has come since the last answer, or at all: proxies connect before they have a request.
     Idle,
 }
 
@@ -71,7 +71,7 @@ impl Pace {
         Self {
             requests,
             seen: 0,
-            asking: Asking::Head,
+            asking: Asking::Idle,
             head_time,
             idle_time,
             waiting: None,

@@ -71,9 +71,9 @@ pub(super) const TABLE: &[Row] = &[
         .help(Access, "I/O threads; one serves some 400,000 deliveries a second"),
 
     Row::number("handshake-time-ms", 1..=DAY_MS, |it| &mut it.handshake_time)
-        .help(Http, "Time for the head of a request; past it 408"),
+        .help(Http, "Time for the head of a request from its first byte on; past it 408"),
     Row::number("keep-alive-ms", 1..=DAY_MS, |it| &mut it.keep_alive)
-        .help(Http, "Time without a request after which a used connection ends; longer than that \
+        .help(Http, "Time without a request after which a connection ends; longer than that \
             of a proxy in front, which must be the one to end it"),
     // Less is not enough for hyper.
     Row::number("header-bytes-max", 8192..=1 << 20, |it| &mut it.header_bytes_max)

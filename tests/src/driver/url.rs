@@ -21,6 +21,9 @@ mod socket;
 
 /// The longest wait of a story that is waited for: longer ones are for a clock that can be moved.
 const WAIT_MAX: Duration = Duration::from_secs(2);
+/// The time by which timers of a busy server may be late: so much longer is waited in truth, and no
+/// story has anything due within it.
+const LATE: Duration = Duration::from_millis(300);
 
 /// A server that is reached through `ws://host:port/ws`, with a path before that or without, and
 /// for what the application does through its HTTP API.
@@ -368,7 +371,7 @@ impl Url {
                 }
             }
             Op::Wait { millis } => {
-                let time = Duration::from_millis(*millis);
+                let time = Duration::from_millis(*millis) + LATE;
                 self.runtime
                     .block_on(async { tokio::time::sleep(time).await });
             }
