@@ -104,8 +104,8 @@ pub struct Settings {
     pub fragments_max: usize,
     /// Time to finish a message that was begun; default 10 s. Passed: close 1008.
     pub message_time: Duration,
-    /// Time for a TLS handshake, and for a request head from its first byte on; default 5 s. Passed:
-    /// 408.
+    /// Time for a TLS handshake, and from the first byte of a request to the end of its head;
+    /// default 5 s. Passed: 408.
     pub handshake_time: Duration,
     /// Time without a request after which a connection ends; default 75 s: a proxy must be the one
     /// that ends it, or it asks just then and has no answer, and nginx does after 60 s.

@@ -43,7 +43,7 @@ impl Drop for InWork {
 pub(super) enum Asking {
     /// A head has begun to come.
     Head,
-    /// No byte has come since the last answer, or at all: proxies connect before they have a request.
+    /// No byte has come since the last answer, or at all: proxies connect ahead of need.
     Idle,
 }
 
