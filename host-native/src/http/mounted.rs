@@ -3,7 +3,8 @@
 use std::{io, net::IpAddr, os::fd::OwnedFd, os::unix::net as unix, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use hyper::{Method, header, header::HeaderValue, upgrade::Upgraded};
+use http_body_util::Full;
+use hyper::{Method, body::Body as _, header, header::HeaderValue, upgrade::Upgraded};
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use roomcast_http::Problem;
 use tokio::{
@@ -42,8 +43,16 @@ impl Mounted {
         let admin_elsewhere = shard.shared.settings.admin_listen.is_some();
         let peer = Peer::mounted(peer, admin_elsewhere);
         name_host(&mut request);
+        let is_head = request.method() == Method::HEAD;
         // What is left of the body is a matter of the server that read the head.
-        let (reply, _) = respond(&shard, peer, &mut request, &mut body).await;
+        let (mut reply, _) = respond(&shard, peer, &mut request, &mut body).await;
+        if is_head {
+            // hyper sends over HTTP/2 whatever body it is given.
+            let length = reply.body().size_hint().lower();
+            let headers = reply.headers_mut();
+            headers.insert(header::CONTENT_LENGTH, length.into());
+            *reply.body_mut() = Full::default();
+        }
         shard.metrics().count_response(reply.status().as_u16());
         reply
     }

@@ -44,12 +44,16 @@ impl Around {
         Self::with(settings, |rooms| rooms.layer(middleware::from_fn(identify)))
     }
 
-    /// The same with a middleware of one's own.
+    /// Starts it with another middleware.
     pub(crate) fn with(settings: Settings, layer: impl FnOnce(Router) -> Router) -> Self {
+        Self::of(Host::new(settings), layer)
+    }
+
+    /// Starts it with this server, and a middleware.
+    pub(crate) fn of(host: Host, layer: impl FnOnce(Router) -> Router) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket");
         let authority = listener.local_addr().expect("bound");
-        let host = Host::new(settings);
         let server = host.namespace("default");
         let app = Router::new()
             .route("/", get(|| async { "the application" }))

@@ -1,10 +1,10 @@
 //! Users, rights and addresses of clients, as the application around the server says them.
 
 use axum::{Router, extract::Request, middleware};
-use roomcast::{Admission, GrantRules, PeerAddress, Settings};
+use roomcast::{Admission, GrantRules, Host, PeerAddress, Settings};
 use serde_json::Value;
 
-use super::around::{Around, identify};
+use super::around::Around;
 use crate::{
     peer::{Peer, Said},
     tokens::{KEY, token},
@@ -56,7 +56,7 @@ fn a_user_over_the_limit_is_a_fault_of_the_application() {
 }
 
 #[test]
-fn rights_and_sessions_of_a_middleware_hold() {
+fn rights_of_a_middleware_hold() {
     let grant = |mut request: Request| async {
         let rules = r#"[{"rooms":"of:{user}","can":["join"]}]"#;
         let rules = GrantRules::from_json(rules).expect("grants");
@@ -107,9 +107,29 @@ fn addresses_come_from_axum_or_a_middleware() {
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
 }
 
+/// An application reads the session that a middleware gave, as long as it is within the limit.
 #[test]
-fn each_route_of_an_application_may_have_a_middleware_of_its_own() {
-    let layer = |rooms: Router| rooms.layer(middleware::from_fn(identify));
-    let around = Around::with(Settings::default(), layer);
-    assert_eq!(connect(&around, "?user=ann").1, "ann");
+fn a_session_of_a_middleware_reaches_the_application() {
+    let session = |mut request: Request| async {
+        let text = request.uri().query().unwrap_or_default().to_owned();
+        let ann = Admission::new().with_user("ann").with_session(&text);
+        request.extensions_mut().insert(ann.expect("JSON"));
+        request
+    };
+    let mut settings = Settings::default();
+    settings.hub.session_bytes = 64;
+    let whose = || {
+        roomcast::Router::default().on("whose", |cx: &mut roomcast::Context| cx.session::<String>())
+    };
+    let layer = |rooms: Router| rooms.layer(middleware::map_request(session));
+    let around = Around::of(
+        Host::new(settings).gateway("default", move |_| whose()),
+        layer,
+    );
+    let (mut ann, _) = connect(&around, "?mine");
+    ann.say(r#"{"event":"whose","id":1}"#);
+    let answer = Said::Text(r#"{"event":"whose","id":1,"data":"mine"}"#.into());
+    assert_eq!(ann.next(), answer);
+    let (_, head) = ask(&around, &format!("?{}", "x".repeat(63)));
+    assert!(head.starts_with("HTTP/1.1 500"), "{head}");
 }

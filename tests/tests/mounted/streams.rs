@@ -3,7 +3,7 @@
 use std::{fs, io, net::SocketAddr, sync::Arc, thread};
 
 use axum::{routing::get, serve::Listener};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use hyper::{Request, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use roomcast::{Audience, Host, Namespace, Rejection, Router, Settings};
@@ -321,6 +321,24 @@ fn a_server_that_upgrades_nothing_is_a_fault() {
         let request = request.body(Empty::new()).expect("a request");
         let answer = service.call(request).await.expect("an answer");
         assert_eq!(answer.status(), 500);
+        running.abort();
+    });
+}
+
+/// A server of hyper alone sends over HTTP/2 whatever body it is given.
+#[test]
+fn heads_are_answered_without_a_body() {
+    let host = Host::new(Settings::default());
+    let mut service = host.service();
+    block_on(async {
+        let running = tokio::spawn(host.run_service(std::future::pending()));
+        let request = Request::head("http://here.example/healthz").body(Empty::new());
+        let answer = service.call(request.expect("a request")).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-length"], "3");
+        let body = answer.into_body().collect().await.expect("a body");
+        assert!(body.to_bytes().is_empty());
         running.abort();
     });
 }
