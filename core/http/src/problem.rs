@@ -288,9 +288,12 @@ pub enum Problem {
         RequestError::UserConnections { limit: *.0 }
     )]
     ConnectionsPerUser(usize),
-    /// The namespace takes no more connections; the limit, if that is why.
+    /// The namespace has as many connections as it may have: so many.
     #[error("too many connections in this namespace: raise ROOMCAST_CONNECTIONS_MAX, or try later")]
-    ConnectionsPerNamespace(Option<usize>),
+    ConnectionsPerNamespace(usize),
+    /// The server has no id for a connection.
+    #[error("no connection ids are left: with --relay Redis gives more, else restart the server")]
+    Exhausted,
     /// The server has as many namespaces as it may have: so many.
     #[error("too many namespaces: raise --namespaces-max, or try later")]
     Namespaces(usize),
@@ -342,9 +345,8 @@ impl Coded for Problem {
         use ErrorCode as Code;
         let limited = |code, limit| (code, Some(Details::limit(limit)));
         let code = match *self {
-            Self::NoPath { .. } | Self::NoVersion | Self::NoCall => Code::NotFound,
-            Self::NoMetrics | Self::NoNamespace | Self::NoRoom => Code::NotFound,
-            Self::NoConnection => Code::NotFound,
+            Self::NoPath { .. } | Self::NoVersion | Self::NoCall | Self::NoRoom => Code::NotFound,
+            Self::NoMetrics | Self::NoNamespace | Self::NoConnection => Code::NotFound,
             Self::NamespaceLong => return limited(Code::NotFound, NAMESPACE_BYTES_MAX),
             Self::Method(_) => Code::MethodNotAllowed,
             Self::OneHost | Self::PathEncoding | Self::QueryEncoding => Code::BadRequest,
@@ -377,9 +379,9 @@ impl Coded for Problem {
             Self::Connections(limit)
             | Self::ConnectionsPerAddress(limit)
             | Self::ConnectionsPerUser(limit)
-            | Self::ConnectionsPerNamespace(Some(limit))
+            | Self::ConnectionsPerNamespace(limit)
             | Self::Namespaces(limit) => return limited(Code::Overloaded, limit),
-            Self::ConnectionsPerNamespace(None) => Code::Overloaded,
+            Self::Exhausted => Code::Overloaded,
             Self::Token(ref refusal) => return refusal.row(),
             Self::Backend(ref verdict) => return verdict.row(),
             Self::Rejected(ref rejection) => rejection.code(),
@@ -409,7 +411,9 @@ impl Problem {
             | Self::KeylessProxied
             | Self::KeylessUser
             | Self::KeylessForeign => Some(Reason::KeylessApi),
-            Self::Connections(_) | Self::ConnectionsPerNamespace(_) => Some(Reason::Connections),
+            Self::Connections(_) | Self::ConnectionsPerNamespace(_) | Self::Exhausted => {
+                Some(Reason::Connections)
+            }
             Self::ConnectionsPerAddress(_) => Some(Reason::ConnectionsPerAddress),
             Self::ConnectionsPerUser(_) => Some(Reason::ConnectionsPerUser),
             Self::Token(refusal) => Some(refusal.reason()),
@@ -451,6 +455,7 @@ impl Problem {
             | Self::ConnectionsPerUser(_)
             | Self::ConnectionsPerNamespace(_)
             | Self::Namespaces(_)
+            | Self::Exhausted
             | Self::DrainingSocket
             | Self::Unsaved => vec![("retry-after", "5")],
             Self::Rejected(rejection) if rejection.status() == 503 => vec![("retry-after", "5")],
@@ -482,13 +487,11 @@ impl From<ConnectError> for Problem {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Rejected(rejection) => Self::Rejected(rejection),
-            ConnectError::Hub(Refusal::Full { limit }) => {
-                Self::ConnectionsPerNamespace(Some(limit))
-            }
+            ConnectError::Hub(Refusal::Full { limit }) => Self::ConnectionsPerNamespace(limit),
             ConnectError::Hub(Refusal::Unidentified) => Self::Token(TokenRefusal::Missing),
             ConnectError::Hub(Refusal::Expired) => Self::Token(TokenRefusal::Expired),
             ConnectError::Hub(Refusal::Withdrawn) => Self::Token(TokenRefusal::Withdrawn),
-            ConnectError::Hub(_) | _ => Self::ConnectionsPerNamespace(None),
+            ConnectError::Hub(_) | _ => Self::Exhausted,
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use roomcast_core::{JoinError, Limits, RoomName, SendError, ask::AskError, room::PageError};
+use roomcast_core::{
+    JoinError, Limits, RoomName, SendError, ask::AskError, gateway::ConnectError, hub::Refusal,
+    room::PageError,
+};
 use roomcast_http::{Access, ApiRequest, Headers, Problem, Request, Response};
 
 struct Key<'a>(Option<&'a str>);
@@ -109,7 +112,7 @@ fn a_full_server_says_its_limit_both_ways() {
         (Problem::Connections(7), 7),
         (Problem::ConnectionsPerAddress(8), 8),
         (Problem::ConnectionsPerUser(6), 6),
-        (Problem::ConnectionsPerNamespace(Some(9)), 9),
+        (Problem::ConnectionsPerNamespace(9), 9),
         (Problem::Namespaces(10), 10),
     ] {
         let told = format!(r#","details":{{"limit":{limit}}}}}"#);
@@ -119,6 +122,7 @@ fn a_full_server_says_its_limit_both_ways() {
         assert!(frame.ends_with(&format!("{told}}}")), "{frame}");
         assert_eq!(end(problem), format!(r#""overloaded"{told}"#));
     }
-    let exhausted = Problem::ConnectionsPerNamespace(None);
+    let exhausted = Problem::from(ConnectError::from(Refusal::Exhausted));
+    assert!(!exhausted.to_string().contains("CONNECTIONS_MAX"));
     assert_eq!(end(exhausted), r#""overloaded"}"#);
 }

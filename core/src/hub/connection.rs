@@ -30,12 +30,11 @@ impl Hub {
         };
         if self.is_clustered() {
             self.take_serial()?;
-        }
-        if self.next_serial >= ConnId::SERIALS {
+        } else if self.next_serial >= ConnId::SERIALS {
             return Err(Refusal::Exhausted);
         }
         let access = self.check_identity(now, &handshake)?;
-        let id = ConnId::new(self.next_serial, slot);
+        let id = ConnId::new(self.next_serial % ConnId::SERIALS, slot);
         self.next_serial += 1;
         let Handshake {
             identity,

@@ -196,8 +196,8 @@ pub enum Refusal {
         /// The limit.
         limit: usize,
     },
-    /// All connection ids were given out; only a new hub has more.
-    #[error("all connection ids of this hub are used up")]
+    /// All connection ids were given out. A hub of its own gets no more, one in a cluster does.
+    #[error("no connection ids are left")]
     Exhausted,
     /// The client did not say who it is, and cannot later: its messages have no envelopes.
     #[error("a token is needed to connect here")]

@@ -212,7 +212,8 @@ pub struct Cluster {
     pub node: String,
     /// The first of the serials of connections, and how many they are: no other node has them, for
     /// as long as the namespace lives. More follow by
-    /// [`RelayEvent::Serials`](crate::relay::RelayEvent::Serials).
+    /// [`RelayEvent::Serials`](crate::relay::RelayEvent::Serials). They only rise: an id has the
+    /// remainder by [`ConnId::SERIALS`](crate::ConnId::SERIALS).
     pub serials: (u64, u64),
     /// True when the relay answers a publish only once replicas have it: a message that comes back
     /// before that is no answer. Default false.

@@ -420,7 +420,7 @@ impl Hub {
     fn admit_newcomers(&mut self, missed: bool, again: bool, out: &mut Outbox) {
         let newcomers = self.relay_mut().and_then(|relay| relay.newcomers());
         if let Some(first) = newcomers.filter(|_| missed) {
-            self.tell_gap_to_all(first.., out);
+            self.tell_gap_to_all(first, out);
         }
         if let Some(relay) = self.relay_mut().filter(|_| !again) {
             relay.admit();

@@ -4,11 +4,13 @@ use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Names one connection, and never another one.
+/// Names one connection, and never another one; in a cluster, not within
+/// [`SERIALS`](Self::SERIALS) connections.
 ///
 /// The low 20 bits are a slot, small and dense, so that a host may index a table with it; the 33
 /// bits above are a serial number that the hub gives out once. An id is below 2<sup>53</sup>, a
-/// lossless JavaScript number, and sorts by age. Its text form, used in JSON, is decimal.
+/// lossless JavaScript number, and sorts by age, until serials begin again. Its text form, used in
+/// JSON, is decimal.
 ///
 /// ```
 /// use roomcast_core::ConnId;
@@ -29,8 +31,9 @@ impl ConnId {
     const SERIAL_BITS: u32 = 33;
     /// Connections that one hub holds at a time, at most: 2<sup>20</sup>.
     pub const SLOTS: usize = 1 << Self::SLOT_BITS;
-    /// Connections that one hub accepts in its life, at most: 2<sup>33</sup>, at 1,000 a second 99
-    /// days of it. A hub that reaches the end refuses, it never repeats an id.
+    /// Serials that there are: 2<sup>33</sup>, at 1,000 connections a second enough for 99 days. A
+    /// hub of its own refuses at the end. A cluster has one count for all its hubs, and begins
+    /// again: a live connection keeps its slot, and so its id, to itself within its hub.
     pub const SERIALS: u64 = 1 << Self::SERIAL_BITS;
 
     /// No connection: an id above all that are given out.

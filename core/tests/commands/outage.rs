@@ -1,8 +1,8 @@
 //! A clustered hub that missed something, in an outage of the relay or without one.
 
 use roomcast_core::{
-    Config, ConnId, Policies,
-    hub::Cluster,
+    Config, ConnId, Handshake, Outbox, Policies, Timestamp,
+    hub::{Cluster, Refusal},
     relay::{Published, RelayCommand, RelayEvent, StreamMessage, Topic},
 };
 
@@ -36,7 +36,15 @@ fn an_outage_fails_publishes_and_keeps_members() {
 
 #[test]
 fn what_came_to_all_in_an_outage_is_a_gap_for_connections_of_that_time() {
-    let mut node = Node::new();
+    let second_round = 2 * ConnId::SERIALS;
+    for first in [0, second_round - 2, second_round - 1, second_round] {
+        let cluster = Cluster::new("n1", first, 100);
+        let node = Node::in_cluster(Config::new("alone"), cluster);
+        miss_what_came_to_all_in_an_outage(node);
+    }
+}
+
+fn miss_what_came_to_all_in_an_outage(mut node: Node) {
     let before = node.connect().serial();
     node.event(RelayEvent::Down);
     let during = node.connect().serial();
@@ -59,8 +67,32 @@ fn what_came_to_all_in_an_outage_is_a_gap_for_connections_of_that_time() {
     let gap = format!(r#"{during} {{"event":"$gap","data":{{"after":0}}}}"#);
     let before = before.to_string();
     assert_eq!(frames, [told(&before, 1), told(&before, 2), gap]);
-    let all = format!("{before},{during}");
-    assert_eq!(node.event(pushed(3)), [told(&all, 3)]);
+    let mut all = [before, during.to_string()];
+    all.sort_by_key(|serial| serial.parse::<u64>().ok());
+    assert_eq!(node.event(pushed(3)), [told(&all.join(","), 3)]);
+}
+
+#[test]
+fn ids_begin_again_in_a_cluster_when_all_serials_were_given_out() {
+    let last = ConnId::SERIALS - 1;
+    let mut node = Node::in_cluster(Config::new("alone"), Cluster::new("n1", last, 3));
+    let ids = [(); 3].map(|()| node.connect());
+    let ids = ids.map(|conn| (conn.serial(), conn.slot()));
+    assert_eq!(ids, [(last, 0), (0, 1), (1, 2)]);
+    let message = RelayEvent::Message {
+        topic: Topic::All,
+        epoch: "e".into(),
+        offset: 1,
+        body: body_to_all(1),
+    };
+    let told = format!(r#"0,1,{last} {{"event":"m","data":1}}"#);
+    assert_eq!(node.event(message), [told]);
+    let (now, out) = (Timestamp::ZERO, &mut Outbox::new());
+    let refused = node.hub.connect(now, Handshake::new(), out);
+    assert_eq!(refused, Err(Refusal::Exhausted), "until it gets more");
+    let (first, count) = (ConnId::SERIALS + 9, 1);
+    node.event(RelayEvent::Serials { first, count });
+    assert_eq!(node.connect().serial(), 9);
 }
 
 #[test]

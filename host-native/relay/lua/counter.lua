@@ -1,10 +1,12 @@
--- The counter of serials of connections, each given out once: each node takes blocks of them.
+-- The counter of serials of connections, each given out once: each node takes blocks of them. It
+-- only rises, so that two serials can be compared. Ids have their remainder by 2^33: they begin
+-- again, and the counter does not.
 --
 -- A server that lost its data lost the counter too, and nodes still have what they took from it.
 -- Each tells it, with its lease, the serial above all of its own: the counter is raised to that.
 -- A node that has not done so yet, or is away, may have others. So a new counter begins at random,
--- within an eighth of the 2^33 serials or of those that are left: it comes upon a given block of
--- 65,536 in one of some ten thousand losses, and each loss leaves room for many more.
+-- within 2^30 serials, an eighth of all ids: it comes upon a given block of 65,536 in one of some
+-- ten thousand losses.
 
 -- The next serial: the floor or above it.
 local function next_serial(key, floor)
@@ -14,7 +16,7 @@ local function next_serial(key, floor)
   end
   local time = redis.call('TIME')
   local random = (time[1] * 1000000 + time[2]) % 65536 / 65536
-  return floor + math.floor(math.max(2 ^ 33 - floor, 0) / 8 * random)
+  return floor + math.floor(2 ^ 30 * random)
 end
 
 -- Has it go on at a serial.

@@ -404,15 +404,32 @@ async fn calls_that_break_a_rule_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serials_are_given_out_once() {
+    give_serials_out(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serials_are_given_out_once_while_their_ids_begin_again() {
+    give_serials_out(Some(IDS - 150)).await;
+}
+
+/// Serials for which there are ids, which then begin again.
+const IDS: u64 = 1 << 33;
+
+async fn give_serials_out(from: Option<u64>) {
     const COUNT: u64 = 100;
     async fn take(node: &Node, all: &mut HashSet<u64>) -> u64 {
         let first = node.relay.take_serials(COUNT, 0).await.unwrap();
         for number in first..first + COUNT {
-            assert!(all.insert(number), "{number} is given out again");
+            assert!(all.insert(number % IDS), "{number} is given out again");
         }
         first
     }
     let server = Server::start(&[]);
+    if let Some(from) = from {
+        // The first one skips some, as the data has another lineage than none.
+        let counter = from - 32 * COUNT;
+        server.run::<()>(&format!("SET roomcast:numbers {counter}"));
+    }
     let mut nodes = Vec::new();
     for _ in 0..3 {
         nodes.push(Node::start(&server).await);
@@ -424,19 +441,20 @@ async fn serials_are_given_out_once() {
     }
     let in_a_row = [0, COUNT, 2 * COUNT].map(|more| firsts[0] + more);
     assert_eq!(firsts, in_a_row);
+    assert!(from.is_none_or(|from| firsts[0] == from), "{firsts:?}");
     let floor = firsts[2] + 5 * COUNT;
     let above = nodes[2].relay.take_serials(COUNT, floor).await;
     assert_eq!(above, Ok(floor));
-    all.extend(floor..floor + COUNT);
+    all.extend((floor..floor + COUNT).map(|number| number % IDS));
     // The data is lost, and what nodes had before is not. The lowest asks before others can.
     server.run::<()>("FLUSHALL");
-    take(&nodes[0], &mut all).await;
+    let anew = take(&nodes[0], &mut all).await;
     for node in &mut nodes {
         let registered = |event: &Event| matches!(event, Event::Registered { .. }).then_some(());
         node.until("registration", registered).await;
     }
     // A new one knows of no serials, and the others have told all of theirs.
-    let highest = all.iter().max().copied().unwrap_or_default();
+    let highest = floor.max(anew) + COUNT - 1;
     let fourth = Node::start(&server).await;
     let first = take(&fourth, &mut all).await;
     assert!(first > highest, "{first} is not above {highest}");

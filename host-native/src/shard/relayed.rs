@@ -104,8 +104,7 @@ impl Shard {
     /// Gives a namespace serials for connections to come, when it has few.
     pub(super) fn refill_serials(&self, namespace: &Rc<Hosted>) {
         if let Some(relay) = &self.shared.relay
-            && let Some(left) = namespace.ask(|hub| hub.serials_left())
-            && let Some((first, count)) = relay.more_serials(left)
+            && let Some((first, count)) = namespace.more_serials(relay)
         {
             let serials = RelayEvent::Serials { first, count };
             self.apply(namespace, &Input::Relay(Box::new(serials)));

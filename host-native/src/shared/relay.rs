@@ -32,10 +32,11 @@ pub(crate) use self::{
 use self::{serials::Serials, under_way::UnderWay};
 use crate::clock::millis;
 
-/// Serials of connections that a namespace is given at a time.
-const SERIALS_GIVEN: u64 = 32;
-/// The number of serials left at which it gets more.
-const SERIALS_LEFT: u64 = 8;
+/// Serials of connections that a namespace begins with. Each time it gets twice as many, and so a
+/// small one leaves few unused.
+const SERIALS_FIRST: u64 = 4;
+/// Serials that it is given at a time, at most.
+const SERIALS_MAX: u64 = 32;
 
 /// A command of a namespace, which has been told so often that the relay is down. One from before
 /// the last time is not carried out: it has failed there.
@@ -235,23 +236,26 @@ impl RelayLink {
     /// The place of a namespace that begins, with serials for its first connections. It publishes
     /// under a name of its own: the relay remembers the tokens of the messages of each.
     pub(crate) fn cluster(&self, instance: u64) -> Cluster {
-        let (first, count) = self.take_serials().unwrap_or_default();
+        let (first, count) = self.take_serials(SERIALS_FIRST).unwrap_or_default();
         let mut cluster = Cluster::new(format!("{}.{instance}", self.node), first, count);
         cluster.replicated = self.is_replicated;
         cluster
     }
 
-    /// Further serials for a namespace that has so many left; `None` when it needs none, or the
-    /// node has none.
-    pub(crate) fn more_serials(&self, left: u64) -> Option<(u64, u64)> {
-        if left > SERIALS_LEFT {
+    /// Further serials for a namespace that has so many left, and was `given` so many the last
+    /// time; `None` when it needs none, or the node has none.
+    pub(crate) fn more_serials(&self, left: u64, given: &mut u64) -> Option<(u64, u64)> {
+        let before = (*given).max(SERIALS_FIRST);
+        if left > before / 4 {
             return None;
         }
-        self.take_serials()
+        let taken = self.take_serials((2 * before).min(SERIALS_MAX))?;
+        *given = taken.1;
+        Some(taken)
     }
 
-    fn take_serials(&self) -> Option<(u64, u64)> {
-        let (taken, wants_more) = self.serials().take(SERIALS_GIVEN);
+    fn take_serials(&self, count: u64) -> Option<(u64, u64)> {
+        let (taken, wants_more) = self.serials().take(count);
         if wants_more {
             self.send(RelayRequest::Serials);
         }
@@ -313,11 +317,15 @@ mod tests {
         let cluster = link.cluster(2);
         assert_eq!(
             (&*cluster.node, cluster.serials),
-            ("n.2", (1_000, SERIALS_GIVEN))
+            ("n.2", (1_000, SERIALS_FIRST))
         );
-        assert_eq!(link.more_serials(SERIALS_LEFT + 1), None);
-        let more = link.more_serials(SERIALS_LEFT);
-        assert_eq!(more, Some((1_000 + SERIALS_GIVEN, SERIALS_GIVEN)));
+        let mut given = 0;
+        assert_eq!(link.more_serials(SERIALS_FIRST, &mut given), None);
+        let mut more = |left| link.more_serials(left, &mut given);
+        assert_eq!(more(1), Some((1_004, 8)));
+        assert_eq!((more(3), more(2)), (None, Some((1_012, 16))));
+        assert_eq!(more(4), Some((1_028, SERIALS_MAX)));
+        assert_eq!((more(9), more(8)), (None, Some((1_060, SERIALS_MAX))));
         assert_eq!(link.serials_end(), 101_000);
     }
 

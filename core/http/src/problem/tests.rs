@@ -47,7 +47,7 @@ fn each_limit_is_in_the_text_and_in_the_details() {
         Problem::Connections(7),
         Problem::ConnectionsPerAddress(7),
         Problem::ConnectionsPerUser(7),
-        Problem::ConnectionsPerNamespace(Some(7)),
+        Problem::ConnectionsPerNamespace(7),
         Problem::Namespaces(7),
         Problem::Backend(Verdict::Overloaded(7)),
     ] {

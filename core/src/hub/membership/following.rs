@@ -69,6 +69,13 @@ impl Hub {
         Ok(())
     }
 
+    /// True when a live connection got this serial, as the hub counts them, or a later one. Ids
+    /// begin again after [`ConnId::SERIALS`], so this counts back from the newest.
+    pub(in crate::hub) const fn is_since(&self, conn: ConnId, serial: u64) -> bool {
+        let age = self.next_serial.wrapping_sub(conn.serial() + 1) % ConnId::SERIALS;
+        age < self.next_serial.saturating_sub(serial)
+    }
+
     /// The topic of all is not followed from here on.
     pub(crate) fn note_newcomers(&mut self) {
         let next_serial = self.next_serial;

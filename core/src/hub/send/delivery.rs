@@ -1,7 +1,6 @@
 //! Messages that come back from the relay.
 
 use alloc::string::String;
-use core::ops::RangeFrom;
 
 use super::{retain_from, write_plain};
 use crate::hub::{Audience, Hub};
@@ -126,7 +125,7 @@ impl Hub {
         // Clients without envelopes cannot be told of a gap.
         if let Some(newcomers) = newcomers.filter(|_| !self.config.raw) {
             let (to, first) = (out.recipients(), draft.first_recipient());
-            retain_from(to, first, |conn| conn.serial() < newcomers);
+            retain_from(to, first, |conn| !self.is_since(conn, newcomers));
         }
     }
 
@@ -166,7 +165,7 @@ impl Hub {
             return;
         }
         let Some(room) = topic.as_room() else {
-            return self.tell_gap_to_all(0.., out);
+            return self.tell_gap_to_all(0, out);
         };
         let (text, draft) = out.frame();
         let after = if self.keeps(room) { after } else { 0 };
@@ -177,8 +176,8 @@ impl Hub {
         self.send_gap(draft, out);
     }
 
-    /// Tells connections from a number on that messages beside those of rooms are lost.
-    pub(crate) fn tell_gap_to_all(&mut self, serials: RangeFrom<u64>, out: &mut Outbox) {
+    /// Tells connections from a serial on that messages beside those of rooms are lost.
+    pub(crate) fn tell_gap_to_all(&mut self, serial: u64, out: &mut Outbox) {
         if self.config.raw {
             return;
         }
@@ -188,7 +187,7 @@ impl Hub {
         text.push_str("}}");
         self.resolve(&Audience::all(), draft, out);
         let (to, first) = (out.recipients(), draft.first_recipient());
-        retain_from(to, first, |conn| serials.contains(&conn.serial()));
+        retain_from(to, first, |conn| self.is_since(conn, serial));
         self.send_gap(draft, out);
     }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, mem};
 use roomcast_core::{Delivery, Hub, hub::SendError, relay::RelayEvent, relay::RelayStats};
 
 use super::{Egress, Hosted, Inner};
-use crate::shared::relay::HubCommand;
+use crate::shared::relay::{HubCommand, RelayLink};
 
 /// Notes about a namespace and its relay.
 #[derive(Default)]
@@ -16,6 +16,8 @@ pub(super) struct Relayed {
     stats: RelayStats,
     /// The number of times that it was told that the relay is down.
     downs: u64,
+    /// Serials of connections that it was given the last time, once it was given further ones.
+    serials: u64,
 }
 
 /// The way of the outcome of a send that the relay tells.
@@ -41,6 +43,12 @@ impl Hosted {
             Some(move || reply(outcome))
         });
         replies.collect()
+    }
+
+    /// Takes further serials for connections to come, when it has few.
+    pub(in crate::shard) fn more_serials(&self, relay: &RelayLink) -> Option<(u64, u64)> {
+        let left = self.ask(Hub::serials_left)?;
+        relay.more_serials(left, &mut self.inner.borrow_mut().relayed.serials)
     }
 
     /// True unless the relay can be reached and has not told the position of messages to everybody,
