@@ -9,17 +9,6 @@
 -- Returns  epoch:offset:repeated, that 1 when the message had been published before under another
 --          id: one text is read sooner than three values
 
--- Puts a room into the index. Two others, at random, leave it if they have ended: so at most about
--- half of it are such.
-local function list(index, meta)
-  for _, other in ipairs(redis.call('ZRANDMEMBER', index, 2)) do
-    if redis.call('EXISTS', other) == 0 then
-      redis.call('ZREM', index, other)
-    end
-  end
-  redis.call('ZADD', index, 0, meta)
-end
-
 -- Finds how many entries stay, so that with the new one the stream is within its limits.
 --
 -- Returns  their number and their bytes

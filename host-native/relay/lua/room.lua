@@ -65,6 +65,17 @@ local function open(meta, stream, wanted)
   return epoch, offset, number, bytes, kept[7]
 end
 
+-- Puts a room into the index. Two others, at random, leave it if they have ended: so at most about
+-- half of it are such.
+local function list(index, meta)
+  for _, other in ipairs(redis.call('ZRANDMEMBER', index, 2)) do
+    if redis.call('EXISTS', other) == 0 then
+      redis.call('ZREM', index, other)
+    end
+  end
+  redis.call('ZADD', index, 0, meta)
+end
+
 -- The head of everything that is published: version, kind, epoch, number. The rest is opaque here.
 local function head(kind, epoch, number)
   return struct.pack('>BBBc0I8', 1, kind, #epoch, epoch, number)

@@ -10,7 +10,7 @@ local function vacate(age)
   end
   redis.call('HSET', KEYS[9], 'v', 1)
   redis.call('PEXPIRE', KEYS[9], age)
-  redis.call('ZADD', KEYS[10], 0, KEYS[9])
+  list(KEYS[10], KEYS[9])
 end
 
 -- Adds connections of a user to a room's total, and tells members of the first and of the end of

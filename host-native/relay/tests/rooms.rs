@@ -12,8 +12,12 @@ use crate::{
 
 /// Says whether a node has members of the room `r`, which is remembered for so long without any.
 async fn occupy(node: &Node, connections: u32, age_ms: &'static str) {
+    occupy_room(node, "r", connections, age_ms).await;
+}
+
+async fn occupy_room(node: &Node, name: &str, connections: u32, age_ms: &'static str) {
     let presence = Presence {
-        address: room("\u{1}r"),
+        address: room(&format!("\u{1}{name}")),
         user: "*".into(),
         connections,
         is_awaited: false,
@@ -82,6 +86,30 @@ async fn a_room_without_members_is_listed_for_its_time_and_then_forgotten() {
         assert!(began.elapsed() < PATIENCE, "the room stays");
     }
     assert!(list(&a, "", None, 10).await.is_empty(), "it has ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_that_were_left_and_ended_leave_the_index_with_further_ones() {
+    const COUNT: u64 = 200;
+    let server = Server::start(&[]);
+    let node = Node::start(&server).await;
+    for kind in ["old", "new"] {
+        for number in 0..COUNT {
+            let name = format!("{kind}{number}");
+            node.position(&room(&name)).await;
+            for connections in [1, 0] {
+                occupy_room(&node, &name, connections, "600000").await;
+            }
+        }
+        let metas: Vec<_> = (0..COUNT)
+            .map(|number| format!("roomcast:{{ns}}:m:old{number}"))
+            .collect();
+        // As after their minute.
+        server.run::<u64>(&format!("DEL {}", metas.join(" ")));
+        let indexed: u64 = server.run("ZCARD roomcast:{ns}:r");
+        assert!(indexed >= COUNT, "{indexed} of the {kind} ones");
+        assert!(indexed < COUNT * 3 / 2, "{indexed} with the {kind} ones");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
