@@ -68,7 +68,8 @@ impl Node {
         (incarnation, lineage): (u64, u64),
     ) -> Self {
         let block = if plants.same_serials { 0 } else { number };
-        let first = block * SERIALS;
+        // Ids begin again within the serials of the first node.
+        let first = ConnId::SERIALS - 5 + block * SERIALS;
         let cluster = Cluster::new(format!("n{number}"), first, SERIALS_FIRST);
         let config = config.clone().with_cluster(cluster);
         let opening = Opening::new(config.clone(), HubState::default());
