@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{client::Client, cluster::Cluster};
+use super::{
+    client::Client,
+    cluster::{Cluster, Redis},
+    node::Node,
+};
 
 /// Offsets and data of messages that members of a room saw.
 fn seen(messages: &[Value]) -> Vec<(Value, Value)> {
@@ -64,6 +68,36 @@ async fn all_members_on_all_servers_get_each_message_once_in_one_order() {
         assert!(timed >= 80.0, "{timed}");
         assert_eq!(node.metric("roomcast_relay_gaps_total"), 0.0);
         assert_eq!(node.metric("roomcast_relay_foreign_total"), 0.0);
+    }
+}
+
+#[tokio::test]
+async fn connections_go_on_when_all_their_ids_were_given_out() {
+    const SERIALS: u64 = 1 << 33;
+    let redis = Redis::start(&[]);
+    // The first server begins two below the end: 32 blocks are left out, as its data is new.
+    let counter = SERIALS - 2 - 32 * 65_536;
+    redis.run(&["SET", "roomcast:numbers", &counter.to_string()]);
+    let nodes = [(); 2].map(|()| Node::start(&redis.url()));
+    let (mut witness, _) = nodes[1].join("log").await;
+    let mut members = Vec::new();
+    for number in 0..6 {
+        let (mut member, _) = nodes[0].join("log").await;
+        member.publish("log", &number.into()).await;
+        members.push(member);
+    }
+    let messages = witness.messages("log", members.len()).await;
+    let serials = messages.iter().map(|message| {
+        let id = message["from"]["conn"].as_str().expect("an id");
+        id.parse::<u64>().expect("a number") >> 20
+    });
+    let expected = [SERIALS - 2, SERIALS - 1, 0, 1, 2, 3];
+    assert_eq!(serials.collect::<Vec<_>>(), expected);
+    for (number, member) in members.iter_mut().enumerate() {
+        let later = member.messages("log", 5 - number).await;
+        let numbers = later.into_iter().map(|message| message["data"].clone());
+        let expected = (number + 1..6).map(Value::from);
+        assert_eq!(numbers.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     }
 }
 
