@@ -36,7 +36,7 @@ local function staying(number, bytes)
 end
 
 local wanted = math.max(tonumber(ARGV[8]), tonumber(ARGV[12] or 0))
-local epoch, offset, _, bytes, is_vacant = open(KEYS[1], KEYS[2], wanted)
+local epoch, offset, _, bytes, is_vacant = open(KEYS[1], KEYS[2], wanted, ARGV[7] ~= '0')
 
 -- The answer to a retry by the record of the first attempt; nil when nothing shows of that: in an
 -- epoch that goes on from that of the record members may lack the message, and were told of a gap

@@ -30,8 +30,10 @@ local awaited = 4294967296
 --
 -- The name of an epoch begins with that of the one in which the offsets began at 0. Without a meta
 -- nothing is known of a stream. So it outlives the stream, and records of keys, for which a publish
--- wants it to be kept for so many milliseconds.
-local function open(meta, stream, wanted)
+-- wants it to be kept for so many milliseconds. In a room that never had one nobody has a position
+-- to come back to: nodes with members touch it each minute, and to all others a new epoch is the
+-- same. So its meta ends sooner, also since any client can make up names.
+local function open(meta, stream, wanted, has_stream)
   local kept = redis.call('HMGET', meta, 'e', 'o', 'p', 'l', 'b', 'k', 'v')
   local lineage = ARGV[1]
   -- One that differs is not always newer: this node may not have read the latest one yet.
@@ -52,8 +54,10 @@ local function open(meta, stream, wanted)
   if not kept[7] then
     local keeps = tonumber(ARGV[4])
     if offset == 0 and not wanted then
-      -- Nothing was said, and any client can make up names: nodes with members touch it each minute.
+      -- Nothing was said.
       keeps = math.min(keeps, 600000)
+    elseif not (kept[5] or has_stream) then
+      keeps = math.min(keeps, 3600000)
     end
     keeps = math.max(keeps, tonumber(kept[6] or 0))
     if wanted and wanted > keeps then

@@ -5,7 +5,7 @@ use std::time::Instant;
 use roomcast_relay::{Address, Presence, Relay, RoomList};
 
 use crate::{
-    node::{Node, message, room},
+    node::{Node, message, once, room},
     presence::present,
     server::{PATIENCE, Server},
 };
@@ -59,6 +59,36 @@ async fn a_room_that_nothing_was_said_in_is_forgotten_soon() {
     assert_eq!(minutes("m:other"), 10, "somebody is there");
     node.publish(&other, "hi").await;
     assert_eq!(minutes("m:other"), 24 * 60);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_that_nothing_was_kept_in_is_forgotten_sooner_than_others() {
+    let server = Server::start(&[]);
+    let node = Node::start(&server).await;
+    let room = room("r");
+    let minutes = || {
+        let left: u64 = server.run("PTTL roomcast:{ns}:m:r");
+        left.div_ceil(60_000)
+    };
+    let mut plain = message(&room, "hi");
+    plain.retention.messages = 0;
+    plain.once = Some(once("short", 1));
+    for _ in 0..2 {
+        node.relay.publish(&plain).await.unwrap();
+        assert_eq!(minutes(), 60);
+        node.position(&room).await;
+        assert_eq!(minutes(), 60, "somebody looked at it");
+    }
+    let mut known = once("long", 1);
+    known.expiry_ms = 2 * 60 * 60_000;
+    plain.once = Some(known);
+    node.relay.publish(&plain).await.unwrap();
+    node.position(&room).await;
+    assert_eq!(minutes(), 120, "as long as its key");
+    node.publish(&room, "hi").await;
+    assert_eq!(minutes(), 24 * 60, "as of a room with a history");
+    node.position(&room).await;
+    assert_eq!(minutes(), 24 * 60);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -83,8 +83,8 @@ pub struct Timing {
     /// The longest such pause; default 2 s.
     pub backoff_max: Duration,
     /// The time after which a room that nobody touches is forgotten; default 24 h, and longer where
-    /// its history or a key is kept for longer; at most 10 minutes before the first message. A room
-    /// that comes back has a new epoch.
+    /// its history or a key is kept for longer; at most 10 minutes before the first message, and an
+    /// hour before the first one that is kept. A room that comes back has a new epoch.
     pub room: Duration,
 }
 
