@@ -1,4 +1,4 @@
-//! Explanations: why a connection gets a message or does not, by the rules of the fan-out.
+//! Explanations of why a connection gets a message or does not, by the rules of the fan-out.
 
 mod at_queue;
 mod reason;
@@ -16,14 +16,14 @@ use crate::room::membership_log::{Around, ChangeKind};
 use crate::room::{Except, history::History, history::Reader};
 use crate::{time::Timestamp, wire::ConnId};
 
-/// A send that is to be explained.
+/// A send to explain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Explained {
-    /// A send of the application or the HTTP API to this audience, if it were done at once.
+    /// A hypothetical send of the application or the HTTP API to this audience.
     Send(Box<Audience>),
-    /// A publish of a client, if it were done at once.
+    /// A hypothetical publish of a client.
     Publish {
         /// The client that publishes.
         from: ConnId,
@@ -33,8 +33,8 @@ pub enum Explained {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         echo: Option<bool>,
     },
-    /// An action of a client in a room, if it were done at once: whether its identity, its grants
-    /// and the room's policy allow it. Limits of the connection itself are not looked at.
+    /// A hypothetical action of a client in a room: whether its identity, its grants and the room's
+    /// policy allow it. Limits of the connection itself are not checked.
     Right {
         /// The right that it needs.
         right: Right,
@@ -94,15 +94,14 @@ impl From<Reason> for Explanation {
 }
 
 impl Hub {
-    /// Explains why a connection gets a message or does not: a message that is sent at once, or one
-    /// of a history. The connection need not be alive. Nothing changes.
+    /// Explains why a connection would get a new message, or got one of a history, or not. The
+    /// connection need not be alive. Nothing changes.
     ///
-    /// The hub claims only what it knows. It knows who is where, the messages that histories keep
-    /// with those who were left out of them, and the last 4,096 changes of members of rooms with a
-    /// history. Where that is not enough, the reason names what there is no record of, and
-    /// [`Reason::received`] is `None`. Messages that are [away](Self::is_away) have to be given
-    /// back first. It knows the last 4,096 pages of histories that clients were given, and what a
-    /// queue dropped the host [asks the queue](Explanation::at_queue).
+    /// The hub claims only what it knows: the members of all rooms, the messages of histories with
+    /// their exceptions, the last 4,096 changes of members of rooms with a history, and the last
+    /// 4,096 pages that clients read. If that is not enough, the reason names the missing record,
+    /// and [`Reason::received`] is `None`. Messages that are [away](Self::is_away) must be loaded
+    /// first. For messages that a queue dropped, the host [asks the queue](Explanation::at_queue).
     ///
     /// Work: look-ups; for a past message, a walk over these changes and pages.
     ///
@@ -133,7 +132,7 @@ impl Hub {
         }
     }
 
-    /// The reason for a send: the steps of the resolution of an audience, for one connection.
+    /// The reason for a send, by the steps that resolve an audience, for one connection.
     fn explain_send(&self, audience: &Audience, conn: ConnId) -> Reason {
         let Some(info) = self.connection(conn) else {
             return self.explain_absent(conn);
@@ -271,7 +270,7 @@ impl Hub {
         self.explain_outsider(&around, at, conn).into()
     }
 
-    /// The reason that a page of `$history` is for a message that was in it.
+    /// The reason for a message that was in a page of `$history`.
     fn explain_page(
         &self,
         history: &History,
@@ -290,7 +289,7 @@ impl Hub {
         had_it.then_some(reason)
     }
 
-    /// The reason that the exceptions of a past message are, if they name the connection.
+    /// The reason given by the exceptions of a past message, if they name the connection.
     fn explain_except(&self, except: &Except, conn: ConnId) -> Option<Reason> {
         let user = self.connection(conn).and_then(|info| info.user);
         match except {
@@ -333,7 +332,7 @@ impl Hub {
         }
     }
 
-    /// The reason that a recovery is for a message that was in it.
+    /// The reason for a message that was in a recovery.
     fn explain_recovery(
         &self,
         except: &Except,

@@ -69,8 +69,9 @@ use crate::{
 /// 5. **Sleep and wake**: [`state`](Self::state), [`conn_state`](Self::conn_state),
 ///    [`restore`](Self::restore); and [`shrink_to_fit`](Self::shrink_to_fit).
 ///
-/// Methods append commands to the [`Outbox`](crate::Outbox) that they are given. The host carries
-/// the commands out in order, clears the outbox, asks for [`next_timeout`](Self::next_timeout), and
+/// Methods append commands to the [`Outbox`](crate::Outbox) that is passed to them. The host
+/// carries
+/// out the commands in order, clears the outbox, asks for [`next_timeout`](Self::next_timeout), and
 /// waits for the next thing to happen.
 ///
 /// The same inputs give the same outputs, byte for byte, on every machine.
@@ -111,7 +112,8 @@ pub struct Hub {
     rate_refusals: u64,
     recoveries: Recoveries,
     relay: OptionalRelay,
-    /// Connections that an application has not decided about yet: they are in no audience.
+    /// Connections that an application has neither accepted nor refused yet; they are in no
+    /// audience.
     opening: BTreeSet<ConnId>,
 }
 
@@ -148,19 +150,20 @@ impl Hub {
         self.changes.are_recorded()
     }
 
-    /// Takes the changes since this was last called.
+    /// Takes the changes recorded since the last call.
     pub(crate) fn take_changes(&mut self) -> impl Iterator<Item = Change> {
         self.changes.take()
     }
 
-    /// Forgets the changes that would not have happened without a connection that is gone.
+    /// Drops the changes caused by a connection that the application refused.
     pub(crate) fn retract_changes(&mut self, conn: ConnId) {
         self.changes.retract(conn);
     }
 
-    /// Releases spare memory after connections and rooms have gone. Nothing else changes.
+    /// Releases spare memory. Nothing else changes.
     ///
-    /// Work: all connections and rooms. A host does it now and then, when a crowd has gone.
+    /// Work: all connections and rooms. Hosts call it occasionally, after many connections have
+    /// ended.
     pub fn shrink_to_fit(&mut self) {
         self.conns.shrink_to_fit();
         self.rooms.shrink_to_fit();
@@ -173,9 +176,9 @@ impl Hub {
         UnixTime::from_millis(zero_ms.saturating_add(now.as_millis()))
     }
 
-    /// Sets the wall-clock time of [`Timestamp::ZERO`], in milliseconds since 1970: for a host
-    /// whose timestamps run on evenly while its wall clock is adjusted. No rule depends on it,
-    /// except [withdrawals](Self::withdraw) of users whom an application names from then on.
+    /// Sets the wall-clock time of [`Timestamp::ZERO`], in milliseconds since 1970, for hosts with
+    /// monotonic timestamps and an adjusted wall clock. No rule depends on it, except
+    /// [withdrawals](Self::withdraw) of users whom an application names afterwards.
     pub const fn set_unix_zero_ms(&mut self, unix_zero_ms: u64) {
         self.config.unix_zero_ms = unix_zero_ms;
     }
@@ -196,7 +199,7 @@ pub struct Counts {
     pub rooms: usize,
     /// Pairs of a connection and a room it is in.
     pub memberships: usize,
-    /// Memory that all histories take, in bytes.
+    /// Memory used by all histories, in bytes.
     pub history_bytes: usize,
 }
 
@@ -231,7 +234,7 @@ impl Hub {
             .map(Into::into)
     }
 
-    /// A room; `None` when there is none of this name. Work: a look-up.
+    /// The room with this name, if there is one. Work: a look-up.
     pub fn room(&self, name: &str) -> Option<RoomInfo<'_>> {
         let found = self.rooms.find(name);
         let (_, room) = found.filter(|(_, room)| !room.is_vacant())?;
@@ -254,8 +257,8 @@ impl Hub {
         Some(names)
     }
 
-    /// The rooms that any connection of a user is in, sorted, each once. Work: all rooms of these
-    /// connections.
+    /// The rooms that a user is in by any connection, sorted, without duplicates. Work: all rooms
+    /// of these connections.
     pub fn rooms_of_user(&self, user: &str) -> Vec<&str> {
         let conns = self.connections_of(user).iter();
         let mut names: Vec<&str> = conns
@@ -282,16 +285,17 @@ impl Hub {
         self.conns.of_user(user)
     }
 
-    /// True when a key of [`send_once`](Self::send_once) is remembered at `now`; keys of clients do
-    /// not count, nor what a clustered hub knows of those that the relay remembers. Work: none.
+    /// True when an idempotency key of [`send_once`](Self::send_once) is remembered at `now`. Keys
+    /// of clients do not count. In a clustered hub it is always false: there the relay remembers
+    /// the keys. Work: constant.
     pub fn remembers_keys(&self, now: Timestamp) -> bool {
         !self.is_clustered() && self.keys.latest().is_some_and(|latest| latest > now)
     }
 
-    /// True when nothing would be lost with the hub but the count of its connections: nobody is
-    /// connected, no room has a history, nobody is waited for, no user is withdrawn (unless a relay
-    /// remembers it), and no idempotency key is remembered at `now`, of
-    /// [`send_once`](Self::send_once) or of a client.
+    /// True when dropping the hub would lose nothing except the number of connections it has had.
+    /// There are no connections, no rooms with a history or with absent users expected back, no
+    /// withdrawn users (unless a relay remembers them), and no idempotency keys remembered at
+    /// `now`, neither of [`send_once`](Self::send_once) nor of clients.
     pub fn is_idle(&self, now: Timestamp) -> bool {
         let keys = self.client_keys.latest().is_some_and(|latest| latest > now);
         self.conns.len() == 0
@@ -301,20 +305,20 @@ impl Hub {
             && !keys
     }
 
-    /// Users whose identities from before a time, in seconds since 1970, are refused, sorted, each
-    /// with that time.
+    /// The withdrawn users, sorted, each with a time in seconds since 1970. Identities of the user
+    /// from before this time are refused.
     pub fn withdrawn(&self) -> impl Iterator<Item = (&str, u64)> {
         self.withdrawn.iter()
     }
 
-    /// The time, in seconds since 1970, before which identities of every user are refused; 0 until
-    /// more users were withdrawn than are remembered.
+    /// The time, in seconds since 1970, before which the identities of all users are refused. It is
+    /// 0 unless more users were withdrawn than the hub remembers.
     pub const fn not_before_s(&self) -> u64 {
         self.withdrawn.everyone_s()
     }
 
-    /// True when a connection may have had this id, false when none had it so far; `None` in a hub
-    /// that has given out no id, such as one that stands in for a namespace that does not exist.
+    /// True when a connection may have had this id, false when none has had it so far. `None` in a
+    /// hub that has given out no ids, such as the stand-in for a namespace that does not exist.
     pub(crate) fn has_given_out(&self, conn: ConnId) -> Option<bool> {
         (self.next_serial > 0).then(|| conn.serial() < self.next_serial)
     }
@@ -330,7 +334,7 @@ impl Hub {
         self.relay.as_mut()
     }
 
-    /// Messages of a topic that were delivered lately.
+    /// The recently delivered messages of a topic, with their offsets.
     pub(crate) fn recent_of<'a>(&'a self, topic: &Topic) -> impl Iterator<Item = (u64, &'a [u8])> {
         let relay = self.relay.as_ref();
         let track = relay.and_then(|relay| relay.track(topic));
@@ -343,11 +347,11 @@ impl Hub {
         self.relay.is_some()
     }
 
-    /// Checks that all derived state agrees with its source.
-    ///
-    /// For tests: work is everything there is.
+    /// Checks that all derived state agrees with its source; for tests. Work: the whole hub.
     ///
     /// # Panics
+    ///
+    /// When the state is inconsistent.
     ///
     /// When the hub is broken.
     pub fn assert_consistent(&self) {

@@ -1,4 +1,4 @@
-//! The identity of a connection: the user it belongs to, and what it may do.
+//! The identity of a connection: its user and its rights.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{policy::Grants, time::Timestamp, time::UnixTime};
 
-/// The identity of a connection: the user it belongs to, what it may do, and until when.
+/// The identity of a connection: its user, its rights and its deadline.
 ///
-/// A host makes it from what it verified: a token, the word of a proxy, or the application's own.
-/// No token is ever in it. The default is a connection of nobody that may do everything, as in a
+/// A host makes it from verified data: a token, a proxy's statement, or the application's own. It
+/// never contains a token. The default is an anonymous connection that may do everything, as in a
 /// host without identities.
 ///
 /// ```
@@ -29,12 +29,12 @@ pub struct Identity {
     /// Rights in rooms, beside those of [`Policies`](crate::Policies); `None` is every right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<Grants>,
-    /// The time from which on the identity no longer holds; `None` is never.
+    /// The time at which the identity expires; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
     /// The time at which it was issued, in seconds since 1970: see
-    /// [`Hub::withdraw`](crate::Hub::withdraw). Where an application names the user, and nothing
-    /// was issued, the time of that.
+    /// [`Hub::withdraw`](crate::Hub::withdraw). If an application names the user and nothing was
+    /// issued, the time of the naming.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_s: Option<u64>,
     /// Metadata in JSON that presence shows of the user when a join brings none.
@@ -46,12 +46,12 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Nobody, who may do everything.
+    /// An anonymous identity with every right.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A user who may do everything.
+    /// A user with every right.
     pub fn user(user: impl Into<Box<str>>) -> Self {
         Self {
             user: Some(user.into()),
@@ -59,15 +59,15 @@ impl Identity {
         }
     }
 
-    /// Leaves only these rights.
+    /// Restricts the identity to these rights.
     #[must_use]
     pub fn with_grants(mut self, grants: Grants) -> Self {
         self.grants = Some(grants);
         self
     }
 
-    /// The same with a user whom the application names, as of a time. An identity of another user
-    /// gives nothing of its own but its end: not what that user may do, has to show, or joins.
+    /// The same with a user whom the application names at a time. If the identity is of another
+    /// user, only its deadline is kept: not that user's rights, metadata or rooms.
     pub(crate) fn with_named_user(self, user: Box<str>, at: UnixTime) -> Self {
         let is_other = self.user.as_ref().is_some_and(|had| *had != user);
         let mut named = if is_other {
@@ -84,7 +84,7 @@ impl Identity {
         named
     }
 
-    /// True when it says nothing but a user: its connection may do everything, for ever.
+    /// True when it has nothing except a user: its connection may do everything, forever.
     #[inline]
     pub(crate) const fn gives_all(&self) -> bool {
         self.grants.is_none()
@@ -93,7 +93,7 @@ impl Identity {
             && self.meta.is_none()
     }
 
-    /// Lets it hold until then.
+    /// Sets the time at which it expires.
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Timestamp) -> Self {
         self.deadline = Some(deadline);

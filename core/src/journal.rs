@@ -45,8 +45,8 @@ pub enum Record<'a> {
 
 /// The first line of each file of a journal. It belongs to no namespace.
 ///
-/// The journal of one run of a host may be in several files, its parts: each goes on where the one
-/// before ends, and they are replayed in their order.
+/// The journal of one run of a host may have several files, its parts: each continues the one
+/// before, and they are replayed in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Start {
@@ -92,7 +92,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The opening of a hub that is made from this configuration and state.
+    /// The opening of a hub with this configuration and state.
     pub const fn new(config: Config, state: HubState) -> Self {
         Self {
             config,
@@ -109,8 +109,8 @@ impl Opening {
     }
 }
 
-/// A line as it is written. Not one flattened enum: serde would buffer it, and raw payloads do not
-/// survive that.
+/// A line in its serialized form. It is not a flattened enum: serde would buffer that, and raw
+/// payloads do not survive buffering.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
@@ -169,9 +169,10 @@ impl<'a> Entry<'a> {
             open,
             input,
         };
-        // Fails only for maps with keys that are no strings; there is none.
+        // Fails only for maps with non-string keys, which do not occur here.
         let line = serde_json::to_string(&line).unwrap_or_default();
-        // Raw JSON is kept as it came. Line ends are white space in it: strings escape theirs.
+        // Raw JSON is kept unchanged. Line ends in it are only white space, since strings escape
+        // theirs.
         line.replace(['\n', '\r'], " ")
     }
 
@@ -179,7 +180,7 @@ impl<'a> Entry<'a> {
     ///
     /// # Errors
     ///
-    /// When the line is no entry; the error says where it stops being one.
+    /// When the line is not an entry; the error says where it is wrong.
     pub fn parse(line: &'a str) -> Result<Self, JournalError> {
         let line: Line<'a> =
             serde_json::from_str(line).map_err(|fault| JournalError::Syntax(fault.to_string()))?;
@@ -196,9 +197,9 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Plays a journal through applications of its own; with `()` through hubs alone.
+/// Replays a journal through applications; with `()` through hubs alone.
 ///
-/// A clone goes on from the same line, and both play on their own. Work: all state.
+/// A clone continues from the same line, independently. Work: all state.
 #[derive(Clone)]
 pub struct Replay<G = ()> {
     apps: BTreeMap<String, App<G>>,
@@ -251,9 +252,9 @@ impl<G: Gateway> Replay<G> {
             Record::Input(input) => {
                 let app = self.apps.get_mut(&*entry.namespace);
                 let app = app.ok_or(JournalError::NotOpen)?;
-                // Whoever gave it was told; here the commands alone count.
+                // The host has seen the result; a replay needs only the commands.
                 let _ = app.apply(entry.at, input, out);
-                // What handlers began is not carried out anew: its results are entries.
+                // Work that handlers started is not repeated: its results are entries.
                 drop((app.take_work(), app.take_asked(), app.take_cancelled()));
                 drop(app.take_send_outcomes());
             }

@@ -1,4 +1,4 @@
-//! Policies of rooms: which keep a history, who is seen in them, who may publish.
+//! Policies of rooms: history, presence and publishing.
 
 mod field;
 mod grant;
@@ -19,8 +19,8 @@ pub use self::{
 };
 use crate::wire::named::by_name;
 
-/// The policy of a room. A room that no policy matches has no history and no presence, anybody may
-/// publish to it, and it takes as many members as come.
+/// The policy of a room. A room without a policy has no history, no presence and no member limit,
+/// and anybody may publish to it.
 ///
 /// In a file or in JSON every member but `match` may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,12 +65,12 @@ pub struct RoomPolicy {
         deserialize_with = "field::members"
     )]
     pub members: Option<usize>,
-    /// The action on a member that reads too slowly; default it is closed.
+    /// The action on a member that reads too slowly; by default it is closed.
     #[serde(default, deserialize_with = "field::overflow")]
     pub overflow: Overflow,
 }
 
-/// Messages of a room that are kept, to be replayed to members that come back.
+/// The history of a room: messages kept for replay to members that return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     default,
@@ -105,9 +105,9 @@ pub enum PresencePolicy {
     /// No users: `$members` is `forbidden`.
     #[default]
     Off,
-    /// The number of those who are there: `$members` answers with counts.
+    /// The number of users: `$members` answers with counts.
     Counts,
-    /// The users who are there: `$members` lists them, `$joined` and `$left` tell of changes.
+    /// The users: `$members` lists them, `$joined` and `$left` announce changes.
     Members,
 }
 
@@ -126,7 +126,7 @@ pub enum Overflow {
 }
 
 impl Overflow {
-    /// The name that a policy has for it.
+    /// Its name in policies.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Close => "close",
@@ -157,7 +157,7 @@ pub struct Policies {
     grants: StandardGrants,
 }
 
-/// The same, not looked at as a whole.
+/// The members of [`Policies`], not yet validated as a whole.
 #[derive(Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -179,11 +179,11 @@ by_name!(
 );
 by_name!(read Wire, None);
 
-/// Policies that cannot be meant so.
+/// The reason why policies are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// An earlier policy takes all rooms of a later one.
+    /// An earlier policy matches all rooms of a later one.
     #[error(
         "`match = \"{late}\"` is never reached, since \"{early}\" stands before it and takes all \
          of its rooms: put it first"
@@ -251,7 +251,7 @@ impl Default for HistoryPolicy {
 }
 
 impl Policies {
-    /// Policies, at most: a room that begins is held against each of them.
+    /// The maximum number of policies: each new room is matched against all of them.
     pub const MAX: usize = 1_000;
 
     /// Takes these policies, in this order.
@@ -265,8 +265,8 @@ impl Policies {
             return Err(PolicyError::Many { index: Self::MAX });
         }
         for (index, late) in rooms.iter().enumerate() {
-            // A `*` in the later pattern is only matched by one in the earlier, so that whatever
-            // stands for it is matched too.
+            // A `*` in the later pattern is matched only by a `*` in the earlier one, which then
+            // matches any text in its position.
             let early = rooms[..index]
                 .iter()
                 .find(|early| early.pattern.matches(late.pattern.as_str()));
@@ -282,8 +282,8 @@ impl Policies {
         Ok(Self { rooms, grants })
     }
 
-    /// Adds rules for everybody. They are for connections that have grants of their own, if only an
-    /// empty list: others may do everything.
+    /// Adds rules for everybody. They apply to connections with grants, even with an empty list of
+    /// them: all other connections may do everything.
     #[must_use]
     pub fn with_grants(mut self, grants: StandardGrants) -> Self {
         self.grants = grants;

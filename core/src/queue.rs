@@ -37,7 +37,7 @@ use crate::{policy::Overflow, wire::write_head, wire::write_number};
 /// 4. It writes [`chunks`](Self::chunks), and says by [`advance`](Self::advance) how far it came.
 ///
 /// `B` is a buffer of one or several whole frames, which queues may share. The first is held
-/// inline: the usual queue, with none or one in it, never touches the heap.
+/// inline, so that the usual queue, with at most one buffer, never touches the heap.
 ///
 /// ```
 /// use roomcast_core::{queue::{Pushed, QueueLimits, SendQueue, Tag}};
@@ -59,7 +59,7 @@ pub struct SendQueue<B> {
     /// Bytes of the first chunk that are written.
     written: usize,
     bytes: usize,
-    /// Fewer than 2^32, each of which takes memory.
+    /// Fewer than 2^32, as each frame takes memory.
     frames: u32,
     /// True when everything was dropped: only `$bye` may follow, or there would be a gap.
     shut: bool,
@@ -75,7 +75,7 @@ struct Chunk<B> {
     tag: Tag,
 }
 
-// One for each frame that waits, and room for one in each connection's empty queue.
+// There is one per queued buffer, and space for one in each connection's empty queue.
 const _: () = assert!(size_of::<Chunk<&[u8]>>() <= 48 && size_of::<SendQueue<&[u8]>>() <= 128);
 
 impl<B: AsRef<[u8]>> Chunk<B> {
@@ -84,23 +84,23 @@ impl<B: AsRef<[u8]>> Chunk<B> {
     }
 }
 
-/// The outcome for frames that were to be queued.
+/// The outcome of queueing frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
     /// The frames are queued.
     Queued,
-    /// The connection is over: nothing is queued any more.
+    /// The connection has ended: nothing is queued any more.
     Ended,
     /// The queue passed its limits, and was emptied: the connection is to be closed with
     /// [`CloseCode::TOO_SLOW`](crate::CloseCode::TOO_SLOW).
     Overflow,
-    /// The queue passed its limits, and so many of the oldest messages of some rooms were dropped.
-    /// The connection is told with `$gap`, in their place.
+    /// The queue passed its limits, and the oldest messages of some rooms were dropped. The
+    /// connection is told with `$gap`, at their position.
     Dropped {
         /// The number of frames.
         count: u32,
     },
-    /// The queue passed its limits, and so many messages were dropped for newer ones.
+    /// The queue passed its limits, and messages were dropped for newer ones.
     Replaced {
         /// The number of frames.
         count: u32,
@@ -124,8 +124,8 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
 
     /// Queues some whole frames of one tag; `bytes` is not empty. A shut queue ignores them.
     ///
-    /// False when the queue is then over its limits: [`enforce_limits`](Self::enforce_limits) has
-    /// to follow before the next push.
+    /// Returns false when the queue is then over its limits:
+    /// [`enforce_limits`](Self::enforce_limits) must be called before the next push.
     #[must_use]
     pub fn push(&mut self, bytes: B, frames: u32, tag: Tag) -> bool {
         if self.shut {
@@ -144,7 +144,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         !self.is_over(limits)
     }
 
-    /// Queues the last frame of all, the close frame: whatever the limits, and behind whatever was
+    /// Queues the last frame, the close frame: regardless of limits, and even if everything was
     /// dropped.
     pub fn push_last(&mut self, bytes: B) {
         let shut = core::mem::take(&mut self.shut);
@@ -152,14 +152,14 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         self.shut = shut;
     }
 
-    /// Brings a queue back below its limits when the frames that were pushed last are still over
-    /// them; how is up to their tag.
+    /// Brings a queue back within its limits if the frames that were pushed last exceed them. Their
+    /// tag decides how.
     ///
-    /// `cut` is for a buffer of which so many bytes are written, should everything be dropped: see
-    /// [`discard`](Self::discard). `notice` makes the frame that tells that messages of a room
-    /// behind an offset were dropped; see [`gap_notice`].
+    /// `cut` shortens a partly written buffer, in case everything is dropped: see
+    /// [`discard`](Self::discard). `notice` makes the frame that reports dropped messages of a room
+    /// behind an offset; see [`gap_notice`].
     ///
-    /// Work: what is queued.
+    /// Work: the queued frames.
     pub fn enforce_limits(
         &mut self,
         cut: impl FnOnce(&mut B, usize) -> u32,
@@ -193,7 +193,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         if !self.is_over(limits) {
             return Pushed::Replaced { count: replaced };
         }
-        // What may be dropped gives way before anybody is closed.
+        // Droppable messages are dropped before the connection is closed.
         if let Some(room) = self.oldest_sheddable() {
             let shed = self.shed_oldest(&room, limits, replaced, &mut notice);
             if !self.is_over(limits) {
@@ -204,12 +204,12 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         Pushed::Overflow
     }
 
-    /// Drops the queued frames, for a peer that does not take it, and shuts the queue until
+    /// Drops the queued frames, for a peer that does not read them, and shuts the queue until
     /// [`admit_bye`](Self::admit_bye).
     ///
-    /// A frame that is begun stays, for half a frame would break the stream: `cut` shortens its
-    /// buffer to the end of the frame that so many written bytes reach into, and gives how many
-    /// frames that leaves.
+    /// A frame that is partly written stays, since half a frame would break the stream: `cut`
+    /// shortens its buffer to the end of the frame that the given number of written bytes reaches
+    /// into, and returns the number of frames left.
     pub fn discard(&mut self, cut: impl FnOnce(&mut B, usize) -> u32) {
         self.shut = true;
         self.rest = VecDeque::new();
@@ -230,13 +230,13 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         }
     }
 
-    /// Lets `$bye` into a queue that dropped everything. The [last frame](Self::push_last) needs no
-    /// leave.
+    /// Lets `$bye` into a queue that dropped everything. The [last frame](Self::push_last) does not
+    /// need this.
     pub const fn admit_bye(&mut self) {
         self.shut = false;
     }
 
-    /// Forgets what was written, which is no more than there is.
+    /// Removes written bytes; `count` must not exceed the queued bytes.
     pub fn advance(&mut self, mut count: usize) {
         self.bytes -= count;
         while let Some(first) = &self.first {
@@ -252,7 +252,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
             self.first = self.rest.pop_front();
         }
         debug_assert_eq!((count, self.bytes, self.frames), (0, 0, 0));
-        // A queue that once was long gives its memory back.
+        // An empty queue frees the memory of its former length.
         self.rest = VecDeque::new();
     }
 
@@ -276,8 +276,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         self.frames as usize
     }
 
-    /// The fate of a message that was pushed: of those that were dropped, the queue remembers the
-    /// newest 64 ranges of offsets.
+    /// The fate of a pushed message. The queue remembers the newest 64 ranges of dropped offsets.
     pub fn fate(&self, message: &AtQueue) -> QueueFate {
         match self.losses.is_dropped(message) {
             Some(true) => QueueFate::Dropped(self.limits),
@@ -300,18 +299,17 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
     }
 
     fn is_over(&self, limits: QueueLimits) -> bool {
-        // One message may be as large as it likes: with nothing before it, it is not slow.
+        // A single message may be of any size: with nothing before it, its reader is not slow.
         let bytes = self.bytes > limits.bytes_max && self.only().is_none();
         bytes || self.frames() > limits.frames_max
     }
 }
 
-/// The text of a `$gap`: messages of a room behind this offset were dropped for who reads it,
-/// because it reads too slowly; see [`Shed`](crate::outbox::Shed). The offset is 0 where there is
-/// no history.
+/// The text of a `$gap`: messages of a room behind this offset were dropped, because the recipient
+/// reads too slowly; see [`Shed`](crate::outbox::Shed). The offset is 0 in rooms without history.
 ///
-/// It stands where the first of them was, so that nobody needs to be asked for it: whatever the
-/// reader was told before, it was a member there.
+/// The notice is at the position of the first dropped message, where the recipient was a member, so
+/// that the hub need not be asked.
 pub fn gap_notice(room: &str, after: u64) -> String {
     let mut text = String::new();
     write_head(&mut text, "$gap", None, Some(room));

@@ -1,4 +1,4 @@
-//! Rooms: their positions and members, their histories, who is seen in them.
+//! Rooms: positions, members, histories and presence.
 
 mod histories;
 pub(crate) mod history;
@@ -33,7 +33,7 @@ pub struct Joined<'a> {
     pub already: bool,
 }
 
-/// A room that has at least one member, or a history.
+/// A room with members, with a history, or with absent users who may return.
 #[derive(Debug, Clone)]
 pub(crate) struct Room {
     pub(crate) name: Box<str>,
@@ -50,13 +50,14 @@ pub(crate) struct Extra {
     pub(crate) policy: usize,
     history: Option<History>,
     presence: Option<Presence>,
-    /// The time of its one timer, and its key. May come too early.
+    /// The time of its only timer, and the key of that. The timer may fire too early.
     due: Option<Timestamp>,
-    /// True when the room is there only for users that are waited for.
+    /// True when the room exists only for absent users who may return.
     vacant: bool,
 }
 
-// One for each room; what most rooms lack lies apart, and costs them a pointer.
+// There is one per room; the parts that most rooms lack are separate, and cost such rooms only a
+// pointer.
 const _: () = assert!(size_of::<Room>() <= 48 && size_of::<Extra>() <= 232);
 
 impl Room {
@@ -68,7 +69,7 @@ impl Room {
             && self.members.binary_search(&conn).is_ok()
     }
 
-    /// Appends its members, but for one.
+    /// Appends its members, except for one.
     pub(crate) fn push_members(&self, but: Option<ConnId>, to: &mut Vec<ConnId>) {
         match but.map(|conn| self.members.binary_search(&conn)) {
             Some(Ok(at)) => {
@@ -91,12 +92,12 @@ impl Room {
         self.extra.as_ref()?.presence.as_ref()
     }
 
-    /// True while users are waited for.
+    /// True while absent users may return.
     pub(crate) fn waits(&self) -> bool {
         self.presence().is_some_and(Presence::waits)
     }
 
-    /// True when the room is there only for users that are waited for.
+    /// True when the room exists only for absent users who may return.
     pub(crate) fn is_vacant(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.vacant)
     }
@@ -126,7 +127,7 @@ impl<'a> From<&'a Room> for RoomInfo<'a> {
     }
 }
 
-/// A room with members, to be taken away from the hub; see [`RoomInfo`].
+/// Owned data of a room; see [`RoomInfo`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RoomSummary {

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// A point in time: milliseconds since an epoch that the host chooses.
 ///
-/// The hub has no clock. A host passes the time with every input, from a monotonic source: the
-/// epoch never matters, only the differences. A value below an earlier one is harmless; deadlines
-/// are then met later.
+/// The hub has no clock. A host passes the time with every input, from a monotonic source: only
+/// differences matter, never the epoch. A time below an earlier one is harmless; deadlines are then
+/// met later.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -29,7 +29,7 @@ impl Timestamp {
         self.0
     }
 
-    /// The time since `earlier`; zero when it lies ahead.
+    /// The time since `earlier`; zero when `earlier` is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -44,8 +44,8 @@ impl Add<Duration> for Timestamp {
     }
 }
 
-/// Milliseconds of a duration, rounded down; at most the largest number. The standard library's
-/// numbers of 128 bits take three times as long to write.
+/// Milliseconds of a duration, rounded down and saturating. The standard library's 128-bit numbers
+/// take three times as long to write.
 pub(crate) fn whole_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Protocol verbs: what a client asks with an event that starts with `$`.
+//! Protocol verbs: client requests whose event starts with `$`.
 
 mod history;
 mod join;
@@ -16,17 +16,18 @@ use crate::wire::{ConnId, Frame, Message, write_bool, write_head};
 use crate::{room::RoomNameError, time::Timestamp};
 
 impl Hub {
-    /// A whole message arrived at a hub without an [`App`](crate::App).
+    /// Handles a whole message, in a hub without an [`App`](crate::App).
     ///
-    /// The hub answers protocol verbs and faults itself. What it returns, a room publish or an
-    /// application event, is for the application to decide; [`publish`](Self::publish) is what
-    /// happens without one.
+    /// The hub itself answers protocol verbs and errors. It returns a room publish or an
+    /// application event, about which the caller decides; [`publish`](Self::publish) is the
+    /// default.
     ///
     /// Work: bounded by the message's length; a verb touches one room.
     ///
     /// # Errors
     ///
-    /// When the connection is not alive: closed while the message was under way. Nothing changed.
+    /// When the connection is not alive, as when it was closed while the message was in flight.
+    /// Nothing changed.
     pub fn receive<'f>(
         &mut self,
         now: Timestamp,
@@ -43,7 +44,7 @@ impl Hub {
                 self.verb(now, &request, out);
                 None
             }
-            // Nobody is here to read it.
+            // A hub alone does not use raw frames.
             Received::Raw(_) | Received::Answered => None,
         })
     }
@@ -102,8 +103,8 @@ impl Hub {
     }
 }
 
-/// An object of the given shape, or null; `None` for anything else. A derived struct alone would
-/// also take an array, for its members in order.
+/// Reads an object of the given type, or null; `None` for anything else. A derived struct alone
+/// would also take an array of its members in order.
 fn object<'a, T: Default + Deserialize<'a>>(json: &'a str) -> Option<T> {
     if json.starts_with('[') {
         return None;
@@ -112,7 +113,7 @@ fn object<'a, T: Default + Deserialize<'a>>(json: &'a str) -> Option<T> {
     Some(object.unwrap_or_default())
 }
 
-/// The number of entries that a page is to have.
+/// The maximum number of entries of a page.
 fn page_limit(limit: Option<NonZeroU64>) -> usize {
     let limit = limit.and_then(|limit| usize::try_from(limit.get()).ok());
     limit.unwrap_or(usize::MAX)

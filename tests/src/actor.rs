@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 pub struct Actor(Box<str>);
 
 impl Actor {
-    /// An actor of this name: lower-case letters, digits and `_`, beginning with a letter, and
-    /// neither `server` nor `time`, which begin sentences of their own.
+    /// An actor with this name: lower-case letters, digits and `_`, beginning with a letter, and
+    /// none of `server`, `time`, `limits` and `rooms`, which begin other lines of a trace.
     pub fn new(name: impl Into<Box<str>>) -> Self {
         Self(name.into())
     }
@@ -23,7 +23,7 @@ impl Actor {
         &self.0
     }
 
-    /// True when a trace can name an actor so.
+    /// True when a trace can have an actor of this name.
     pub fn is_name(name: &str) -> bool {
         name.starts_with(|first: char| first.is_ascii_lowercase())
             && !["server", "time", "limits", "rooms"].contains(&name)

@@ -1,9 +1,9 @@
-//! Lines that were expected, and those that came.
+//! A comparison of expected and received lines.
 
 use std::fmt;
 
-/// Both lists in one: lines that came as expected, lines that did not come, and lines that nobody
-/// expected. Where one line stands for another, a mark says from where they differ.
+/// A merged list: lines that came as expected, missing lines, and unexpected lines. If a line came
+/// in place of another, a mark shows where they begin to differ.
 pub(crate) struct Diff<'l> {
     rows: Vec<Row<'l>>,
 }
@@ -17,14 +17,14 @@ enum Row<'l> {
 }
 
 impl<'l> Diff<'l> {
-    /// The shortest way from one list to the other; `fits(i, j)` says whether the line `i` that was
-    /// expected is the line `j` that came.
+    /// Finds the smallest difference of two lists. `fits(i, j)` is true when the received line `j`
+    /// is the expected line `i`.
     pub(crate) fn new(
         expected: &'l [String],
         got: &'l [String],
         fits: impl Fn(usize, usize) -> bool,
     ) -> Self {
-        // The longest common part of what is behind each pair of places.
+        // The length of the longest common subsequence after each pair of positions.
         let mut common = vec![vec![0_usize; got.len() + 1]; expected.len() + 1];
         for i in (0..expected.len()).rev() {
             for j in (0..got.len()).rev() {
@@ -55,13 +55,13 @@ impl<'l> Diff<'l> {
         Self { rows }
     }
 
-    /// True when all came that was expected, and nothing else.
+    /// True when exactly the expected lines came.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.iter().all(|row| matches!(row, Row::Same(_)))
     }
 }
 
-/// Puts lines that were expected beside those that came in their place.
+/// Pairs missing lines with the unexpected ones that came in their place.
 fn pair_up<'l>(rows: &mut Vec<Row<'l>>, missing: &mut Vec<&'l str>, surplus: &mut Vec<&'l str>) {
     let pairs = missing.len().min(surplus.len());
     let others = missing.drain(..pairs).zip(surplus.drain(..pairs));

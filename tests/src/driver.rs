@@ -1,4 +1,4 @@
-//! Drivers: the systems that a story is performed on.
+//! Drivers: the systems on which a story is performed.
 
 use crate::{Actor, Answer, Event, Op};
 
@@ -14,7 +14,7 @@ pub use self::{
     url::Url,
 };
 
-/// A Roomcast that a story can be performed on.
+/// A Roomcast implementation on which a story can be performed.
 ///
 /// ```
 /// use roomcast_tests::{Core, Driver, Event, Limits, Op};
@@ -26,32 +26,31 @@ pub use self::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Driver {
-    /// True when this driver can do what the op says.
+    /// True when this driver can perform the op.
     fn supports(&self, op: &Op) -> bool;
 
-    /// Does what the op says. Returns when everything has arrived that it leads to.
+    /// Performs the op, and returns when all of its effects have arrived.
     ///
-    /// An op that makes no sense, as of an actor that is not connected, does nothing.
+    /// An op that makes no sense, such as one of an actor that is not connected, does nothing.
     ///
     /// # Errors
     ///
     /// When the driver fails. A refusal by Roomcast is an [`Answer`].
     fn perform(&mut self, op: &Op) -> Result<Answer, DriverError>;
 
-    /// True when effects that are due at a time may come some time later, as they do from a server:
-    /// the story then waits for them.
+    /// True when timed effects may be late, as with a real server: the story then waits for them.
     fn is_late(&self) -> bool {
         false
     }
 
-    /// True for servers that share their rooms. Each room has an epoch of its own there, while
-    /// elsewhere all without a history have that of the namespace; and whatever an op leads to
-    /// may come some time later.
+    /// True for servers that share their rooms. Each room then has its own epoch, while otherwise
+    /// all rooms without a history have the epoch of the namespace; and the effects of any op may
+    /// be late.
     fn is_relayed(&self) -> bool {
         false
     }
 
-    /// True for several such servers. Connections that a message reached are those of one of them.
+    /// True for several such servers. Each counts only its own connections that a message reached.
     fn is_divided(&self) -> bool {
         false
     }
@@ -59,15 +58,15 @@ pub trait Driver {
     /// Takes the events of an actor since the last call, in order.
     fn take(&mut self, actor: &Actor) -> Vec<Event>;
 
-    /// The id of the actor's connection, or of its last one; `None` when it never connected.
+    /// The id of the actor's current or last connection; `None` when it never connected.
     fn conn(&self, actor: &Actor) -> Option<String>;
 }
 
-/// A driver failed, which says nothing about Roomcast.
+/// A failure of a driver.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
-    /// The driver has no means for this.
+    /// The driver does not support the op.
     #[error("this driver cannot do it: {0}")]
     Unsupported(String),
     /// The connection to the server broke, or the server does not answer.

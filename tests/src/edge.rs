@@ -1,4 +1,4 @@
-//! The worker of this repository, under the runtime of Cloudflare Workers.
+//! The Worker of this repository, in the runtime of Cloudflare Workers.
 
 use std::{
     collections::BTreeMap,
@@ -25,11 +25,11 @@ mod config;
 const CONFIG: &str = "config.capnp";
 /// Lines that are kept for [`Edge::log`].
 const LOG_LINES_MAX: usize = 1000;
-/// Beginning of the runtime's message about an alarm that was set anew in the moment in which it
-/// rang. The alarm rings all the same, now or at the new time.
+/// The beginning of the runtime's message about an alarm that was set again while it fired. The
+/// alarm still fires, now or at the new time.
 const ALARM_NOTICE: &str = "NOSENTRY SQLite alarm ";
 
-/// Outcome for the WebSockets of an object that is evicted.
+/// The fate of the WebSockets of an evicted object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sockets {
     /// Sockets stay open and keep what was attached to them, as when an idle object hibernates.
@@ -66,7 +66,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// The key of the HTTP API, where the variables give no other.
+    /// The key of the HTTP API, unless the variables give another.
     pub const API_KEY: &'static str = "test-key";
 
     /// Starts a worker for each of the settings, and waits until all listen.
@@ -105,8 +105,8 @@ impl Edge {
         Self::launch(Build::Plain, Some(entry), &[with_defaults(vars)])
     }
 
-    /// Starts a worker for each of the settings, behind a module that exports what the worker
-    /// exports, and imports that from `./index.js`.
+    /// Starts a worker for each of the settings, behind a module that imports the worker from
+    /// `./index.js` and exports what it exports.
     ///
     /// # Panics
     ///
@@ -134,7 +134,7 @@ impl Edge {
         });
         let workerd = workerd();
         let mut process = Command::new(&workerd)
-            // What evicts is experimental.
+            // Eviction needs an experimental API.
             .args(["serve", "--experimental", "--control-fd=1", CONFIG])
             .current_dir(directory.path())
             .env_clear()
@@ -201,12 +201,11 @@ impl Edge {
         self.authority_of(&config::worker(worker))
     }
 
-    /// Evicts the object of a namespace, as soon as it has nothing to do; false when it is not in
-    /// memory.
+    /// Evicts the object of a namespace as soon as it is idle; false when it is not in memory.
     ///
     /// # Errors
     ///
-    /// When the object goes on being busy, or the process has ended.
+    /// When the object stays busy, or the process has ended.
     pub fn evict(
         &self,
         worker: usize,
@@ -231,7 +230,7 @@ impl Edge {
         format!("http://{}{path}", self.authority_of(config::CONTROL))
     }
 
-    /// Posts to a path of a worker, for what a module in front of it offers to tests: the body of
+    /// Posts to a path that a module in front of a worker offers to tests, and returns the body of
     /// the answer.
     ///
     /// # Errors
@@ -259,8 +258,8 @@ impl Edge {
         answer.map_err(|fault| broken(&fault))
     }
 
-    /// Returns the log of the process: errors, and the console output of the worker; without the
-    /// messages of the runtime about alarms that were set anew while they rang.
+    /// Returns the log of the process: errors, and the console output of the worker, without the
+    /// runtime's messages about alarms that were set again while they fired.
     pub fn log(&self) -> Vec<String> {
         lock(&self.log).clone()
     }
@@ -295,7 +294,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Variables beside those of the default settings.
+/// Adds variables to those of the default settings.
 fn with_defaults(vars: &[(&str, &str)]) -> Vars {
     let vars = vars
         .iter()
@@ -310,7 +309,7 @@ fn vars_of(workers: &[&Settings]) -> Vec<Vars> {
         .collect()
 }
 
-/// A folder with all that the process needs.
+/// Makes a folder with all files that the process needs.
 fn prepare(build: Build, entry: Option<&Path>, workers: &[Vars]) -> io::Result<TempDir> {
     let directory = TempDir::with_prefix("roomcast-edge-")?;
     let copy = |from: &Path| {
@@ -346,7 +345,7 @@ fn prepare(build: Build, entry: Option<&Path>, workers: &[Vars]) -> io::Result<T
     Ok(directory)
 }
 
-/// The ports that the process says it listens on, until there are so many.
+/// Reads the ports on which the process listens, until there are `count`.
 fn listening(stdout: ChildStdout, count: usize) -> BTreeMap<String, u16> {
     #[derive(Deserialize)]
     struct Listening {

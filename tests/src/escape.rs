@@ -1,6 +1,6 @@
 //! Texts that survive in the lines of a trace.
 
-/// Writes out what is short in a trace: `<3 of ab>` becomes `ababab`, and `<U+0007>` that
+/// Expands the abbreviations of a trace: `<3 of ab>` becomes `ababab`, and `<U+0007>` that
 /// character.
 pub fn expand(text: &str) -> String {
     let (mut expanded, mut rest) = (String::new(), text);
@@ -32,7 +32,7 @@ pub fn expand(text: &str) -> String {
     expanded
 }
 
-/// Writes a text so that it survives as the end of a line, and [`expand`] gives it back.
+/// Escapes a text so that it survives as the end of a line; [`expand`] restores it.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (at, char) in text.char_indices() {
@@ -48,7 +48,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-/// Length of the content of a JSON string that the text begins with.
+/// Returns the length of the content of a JSON string, whose opening quote is before the text.
 pub(crate) fn string_end(text: &str) -> usize {
     let mut escaped = false;
     let quote = text.bytes().position(|byte| {

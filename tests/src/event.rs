@@ -1,4 +1,4 @@
-//! Events of an actor, and answers to the server side.
+//! Events of an actor, and answers to ops of the server side.
 
 use std::fmt;
 
@@ -77,23 +77,23 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes that are written so; `None` when they are not.
+/// Reads bytes in this form; `None` for a text in another form.
 pub(crate) fn unhex(hex: &str) -> Option<Vec<u8>> {
     let byte = |at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
-/// The answer to the server side: that of the HTTP API, whichever way the request is made.
+/// The answer to an op of the server side, in the form of the HTTP API, however it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status; 200 for what has no answer.
+    /// The HTTP status; 200 for an op without an answer.
     pub status: u16,
-    /// The JSON body of a success; empty for what has no answer, and with every other status.
+    /// The JSON body of a success; empty for an op without an answer, and with any other status.
     pub body: String,
 }
 
 impl Answer {
-    /// Nothing was asked for.
+    /// The answer of an op without one.
     pub const fn none() -> Self {
         Self {
             status: 200,
@@ -118,7 +118,7 @@ impl Answer {
     }
 }
 
-/// The answer as it stands behind `->` in a trace: the body, or the status of a refusal.
+/// Formats the answer as in a trace after `->`: the body, or the status of a refusal.
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.status == 200 {

@@ -1,4 +1,4 @@
-//! Texts with placeholders: in the steps of a trace and in what the model predicts.
+//! Texts with placeholders, in traces and in predictions of the model.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -6,9 +6,9 @@ use crate::{Actor, Event, Expect, Op, escape::string_end};
 
 mod pattern;
 
-/// Values that placeholders stand for, learned while a story runs.
+/// The values of placeholders, learned while a story runs.
 ///
-/// A pattern is compared byte for byte, but for
+/// A pattern is compared byte for byte, except for
 ///
 /// | placeholder | matches |
 /// |---|---|
@@ -25,7 +25,7 @@ pub struct Known {
     conns: BTreeMap<Actor, LastConn>,
     /// The ids of all connections of an actor, in the order of connecting.
     ids: BTreeMap<Actor, Vec<String>>,
-    /// By namespace and room; the room is empty where the epoch is that of the namespace.
+    /// Epochs by namespace and room; the room is empty for the epoch of the namespace.
     epochs: BTreeMap<(String, String), String>,
     relayed: bool,
     divided: bool,
@@ -58,7 +58,7 @@ impl Known {
         self
     }
 
-    /// An actor connected.
+    /// Records that an actor connected.
     pub fn connected(&mut self, actor: &Actor, namespace: &str, id: impl Into<String>) {
         let conn = LastConn {
             namespace: namespace.into(),
@@ -73,7 +73,8 @@ impl Known {
         self.conns.insert(actor.clone(), conn);
     }
 
-    /// The connection of an actor ended. With the last one of a namespace its epoch may end.
+    /// Records that the connection of an actor ended. With the last connection of a namespace, its
+    /// epoch may end.
     pub fn ended(&mut self, actor: &Actor) {
         if let Some(conn) = self.conns.get_mut(actor) {
             conn.live = false;
@@ -149,7 +150,7 @@ impl Known {
         self.matches_in(namespace, None, pattern, got)
     }
 
-    /// The same of a text about a room, which need not be in it.
+    /// True when a text about a room fits the pattern; the text need not name the room.
     fn matches_in(
         &mut self,
         namespace: &str,
@@ -189,7 +190,7 @@ impl Known {
                     Some(epoch)
                 }
                 Some(name) if self.id(name).is_some() => self.id(name).map(Into::into),
-                // The bracket itself; what stands in it is compared as text.
+                // The bracket itself; its content is compared as text.
                 Some(_) | None => match got.strip_prefix('<') {
                     Some(rest) => {
                         got = rest;
@@ -213,7 +214,7 @@ impl Known {
         pattern == got
     }
 
-    /// The pattern with what is known filled in, to show it beside what came.
+    /// Fills the known ids of connections into a pattern, to show it beside a received text.
     pub fn fill<'p>(&self, pattern: &'p str) -> Cow<'p, str> {
         let mut filled = Cow::Borrowed(pattern);
         for (actor, conn) in &self.conns {
@@ -233,8 +234,8 @@ impl Known {
         filled
     }
 
-    /// The op with the ids of connections in the text of its client: `<bob>` there is the
-    /// connection of bob, and `<epoch x>` an epoch that somebody was told.
+    /// Fills ids and epochs into the text that the op's client sends: `<bob>` is the connection of
+    /// bob, and `<epoch x>` an epoch that somebody was told.
     pub fn address(&self, op: &Op) -> Op {
         let mut op = op.clone();
         if let Op::Text { actor, text, .. } = &mut op {
@@ -258,7 +259,8 @@ impl Known {
         conn.map(|conn| &*conn.id)
     }
 
-    /// The epoch with a label; learned from the text when it is new, unless another has it.
+    /// Returns the epoch with a label. A new label takes its epoch from the text, unless another
+    /// label has that epoch.
     fn labelled(&mut self, namespace: &str, label: &str, got: &str) -> Option<String> {
         let key = (namespace.to_owned(), label.to_owned());
         if let Some(known) = self.labels.get(&key) {

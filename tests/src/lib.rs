@@ -34,7 +34,7 @@ pub use strategy::Cast;
 pub use trace::{Trace, TraceError};
 pub use world::{Asking, Asks, World};
 
-/// The code of the guide to gateways, so that it compiles and holds.
+/// The code of the guide to gateways, which is compiled and run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/gateways.md")]
 pub struct Gateways;

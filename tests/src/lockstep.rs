@@ -46,7 +46,7 @@ impl Seen {
     }
 }
 
-/// The driver did something else than the model. Prints the story so far, as a trace.
+/// A difference between the driver and the model. It prints the story so far, as a trace.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Mismatch {
     /// The story up to the op that went wrong.
@@ -94,7 +94,7 @@ impl<D: Driver> Lockstep<D> {
         self
     }
 
-    /// The driver, to do what is no op. What actors get from that belongs to the next op.
+    /// The driver, for actions that are not ops. Their events belong to the next op.
     pub const fn driver_mut(&mut self) -> &mut D {
         &mut self.driver
     }
@@ -114,12 +114,12 @@ impl<D: Driver> Lockstep<D> {
         &self.story
     }
 
-    /// The op with ids and epochs as the driver has them, in place of what stands for them.
+    /// The op, with the driver's ids and epochs in place of placeholders.
     pub fn addressed(&self, op: &Op) -> Op {
         self.known.address(op)
     }
 
-    /// Does what the op says, on both sides.
+    /// Performs the op on both sides.
     ///
     /// # Errors
     ///

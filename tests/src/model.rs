@@ -1,4 +1,4 @@
-//! The reference: what must happen, said in the plainest way.
+//! The reference model, written as plainly as possible.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,11 @@ use self::state::{Absence, Conn, History, Published, Sent, millis};
 
 /// The reference model of Roomcast.
 ///
-/// It knows of no index, no slot and no outbox; a broadcast walks over all connections and asks
-/// each whether it is meant. Being obviously right is its only virtue. It predicts for every [`Op`]
-/// which frames each actor gets, in order, and what the server side is answered.
+/// It has no index, no slot and no outbox; a broadcast walks over all connections and checks each.
+/// Being obviously right is its only virtue. It predicts for every [`Op`] the frames that each
+/// actor gets, in order, and the answer to the server side.
 ///
-/// Rate limits are no part of it: they have to be off.
+/// Rate limits are not part of it: they must be off.
 #[derive(Debug, Clone)]
 pub struct Model {
     limits: Limits,
@@ -30,16 +30,16 @@ pub struct Model {
     now: u64,
     /// The number of connections that each actor has had.
     counts: BTreeMap<Actor, u32>,
-    /// The namespace of the last one.
+    /// The namespace of each actor's last connection.
     homes: BTreeMap<Actor, Box<str>>,
     histories: Vec<History>,
     /// The number of histories that each room has had.
     opened: BTreeMap<(Box<str>, String), u32>,
     absences: Vec<Absence>,
-    /// In the order of connecting, which is the order of their ids.
+    /// Connections in the order of connecting, which is the order of their ids.
     conns: Vec<Conn>,
     sent: Vec<Sent>,
-    /// In the order of publishing.
+    /// Publishes with a key, in order.
     published: Vec<Published>,
     events: Vec<(Actor, Expect)>,
 }
@@ -54,11 +54,11 @@ pub struct Prediction {
 }
 
 impl Model {
-    /// Nobody is connected.
+    /// A model without connections.
     ///
     /// # Panics
     ///
-    /// When the limits limit rates.
+    /// When the limits include rate limits.
     pub fn new(limits: &Limits) -> Self {
         let rates = (limits.inbound_messages, limits.inbound_bytes);
         assert_eq!(rates, (None, None), "the model has no notion of rates");
@@ -78,15 +78,15 @@ impl Model {
         }
     }
 
-    /// The same with these room policies. Bytes of histories and pages are no part of the model:
-    /// they have to be many.
+    /// The same with these room policies. The model does not count bytes of histories and pages:
+    /// their limits must be large.
     #[must_use]
     pub fn with_policies(mut self, policies: &Policies) -> Self {
         self.policies = policies.clone();
         self
     }
 
-    /// Does what the op says.
+    /// Predicts the results of the op.
     pub fn perform(&mut self, op: &Op) -> Prediction {
         let answer = self.answer(op);
         let events = std::mem::take(&mut self.events);
@@ -182,7 +182,7 @@ impl Model {
             Op::ListRooms { .. } => return self.list_rooms(op.namespace()),
             Op::ListConnections { .. } => return self.list_connections(op.namespace()),
             Op::Wait { millis } => self.wait(*millis),
-            // Its clients read at once, it never dies, and knows no tokens.
+            // Clients of the model read at once, it never crashes, and it has no tokens.
             Op::Authenticate { .. } | Op::Withdraw { .. } => {}
             Op::Stall { .. } | Op::Read { .. } | Op::Crash => {}
         }
@@ -247,12 +247,12 @@ impl Model {
         self.events.push((actor.clone(), closed));
     }
 
-    /// A connection is gone, from all its rooms; it may come back or not.
+    /// Ends a connection in all its rooms. `waits` is true when its user may come back.
     fn end(&mut self, actor: &Actor, waits: bool) {
         let Some(conn) = self.find(actor).cloned() else {
             return;
         };
-        // Gone from all of them before anybody is told of one.
+        // Removed from all rooms before anybody is notified of one.
         let at = self.conns.iter().position(|other| other.actor == *actor);
         at.map(|at| self.conns.remove(at));
         for room in &conn.order {
@@ -277,7 +277,7 @@ impl Model {
         }
     }
 
-    /// Runs all that happens of itself, each thing in its time.
+    /// Lets time pass, with every timed event at its time.
     fn wait(&mut self, millis: u64) {
         let target = self.now + millis;
         while let Some(next) = self.next_of_itself().filter(|next| *next <= target) {
@@ -293,7 +293,7 @@ impl Model {
         conns.chain(self.next_in_rooms()).min()
     }
 
-    /// The time at which a connection is pinged, or closed.
+    /// The time at which a connection must be pinged or closed.
     fn next_of(&self, conn: &Conn) -> Option<u64> {
         let heartbeat = millis(self.limits.heartbeat?);
         Some(match conn.pinged {
@@ -302,7 +302,7 @@ impl Model {
         })
     }
 
-    /// A silent connection is pinged, and a longer silent one closed.
+    /// Pings silent connections, and closes those that were silent after a ping.
     fn pass(&mut self) {
         let now = self.now;
         let due = |conn: &&Conn| self.next_of(conn).is_some_and(|next| next <= now);
@@ -338,7 +338,7 @@ impl Model {
         }
     }
 
-    /// Everybody in a namespace of whom something is true gets the text; how many that are.
+    /// Sends the text to all connections of a namespace that are `meant`, and returns their number.
     fn broadcast(&mut self, namespace: &str, text: &str, meant: impl Fn(&Conn) -> bool) -> usize {
         let before = self.events.len();
         for conn in &self.conns {

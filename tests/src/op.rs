@@ -1,4 +1,4 @@
-//! The alphabet of stories: everything a client, the application or time can do to rooms.
+//! The alphabet of stories: all actions of clients, of the application and of time.
 
 use roomcast_core::Event;
 use serde::{Deserialize, Serialize};
@@ -13,13 +13,13 @@ mod to;
 pub(crate) use self::claim::{KEY, unix_s};
 pub use self::{claim::Claim, to::To};
 
-/// An action of somebody in a story.
+/// An action in a story.
 ///
-/// Ops name their actors, so that a story still makes sense when a part of it is taken out: every
-/// op is legal at every time. Connecting twice does nothing, and so does whatever an actor does
-/// that is not connected. This is what lets a failing story shrink to its shortest form.
+/// Ops name their actors, and every op is legal at any time, so that a story still makes sense when
+/// a part of it is removed. Connecting twice does nothing, and neither does an op of an actor that
+/// is not connected. So a failing story can shrink to its shortest form.
 ///
-/// An op prints as the line of a trace, and is read from it again.
+/// An op prints as the line of a trace, and is parsed from it.
 ///
 /// ```
 /// use roomcast_tests::Op;
@@ -160,7 +160,7 @@ pub enum Op {
         /// The reason.
         reason: Box<str>,
     },
-    /// The application withdraws a user: the tokens that were made so far hold no more.
+    /// The application withdraws a user: tokens issued before are no longer valid.
     Withdraw {
         /// The user.
         user: Box<str>,
@@ -175,8 +175,8 @@ pub enum Op {
         /// The namespace.
         namespace: Option<Box<str>>,
     },
-    /// A client stops reading: what it is sent waits in the server's queue. Only the in-process
-    /// driver knows this op and the next two: elsewhere the kernel takes what the client does not.
+    /// A client stops reading: its frames wait in the server's queue. Only the in-process driver
+    /// supports this op and the next two: elsewhere the kernel buffers the frames.
     Stall {
         /// The client that stops reading.
         actor: Actor,
@@ -185,21 +185,21 @@ pub enum Op {
     Read {
         /// The client that reads.
         actor: Actor,
-        /// The bytes to read, after which the client reads no more. With `None` it reads all of
-        /// them and goes on reading.
+        /// The number of bytes to read, after which the client stops again. With `None` it reads
+        /// everything, and goes on reading.
         bytes: Option<u32>,
     },
-    /// The server dies: every connection is gone without a word, and what it did not keep is lost.
-    /// It starts again at once, from what it kept.
+    /// The server crashes: every connection ends without a close frame, and everything not stored
+    /// is lost. It restarts at once from what it stored.
     Crash,
-    /// Time passes. The in-process driver moves its clock; others wait, and not for long.
+    /// Time passes. The in-process driver moves its clock; others wait, and only for short times.
     Wait {
         /// The time that passes, in milliseconds.
         millis: u64,
     },
 }
 
-/// A line that is no op.
+/// The error for a line that is not an op.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an op: {0}")]
 pub struct OpError(pub(crate) String);
@@ -216,7 +216,7 @@ struct Sent<T> {
 }
 
 impl Op {
-    /// The client whose doing it is; `None` for the application and for time.
+    /// The client that acts; `None` for the application and for time.
     pub const fn client(&self) -> Option<&Actor> {
         match self {
             Self::Connect { actor, .. }
@@ -244,7 +244,7 @@ impl Op {
         }
     }
 
-    /// Everybody whom the op names, in the order of naming.
+    /// All actors that the op names, in order.
     pub fn actors_mut(&mut self) -> Vec<&mut Actor> {
         if let Self::Send { to, .. } = self {
             return to.conns.iter_mut().chain(&mut to.except_conns).collect();
@@ -271,7 +271,7 @@ impl Op {
         Vec::new()
     }
 
-    /// Every room that the op names, in the order of naming; none in raw texts.
+    /// All rooms that the op names, in order; none of raw texts.
     pub fn rooms_mut(&mut self) -> Vec<&mut Box<str>> {
         if let Self::Send { to, .. } = self {
             return to.rooms.iter_mut().chain(&mut to.except_rooms).collect();
@@ -353,7 +353,7 @@ pub(crate) fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The JSON of a send: with `T` the names of actors, or their ids.
+/// Makes the JSON of a send. Its audience has the names of actors, or their ids.
 pub(crate) fn sent_json<T: Serialize>(audience: T, event: Event<'_>, data: &str) -> String {
     let data = RawValue::from_string(data.into()).unwrap_or_default();
     serde_json::to_string(&Sent {

@@ -1,4 +1,4 @@
-//! The server of this repository, as a process of its own.
+//! The server of this repository, as a separate process.
 
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
 
 /// A `roomcast` process on a free port; it ends with this value.
 ///
-/// The binary is the one that the environment variable `ROOMCAST_BIN` names, or else it is built
+/// The binary is the one that the environment variable `ROOMCAST_BIN` names; otherwise it is built
 /// with the profile of the running test.
 #[derive(Debug)]
 pub struct Server {
@@ -34,7 +34,7 @@ impl Server {
         let mut child = Command::new(path)
             .args(["--listen", "127.0.0.1:0", "--api-key", Self::API_KEY])
             .args(flags)
-            // The settings of whoever runs the tests are not those of the tests.
+            // The environment of the developer must not change the settings of tests.
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -80,14 +80,14 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// When that cannot be done.
+    /// When the signal cannot be sent.
     pub fn signal(&self, name: &str) {
         let process = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &process]).status();
         assert!(sent.is_ok_and(|status| status.success()), "kill -s {name}");
     }
 
-    /// Waits for the end of the process; gives its exit code, `None` after a signal.
+    /// Waits for the end of the process, and returns its exit code; `None` after a signal.
     ///
     /// # Panics
     ///
@@ -112,7 +112,7 @@ impl Drop for Server {
     }
 }
 
-/// Host and port from the start-up line; all that was said when there is none.
+/// Reads host and port from the start-up line; the error is the whole output without one.
 fn listening(stderr: &mut BufReader<ChildStderr>) -> Result<String, String> {
     let mut said = String::new();
     loop {
@@ -127,7 +127,7 @@ fn listening(stderr: &mut BufReader<ChildStderr>) -> Result<String, String> {
     }
 }
 
-/// The server's program, built once when there is none to take: see [`Server`].
+/// The binary of the server, which is built once if none is given: see [`Server`].
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! Limits that a trace writes: for the core, as flags of the server, as variables of the worker.
+//! The limits of a trace: for the core, as flags of the server, and as variables of the Worker.
 
 use std::str::FromStr;
 
@@ -10,10 +10,10 @@ use roomcast_http::{
 
 use crate::{Core, op::KEY};
 
-/// The limits of a story that differ from those of all stories.
+/// The limits of a story that differ from the defaults of stories.
 ///
-/// All stories run without rate limits, so that they may be as dense as they like; the other limits
-/// have their defaults. Written `rooms_per_connection=2 inbound_rate=off`; `store=on` asks for
+/// Stories run without rate limits, so that they may be dense; other limits have their usual
+/// defaults. They are written as `rooms_per_connection=2 inbound_rate=off`; `store=on` asks for
 /// histories that outlive the server, `tokens=on` for clients that show a token first.
 ///
 /// ```
@@ -36,12 +36,12 @@ pub struct Settings {
     rooms: String,
 }
 
-/// A setting that is not known, or a value that it cannot have.
+/// The error for an unknown setting, or a value that it cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a setting: {0}")]
 pub struct SettingsError(String);
 
-/// Limits that are not of the core on every host.
+/// Limits that the host and not the core applies, at least on some hosts.
 #[derive(Debug, Default)]
 struct Host {
     connections: usize,
@@ -56,7 +56,7 @@ const HOST: &[Setting<Host>] = &[
         .help(Group::Outbound, "Frames queued for one connection"),
 ];
 
-/// Finds a setting that a trace names without its `-max`, and that can have this value.
+/// Finds the setting that a trace names, without its `-max`, if it can have this value.
 fn find<T: Default>(table: &[Setting<T>], word: &str, value: &str) -> Option<&'static str> {
     let setting = table.iter().find(|setting| {
         let name = setting.name.replace('-', "_");
@@ -72,8 +72,8 @@ impl Settings {
         self.limits.is_empty() && self.rooms.is_empty() && !self.store && !self.tokens
     }
 
-    /// Adds policies for rooms, a line each as a trace writes it: the pattern, then keys of the
-    /// file format.
+    /// Adds policies for rooms, one per line as in a trace: the pattern, then keys of the file
+    /// format.
     ///
     /// ```
     /// use roomcast_tests::Settings;
@@ -88,7 +88,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// When one is no policy.
+    /// When a line is not a policy.
     pub fn with_rooms(mut self, lines: &str) -> Result<Self, SettingsError> {
         for line in lines.split('\n') {
             let mut words = line.split_whitespace();
@@ -111,11 +111,11 @@ impl Settings {
 
     /// The policies of rooms for the core.
     pub fn policies(&self) -> Policies {
-        // It was read when it was set.
+        // The text was checked when it was set.
         policies_from_toml(&self.rooms).unwrap_or_default()
     }
 
-    /// The file that gives a host the same policies; `None` when there are none.
+    /// The content of the file that gives a host the same policies; `None` when there are none.
     pub fn config_file(&self) -> Option<&str> {
         (!self.rooms.is_empty()).then_some(&*self.rooms)
     }
@@ -142,7 +142,7 @@ impl Settings {
         host
     }
 
-    /// Reads the values that are set; each was read once when it was set.
+    /// Applies the values that are set; each was checked when it was set.
     fn read<T>(&self, table: &[Setting<T>], target: &mut T) {
         for setting in table {
             if let Some(value) = self.value(setting.name) {
@@ -163,7 +163,7 @@ impl Settings {
         self.tokens.then_some(KEY)
     }
 
-    /// The core in this process, with all of that.
+    /// The in-process core with these settings.
     pub fn core(&self) -> Core {
         Core::new(&self.limits())
             .with_policies(self.policies())
@@ -185,8 +185,8 @@ impl Settings {
             .collect()
     }
 
-    /// The variables that give a worker the same limits: name and value. Control frames are the
-    /// platform's there, and have no limit.
+    /// The variables that give a Worker the same limits, by name and value. The platform handles
+    /// control frames there, so they have no limit.
     pub fn vars(&self) -> Vec<(String, String)> {
         let flags = self.flags();
         let vars = flags.iter().filter_map(|flag| {
@@ -198,7 +198,7 @@ impl Settings {
             Some((format!("ROOMCAST_{name}"), value.to_owned()))
         });
         let mut vars: Vec<_> = vars.collect();
-        // A worker has none unless it is told to.
+        // A Worker has no heartbeat by default.
         let heartbeat = "ROOMCAST_HEARTBEAT_MS";
         if let Some(time) = self.limits().heartbeat
             && !vars.iter().any(|(name, _)| name == heartbeat)

@@ -35,7 +35,7 @@ pub struct Cast {
     rooms: Vec<Box<str>>,
     users: Vec<Box<str>>,
     namespaces: Vec<Option<Box<str>>>,
-    /// Messages with payloads of types.
+    /// Messages with typed payloads.
     events: Vec<BoxedStrategy<String>>,
     welcome: bool,
     raw: bool,
@@ -57,7 +57,7 @@ impl Default for Cast {
 }
 
 impl Cast {
-    /// These actors and these rooms; at least one of each.
+    /// A cast of these actors and rooms; at least one of each.
     pub fn new<A: Into<Actor>, R: Into<Box<str>>>(
         actors: impl IntoIterator<Item = A>,
         rooms: impl IntoIterator<Item = R>,
@@ -77,14 +77,14 @@ impl Cast {
         }
     }
 
-    /// Actors connect as these users, or anonymously. For drivers that can say who connects.
+    /// Lets actors connect as these users, or anonymously. For drivers that support users.
     #[must_use]
     pub fn with_users<U: Into<Box<str>>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
         self.users = users.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Actors connect to these namespaces beside the default one.
+    /// Lets actors connect to these namespaces and to the default one.
     #[must_use]
     pub fn with_namespaces<N: Into<Box<str>>>(
         mut self,
@@ -95,43 +95,42 @@ impl Cast {
         self
     }
 
-    /// Some actors ask for `$welcome`.
+    /// Lets some actors ask for `$welcome`.
     #[must_use]
     pub const fn with_welcome(mut self) -> Self {
         self.welcome = true;
         self
     }
 
-    /// Actors send malformed and unusual texts as well.
+    /// Lets actors send malformed and unusual texts as well.
     #[must_use]
     pub const fn with_raw_texts(mut self) -> Self {
         self.raw = true;
         self
     }
 
-    /// Actors come back with positions, ask for histories and members, and show something of
-    /// themselves.
+    /// Lets actors rejoin with positions, request histories and members, and set presence meta.
     #[must_use]
     pub const fn with_histories(mut self) -> Self {
         self.kept = true;
         self
     }
 
-    /// Actors publish with idempotency keys, and again with the same.
+    /// Lets actors publish with idempotency keys, and repeat such publishes.
     #[must_use]
     pub const fn with_keys(mut self) -> Self {
         self.keys = true;
         self
     }
 
-    /// Time passes, so that silent connections are pinged and closed. For drivers with a clock.
+    /// Lets time pass, so that silent connections are pinged and closed. For drivers with a clock.
     #[must_use]
     pub const fn with_time(mut self) -> Self {
         self.time = true;
         self
     }
 
-    /// So many ops.
+    /// A strategy for stories of `count` ops.
     pub fn ops(&self, count: RangeInclusive<usize>) -> BoxedStrategy<Vec<Op>> {
         let ops = if self.events.is_empty() {
             (self.op(), Just(Box::default()).boxed())
@@ -141,8 +140,8 @@ impl Cast {
         self.story(ops.boxed(), count)
     }
 
-    /// So many ops of an application's clients: they connect, disconnect, and send these messages,
-    /// and the events of the cast. The string `"<room>"` in a message stands for one of the rooms.
+    /// A strategy for stories of an application's clients: they connect, disconnect, and send these
+    /// messages and the events of the cast. The string `"<room>"` in a message stands for a room.
     ///
     /// ```
     /// use roomcast_tests::Cast;
@@ -233,7 +232,7 @@ impl Cast {
                 let times = 1;
                 Op::Text { actor, text, times }
             });
-            // Much is said, so that there is something to come back for.
+            // Many publishes, so that there is something to recover.
             ops.extend([
                 (14, texts.boxed()),
                 (8, self.publish()),
@@ -274,8 +273,8 @@ impl Cast {
         sample::select(self.rooms.clone()).boxed()
     }
 
-    /// An audience: everybody, or any union, with and without exceptions. Names nobody now and
-    /// then.
+    /// A strategy for an audience: everybody, or any union, with or without exceptions. It is
+    /// sometimes empty.
     pub fn to(&self) -> BoxedStrategy<To> {
         let rooms = || collection::vec(self.room(), 0..=2);
         let conns = || collection::vec(self.actor(), 0..=2);
@@ -303,15 +302,15 @@ impl Cast {
         Union::new_weighted(vec![(1, room.boxed()), (2, union.boxed())]).boxed()
     }
 
-    /// A story of ops, each with the room that is filled into its text.
+    /// A strategy for a story of ops, each with the room that is filled into its text.
     fn story(
         &self,
         op: BoxedStrategy<(Op, Box<str>)>,
         count: RangeInclusive<usize>,
     ) -> BoxedStrategy<Vec<Op>> {
         let (actors, rooms) = (self.actors.clone(), self.rooms.clone());
-        // A name shrinks on its own, and a story in which only one op has another actor or room
-        // rarely fails the same way. Renaming everywhere at once is what shrinks names.
+        // Names shrink one op at a time, but a story in which a single op has another actor or room
+        // rarely fails in the same way. So names are shrunk by renaming everywhere at once.
         let renamed = || sample::select(&[true, false][..]);
         let story = (renamed(), renamed(), collection::vec(op, count));
         let story = story.prop_map(move |(rename_actors, rename_rooms, mut ops)| {
@@ -399,7 +398,7 @@ impl Cast {
         publish.boxed()
     }
 
-    /// Few messages under few keys, so that many are there twice.
+    /// A strategy for publishes of few messages under few keys, so that many are repeated.
     fn publish_with_key(&self) -> BoxedStrategy<Op> {
         let keys = sample::select(&["k1", "k1", "k2", "k3"][..]);
         let data = sample::select(&["1", "1", "1", "2"][..]);
@@ -423,8 +422,7 @@ impl Cast {
     }
 
     fn send(&self) -> BoxedStrategy<Op> {
-        // Labels follow from the audience, so that more of the stories' chance is left for the
-        // rest.
+        // Labels are derived from the audience, so that they cost no random choices.
         let label = |to: &To| match (to.rooms.len() + to.conns.len() + to.users.len()) % 3 {
             0 => None,
             1 => Some("/front".into()),
@@ -476,8 +474,8 @@ impl Cast {
     }
 }
 
-/// Renames in order of appearance: the value that comes first gets the first name, the next value
-/// the second, and so on.
+/// Renames values in the order of appearance: the first value gets the first name, the next new
+/// value the second, and so on.
 fn rename<'a, N: Clone + PartialEq + 'a>(named: impl Iterator<Item = &'a mut N>, names: &[N]) {
     let mut order: Vec<N> = Vec::new();
     for name in named {

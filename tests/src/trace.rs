@@ -1,4 +1,4 @@
-//! Traces: stories in a text format, with everything that must follow.
+//! Traces: stories in a text format, with their expected results.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,15 +12,15 @@ use crate::{Actor, Answer, Driver, Event, Expect, Known, Op, Settings};
 mod bless;
 mod parse;
 
-/// Time by which a server may be late with what is due: a fault when it passes.
+/// The time by which a timed effect of a server may be late. Its end is a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A story that says who does what, and every frame that follows.
+/// A story of ops, with every frame that they must lead to.
 ///
-/// The first line is a comment that says what the trace shows. An empty line or one that begins
-/// with `#` says nothing. `limits rooms_per_connection=2` in front of the story asks for a server
-/// with these [`Settings`], and `rooms chat:* history.messages=3` behind it for a policy of rooms.
-/// The other lines are an [`Op`], or what an actor saw:
+/// The first line is a comment that describes the trace. Empty lines and lines that begin with `#`
+/// are ignored. `limits rooms_per_connection=2` before the story asks for a server with these
+/// [`Settings`], and `rooms chat:* history.messages=3` after it for a policy of rooms. Each other
+/// line is an [`Op`], or an event that an actor must see:
 ///
 /// ```text
 /// alice gets TEXT
@@ -32,15 +32,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// alice is closed 1009
 /// ```
 ///
-/// `TEXT` is the rest of the line, compared byte for byte but for the placeholders of [`Known`];
-/// [`expand`](crate::expand) writes out what is abbreviated in it. An op of the server side says
-/// behind ` -> ` what it is answered; without that, it has to succeed.
+/// `TEXT` is the rest of the line, compared byte for byte except for the placeholders of [`Known`];
+/// [`expand`](crate::expand) expands its abbreviations. An op of the server side has its expected
+/// answer after ` -> `; without that, it must succeed.
 ///
-/// What a line behind `time passes` expects is waited for, when the driver [may be
-/// late](Driver::is_late) with what is due, and with a [relay](Driver::is_relayed) what any line
-/// expects.
+/// Events after `time passes` are waited for if the driver [may be late](Driver::is_late); with a
+/// [relay](Driver::is_relayed) all events are.
 ///
-/// An event that no line expects fails the trace at the next step of its actor, or at the end.
+/// An unexpected event fails the trace at the next step of its actor, or at the end.
 ///
 /// ```
 /// use roomcast_tests::Trace;
@@ -57,11 +56,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Trace {
     name: String,
-    /// The file that it was read from.
+    /// The file from which it was read.
     path: Option<PathBuf>,
     source: String,
     settings: Settings,
-    /// With the number of the line, from 1.
+    /// Steps with the numbers of their lines, from 1.
     steps: Vec<(usize, Step)>,
 }
 
@@ -72,7 +71,7 @@ enum Step {
     SeesNothing { actor: Actor },
 }
 
-/// A trace that cannot be read, or that went another way. Prints the trace and where it failed.
+/// The error of a trace that cannot be read, or that failed. It prints the trace and the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct TraceError {
     name: String,
@@ -139,7 +138,7 @@ impl Trace {
         &self.settings
     }
 
-    /// The first op that the driver cannot do; `None` when it can run the trace.
+    /// The first op that the driver does not support; `None` when it can run the trace.
     pub fn unsupported(&self, driver: &dyn Driver) -> Option<&Op> {
         self.steps.iter().find_map(|(_, step)| match step {
             Step::Do { op, .. } if !driver.supports(op) => Some(&**op),
@@ -163,11 +162,11 @@ impl Trace {
         waits.sum()
     }
 
-    /// Performs the story and compares what follows.
+    /// Performs the story and compares its results.
     ///
     /// # Errors
     ///
-    /// When something else happens than the trace says, or the driver fails.
+    /// When a result differs from the trace, or the driver fails.
     pub fn run(&self, driver: &mut dyn Driver) -> Result<(), TraceError> {
         let mut run = Performance::new(driver);
         for (line, step) in &self.steps {
@@ -198,13 +197,13 @@ impl fmt::Display for Trace {
     }
 }
 
-/// A trace under way.
+/// A run of a trace.
 struct Performance<'d> {
     driver: &'d mut dyn Driver,
     known: Known,
-    /// Events that no step has asked for yet.
+    /// Events that no step has expected yet.
     inboxes: BTreeMap<Actor, VecDeque<Event>>,
-    /// Until when to wait for what is due, behind a wait.
+    /// The end of the time for which late events are waited for.
     late: Option<Instant>,
 }
 
@@ -224,7 +223,7 @@ impl<'d> Performance<'d> {
             Step::Do { op, answer } => {
                 let op = &**op;
                 let mut done = self.perform(op, answer.as_deref());
-                // That a room has ended is told to nobody: it can only be asked for.
+                // The end of a room is not reported to anybody: lists must be requested again.
                 if matches!(op, Op::ListRooms { .. } | Op::ListConnections { .. }) {
                     while done.is_err() && self.is_waiting() {
                         self.pause()?;
@@ -278,7 +277,7 @@ impl<'d> Performance<'d> {
         }
     }
 
-    /// Does what the op says: the namespace that answers, and the answer.
+    /// Performs the op; returns the namespace that answers, and the answer.
     fn act(&mut self, op: &Op) -> Result<(String, Answer), String> {
         if let Some(actor) = op.client() {
             self.inboxes.entry(actor.clone()).or_default();
@@ -310,12 +309,12 @@ impl<'d> Performance<'d> {
         }
     }
 
-    /// True when what is expected may yet come.
+    /// True while expected events may still come.
     fn is_waiting(&self) -> bool {
         self.late.is_some_and(|late| Instant::now() < late)
     }
 
-    /// Reads what has come meanwhile.
+    /// Lets a moment pass, and reads the events of it.
     fn pause(&mut self) -> Result<(), String> {
         let moment = self.driver.perform(&Op::Wait { millis: 1 });
         moment.map_err(|fault| fault.to_string())?;
@@ -331,7 +330,7 @@ impl<'d> Performance<'d> {
     }
 }
 
-/// A line short enough to be read.
+/// Cuts a line to a readable length.
 fn cut(line: &str) -> String {
     const CHARS_MAX: usize = 400;
     match line.char_indices().nth(CHARS_MAX) {

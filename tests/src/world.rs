@@ -21,10 +21,11 @@ mod look;
 
 pub use self::asks::{Asking, Asks};
 
-/// A namespace with an application, its clients, and a clock that moves when it is told to.
+/// A namespace with an application, its clients, and a clock that moves only on request.
 ///
-/// Whatever somebody does is an [`Op`], by itself or as its line in a [`Trace`](crate::Trace); what
-/// everybody got from it, in the order in which it was sent, is compared as lines as well.
+/// Each action is an [`Op`], given as a value or as its line in a [`Trace`](crate::Trace). The
+/// events that clients got from it, in the order in which they were sent, are compared as lines
+/// too.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,9 +54,9 @@ pub use self::asks::{Asking, Asks};
 /// ]);
 /// ```
 ///
-/// Each line has to happen as told: [`tell`](Self::tell) panics when somebody is refused, or does
-/// something without being connected. A refusal is [expected](Self::expect_refused) in words of
-/// its own. A request may have a query, header fields and cookies:
+/// Each line must succeed: [`tell`](Self::tell) panics when an op is refused, or its actor is not
+/// connected. [`expect_refused`](Self::expect_refused) expects a refusal. A request may have a
+/// query, header fields and cookies:
 ///
 /// ```
 /// use roomcast_core::{Context, Rejection, Router, gateway::Admission};
@@ -76,20 +77,19 @@ pub use self::asks::{Asking, Asks};
 /// assert_eq!(*world.state(), 1);
 /// ```
 ///
-/// For property tests, [`Cast::stories`](crate::Cast::stories) makes random stories and
-/// [`perform`](Self::perform) says what came of each op. There an op that makes no sense does
-/// nothing.
+/// For property tests, [`Cast::stories`](crate::Cast::stories) makes random stories, and
+/// [`perform`](Self::perform) returns the results of each op. It ignores ops that make no sense.
 ///
 /// # What it cannot do
 ///
-/// - Requests for a WebSocket have no peer. Hooks and guards that read it are called with an
-///   [`UpgradeRequest`](roomcast_core::gateway::UpgradeRequest) of yours:
+/// - Upgrade requests have no peer. To test hooks and guards that read it, pass your own
+///   [`UpgradeRequest`](roomcast_core::gateway::UpgradeRequest) to
 ///   [`Gateway::upgrade`](roomcast_core::Gateway::upgrade).
-/// - A handler or hook that panics fails the test. What hosts do about it is tested with a host.
-/// - Futures are polled without a runtime, and their clock is not this one: what needs the timers
-///   or the sockets of tokio is tested with a host. A future that somebody else wakes goes on with
-///   the next op, or with [`proceed`](Self::proceed); so does a client whose `on_upgrade` waits,
-///   and [`late_refusal`](Self::late_refusal) says if it is refused then.
+/// - A handler or hook that panics fails the test. Test the reaction of hosts with a host.
+/// - Futures are polled without a runtime, and do not see this clock: test code that needs the
+///   timers or sockets of tokio with a host. A future that is woken from elsewhere continues with
+///   the next op, or with [`proceed`](Self::proceed). So does a client whose `on_upgrade` waits;
+///   [`late_refusal`](Self::late_refusal) returns its refusal, if any.
 pub struct World<G> {
     core: Core<G>,
     known: Known,
@@ -97,19 +97,19 @@ pub struct World<G> {
     heard: Vec<(Actor, Event)>,
     answer: Answer,
     asks: Asks,
-    /// Requests for a WebSocket that have waited, and were refused now: status and reason.
+    /// Upgrade requests that have waited, and were refused by the last op: status and reason.
     refused: Vec<(Actor, u16, String)>,
-    /// Everybody whom an op named.
+    /// All actors that an op named.
     actors: BTreeSet<Actor>,
-    /// Every room that was there after an op, with its namespace.
+    /// All rooms that existed after an op, with their namespaces.
     rooms_ever: BTreeSet<(Box<str>, Box<str>)>,
-    /// Names that may be asked about all the same.
+    /// Names that may be asked about although no op names them.
     named: BTreeSet<Box<str>>,
 }
 
 /// A part of the story.
 struct Told {
-    /// `None` for what is no op: code without a connection acted, or a future went on.
+    /// The op; `None` when code without a connection acted, or a future continued.
     op: Option<Op>,
     answer: Answer,
     /// The id of the connection that was opened.
@@ -118,8 +118,8 @@ struct Told {
 }
 
 impl<G: Gateway> World<G> {
-    /// A namespace that nobody is connected to, without heartbeat and rate limits. The gateway is
-    /// made again after each [sleep](Self::with_sleep).
+    /// A namespace without connections, heartbeat and rate limits. The gateway is made again after
+    /// each [sleep](Self::with_sleep).
     pub fn new(gateway: impl Fn() -> G + 'static) -> Self {
         let mut limits = Settings::default().limits();
         limits.heartbeat = None;
@@ -142,16 +142,16 @@ impl<G: Gateway> World<G> {
         }
     }
 
-    /// The same, with names of actors and rooms that may be [asked about](Self::members) though a
-    /// story does not name them, as a random one may not. Any other name that is in no story is a
-    /// slip.
+    /// The same, with names of actors and rooms that may be [asked about](Self::members) even if a
+    /// (random) story does not mention them. Asking about any other unknown name panics.
     #[must_use]
     pub fn with_names<N: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.named.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// The same, sleeping between any two ops: what the application does not save is lost.
+    /// The same, with a sleep between any two ops: state that the application does not save is
+    /// lost.
     #[must_use]
     pub fn with_sleep(mut self, sleep: Sleep) -> Self {
         self.core = self.core.with_sleep(sleep);
@@ -165,18 +165,18 @@ impl<G: Gateway> World<G> {
         self
     }
 
-    /// Does what the op says; gives what everybody got from it, in the order in which it was sent.
+    /// Performs the op; returns the events of all clients, in the order in which they were sent.
     ///
-    /// An op that makes no sense, as of an actor that is not connected, does nothing, and who is
-    /// refused is not there: what the [answer](Self::answer) was can be asked.
+    /// An op that makes no sense, such as one of an actor that is not connected, does nothing. A
+    /// client that is refused is not connected; see [`answer`](Self::answer).
     ///
     /// # Errors
     ///
     /// When the core is broken.
     pub fn perform(&mut self, op: &Op) -> Result<&[(Actor, Event)], DriverError> {
-        // So that it is there, whatever the op is.
+        // The default namespace must exist, whatever the op is.
         self.core.open("default");
-        // So that the story has it when the core is broken by it.
+        // Added first, so that the story includes an op that breaks the core.
         self.story.push(Told {
             op: Some(op.clone()),
             answer: Answer::none(),
@@ -208,8 +208,8 @@ impl<G: Gateway> World<G> {
         Ok(&self.heard)
     }
 
-    /// Goes on with the futures that handlers began, as far as they get without waiting: after
-    /// something happened that one of them waits for. Each op does so too.
+    /// Polls the futures of handlers, as far as they get without waiting. Call it after something
+    /// that one of them waits for has happened. Each op does so too.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -256,7 +256,7 @@ impl<G: Gateway> World<G> {
         Ok(&self.heard)
     }
 
-    /// Lets futures go on, and hears what everybody got.
+    /// Polls futures, and collects the events of all clients.
     fn listen(&mut self) -> Result<(), DriverError> {
         self.core.proceed()?;
         self.heard = self.core.take_all();
@@ -297,8 +297,8 @@ impl<G: Gateway> World<G> {
         }
     }
 
-    /// Tells the application that its server will close all connections soon, as at the end of a
-    /// server. They stay open: what a host does then, ops say.
+    /// Notifies the application that its server will close all connections soon, as at a shutdown.
+    /// They stay open: use ops to close them.
     ///
     /// ```
     /// use roomcast_core::Router;
@@ -361,7 +361,7 @@ impl<G: Gateway> World<G> {
     ///
     /// # Panics
     ///
-    /// When the core is broken, or the future waits for anything else than an answer.
+    /// When the core is broken, or the future waits for anything but an answer.
     #[track_caller]
     pub fn ask<R>(&mut self, asking: impl Future<Output = R>) -> R {
         let mut asking = pin!(asking);
@@ -380,7 +380,7 @@ impl<G: Gateway> World<G> {
         }
     }
 
-    /// Gives an answer that a handler promised.
+    /// Supplies the answer that a handler promised.
     ///
     /// # Errors
     ///

@@ -4,9 +4,9 @@ use super::{Explained, Explanation, Reason};
 use crate::queue::{AtQueue, QueueFate, QueueLimits};
 
 impl Explanation {
-    /// The message that the queue of the connection has to be asked for before this explanation is
-    /// given away: by [`SendQueue::fate`](crate::queue::SendQueue::fate), and
-    /// [`resolve`](Self::resolve). `None` when the hub knows all.
+    /// The message about which the queue of the connection must be asked before this explanation is
+    /// returned: by [`SendQueue::fate`](crate::queue::SendQueue::fate), and
+    /// [`resolve`](Self::resolve). `None` when the hub knows everything.
     pub fn at_queue(&self, send: &Explained) -> Option<AtQueue> {
         let (Reason::SentUnlessDropped { history, .. }, Explained::Past { room, offset }) =
             (&self.reason, send)

@@ -37,7 +37,7 @@ pub enum Reason {
     /// The connection read the message in a page of `$history`.
     Paged,
 
-    /// The connection has no grants, and so every right.
+    /// The connection has no grants, and therefore every right.
     EveryRight,
     /// A grant of the connection's identity gives the right.
     Granted {
@@ -59,20 +59,20 @@ pub enum Reason {
         /// The right.
         right: Right,
     },
-    /// The client has yet to say who it is.
+    /// The client has yet to identify itself.
     Unidentified,
-    /// The identity of the connection is over, and was not renewed yet.
+    /// The identity of the connection has expired, and was not renewed.
     Expired,
-    /// Only members of the room may ask for this, and the connection is none.
+    /// Only members of the room may ask for this, and the connection is not one.
     ForMembers,
     /// The room has as many members as its policy allows.
     RoomFull {
         /// The limit.
         limit: usize,
     },
-    /// The room shows nobody: its policy has no presence.
+    /// The room's policy has no presence.
     NoPresence,
-    /// The room keeps no history: its policy has none.
+    /// The room's policy has no history.
     KeepsNoHistory,
 
     /// The connection is not a member of the room, or was not when the message was sent.
@@ -97,7 +97,7 @@ pub enum Reason {
     Excepted,
     /// A previous connection of the client was left out, and the client named it when it recovered.
     ExceptedBefore,
-    /// The connection joined the room behind the message.
+    /// The connection joined the room after the message.
     JoinedAfter {
         /// The offset of the room when it joined.
         joined: u64,
@@ -112,7 +112,7 @@ pub enum Reason {
         /// The offset of the room when it ended.
         left: u64,
     },
-    /// The connection opened behind the message.
+    /// The connection opened after the message.
     ConnectedAfter,
     /// The connection is not alive.
     NotConnected,
@@ -135,9 +135,9 @@ pub enum Reason {
     Dropped {
         /// The rule for full queues.
         overflow: Overflow,
-        /// The limit of bytes that wait.
+        /// The limit on queued bytes.
         bytes_max: usize,
-        /// The limit of frames that wait.
+        /// The limit on queued frames.
         frames_max: usize,
     },
 
@@ -149,7 +149,7 @@ pub enum Reason {
         /// The number of the room's history among the hub's.
         #[serde(skip)]
         history: u64,
-        /// True when the connection has not read the message otherwise.
+        /// True unless the connection may have read the message otherwise.
         #[serde(skip)]
         is_final: bool,
     },
@@ -176,9 +176,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// True when the connection gets the message, false when it does not; `None` when the server
-    /// does not know. For a right: whether the connection has it. Messages count from the time at
-    /// which they are queued for the connection.
+    /// True when the connection gets the message, or has the right; false when not; `None` when the
+    /// server does not know. A message counts as received when it is queued for the connection.
     pub const fn received(&self) -> Option<bool> {
         match self {
             Self::All
@@ -393,7 +392,7 @@ impl Reason {
         )
     }
 
-    /// The sentence of a reason by which nobody can say whether the connection got the message.
+    /// The sentence of a reason by which it is unknown whether the connection got the message.
     #[allow(clippy::wildcard_enum_match_arm)] // the others are told
     fn fmt_unknown(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

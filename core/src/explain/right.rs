@@ -1,4 +1,4 @@
-//! Explanations of rights: whether a client may do something in a room, and by which rule.
+//! Explanations of rights: why a client may or may not act in a room.
 
 use super::{Explanation, Reason};
 use crate::hub::{Hub, identity::access::Source};
@@ -27,7 +27,7 @@ impl Hub {
         Explanation { reason, rule }
     }
 
-    /// The reason why a room lets nobody do that, or not this connection.
+    /// The reason why a room forbids an action to everybody, or to this connection.
     fn explain_policy(&self, right: Right, name: &str, conn: ConnId) -> Option<Explanation> {
         let policy = self.policy(name);
         let room = self.table().find(name).map(|(_, room)| room);

@@ -49,7 +49,7 @@ pub struct Audience {
 
 by_name!(Audience);
 
-/// Methods that name one more, each in the list of its kind.
+/// Builder methods that each add a name to one list.
 macro_rules! parts {
     ($($(#[$doc:meta])* $add:ident $list:ident $name:ident: $kind:ty;)*) => {
         $($(#[$doc])*
@@ -113,8 +113,8 @@ impl Audience {
         except_user except_users user: impl Into<Box<str>>;
     }
 
-    /// The room that the audience is, minus exceptions; `None` when it is anything else. What is
-    /// sent to one room names it.
+    /// The room, when the audience is a single room, with or without exceptions; `None` otherwise.
+    /// Only messages to a single room carry its name.
     pub fn as_room(&self) -> Option<&str> {
         let (room, more) = self.rooms.split_first()?;
         let only = !self.all && self.conns.is_empty() && self.users.is_empty();
@@ -128,7 +128,7 @@ impl Audience {
     }
 }
 
-/// Connections as a caller names them: a string that is no id matches nobody, like the id of a
+/// Reads the ids of connections. A string that is not an id matches nobody, like the id of a
 /// connection that has ended.
 fn conns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ConnId>, D::Error> {
     let named = Vec::<Named>::deserialize(deserializer)?;
@@ -144,19 +144,19 @@ impl<'de> Deserialize<'de> for Named {
     }
 }
 
-/// Numbers of connections that a send was meant for, and that it went to.
+/// Counts of the connections that a send matched and reached.
 ///
-/// The hub queues for everybody it matches. A host whose queue for a connection is over its limit
-/// moves that one from `queued` to `dropped`.
+/// The hub counts all matched connections as queued. A host whose queue for a connection is over
+/// its limit moves that connection from `queued` to `dropped`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Connections in the audience, each counted once.
     pub matched: usize,
     /// Connections that the message was queued for.
     pub queued: usize,
-    /// Connections that lost the message; each of them is told, or closed.
+    /// Connections that lost the message; each of them is notified or closed.
     pub dropped: usize,
-    /// The message's place in its room's history, where there is one.
+    /// The message's offset in its room's history, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
 }

@@ -1,11 +1,11 @@
-//! Changes of connections while the hub acts, recorded for those who want to be told.
+//! Changes of connections and memberships, recorded for the hooks of the application.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use crate::{room::presence::Who, wire::ConnId, wire::DisconnectReason};
 
-/// A change of membership or of a connection's life, however it came about: by a verb, by the
-/// application, by a limit, by silence.
+/// A change of membership, or the end of a connection, whatever the cause: a verb, the application,
+/// a limit or a missing heartbeat.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Joined {
@@ -15,29 +15,29 @@ pub(crate) enum Change {
     Left {
         conn: ConnId,
         room: Box<str>,
-        /// The connection as it was at its end, when it left by ending.
+        /// The final state of the connection, when it left because it ended.
         ended: Option<Arc<EndedConnection>>,
     },
     Ended(Arc<EndedConnection>),
-    /// A connection ended that the application had not decided about.
+    /// A connection ended before the application had accepted or refused it.
     Abandoned(ConnId),
-    /// A user is in a room, by this first connection.
+    /// A user entered a room, with this connection as the first.
     Present {
         conn: ConnId,
         room: Box<str>,
         user: Box<str>,
     },
     Absent {
-        /// The connection that left; `None` when the user was waited for in vain.
+        /// The connection that left; `None` when the user did not return in time.
         conn: Option<ConnId>,
         room: Box<str>,
         user: Box<str>,
-        /// True when the connection left by ending.
+        /// True when the connection left because it ended.
         ended: bool,
     },
 }
 
-// One for each hook that is to run: a connection that ends in 128 rooms leads to 129.
+// There is one per hook call: a connection that ends in 128 rooms causes 129.
 const _: () = assert!(size_of::<Change>() <= 56);
 
 impl Change {
@@ -60,15 +60,15 @@ impl Change {
         (*conn == by).then_some(room)
     }
 
-    /// True when the change would not have happened without this connection, which brought its user
-    /// to these rooms. A user who was there before the connection, and is gone with it, is gone all
-    /// the same.
+    /// True when the change would not have happened without this connection. `brought` are the
+    /// rooms that its user entered with it. In other rooms the user was present before the
+    /// connection came, so that the user's absence is not undone.
     fn is_of(&self, conn: ConnId, brought: &[Box<str>]) -> bool {
         let stays = matches!(self, Self::Absent { room, .. } if !brought.contains(room));
         self.conn() == Some(conn) && !stays
     }
 
-    /// True when the change is a part of the end of a connection.
+    /// True when the change is part of a connection's end.
     pub(crate) const fn is_of_the_end(&self) -> bool {
         match self {
             Self::Joined { .. } | Self::Present { .. } => false,
@@ -79,7 +79,7 @@ impl Change {
     }
 }
 
-/// A connection that the hub has forgotten, as it was at its end.
+/// The final state of a connection that has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct EndedConnection {
     pub(crate) id: ConnId,
@@ -90,25 +90,25 @@ pub(crate) struct EndedConnection {
     pub(crate) reason: DisconnectReason,
 }
 
-/// A connection that is out of a room.
+/// A connection that left a room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leaving {
     pub(super) conn: ConnId,
-    /// True when it may come back; `None` when it did not leave by ending.
+    /// True when it ended and may come back; `None` when it left without ending.
     pub(super) ended: Option<bool>,
 }
 
-/// Changes since they were last taken, where anybody wants them.
+/// The changes since they were last taken, if they are recorded.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Changes {
-    /// `None` when nobody wants them.
+    /// `None` when changes are not recorded.
     recorded: Option<Vec<Change>>,
-    /// True when users who come and go are wanted too.
+    /// True when users who come and go are recorded too.
     presence: bool,
 }
 
 impl Changes {
-    /// Records what happens from now on, or nothing; with `presence` also users who come and go.
+    /// Starts or stops recording; with `presence`, users who come and go are recorded too.
     pub(super) fn record(&mut self, records: bool, presence: bool) {
         self.recorded = records.then(Vec::new);
         self.presence = records && presence;
@@ -126,7 +126,7 @@ impl Changes {
         recorded.flat_map(|changes| changes.drain(..))
     }
 
-    /// Forgets the changes that would not have happened without a connection that is gone.
+    /// Drops the changes that would not have happened without this connection.
     pub(super) fn retract(&mut self, conn: ConnId) {
         if let Some(changes) = &mut self.recorded {
             let came = changes.iter().filter_map(|change| change.brought_by(conn));
@@ -135,7 +135,7 @@ impl Changes {
         }
     }
 
-    /// Records a change, where anybody wants it.
+    /// Records a change, if changes are recorded.
     #[inline]
     pub(super) fn push(&mut self, change: impl FnOnce() -> Change) {
         if let Some(changes) = &mut self.recorded {

@@ -1,4 +1,4 @@
-//! The life of a connection: its beginning, its heartbeat, its session and its end.
+//! The lifecycle of connections: opening, heartbeat, session and end.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::time::Duration;
@@ -12,11 +12,12 @@ use crate::wire::{CloseCode, ConnId, DisconnectReason, write_head, write_number,
 use crate::{identity::Identity, outbox::Outbox, time::Timestamp, time::whole_millis};
 
 impl Hub {
-    /// A connection opened.
+    /// Adds a connection that a host has opened.
     ///
     /// # Errors
     ///
-    /// When the hub takes no more; nothing changed then.
+    /// When the hub refuses the connection, for example because it is full or the identity has
+    /// expired. Then nothing changes.
     pub fn connect(
         &mut self,
         now: Timestamp,
@@ -66,7 +67,8 @@ impl Hub {
         Ok(id)
     }
 
-    /// The connection is gone: closed by the client, or lost. It leaves all its rooms in one step.
+    /// Removes a connection that was lost, or closed by the client. It leaves all its rooms in one
+    /// step.
     ///
     /// Work: its rooms.
     ///
@@ -106,10 +108,10 @@ impl Hub {
         Ok(())
     }
 
-    /// Out of line: a hub whose changes nobody wants does not pay for it.
+    /// Out of line, so that hubs that record no changes do not pay for it.
     #[inline(never)]
     fn record_end(&mut self, id: ConnId, reason: DisconnectReason) {
-        // An application has not heard yet of one that did not say who it is.
+        // Applications are told only of connections that have identified themselves.
         let Some(conn) = self.conns.get(id).filter(|conn| !conn.is_unidentified()) else {
             return;
         };
@@ -133,7 +135,7 @@ impl Hub {
     /// Closes a connection: `$bye`, then the close frame. It leaves all its rooms in one step, and
     /// the hub forgets it.
     ///
-    /// A reason over 123 bytes is cut. A peer that broke the framing gets the close frame alone.
+    /// A reason over 123 bytes is cut. A peer that broke the framing gets only the close frame.
     ///
     /// # Errors
     ///
@@ -149,9 +151,9 @@ impl Hub {
         self.close_for(now, conn, code, reason, Duration::ZERO, out)
     }
 
-    /// [`close`](Self::close), and asks the client to stay away for a while, in whole
-    /// milliseconds. A host that sends many away gives each another delay, so that they do not come
-    /// back as one.
+    /// Closes like [`close`](Self::close), and asks the client to stay away for a while, in whole
+    /// milliseconds. A host that closes many connections gives each another delay, so that they do
+    /// not all reconnect at once.
     ///
     /// # Errors
     ///
@@ -211,7 +213,8 @@ impl Hub {
         });
     }
 
-    /// Greets a connection of an application that has decided about it, as it is known by then.
+    /// Greets a connection that the application has accepted, with the identity that it has by
+    /// then.
     pub(crate) fn welcome_opened(&self, now: Timestamp, id: ConnId, out: &mut Outbox) {
         if let Some(conn) = self.conns.get(id) {
             let mut identity = Identity::new();
@@ -221,8 +224,8 @@ impl Hub {
         }
     }
 
-    /// Says whether an application has yet to decide about a connection: until then it is in no
-    /// audience, and ends without a trace.
+    /// Sets whether an application has yet to accept or refuse a connection. Before then the
+    /// connection is in no audience, and ends without a trace.
     pub(crate) fn set_opening(&mut self, conn: ConnId, opening: bool, out: &mut Outbox) {
         if opening {
             self.opening.insert(conn);
@@ -252,7 +255,7 @@ impl Hub {
         self.conns.get(conn)?.session.as_deref()
     }
 
-    /// Keeps a session, in JSON. The same as before is not persisted again.
+    /// Sets the session, in JSON. An unchanged session is not persisted again.
     pub(crate) fn set_session(
         &mut self,
         conn: ConnId,
@@ -272,12 +275,13 @@ impl Hub {
     }
 }
 
-/// Liveness: silence, a ping, silence, the end.
+/// Liveness: a silent connection is pinged, and closed if it stays silent.
 ///
-/// A connection has one timer. Activity only sets a time; the timer, when it fires, looks at that
-/// and is set again, so that a busy connection costs nothing.
+/// A connection has one timer. Activity only records a time. The timer reads that time when it
+/// fires, and is set again, so that a busy connection costs nothing.
 impl Hub {
-    /// Something came from the connection that is no message: a pong, a ping, a part of a message.
+    /// Records that something other than a message was received: a pong, a ping, a part of a
+    /// message.
     ///
     /// # Errors
     ///
@@ -296,7 +300,8 @@ impl Hub {
         conns.into_iter().chain(rooms).chain(relay).min()
     }
 
-    /// Does what is due. Early and repeated calls are harmless, late ones act late.
+    /// Acts on all deadlines that have passed. Early and repeated calls are harmless; late calls
+    /// act late.
     ///
     /// Work: the deadlines that have passed, each of them once.
     pub fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) {

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::{identity::access::Access, receive::rate::Buckets};
 use crate::{identity::Identity, time::Timestamp, wire::ConnId};
 
-/// Facts that a host knows of a connection when it opens.
+/// Facts that a host knows about a connection when it opens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Handshake {
     /// The identity, as the host verified it.
     #[serde(flatten)]
     pub identity: Identity,
-    /// True when the client has yet to say who it is, by `$auth`: until then it can do nothing
+    /// True when the client has yet to identify itself with `$auth`; before then it can do nothing
     /// else.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub unidentified: bool,
@@ -37,7 +37,7 @@ impl Handshake {
         Self::default()
     }
 
-    /// Greets the connection with `$welcome`: it chose the subprotocol `roomcast.v1`.
+    /// Sets whether to greet the connection with `$welcome`, as the subprotocol `roomcast.v1` asks.
     #[must_use]
     pub const fn with_welcome(mut self, welcome: bool) -> Self {
         self.welcome = welcome;
@@ -51,21 +51,21 @@ impl Handshake {
         self
     }
 
-    /// Says who the connection belongs to.
+    /// Sets the user of the connection.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<Box<str>>) -> Self {
         self.identity.user = Some(user.into());
         self
     }
 
-    /// Says who the connection belongs to, and what it may do.
+    /// Sets the identity of the connection: its user and its rights.
     #[must_use]
     pub fn with_identity(mut self, identity: Identity) -> Self {
         self.identity = identity;
         self
     }
 
-    /// Waits for the client to say who it is.
+    /// Sets whether the client has yet to identify itself.
     #[must_use]
     pub const fn with_unidentified(mut self, unidentified: bool) -> Self {
         self.unidentified = unidentified;
@@ -80,14 +80,14 @@ pub(super) struct Connection {
     pub(super) user: Option<Box<str>>,
     /// Slots of the rooms it is in, in the order of joining.
     pub(super) rooms: Vec<u32>,
-    /// Metadata that presence shows of its user, for the rooms where it shows something.
+    /// Presence metadata of its user, for the rooms that show some.
     pub(super) metas: Metas,
     pub(super) since: Timestamp,
-    /// JSON of the application's.
+    /// The application's session, in JSON.
     pub(super) session: Option<Box<str>>,
     pub(super) buckets: Buckets,
     pub(super) heartbeat: Heartbeat,
-    /// Its rights, when they are not all.
+    /// Its rights; `None` when they are unrestricted.
     pub(super) access: Option<Box<Access>>,
 }
 
@@ -103,8 +103,8 @@ impl Connection {
 // One for each connection: a million of them take 168 MB before they join anything.
 const _: () = assert!(size_of::<Option<Connection>>() <= 168);
 
-/// Metadata that presence shows of a connection's user, by the slot of the room. Most connections
-/// show nothing, and pay a word for it.
+/// Presence metadata of a connection's user, by the slot of the room. Most connections have none,
+/// at the cost of one word.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Metas(Option<Box<RoomMetas>>);
 
@@ -122,9 +122,9 @@ impl Metas {
         }
     }
 
-    /// Bytes that the metadata for one room counts for in
-    /// [`Limits::metas_bytes`](crate::Limits::metas_bytes): the number of its room and some
-    /// punctuation are kept beside it.
+    /// The number of bytes that the metadata of one room counts for in
+    /// [`Limits::metas_bytes`](crate::Limits::metas_bytes). It includes the number of the room and
+    /// some punctuation, which are stored with it.
     pub(super) const fn kept_bytes(meta: &str) -> usize {
         meta.len() + 8
     }
@@ -134,15 +134,15 @@ impl Metas {
     }
 }
 
-/// The liveness of a connection: see `heartbeat`.
+/// The liveness of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Heartbeat {
-    /// The time at which anything last came from it.
+    /// The time of its last activity.
     #[serde(rename = "heard")]
     pub(super) last_activity: Timestamp,
     /// True when a ping was sent and nothing was received since.
     pub(super) pinged: bool,
-    /// The time to look again; the key of its one timer.
+    /// The time of the next check; the key of its only timer.
     pub(super) deadline: Option<Timestamp>,
 }
 
@@ -156,7 +156,7 @@ pub struct ConnectionInfo<'a> {
     pub user: Option<&'a str>,
     /// The time at which it opened.
     pub since: Timestamp,
-    /// The time at which anything last came from it.
+    /// The time of its last activity.
     pub last_activity: Timestamp,
 }
 
@@ -171,7 +171,7 @@ impl<'a> From<&'a Connection> for ConnectionInfo<'a> {
     }
 }
 
-/// A live connection, to be taken away from the hub; see [`ConnectionInfo`].
+/// An owned summary of a live connection; see [`ConnectionInfo`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConnectionSummary {
@@ -184,7 +184,7 @@ pub struct ConnectionSummary {
 }
 
 impl ConnectionSummary {
-    /// The summary of a connection, which opened then.
+    /// Summarizes a connection that opened at `since_ms`.
     pub fn new(info: ConnectionInfo<'_>, since_ms: u64) -> Self {
         Self {
             id: info.id,
@@ -196,9 +196,9 @@ impl ConnectionSummary {
 
 /// Live connections by slot; a new one takes the lowest free slot.
 ///
-/// Lowest rather than last freed, as `slab` would choose: the next slot then depends on who is
-/// connected and on nothing else, and a hub restored from its connections gives out the same ids
-/// as one that never slept. It also keeps the slots, and every table indexed by them, dense.
+/// The lowest slot, not the last freed as in `slab`: the next slot then depends only on the live
+/// connections, and a hub restored from its connections gives out the same ids as one that never
+/// slept. It also keeps the slots, and every table indexed by them, dense.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Conns {
     slots: Vec<Option<Connection>>,
@@ -208,9 +208,9 @@ pub(super) struct Conns {
     users: BTreeMap<Box<str>, Vec<ConnId>>,
     /// An entry for each connection that has a deadline.
     timers: BTreeSet<(Timestamp, ConnId)>,
-    /// An entry for each connection whose identity has one.
+    /// An entry for each connection whose identity has a deadline.
     expiries: BTreeSet<(Timestamp, ConnId)>,
-    /// The number of connections that may not do everything.
+    /// The number of connections with an [`Access`].
     with_access: usize,
 }
 
@@ -224,7 +224,7 @@ impl Conns {
         }
     }
 
-    /// Puts a connection into its slot; false when that is taken.
+    /// Puts a connection into its slot; returns false when the slot is taken.
     pub(super) fn insert(&mut self, conn: Connection) -> bool {
         let (id, slot) = (conn.id, conn.id.slot());
         while self.slots.len() <= slot {
@@ -239,7 +239,7 @@ impl Conns {
         self.free.remove(&(slot as u32));
         if let Some(user) = conn.user.clone() {
             match self.users.entry(user) {
-                // Most users have one connection: a list of exactly that.
+                // Most users have one connection, so that the list is allocated for exactly one.
                 Entry::Vacant(user) => {
                     user.insert(vec![id]);
                 }
@@ -270,7 +270,7 @@ impl Conns {
         self.free.insert(id.slot() as u32);
         self.live -= 1;
         if self.live == 0 {
-            // The idle state is the empty state: nothing of a past crowd stays allocated.
+            // An idle table is an empty table: no memory of past connections stays allocated.
             *self = Self::default();
             return Some(conn);
         }
@@ -302,7 +302,7 @@ impl Conns {
         slot.as_ref().filter(|conn| conn.id == id)
     }
 
-    /// Notes that something came from a connection, and gives the connection.
+    /// Records activity of a connection, and returns the connection.
     #[inline]
     pub(super) fn note_activity(&mut self, now: Timestamp, id: ConnId) -> Option<&mut Connection> {
         let conn = self.get_mut(id)?;
@@ -311,7 +311,7 @@ impl Conns {
         Some(conn)
     }
 
-    /// The connection, to be changed in all but its id, its user and its deadlines.
+    /// The connection. Callers must not change its id, its user or its deadlines.
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
         let slot = self.slots.get_mut(id.slot())?;
         slot.as_mut().filter(|conn| conn.id == id)
@@ -346,12 +346,12 @@ impl Conns {
         }
     }
 
-    /// True when some connection may not do everything.
+    /// True when some connection has an [`Access`].
     pub(super) const fn has_access(&self) -> bool {
         self.with_access > 0
     }
 
-    /// Gives a connection another identity; returns what it might do before.
+    /// Replaces the identity of a connection; returns its previous access.
     pub(super) fn set_identity(
         &mut self,
         id: ConnId,
@@ -387,21 +387,21 @@ impl Conns {
         before
     }
 
-    /// Takes the timer of a connection whose identity has something due.
+    /// Takes a connection whose identity timer has come due.
     pub(super) fn take_expiry(&mut self, now: Timestamp) -> Option<ConnId> {
         let first = self.expiries.first();
         first.filter(|(due, _)| *due <= now)?;
         self.expiries.pop_first().map(|(_, id)| id)
     }
 
-    /// Sets the timer of a connection's identity, which has none.
+    /// Sets the identity timer of a connection that has none.
     pub(super) fn arm_expiry(&mut self, id: ConnId) {
         let access = self.get(id).and_then(|conn| conn.access.as_ref());
         let due = access.and_then(|access| access.due());
         self.expiries.extend(due.map(|due| (due, id)));
     }
 
-    /// Frees the slots above the last that is taken.
+    /// Frees the slots above the last taken slot.
     pub(super) fn shrink_to_fit(&mut self) {
         while self.slots.pop_if(|slot| slot.is_none()).is_some() {}
         self.slots.shrink_to_fit();
@@ -418,7 +418,7 @@ impl Conns {
         self.slots.iter().flatten()
     }
 
-    /// Checks that everything derived agrees with what it is derived from; for tests.
+    /// Checks that all derived state agrees with its source; for tests.
     pub(super) fn assert_consistent(&self) {
         let (mut users, mut timers, mut expiries, mut with_access) = (0, 0, 0, 0);
         for conn in self.iter() {

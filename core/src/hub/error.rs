@@ -1,5 +1,5 @@
-//! Errors of the hub: of its calls, and of the messages that clients send. Each has its text, its
-//! code and its `details` here.
+//! Errors of the hub's methods and of client messages, each with its text, its code and its
+//! `details`.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,13 @@ use crate::wire::{
 };
 use crate::{policy::Right, room::PageError, room::RoomNameError};
 
-/// The text of an error of which the client learns nothing else.
+/// The text of an error whose cause is not told to the client.
 pub(crate) const INTERNAL: &str = "internal server error (logged)";
 
-/// Bytes of an idempotency key of a backend.
+/// The maximum length of a backend's idempotency key, in bytes.
 pub const KEY_BYTES_MAX: usize = 128;
 
-/// A message of a client that was refused; its sender is told.
+/// The reason why a client's message was refused; its sender is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -72,7 +72,7 @@ pub enum RequestError {
     /// The rights to a room are gone; the connection has left it.
     #[error("no grant gives the right to be in this room any more")]
     RightLost,
-    /// The identity is over.
+    /// The identity has expired.
     #[error("the token expired: send $auth with a new one")]
     Expired,
     /// The token was refused.
@@ -84,10 +84,10 @@ pub enum RequestError {
     /// The token is for another user.
     #[error("the token is for another user: connect anew with it")]
     OtherUser,
-    /// A connection that is in rooms without a name.
+    /// The connection, which has no user, is in rooms already.
     #[error("a connection without a user gets one before it joins: leave the rooms first")]
     LateUser,
-    /// The client has yet to say who it is.
+    /// The client has yet to identify itself.
     #[error("send $auth with a token first: {{\"event\":\"$auth\",\"data\":{{\"token\":string}}}}")]
     Unidentified,
     /// The verb is for members.
@@ -102,10 +102,10 @@ pub enum RequestError {
     /// The connection did not join.
     #[error(transparent)]
     Join(#[from] JoinError),
-    /// There is no such page.
+    /// The page is not available.
     #[error(transparent)]
     Page(#[from] PageError),
-    /// Over a rate.
+    /// A rate limit of the connection is reached.
     #[error(
         "rate limit of {} per second reached: send slower; this message was not processed",
         Counted(*.per_second as usize, .noun)
@@ -118,7 +118,7 @@ pub enum RequestError {
         /// Milliseconds to wait; `None` if the message never passes.
         after_ms: Option<u64>,
     },
-    /// Over a rate of all connections of the user.
+    /// A rate limit over all connections of the user is reached.
     #[error(
         "rate limit of {} per second over all connections of this user reached: send slower; this \
          message was not processed",
@@ -132,7 +132,7 @@ pub enum RequestError {
         /// Milliseconds to wait; `None` if the message never passes.
         after_ms: Option<u64>,
     },
-    /// The user, whom the token of an `$auth` names, has as many connections as it may have.
+    /// The user named by the token of an `$auth` has as many connections as allowed.
     #[error("too many connections of this user, who may have {limit}: close others first")]
     UserConnections {
         /// The limit.
@@ -156,7 +156,7 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
-    /// Too many requests wait for histories that the host has.
+    /// Too many requests wait for the host to load histories.
     #[error("at most {} may wait for histories: try again later", Counted(*.limit, "request"))]
     Reads {
         /// The limit.
@@ -167,7 +167,7 @@ pub enum RequestError {
         "the server could not save what this message changes, and did not process it: send it again"
     )]
     Unsaved,
-    /// The nodes of the server cannot reach what they share, or it is not known whether they did.
+    /// The relay between the nodes cannot be reached, or may not have taken the message.
     #[error(
         "the server cannot reach its other nodes: send it again, a publish with the same `key`"
     )]
@@ -186,7 +186,7 @@ pub enum RequestError {
 #[error("no live connection has the id {0}")]
 pub struct UnknownConn(pub ConnId);
 
-/// The hub takes no further connection.
+/// The reason why the hub refused a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -199,10 +199,10 @@ pub enum Refusal {
     /// All connection ids were given out. A hub of its own gets no more, one in a cluster does.
     #[error("no connection ids are left")]
     Exhausted,
-    /// The client did not say who it is, and cannot later: its messages have no envelopes.
+    /// The client did not identify itself, and cannot do so later: its messages have no envelopes.
     #[error("a token is needed to connect here")]
     Unidentified,
-    /// The identity is over.
+    /// The identity has expired.
     #[error("the token expired")]
     Expired,
     /// The user's earlier identities are refused.
@@ -210,7 +210,7 @@ pub enum Refusal {
     Withdrawn,
 }
 
-/// A join that did not happen; nothing changed.
+/// The reason why a join failed; it changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -227,7 +227,7 @@ pub enum JoinError {
     #[error(transparent)]
     #[serde(with = "EncodeError")]
     Encode(#[from] EncodeError),
-    /// The connection is in as many rooms as it may be.
+    /// The connection is in as many rooms as allowed.
     #[error("room limit of {limit} reached: leave a room first")]
     RoomLimit {
         /// The limit.
@@ -273,7 +273,7 @@ pub enum JoinError {
     },
 }
 
-/// An idempotent send that did not happen.
+/// The reason why an idempotent send failed, or may have failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -294,7 +294,7 @@ pub enum SendError {
     Unavailable,
 }
 
-/// A user whom a connection cannot get.
+/// The reason why the user of a connection could not be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetUserError {
@@ -307,7 +307,7 @@ pub enum SetUserError {
     /// The connection has another user.
     #[error("the connection has another user: its user can be set once, where it has none")]
     Named,
-    /// The connection is in a room, whose members know it as nobody's.
+    /// The connection is in a room, whose members know it as anonymous.
     #[error("the connection is in a room already: set its user in `on_connect`, before it joins")]
     Joined,
     /// The identities of the user were withdrawn.
@@ -315,7 +315,7 @@ pub enum SetUserError {
     Withdrawn,
 }
 
-/// A session that cannot be read or kept.
+/// The reason why a session cannot be read or stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -325,7 +325,7 @@ pub enum SessionError {
     /// The value has no form in JSON.
     #[error("the session cannot be written as JSON")]
     Value,
-    /// The session is of another type, or of another version of the application.
+    /// The stored session has another type, or is from another version of the application.
     #[error("the stored session does not fit the requested type")]
     Type,
     /// Over `Limits::session_bytes`.
@@ -339,20 +339,20 @@ pub enum SessionError {
     },
 }
 
-/// Ground state that no hub can have had.
+/// The reason why saved state was rejected: no hub can have produced it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
     /// Two connections with one slot, or an id that was not given out yet.
     #[error("the state of connection {0} contradicts the rest: restore from one snapshot only")]
     Conn(ConnId),
-    /// A room name that the limits do not allow, or one named twice.
+    /// A room name that the limits do not allow, or a room named twice.
     #[error("the state of connection {0} holds a room that the limits refuse")]
     Room(ConnId),
-    /// Two states of one room, or of one that the limits refuse.
+    /// Two states of one room, or the state of a room that the limits do not allow.
     #[error("the state of a room contradicts the rest: restore from one snapshot only")]
     RoomState,
-    /// The application's own state, which it does not take.
+    /// The application rejects its own saved state.
     #[error(
         "the application does not take the state that was saved for it: was it another version?"
     )]

@@ -1,4 +1,4 @@
-//! The histories of rooms: what is put into them, what is dropped, what is read.
+//! The histories of rooms: appending, trimming and reading.
 
 mod relayed;
 
@@ -19,7 +19,7 @@ use crate::room::{
 use crate::{time::Timestamp, wire::ConnId, wire::Message};
 
 impl Hub {
-    /// The position of a room, members or not.
+    /// The position of a room, whether or not the room exists.
     pub fn position(&self, room: &str) -> Position<'_> {
         if self.is_clustered() {
             return self.relayed_position(room);
@@ -45,17 +45,17 @@ impl Hub {
         }
     }
 
-    /// The history of a room, where there is one.
+    /// The history of a room, if there is one.
     pub(crate) fn history_of(&self, room: &str) -> Option<&History> {
         self.rooms.find(room)?.1.history()
     }
 
-    /// The history policy of a room that there is.
+    /// The history policy of an existing room.
     pub(super) fn history_policy(&self, slot: u32) -> Option<&HistoryPolicy> {
         self.room_policy(slot)?.history.as_ref()
     }
 
-    /// The kind of an answer that says where a member of a room stands.
+    /// The kind of an answer that tells a member its room's position.
     pub(crate) fn position_kind(&self, slot: u32, out: &mut Outbox) -> Kind {
         match self.room_policy(slot) {
             Some(policy) if policy.overflow == Overflow::DropOldest => {
@@ -66,8 +66,8 @@ impl Hub {
         }
     }
 
-    /// Puts a message behind a room's history. Commands that this leads to are left to
-    /// [`evict`](Self::evict).
+    /// Appends a message to a room's history. The caller then calls [`evict`](Self::evict), which
+    /// emits the commands that this leads to.
     pub(super) fn append(&mut self, now: Timestamp, slot: u32, frame: &str, except: Except) {
         let Some(policy) = self.history_policy(slot).copied() else {
             return;
@@ -79,8 +79,8 @@ impl Hub {
         self.rooms.arm(slot, now + policy.age);
     }
 
-    /// Changes a room's history and drops what its policy does not keep; the host is told what it
-    /// need not keep any more.
+    /// Changes a room's history and trims it by its policy. The host is told which messages it may
+    /// delete.
     fn change_told(
         &mut self,
         now: Timestamp,
@@ -103,12 +103,12 @@ impl Hub {
         }
     }
 
-    /// Drops what a room's policy does not keep.
+    /// Trims a room's history by its policy.
     pub(crate) fn trim_told(&mut self, now: Timestamp, slot: u32, out: &mut Outbox) {
         self.change_told(now, slot, out, |_| {});
     }
 
-    /// Takes the messages of a room that the host gives back.
+    /// Takes the messages of a room that the host has loaded.
     pub(crate) fn take_back(
         &mut self,
         now: Timestamp,
@@ -122,7 +122,7 @@ impl Hub {
         }
     }
 
-    /// Recoveries since the hub began, by outcome.
+    /// The number of recoveries since the hub started, by outcome.
     pub const fn recoveries(&self) -> &Recoveries {
         &self.recoveries
     }
@@ -132,8 +132,8 @@ impl Hub {
         self.recoveries.add(outcome);
     }
 
-    /// Remembers that a member was sent what it had missed behind an offset. `was` are the previous
-    /// connections of the client.
+    /// Records that a member was sent the messages it had missed after an offset. `was` are the
+    /// previous connections of the client.
     #[cold]
     #[inline(never)]
     pub(crate) fn log_recovery(
@@ -149,7 +149,7 @@ impl Hub {
             .log(now, slot, conn, ChangeKind::Recovered(recovery));
     }
 
-    /// Remembers that a member was given a page of a history, from one offset to another.
+    /// Records that a member was sent a page of a history, from one offset to another.
     #[cold]
     #[inline(never)]
     pub(crate) fn log_page(
@@ -172,7 +172,7 @@ impl Hub {
         }
     }
 
-    /// Keeps a request until the messages of its room are there; false when too many wait.
+    /// Holds a request until the messages of its room are loaded; returns false when too many wait.
     pub(crate) fn add_pending_read(&mut self, request: &Message<'_>) -> bool {
         self.rooms.add_pending_read(PendingRead::new(request))
     }
@@ -182,8 +182,8 @@ impl Hub {
         self.rooms.take_pending_reads(room)
     }
 
-    /// Asks the host for the messages that it has of a room, when all together are more than the
-    /// policy keeps: which of them are too many can be said only of those that are here.
+    /// Asks the host to load a room's messages when the whole history is larger than its policy
+    /// allows: only loaded messages can be trimmed.
     pub(super) fn load_if_large(&self, slot: u32, out: &mut Outbox) {
         let history = self.rooms.get(slot).history();
         if let (Some(history), Some(policy)) = (history, self.history_policy(slot))
@@ -194,7 +194,7 @@ impl Hub {
         }
     }
 
-    /// Holds the limits on all histories together.
+    /// Enforces the limits on all histories together.
     pub(super) fn evict(&mut self, out: &mut Outbox) {
         let limits = &self.config.limits;
         let (bytes_max, rooms_max) = (limits.history_bytes, limits.history_rooms);
@@ -206,16 +206,16 @@ impl Hub {
         }
     }
 
-    /// Drops messages of histories when those take more than so many bytes of memory: of the room
-    /// with the oldest last message first, and of each the oldest first. For a host that has
-    /// several hubs and one limit. Rooms keep their positions.
+    /// Drops messages when the histories take more than `bytes_max` bytes of memory: from the room
+    /// whose last message is the oldest, and in each room the oldest messages first. It is for a
+    /// host with several hubs under one limit. Rooms keep their positions.
     ///
-    /// Work: what is dropped.
+    /// Work: the dropped messages.
     pub fn trim_histories(&mut self, bytes_max: usize, out: &mut Outbox) {
         if self.rooms.histories().bytes() <= bytes_max {
             return;
         }
-        // Not to the brim, or each further message would cost a room something.
+        // With some space to spare, or each further message would make a room drop some.
         let left = bytes_max - bytes_max / 32;
         while self.rooms.histories().bytes() > left
             && let Some(slot) = self.rooms.histories().oldest_held()
@@ -227,17 +227,18 @@ impl Hub {
         }
     }
 
-    /// True while messages of a room are with the host, which has to
-    /// [give them back](Self::history_loaded) before the room's history can be asked for.
+    /// True while messages of a room are only with the host, which has to [load
+    /// them](Self::history_loaded) before the room's history can be read.
     pub fn is_away(&self, room: &str) -> bool {
         self.history_of(room).is_some_and(History::is_away)
     }
 
     /// A page of a room's history, for the application: frames, oldest first; `None` when the room
-    /// keeps none. With `after` those that follow this offset, else the last ones, `before` an
-    /// offset; at most `limit`, `Limits::page_entries` and `Limits::page_bytes`, but one if there
-    /// is any. What is [away](Self::is_away) is not in it, and what is older than the policy wants
-    /// may be until the room is used.
+    /// keeps no history. With `after` it begins behind this offset, otherwise it holds the last
+    /// messages; all are below `before`, if given. It has at most `limit` and
+    /// `Limits::page_entries` messages and `Limits::page_bytes` bytes, but at least one if there is
+    /// any. It lacks messages that are [away](Self::is_away), and may have some that are too old
+    /// for the policy until the room is used.
     ///
     /// Work: the page.
     pub fn history(
@@ -252,8 +253,9 @@ impl Hub {
         Some(page.into_iter().map(|(_, frame)| frame).collect())
     }
 
-    /// The offset of the oldest message that a room has kept; that of the next one when it has kept
-    /// none; `None` when it keeps no history. Who has everything below it misses nothing.
+    /// The offset of the oldest message that a room keeps; the next offset when it keeps no
+    /// messages; `None` when it has no history. A client that has everything below it has missed
+    /// nothing.
     pub fn history_first(&self, room: &str) -> Option<u64> {
         self.history_of(room).map(History::first)
     }
@@ -266,8 +268,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// When the room keeps no history. When its messages are [away](Self::is_away): the host gives
-    /// them back first. When they are the relay's: see [`relayed_page`](Self::relayed_page).
+    /// When the room keeps no history. When its messages are [away](Self::is_away): the host loads
+    /// them first. When they are with the relay: see [`relayed_page`](Self::relayed_page).
     pub fn history_page(
         &self,
         now: Timestamp,
@@ -304,7 +306,8 @@ impl Hub {
             Bound::Excluded(&end) => Some(end),
             Bound::Unbounded => None,
         };
-        // What is too old is dropped when the room is used next; a question changes nothing.
+        // Messages that are too old are dropped when the room is used next: a query changes
+        // nothing.
         let fresh = history.first_since(now, policy.age);
         let oldest = after.unwrap_or(0).max(fresh.saturating_sub(1));
         let span = (Some(oldest), before);
@@ -321,8 +324,8 @@ impl Hub {
         })
     }
 
-    /// The frames between two offsets, with theirs: the first of them, or else the last, oldest
-    /// first.
+    /// The frames between two offsets, each with its offset, oldest first: the first ones that fit,
+    /// or else the last ones.
     pub(crate) fn page<'a>(
         &self,
         history: &'a History,

@@ -1,4 +1,4 @@
-//! Identities of connections: how they begin, are renewed, run out, and are withdrawn.
+//! Identities of connections: their start, renewal, expiry and withdrawal.
 
 pub(crate) mod access;
 pub(crate) mod withdrawn;
@@ -21,7 +21,7 @@ impl Hub {
         self.conns.get(conn).is_some() && self.check_right(now, conn, right, room).is_ok()
     }
 
-    /// The same, with the reason for the client.
+    /// Checks a right like `allows`, with the reason for the client.
     #[inline]
     pub(crate) fn check_right(
         &self,
@@ -36,7 +36,7 @@ impl Hub {
         })
     }
 
-    /// The same of a connection that was looked up.
+    /// Checks a right of a connection that was already looked up.
     #[inline]
     pub(super) fn check_right_of(
         &self,
@@ -59,15 +59,15 @@ impl Hub {
         self.config.asks_join
     }
 
-    /// True when a backend is to be asked for a join that was refused so.
+    /// True when a backend is to be asked about a join that was refused with this error.
     pub(crate) fn asks_join(&self, room: &str, error: &RequestError) -> bool {
         self.config.asks_join
             && matches!(error, RequestError::Right { .. })
             && RoomName::check(room, self.limits().room_name_bytes).is_ok()
     }
 
-    /// Gives a connection rights in one room, until it leaves the room or ends. What it was given
-    /// in rooms that it is not in is forgotten. Work: its rooms.
+    /// Gives a connection rights in one room, until it leaves the room or ends. Rights given in
+    /// rooms that it is not in are dropped. Work: its rooms.
     pub(crate) fn grant(&mut self, conn: ConnId, room: &str, rights: Rights, out: &mut Outbox) {
         let Some(connection) = self.conns.get_mut(conn) else {
             return;
@@ -81,7 +81,7 @@ impl Hub {
         }
     }
 
-    /// The source of a right of a connection; `None` when that is not alive.
+    /// The source of a connection's right; `None` when the connection is not alive.
     pub(crate) fn source_of(&self, conn: ConnId, right: Right, room: &str) -> Option<Source<'_>> {
         let connection = self.conns.get(conn)?;
         let Some(access) = &connection.access else {
@@ -98,7 +98,7 @@ impl Hub {
         named.is_some_and(|named| named >= at)
     }
 
-    /// The metadata that presence shows of a connection when a join brings none.
+    /// The presence metadata of a connection when a join brings none.
     pub(crate) fn default_meta(&self, conn: ConnId) -> Option<Box<str>> {
         if self.config.policies.is_empty() {
             return None; // no room has presence
@@ -107,7 +107,7 @@ impl Hub {
         access.meta().map(Into::into)
     }
 
-    /// Takes those out of recipients, from `first` on, who may not see who is in a room.
+    /// Removes from the recipients, from index `first` on, those who may not see a room's presence.
     pub(super) fn retain_presence(&self, room: &str, first: usize, out: &mut Outbox) {
         if !self.conns.has_access() {
             return;
@@ -124,9 +124,9 @@ impl Hub {
     }
 }
 
-/// The life of an identity.
+/// The lifecycle of an identity.
 impl Hub {
-    /// Checks that a new connection's identity may come in; gives what is kept of it.
+    /// Checks the identity of a new connection; returns the part of it that is kept.
     #[inline]
     pub(super) fn check_identity(
         &self,
@@ -134,7 +134,7 @@ impl Hub {
         handshake: &Handshake,
     ) -> Result<Option<Box<Access>>, Refusal> {
         if handshake.unidentified {
-            // Frames of an application cannot ask for a token.
+            // Raw frames cannot carry an `$auth` with a token.
             return if self.config.raw {
                 Err(Refusal::Unidentified)
             } else {
@@ -155,15 +155,15 @@ impl Hub {
         }
     }
 
-    /// A client said who it is, with the verb `$auth`: its first identity, or the renewal of the
-    /// one that it has. An error is the host's reason to take none, and the client's answer.
+    /// Identifies a client by its verb `$auth`: with its first identity, or a renewed one. An error
+    /// is the host's reason to refuse the identity, and the client's answer.
     ///
-    /// With fewer rights than before the connection leaves the rooms that it may no longer join.
-    /// It gets a notice for each: `$leave` with an error.
+    /// A connection with fewer rights than before leaves the rooms that it may no longer join. It
+    /// gets a notice for each: `$leave` with an error.
     ///
     /// Work: the rooms of the connection, and the lengths of all patterns for each.
     ///
-    /// Returns true when it is the first identity of the connection.
+    /// Returns true when this is the first identity of the connection.
     ///
     /// # Errors
     ///
@@ -194,7 +194,7 @@ impl Hub {
         Ok(false)
     }
 
-    /// Names the user of a connection that has none, and is in no room.
+    /// Sets the user of a connection that has none, and is in no room.
     pub(crate) fn set_user(
         &mut self,
         now: Timestamp,
@@ -226,7 +226,7 @@ impl Hub {
         Ok(())
     }
 
-    /// True when the identity was withdrawn: it is refused. For a host that logs the cause.
+    /// True when the identity was withdrawn, for a host that logs why it was refused.
     pub fn has_withdrawn(&self, identity: &Identity) -> bool {
         self.withdrawn.refuses(identity)
     }
@@ -250,7 +250,7 @@ impl Hub {
         match (&connection.user, &identity.user) {
             (Some(had), Some(has)) if had == has => {}
             (None, None) => {}
-            // Members know it as somebody else.
+            // Members of its rooms would know the connection as anonymous.
             (None, Some(_)) if connection.rooms.is_empty() => {}
             (None, Some(_)) => return Err(RequestError::LateUser),
             (Some(_), _) => return Err(RequestError::OtherUser),
@@ -281,7 +281,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes a connection out of the rooms that it might join before, and may not any more.
+    /// Removes a connection from the rooms that it may no longer join, but could before.
     fn leave_forbidden(
         &mut self,
         now: Timestamp,
@@ -313,8 +313,8 @@ impl Hub {
         }
     }
 
-    /// Takes all connections out of the rooms that they might join by these policies, and may not
-    /// by those in force.
+    /// Removes connections from the rooms that they could join by the policies `before`, and may
+    /// not join by those in force.
     pub(super) fn leave_by_grants(&mut self, now: Timestamp, before: &Policies, out: &mut Outbox) {
         if !self.conns.has_access() || before.grants() == self.config.policies.grants() {
             return;
@@ -328,12 +328,12 @@ impl Hub {
         }
     }
 
-    /// Refuses identities of a user that were issued before a time, in seconds since 1970, or at no
-    /// known time, and ends the connections that have one. Gives the number of these.
+    /// Refuses identities of a user that were issued before a time, in seconds since 1970, or at an
+    /// unknown time, and closes the connections that have such an identity. Returns their number.
     ///
-    /// When more users are withdrawn than `Limits::withdrawn_users`, the earliest of these times
-    /// holds for all users from then on: see [`not_before_s`](Self::not_before_s). Connections that
-    /// have such an identity stay until they renew it.
+    /// When more users are withdrawn than `Limits::withdrawn_users`, the earliest time applies to
+    /// all users from then on: see [`not_before_s`](Self::not_before_s). Connections of other users
+    /// that have such an identity stay until they renew it.
     ///
     /// Work: the connections of the user, and their rooms; past the limit all withdrawn users.
     pub fn withdraw(
@@ -359,7 +359,7 @@ impl Hub {
         ends.len()
     }
 
-    /// Takes users who were withdrawn on other nodes.
+    /// Applies withdrawals from other nodes.
     pub(crate) fn take_withdrawn(
         &mut self,
         now: Timestamp,
@@ -373,7 +373,7 @@ impl Hub {
         self.withdrawn.refuse_everyone(everyone_s);
     }
 
-    /// Does what is due for identities: a warning, the end of the rights, the end.
+    /// Acts on due identity timers: warns, ends rights, or closes.
     pub(super) fn expire_identities(&mut self, now: Timestamp, out: &mut Outbox) {
         while let Some(conn) = self.conns.take_expiry(now) {
             let grace = self.limits().expiry_grace;
@@ -386,7 +386,7 @@ impl Hub {
                 continue;
             };
             match access.pass(now, grace) {
-                // One that has not been greeted is warned behind the greeting.
+                // A connection that has not been greeted is warned after the greeting.
                 Passed::Warned { left_ms } if !self.is_opening(conn) => {
                     send_expiring(conn, left_ms, out);
                 }
@@ -402,7 +402,7 @@ impl Hub {
         }
     }
 
-    /// Warns a connection whose time for it came while an application decided about it.
+    /// Sends the warning that came due while an application was deciding about the connection.
     pub(crate) fn warn_opened(&self, now: Timestamp, conn: ConnId, out: &mut Outbox) {
         let access = self.conns.get(conn).and_then(|conn| conn.access.as_ref());
         if let Some(left_ms) = access.and_then(|access| access.warned(now)) {
@@ -419,7 +419,7 @@ fn send_expiring(conn: ConnId, left_ms: u64, out: &mut Outbox) {
     });
 }
 
-/// Writes how long an identity holds, when it has a deadline.
+/// Writes the remaining time of an identity, if it has a deadline.
 pub(super) fn write_expiry(text: &mut String, now: Timestamp, identity: &Identity) {
     if let Some(deadline) = identity.deadline {
         let left = deadline.saturating_since(now);

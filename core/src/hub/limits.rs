@@ -1,4 +1,4 @@
-//! Limits of everything that grows.
+//! Limits on everything that grows, and the configuration of a hub.
 
 use alloc::string::String;
 use core::time::Duration;
@@ -14,7 +14,7 @@ use crate::{
 pub struct Rate {
     /// Refill per second.
     pub per_second: u32,
-    /// The amount that may come at once after a rest.
+    /// The amount that may come at once after an idle time.
     pub burst: u32,
 }
 
@@ -31,12 +31,11 @@ pub struct Limits {
     /// Bytes of one inbound message; default 64 KiB, as much as a chat or a game frame needs and
     /// little enough that a thousand peers cannot fill a small machine. Passed: close 1009.
     pub message_bytes: usize,
-    /// Rooms that one connection is in; default 128. Bounds what a disconnect costs. Passed:
-    /// `room_limit`.
+    /// Rooms of one connection; default 128. Bounds the cost of a disconnect. Passed: `room_limit`.
     pub rooms_per_connection: usize,
-    /// Bytes of the names of the rooms that one connection is in, each counted as in a JSON list;
-    /// default `None`, no limit but that of their number. For a host that keeps a connection's
-    /// ground state in a small place. Passed: `room_limit`.
+    /// Bytes of the names of one connection's rooms, each counted as in a JSON list; default
+    /// `None`, no limit except on their number. For a host that keeps a connection's ground state
+    /// in limited space. Passed: `room_limit`.
     pub room_names_bytes: Option<usize>,
     /// Bytes of a room name; default 200. Passed: `bad_room`.
     pub room_name_bytes: usize,
@@ -46,58 +45,59 @@ pub struct Limits {
     /// Bytes of messages from one connection; default 256 KiB a second, burst the same; `None` is
     /// no limit. Passed: `rate_limited`.
     pub inbound_bytes: Option<Rate>,
-    /// Refusals for rate before the connection is closed with 4429; default 100, one back per
-    /// second: a client that overshoots is told, one that floods is gone.
+    /// Refusals for rate before the connection is closed with 4429; default 100, refilled by one
+    /// per second: a client that overshoots is told, one that floods is closed.
     pub inbound_refusals: Rate,
     /// Silence after which a connection is pinged; default 25 s, below the 30 s idle timeout of
-    /// common proxies. `None` is no heartbeat: an edge object may then sleep.
+    /// common proxies. `None` is no heartbeat, which lets an edge object sleep.
     pub heartbeat: Option<Duration>,
-    /// Silence after the ping that closes with 4408; default 10 s. With the default heartbeat a
-    /// half-open connection is found within 35 s.
+    /// Silence after the ping before the connection is closed with 4408; default 10 s. With the
+    /// default heartbeat a half-open connection is found within 35 s.
     pub heartbeat_wait: Duration,
-    /// Bytes of a session, what an application keeps of a connection; default 1,024, half of what
-    /// Cloudflare Workers first allowed for the state of a sleeping socket.
+    /// Bytes of a session, the data that an application keeps for a connection; default 1,024, half
+    /// of what Cloudflare Workers first allowed for the state of a sleeping socket.
     pub session_bytes: usize,
     /// Idempotency keys of [`Hub::send_once`](crate::Hub::send_once) remembered; default 10,000,
-    /// the oldest go first. So many more are those of clients: of these the client with the most
-    /// loses its oldest, so that nobody pushes out the keys of those who have few.
+    /// the oldest are evicted first. The same limit holds for the keys of all clients: there the
+    /// client with the most keys loses its oldest, so that nobody evicts the keys of clients with
+    /// few.
     pub idempotency_keys: usize,
-    /// Idempotency keys of one user, or of one connection without a user; default 256, more than
-    /// any client has messages without an answer. The oldest go first.
+    /// Idempotency keys of one user, or of one connection without a user; default 256, more
+    /// messages than any client has unanswered. The oldest are evicted first.
     #[serde(skip_serializing_if = "is_keys_per_client")]
     pub idempotency_keys_per_client: usize,
     /// The time for which a key is remembered; default 5 minutes, longer than any sane retry.
     pub idempotency: Duration,
     /// Bytes of memory that all histories take; default 64 MiB, hundreds of busy rooms. The
-    /// histories with the oldest last message go first; so it should be several times what one
-    /// room may keep.
+    /// histories whose last message is the oldest are trimmed first, so the limit should be several
+    /// times what one room may keep.
     pub history_bytes: usize,
-    /// Rooms without members that are remembered for their history; default 10,000, some
-    /// megabytes. Those touched longest ago are forgotten first. As many more
-    /// rooms wait for absent users, see [`Gateway::absent`](crate::Gateway::absent); further rooms
-    /// do not.
+    /// Rooms without members that are kept for their history; default 10,000, some megabytes. Rooms
+    /// without messages are removed first, then the least recently used. As many further rooms may
+    /// wait for absent users to return, see [`Gateway::absent`](crate::Gateway::absent); rooms past
+    /// this number do not wait.
     pub history_rooms: usize,
-    /// The time in which a client says who it is, where it must and did not when it connected;
-    /// default 5 s, for a slow network. Passed: closed with 4401.
+    /// The time in which a client must identify itself, where that is required and it did not when
+    /// connecting; default 5 s, for a slow network. Passed: closed with 4401.
     #[serde(skip_serializing_if = "is_auth_timeout")]
     pub auth_timeout: Duration,
-    /// The time in which an application decides about a request for a WebSocket, in
+    /// The time in which an application must decide about an upgrade request, in
     /// [`Gateway::upgrade`](crate::Gateway::upgrade), then about the connection, in
-    /// [`Gateway::connect`](crate::Gateway::connect), or about a message, in each of its guards,
-    /// where that waits; default 7 s, enough for a slow database, and twice within the 15 s for
-    /// which a client waits until it is connected. Passed: 503, closed with 1013, or `unavailable`.
+    /// [`Gateway::connect`](crate::Gateway::connect), and about a message, in each guard that
+    /// waits. Default 7 s, enough for a slow database, and twice that is within the 15 s for which
+    /// a client waits until it is connected. Passed: 503, closed with 1013, or `unavailable`.
     #[serde(skip_serializing_if = "is_admission_timeout")]
     pub admission_timeout: Duration,
-    /// The time before the end of an identity at which its client is told to renew it; default
-    /// 60 s, long enough to fetch a token, and at most half of the time that the identity holds.
+    /// The time before an identity expires at which its client is told to renew it; default 60 s,
+    /// long enough to fetch a token, and at most half of the identity's lifetime.
     #[serde(skip_serializing_if = "is_expiry_notice")]
     pub expiry_notice: Duration,
-    /// The time for which a connection whose identity is over stays open, without rights, to renew
-    /// it; default 25 s, for a backend that restarts. Passed: closed with 4401.
+    /// The time for which a connection with an expired identity stays open, without rights, to
+    /// renew it; default 25 s, for a backend that restarts. Passed: closed with 4401.
     #[serde(skip_serializing_if = "is_expiry_grace")]
     pub expiry_grace: Duration,
-    /// Users who were withdrawn, remembered each with a time; default 10,000, some megabytes. Past
-    /// it the earliest time holds for all users.
+    /// Withdrawn users remembered, each with a time; default 10,000, some megabytes. Past the limit
+    /// the earliest time applies to all users.
     #[serde(skip_serializing_if = "is_withdrawn_users")]
     pub withdrawn_users: usize,
     /// Messages that are replayed to one join; default 500, half of what hosts queue for a
@@ -111,19 +111,19 @@ pub struct Limits {
     pub page_entries: usize,
     /// Bytes of one such answer; default 256 KiB. A single entry may be larger.
     pub page_bytes: usize,
-    /// Users of a room that are listed and whose coming and going is told; default 1,000, since
-    /// each is told to all. Passed: counts only.
+    /// Users of a room up to which they are listed, and their joins and leaves are announced;
+    /// default 1,000, since each notice goes to all members. Passed: counts only.
     pub presence_list: usize,
     /// Bytes of JSON that presence shows of a user; default 2 KiB, a name and a picture's address.
     /// Passed: `too_large`.
     pub meta_bytes: usize,
-    /// The same over all rooms of a connection, each with 8 bytes more; default `None`, no limit
-    /// but that of one. For a host that keeps a connection's ground state in a small place. Passed:
-    /// `too_large`.
+    /// Bytes of this metadata over all rooms of a connection, plus 8 for each; default `None`, no
+    /// limit except on each alone. For a host that keeps a connection's ground state in limited
+    /// space. Passed: `too_large`.
     pub metas_bytes: Option<usize>,
 }
 
-/// True for the default, which journals of before the limit was there do not name.
+/// True for the default, which is not serialized: older journals lack the limit.
 const fn is_keys_per_client(keys: &usize) -> bool {
     *keys == Limits::KEYS_PER_CLIENT
 }
@@ -210,19 +210,19 @@ impl Default for Limits {
 pub struct Cluster {
     /// The name of this run of the node, which no other run of any node has.
     pub node: String,
-    /// The first of the serials of connections, and how many they are: no other node has them, for
-    /// as long as the namespace lives. More follow by
+    /// The first serial number for connections, and how many there are: no other node ever has them
+    /// in this namespace. More follow by
     /// [`RelayEvent::Serials`](crate::relay::RelayEvent::Serials). They only rise: an id has the
     /// remainder by [`ConnId::SERIALS`](crate::ConnId::SERIALS).
     pub serials: (u64, u64),
-    /// True when the relay answers a publish only once replicas have it: a message that comes back
-    /// before that is no answer. Default false.
+    /// True when the relay answers a publish only after replicas have it. A message that comes back
+    /// before that does not count as the answer. Default false.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub replicated: bool,
 }
 
 impl Cluster {
-    /// The place of the node of this name, with so many serials of connections from the first on.
+    /// The place of a node by its name and its first `serials` connection serials.
     pub fn new(node: impl Into<String>, first_serial: u64, serials: u64) -> Self {
         Self {
             node: node.into(),
@@ -246,25 +246,26 @@ pub struct Config {
     /// The limits.
     #[serde(default)]
     pub limits: Limits,
-    /// The name of this run of the namespace, in every position that it gives out: a position of
-    /// another epoch is not comparable. Different after each start that lost the history, so
-    /// usually random; printable ASCII.
+    /// The name of this run of the namespace, which is in every position that it returns: positions
+    /// of different epochs are not comparable. It must differ after each start that lost the
+    /// history, so it is usually random; printable ASCII.
     pub epoch: String,
     /// True when messages are the application's own, text or binary, without envelopes: no protocol
-    /// verbs, no `$welcome` and no `$bye`. Limits and rates hold; a message over the rate is
-    /// dropped, since there is no way to say so. An [`App`](crate::App) sets it by its gateway.
+    /// verbs, no `$welcome` and no `$bye`. Limits and rates apply; a message over the rate is
+    /// dropped silently, since there is no way to report it. An [`App`](crate::App) sets this by
+    /// its gateway.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub raw: bool,
     /// The policies of rooms; default none.
     #[serde(default, skip_serializing_if = "Policies::is_default")]
     pub policies: Policies,
-    /// True when the host keeps histories: it is then told of each message, and of the rooms whose
+    /// True when the host stores histories. It then receives each message, and the rooms whose
     /// state must be saved, by `Command::Append` and `Command::PersistRoom`. Default false:
     /// histories live in memory.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub durable: bool,
-    /// True when an application hears of users who come and go. An [`App`](crate::App) sets it by
-    /// its gateway.
+    /// True when the application hears of users who come and go. An [`App`](crate::App) sets this
+    /// by its gateway.
     #[serde(
         rename = "told_of_users",
         default,
@@ -274,18 +275,18 @@ pub struct Config {
     /// Events that backends are told of, by `Command::Tell`; default none.
     #[serde(default, skip_serializing_if = "Subscriptions::is_empty")]
     pub subscriptions: Subscriptions,
-    /// True when the host asks a backend for a client that joins a room and has no right to;
+    /// True when the host asks a backend about a client that joins a room without the right to;
     /// default false. See [`App::take_asked`](crate::App::take_asked).
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub asks_join: bool,
-    /// The place of the hub among several nodes that share the namespace; default `None`: it is
-    /// alone, and its own sequencer. Histories are then the relay's, and `durable` means nothing.
-    /// Read only with the feature `cluster`.
+    /// The place of the hub among several nodes that share the namespace; default `None`: the hub
+    /// is alone, and its own sequencer. With a cluster, the relay keeps the histories, and
+    /// `durable` has no effect. Read only with the feature `cluster`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<Cluster>,
     /// The wall-clock time of `Timestamp::ZERO`, in milliseconds since 1970. Default 0: the host's
-    /// times are those of the wall clock. For applications, and for withdrawals of users whom these
-    /// name; no other rule depends on it.
+    /// timestamps are wall-clock times. Used by applications, and for withdrawals of users whom
+    /// they name; no other rule depends on it.
     #[serde(default, skip_serializing_if = "crate::time::is_zero")]
     pub unix_zero_ms: u64,
 }
@@ -307,8 +308,9 @@ impl Config {
         }
     }
 
-    /// True when rooms may have a policy, or somebody wants to be told of events. Asked once on the
-    /// way of an operation: all that plain hubs do not need lies behind it, out of line.
+    /// True when rooms may have a policy, events are subscribed to, or there is a cluster. Checked
+    /// once per operation: everything that plain hubs do not need is behind this check, out of
+    /// line.
     #[inline]
     pub(super) const fn has_extras(&self) -> bool {
         !self.policies.is_empty() || !self.subscriptions.is_empty() || self.cluster.is_some()
@@ -357,7 +359,7 @@ impl Config {
         self
     }
 
-    /// The same for a host that keeps histories, or not.
+    /// The same for a host that stores histories, or does not.
     #[must_use]
     pub const fn with_durable(mut self, durable: bool) -> Self {
         self.durable = durable;

@@ -1,4 +1,4 @@
-//! Connections that come into rooms and leave them.
+//! Joins and leaves of connections.
 
 mod following;
 
@@ -32,8 +32,8 @@ impl Hub {
         self.join_with(now, conn, room, Payload::NULL, out)
     }
 
-    /// [`join`](Self::join), and presence shows `meta` of the user where the room's policy shows
-    /// members, unless the user is there already. `null` is nothing to show.
+    /// Joins like [`join`](Self::join); presence shows `meta` for the user, if the room's policy
+    /// shows members and the user is not there already. `null` shows nothing.
     ///
     /// # Errors
     ///
@@ -58,8 +58,8 @@ impl Hub {
         Ok(Joined { position, already })
     }
 
-    /// Puts a connection into a room, of which presence is to show `meta`. Gives the room's slot,
-    /// and whether the connection was in.
+    /// Puts a connection into a room, with `meta` for presence. Returns the room's slot, and
+    /// whether the connection was a member already.
     #[inline(always)] // a large result
     pub(crate) fn enter(
         &mut self,
@@ -103,8 +103,8 @@ impl Hub {
         Ok((slot, false))
     }
 
-    /// The part of [`enter`](Self::enter) for a hub with policies or subscriptions; the connection
-    /// is not in yet.
+    /// The part of [`enter`](Self::enter) for a hub with policies or subscriptions, for a
+    /// connection that is not a member yet.
     #[inline(never)]
     fn enter_with_extras(
         &mut self,
@@ -171,7 +171,8 @@ impl Hub {
         });
     }
 
-    /// Checks that the policy of a room lets a connection in. Gives what presence is to show of it.
+    /// Checks that the policy of a room admits a connection. Returns the metadata that presence
+    /// shows.
     fn check_policy(
         &self,
         policy: usize,
@@ -206,8 +207,8 @@ impl Hub {
         Ok(meta.map(Into::into))
     }
 
-    /// True when presence could show this of a member that joins again. It is not shown, and too
-    /// much is refused all the same.
+    /// Checks the `meta` of a member that joins again. It is not shown, but one that is too large
+    /// is refused all the same.
     #[inline(never)]
     pub(super) fn check_meta(&self, slot: u32, meta: Option<&str>) -> Result<(), JoinError> {
         let policy = self.room_policy(slot).filter(|_| !self.config.raw);
@@ -217,7 +218,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes a connection out of a room; says whether it was in.
+    /// Removes a connection from a room; returns true when it was a member.
     ///
     /// # Errors
     ///
@@ -264,7 +265,7 @@ impl Hub {
         Ok(true)
     }
 
-    /// A connection left such a room.
+    /// Does the part of a leave for a room with a policy.
     #[cold]
     #[inline(never)]
     pub(super) fn leave_by_policy(
@@ -283,8 +284,8 @@ impl Hub {
         self.show_left(now, slot, Who::new(conn, user.as_deref()), leaving, out);
     }
 
-    /// Removes a connection from the rooms that it was in, of which some may have ended. It gets no
-    /// notice of its own leaving.
+    /// Does the part of a connection's end for rooms with a policy, some of which may have ended.
+    /// The connection gets no notice of its own leaving.
     #[cold]
     #[inline(never)]
     pub(super) fn end_by_policy(
@@ -306,7 +307,7 @@ impl Hub {
         }
     }
 
-    /// A connection is out of a room that a policy matches.
+    /// Updates a room with a policy after a connection left: its log, presence, history and end.
     fn show_left(
         &mut self,
         now: Timestamp,
@@ -330,7 +331,7 @@ impl Hub {
             && !grace.is_zero();
         self.rooms.log(now, slot, leaving.conn, kind);
         if let Some(presence) = self.rooms.presence_mut(slot) {
-            // Also when nobody is left to be told: all may be back within the grace.
+            // This holds even for the last member: all users may be back within the grace.
             let before = presence.users();
             let until = (waits && before <= list_max).then(|| now + grace);
             match presence.leave(who, until) {
@@ -373,14 +374,14 @@ impl Hub {
     }
 }
 
-/// Bytes of the names of rooms as a list, with one more.
+/// The size of these room names and one more, as a JSON list.
 #[inline(never)]
 fn names_bytes(rooms: &Rooms, slots: &[u32], more: &str) -> usize {
     let names = slots.iter().map(|&slot| &*rooms.get(slot).name);
     names.chain([more]).map(RoomName::listed_bytes).sum()
 }
 
-/// True when presence may show so much of one user.
+/// Checks the size of the metadata of one user.
 fn fits(meta: Option<&str>, bytes_max: usize) -> Result<(), JoinError> {
     if meta.is_some_and(|meta| meta.len() > bytes_max) {
         return Err(JoinError::Meta { bytes_max });

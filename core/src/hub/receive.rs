@@ -1,4 +1,4 @@
-//! Checks and decoding of an inbound message before anybody acts on it.
+//! Checks and decodes inbound messages.
 
 pub(super) mod allowance;
 pub(super) mod rate;
@@ -18,13 +18,13 @@ pub(crate) enum Received<'f> {
     Verb(Message<'f>),
     /// A message for the application.
     Message(Message<'f>),
-    /// A frame for the application, of a namespace without envelopes.
+    /// A frame for an application without envelopes.
     Raw(Frame<'f>),
 }
 
 impl Hub {
-    /// Returns true when a message is within the limits of size and rate. If not, its sender was
-    /// told.
+    /// Returns true when a message is within the limits of size and rate. Otherwise its sender has
+    /// been told.
     #[inline]
     pub(crate) fn check_rate(
         &mut self,
@@ -50,13 +50,13 @@ impl Hub {
         }
     }
 
-    /// The number of messages that were refused for their rate since the hub began. A counter for
-    /// operators: no part of the state, so that it begins anew with a restored hub.
+    /// The number of messages refused for their rate since the hub started. A counter for
+    /// operators: it is not part of the state, and starts from zero in a restored hub.
     pub const fn rate_refusals(&self) -> u64 {
         self.rate_refusals
     }
 
-    /// The same for a message with the verb `$auth`, without its token.
+    /// Checks a message with the verb `$auth`, without its token, in the same way.
     pub(crate) fn check_auth_rate(
         &mut self,
         now: Timestamp,
@@ -75,8 +75,8 @@ impl Hub {
         }
     }
 
-    /// True when the rate of a connection leaves room for a message: for a host to know before it
-    /// verifies a token, which is work.
+    /// True when the rate of a connection allows another message. For hosts, to check before the
+    /// work of verifying a token.
     pub fn has_rate(&self, now: Timestamp, conn: ConnId, bytes: usize) -> bool {
         self.conns.get(conn).is_some_and(|connection| {
             let mut buckets = connection.buckets;
@@ -84,8 +84,8 @@ impl Hub {
         })
     }
 
-    /// Tells a client that has yet to say who it is to do so, for any message but `$ping`. Returns
-    /// false: the message goes no further.
+    /// Tells a client to identify itself first, in answer to any message except `$ping`. Returns
+    /// false: the message is not processed further.
     #[cold]
     #[inline(never)]
     fn ask_identity(&self, conn: ConnId, frame: Frame<'_>, out: &mut Outbox) -> bool {
@@ -164,8 +164,8 @@ impl Hub {
         Received::Message(message)
     }
 
-    /// Answers a message that the host could not process, for a reason of its own, with an error
-    /// that is addressed as far as the message can be read. Nothing else changes.
+    /// Answers a message that the host could not process with an error, addressed with the event,
+    /// id and room as far as these can be read. Nothing else changes.
     ///
     /// # Errors
     ///

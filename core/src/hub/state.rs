@@ -1,4 +1,4 @@
-//! Ground state: what a hub must not forget while it sleeps.
+//! Ground state: the data that a sleeping hub must keep.
 
 mod restore;
 
@@ -20,11 +20,11 @@ pub struct ConnState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) user: Option<Box<str>>,
     pub(super) rooms: Vec<String>,
-    /// Metadata that presence shows of the user, by the index of the room.
+    /// Presence metadata of the user, by the index of the room.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) metas: Vec<(usize, Box<str>)>,
     pub(super) since: Timestamp,
-    /// JSON as a string: hosts keep this in formats that know no raw JSON.
+    /// JSON in a string: hosts keep this in formats without raw JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) session: Option<Box<str>>,
     pub(super) buckets: Buckets,
@@ -32,7 +32,7 @@ pub struct ConnState {
     pub(super) heartbeat: Heartbeat,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) access: Option<Box<Access>>,
-    /// True when the application has not decided about it yet.
+    /// True when the application has not accepted or refused it yet.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub(super) opening: bool,
 }
@@ -75,7 +75,7 @@ pub struct RoomState {
     pub(super) room: Box<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) history: Option<SavedHistory>,
-    /// Users that presence waits for.
+    /// Absent users who may return.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) waiting: Vec<(Box<str>, Timestamp, Option<Box<str>>)>,
 }
@@ -86,7 +86,7 @@ impl RoomState {
         &self.room
     }
 
-    /// The offset of the oldest message that is still of use: a host need not keep those before it.
+    /// The offset of the oldest message that is still needed: a host may delete those before it.
     pub fn first(&self) -> u64 {
         self.history.as_ref().map_or(1, |history| history.first)
     }
@@ -98,7 +98,7 @@ impl RoomState {
 }
 
 impl HubState {
-    /// The state of a hub that is to give out no id below `serial`; for a namespace that begins
+    /// The state of a new hub that gives out no id below `serial`, for a namespace that starts
     /// again.
     pub const fn from_serial(serial: u64) -> Self {
         Self {
@@ -189,7 +189,7 @@ impl KeyState {
         &self.key
     }
 
-    /// The time from which on the key means nothing, and need not be kept.
+    /// The time from which the key is no longer remembered, and need not be stored.
     pub const fn expires(&self) -> Timestamp {
         self.known.expires
     }
@@ -201,14 +201,14 @@ impl KeyState {
 pub struct ClientKeyState {
     pub(super) client: Box<str>,
     pub(super) key: Box<str>,
-    /// Above those of all older keys.
+    /// Higher than the numbers of all older keys.
     pub(super) number: u64,
     #[serde(flatten)]
     pub(super) known: Known,
 }
 
 impl ClientKeyState {
-    /// The client, by a name that means something to the hub alone.
+    /// The client, by a name that only the hub interprets.
     pub fn client(&self) -> &str {
         &self.client
     }
@@ -218,7 +218,7 @@ impl ClientKeyState {
         &self.key
     }
 
-    /// The time from which on the key means nothing, and need not be kept.
+    /// The time from which the key is no longer remembered, and need not be stored.
     pub const fn expires(&self) -> Timestamp {
         self.known.expires
     }

@@ -1,4 +1,4 @@
-//! The buffers of an outbox, and all that is written into them.
+//! The buffers of an outbox, and the functions that write into them.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{ops::Range, time::Duration};
@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// The [`Class`](super::Class) in the buffers of an outbox.
-// A number rather than an enum: with that, the compiler would tell entries apart by the values that
-// it leaves free, which costs each of them more.
+// A number rather than an enum, which would make each entry larger: the compiler would use its free
+// values to tell entries apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind(pub(super) u32);
 
@@ -31,8 +31,8 @@ impl Kind {
     }
 }
 
-/// A command that rooms with policies alone have, or hubs with subscriptions. Apart, so that the
-/// others stay small and are forgotten at once.
+/// A command that occurs only in hubs with policies, subscriptions or a relay. It is stored
+/// separately, so that the others stay small and are cleared cheaply.
 #[derive(Debug, Clone)]
 pub(super) enum DurableCommand {
     Append(Append),
@@ -112,7 +112,7 @@ pub struct Outbox {
     pub(super) to: Vec<ConnId>,
     pub(super) text: String,
     pub(super) bytes: Vec<u8>,
-    /// `None` when nothing of it was ever needed.
+    /// `None` when no such command was ever needed.
     pub(super) durable: Option<Box<DurableCommands>>,
 }
 
@@ -128,7 +128,7 @@ impl Outbox {
         }
     }
 
-    /// Forgets the commands and keeps the buffers, but for those that one giant turn blew up past
+    /// Removes the commands and keeps the buffers, except those that a giant turn has grown past
     /// `KEEP_BYTES` each.
     pub fn clear(&mut self) {
         const KEEP_BYTES: usize = 1 << 20;
@@ -178,7 +178,7 @@ impl Outbox {
         &mut self.to
     }
 
-    /// Ends a frame; without recipients it is dropped. Returns how many it has.
+    /// Ends a frame; without recipients it is dropped. Returns the number of its recipients.
     pub(crate) fn send(&mut self, draft: Draft, kind: Kind) -> usize {
         let to = draft.to..self.to.len();
         let count = to.len();
@@ -197,8 +197,8 @@ impl Outbox {
         &self.text[draft.text..]
     }
 
-    /// Ends a frame that a host has to keep, whether or not anybody gets it. The text of the
-    /// room comes before that of the frame.
+    /// Ends a frame that a host has to store, with or without recipients. The text of the room
+    /// comes before that of the frame.
     pub(crate) fn send_and_append(
         &mut self,
         draft: Draft,
@@ -222,7 +222,7 @@ impl Outbox {
         count
     }
 
-    /// Writes something down that a command to come refers to. Not while a frame is being made.
+    /// Stores a text that a later command refers to. Not to be called while a frame is being made.
     pub(crate) fn note(&mut self, text: &str) -> Range<usize> {
         let start = self.text.len();
         self.text.push_str(text);
@@ -278,8 +278,8 @@ impl Outbox {
         self.push_durable(DurableCommand::Relay(Some(Box::new(command))));
     }
 
-    /// Takes the commands for the relay out, in their order: a host that hands them on need not
-    /// copy them.
+    /// Takes the commands for the relay, in order, so that a host that passes them on need not copy
+    /// them.
     pub fn take_relay_commands(&mut self, mut take: impl FnMut(RelayCommand)) {
         let durable = self.durable.as_mut();
         let Some(durable) = durable.filter(|durable| !durable.commands.is_empty()) else {
@@ -323,7 +323,7 @@ impl Outbox {
         self.entries.push(Entry::DurableCommand(commands.len() - 1));
     }
 
-    /// Ends a frame that is binary, in which no text was written.
+    /// Ends a binary frame, in which no text was written.
     pub(crate) fn send_binary(&mut self, draft: Draft, binary: &[u8]) -> usize {
         let to = draft.to..self.to.len();
         let count = to.len();
@@ -368,13 +368,13 @@ impl Outbox {
         self.send_to(conn, |text| error.write(text, to));
     }
 
-    /// The place behind the commands so far.
+    /// The position after the commands so far.
     pub(crate) const fn mark(&self) -> Mark {
         Mark(self.entries.len())
     }
 
-    /// Frames that the commands since a mark send to one connection; true with those that are
-    /// messages.
+    /// The frames that the commands since a mark send to one connection; each with true if it is a
+    /// message.
     pub(crate) fn sent_to(
         &self,
         mark: Mark,
@@ -401,7 +401,7 @@ impl Outbox {
         })
     }
 
-    /// Puts the commands that something gives before those since a mark.
+    /// Inserts the commands that `give` appends before those since a mark.
     pub(crate) fn put_before(&mut self, mark: Mark, give: impl FnOnce(&mut Self)) {
         let end = self.entries.len();
         give(self);
@@ -409,7 +409,7 @@ impl Outbox {
         self.entries[mark.0.min(end)..].rotate_right(more);
     }
 
-    /// Takes back what the commands since a mark would do to one connection.
+    /// Removes one connection's part of the commands since a mark.
     pub(crate) fn retract(&mut self, mark: Mark, from: ConnId) {
         let (to, durable) = (&mut self.to, &self.durable);
         let is_of = |at: usize| {
@@ -462,7 +462,7 @@ impl Outbox {
     }
 }
 
-/// Bytes that a close frame has room for beside the code: RFC 6455, section 5.5.
+/// The maximum length of a close frame's reason in bytes: RFC 6455, section 5.5.
 pub const CLOSE_REASON_BYTES_MAX: usize = 123;
 
 /// A place between commands; see [`Outbox::mark`].

@@ -1,4 +1,4 @@
-//! Commands: what a host is to do.
+//! Commands for the host.
 
 use core::{fmt, ops::Range};
 
@@ -8,7 +8,7 @@ use crate::{
     wire::CloseCode, wire::ConnId, wire::Frame,
 };
 
-/// A thing for the host to do. Commands are carried out in order.
+/// A command for the host. Commands are carried out in order.
 ///
 /// Exhaustive on purpose: a new variant must break every host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +19,11 @@ pub enum Command<'a> {
         to: &'a [ConnId],
         /// The message.
         frame: Frame<'a>,
-        /// Says what a host may do with it when the queue of a recipient is full.
+        /// Says what a host may do with the message when the queue of a recipient is full.
         class: Class<'a>,
     },
     /// Send what is queued, then a close frame, then end the transport. The hub has forgotten the
-    /// connection: nothing follows for it, and nothing is to be reported of it.
+    /// connection: no command follows for it, and the host must not report its end.
     Close {
         /// The connection.
         conn: ConnId,
@@ -57,7 +57,7 @@ pub enum Command<'a> {
         at: Timestamp,
         /// The frame that is sent.
         frame: &'a str,
-        /// The connections and users that never get it.
+        /// The connections and users that never get the message.
         except: &'a Except,
     },
     /// The ground state of a room changed, see [`Hub::room_state`](crate::Hub::room_state); when
@@ -68,23 +68,22 @@ pub enum Command<'a> {
         room: &'a str,
     },
     /// The record of a client's idempotency key changed, see
-    /// [`Hub::client_key_state`](crate::Hub::client_key_state); when there is none, it is to be
-    /// forgotten. Keep it in one step with the message, which is in the same outbox. Given only
-    /// with [`Config::durable`](crate::Config::durable).
+    /// [`Hub::client_key_state`](crate::Hub::client_key_state); if there is none, delete the stored
+    /// one. Store it atomically with the message, which is in the same outbox. Given only with
+    /// [`Config::durable`](crate::Config::durable).
     PersistKey {
-        /// The client, by a name that means something to the hub alone.
+        /// The client, by a name that only the hub interprets.
         client: &'a str,
         /// The key.
         key: &'a str,
     },
-    /// Give the messages of a room back that were kept, by
-    /// [`Hub::history_loaded`](crate::Hub::history_loaded), before the next input: a client waits
-    /// for them.
+    /// Load the stored messages of a room, by [`Hub::history_loaded`](crate::Hub::history_loaded),
+    /// before the next input: a client waits for them.
     LoadHistory {
         /// The room.
         room: &'a str,
     },
-    /// Have the relay do something. Given only with [`Config::cluster`](crate::Config::cluster).
+    /// Pass a command to the relay. Given only with [`Config::cluster`](crate::Config::cluster).
     Relay(&'a RelayCommand),
     /// Tell backends of an event. Given only for what
     /// [`Config::subscriptions`](crate::Config::subscriptions) wants.
@@ -101,12 +100,11 @@ pub enum Command<'a> {
 /// Says what a host may do with a message when the queue of a recipient is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class<'a> {
-    /// Must arrive while the connection lives: an answer, an error, a notice. Queues have some room
-    /// reserved for these.
+    /// Must arrive while the connection lives: an answer, an error, a notice. Queues reserve some
+    /// space for these.
     Control,
-    /// The same, of an answer by which the recipient knows where it stands in a room: a notice of a
-    /// gap that was queued before it does not count behind it. Only of rooms that drop their oldest
-    /// messages.
+    /// The same, for an answer that tells the recipient its position in a room: a gap notice that
+    /// was queued earlier does not apply after it. Only for rooms that drop their oldest messages.
     Position(Shed<'a>),
     /// The recipient is to be closed as too slow.
     Message,
@@ -115,7 +113,7 @@ pub enum Class<'a> {
 }
 
 /// The rule by which messages of a room are dropped.
-// A place in the outbox rather than its content: a command stays small.
+// An index into the outbox rather than its content: a command stays small.
 #[derive(Clone, Copy)]
 pub struct Shed<'a> {
     pub(super) outbox: &'a Outbox,
@@ -137,7 +135,7 @@ impl<'a> Shed<'a> {
         self.text(|shedding| &shedding.room)
     }
 
-    /// The event, by which [`Overflow::Latest`] tells what a newer message replaces.
+    /// The event, by which [`Overflow::Latest`] knows the messages that a newer one replaces.
     pub fn event(self) -> &'a str {
         self.text(|shedding| &shedding.event)
     }
@@ -147,13 +145,13 @@ impl<'a> Shed<'a> {
         self.shedding().map_or(0, |shedding| shedding.history)
     }
 
-    /// The message's offset; 0 in a room without history. When it is the oldest that was dropped, a
-    /// [`gap_notice`](crate::queue::gap_notice) with the offset before it takes its place.
+    /// The message's offset; 0 in a room without history. The oldest dropped message is replaced
+    /// with a [`gap_notice`](crate::queue::gap_notice) of the offset before it.
     pub fn offset(self) -> u64 {
         self.shedding().map_or(0, |shedding| shedding.offset)
     }
 
-    /// The choice of the messages that are dropped; never [`Overflow::Close`].
+    /// The rule that chooses the dropped messages; never [`Overflow::Close`].
     pub fn overflow(self) -> Overflow {
         self.shedding()
             .map_or(Overflow::DropOldest, |shedding| shedding.overflow)

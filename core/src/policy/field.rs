@@ -1,4 +1,4 @@
-//! Values of policies. Whatever is wrong with one is said with its key and what it may be.
+//! Values of policies. Errors name the key and its allowed values.
 
 use alloc::{format, vec::Vec};
 use core::{fmt, time::Duration};

@@ -87,8 +87,8 @@ pub struct GrantRule {
     pub can: Rights,
 }
 
-/// Rules as they are written, in a token, a file of settings or a backend's answer: their union
-/// holds, in no order, and none of them takes a right away.
+/// Rules as written in a token, a settings file or a backend's answer. Their union applies, in any
+/// order, and no rule removes a right.
 ///
 /// ```
 /// use roomcast_core::policy::{GrantRules, Right};
@@ -104,23 +104,23 @@ pub struct GrantRule {
 #[serde(try_from = "Vec<GrantRule>", into = "Vec<GrantRule>")]
 pub struct GrantRules(Vec<GrantRule>);
 
-/// Grants of one user: rules in which the user's name stands, where it is to stand.
+/// Grants of one user: rules with the user's name inserted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Grants(Vec<GrantRule>);
 
-/// Rules that are not as they must be.
+/// The reason why rules are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GrantsError {
-    /// The rules are no JSON of their form.
+    /// The rules are not valid JSON of the required form.
     #[error(
         "not a list of rules like {{\"rooms\":\"chat:*\",\"can\":[\"join\",\"publish\",\
          \"presence\",\"history\"]}}, with patterns of 1 to {} bytes",
         Pattern::BYTES_MAX
     )]
     Form,
-    /// A rule is not as it must be.
+    /// A rule is invalid.
     #[error("grants[{index}]{fault}")]
     Rule {
         /// The place of the rule, from 0.
@@ -145,7 +145,7 @@ pub enum GrantsError {
         /// The bytes of their JSON.
         bytes: usize,
     },
-    /// A rule for the user by name, and the name has a character that patterns have.
+    /// A rule has `{user}`, and the user's name has a character with a meaning in patterns.
     #[error(
         "the rule for \"{rooms}\" cannot be for a user with `*` or `:` in the name, who would get \
          the rooms of others"
@@ -154,7 +154,7 @@ pub enum GrantsError {
         /// The pattern of the rule.
         rooms: Pattern,
     },
-    /// A rule for the user by name is too long with the name in it.
+    /// A rule is too long with the user's name inserted.
     #[error(
         "the rule for \"{rooms}\" has over {} bytes with the user in it",
         Pattern::BYTES_MAX
@@ -221,7 +221,8 @@ impl GrantRule {
             return Ok(self.clone());
         }
         let rooms = || self.rooms.clone();
-        // Without them a name stands for itself alone, and ends where the pattern goes on.
+        // Without these characters a name matches only itself, and ends where the pattern
+        // continues.
         let user = user.filter(|user| !user.is_empty() && !user.contains(['*', ':']));
         let user = user.ok_or_else(|| GrantsError::User { rooms: rooms() })?;
         let text = self.rooms.as_str().replace(Self::USER, user);
@@ -232,7 +233,7 @@ impl GrantRule {
         })
     }
 
-    /// A warning, when the last `*` may also stand for the end of a name: `org:acme*` matches
+    /// A warning, if the last `*` may also match the rest of a name: `org:acme*` matches
     /// `org:acme-evil`.
     pub fn warning(&self) -> Option<String> {
         let stem = self.rooms.as_str().strip_suffix('*')?;
@@ -269,14 +270,14 @@ impl GrantRules {
         rules.try_into()
     }
 
-    /// Their grants for a user, or for somebody without a name. A rule with `{user}` gives nothing
-    /// to a user with `*` or `:` in the name, nor to somebody without one.
+    /// The grants of a user, or of an anonymous client. A rule with `{user}` gives nothing to an
+    /// anonymous client, nor to a user with `*` or `:` in the name.
     pub fn for_user(&self, user: Option<&str>) -> Grants {
         let rules = self.0.iter();
         Grants(rules.filter_map(|rule| rule.for_user(user).ok()).collect())
     }
 
-    /// Their grants for a user who must have each of them.
+    /// The grants of a user to whom every rule must apply.
     ///
     /// # Errors
     ///

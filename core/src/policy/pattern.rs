@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
     text: Box<str>,
-    /// Bytes before the first `*`. Most names are told apart by these, for every message.
+    /// The number of bytes before the first `*`. These alone rule out most names, for every
+    /// message.
     literal: usize,
 }
 
@@ -50,14 +51,14 @@ impl Pattern {
         }
     }
 
-    /// Matches what is behind the literal beginning, where more than a `*` is.
+    /// Matches the part after the literal prefix, for patterns with more than a final `*`.
     fn matches_rest(&self, rest: &str) -> bool {
         let mut parts = self.text[self.literal + 1..].split('*');
         let last = parts.next_back().unwrap_or_default();
         let Some(mut rest) = rest.strip_suffix(last) else {
             return false;
         };
-        // Each part as early as it can be: that leaves the most for those behind it.
+        // Each part matches as early as possible, which leaves the most for those after it.
         for part in parts {
             let Some(at) = rest.find(part) else {
                 return false;

@@ -33,9 +33,8 @@ pub struct StandardGrant {
     pub can: Rights,
 }
 
-/// The rules that the configuration gives. They add to those of an
-/// [`Identity`](crate::Identity), and mean nothing to a connection without grants, which may do
-/// everything.
+/// The rules of the configuration. They add to those of an [`Identity`](crate::Identity), and do
+/// not affect connections without grants, which may do everything.
 ///
 /// ```
 /// use roomcast_core::policy::{Right, StandardGrants};
@@ -51,7 +50,7 @@ pub struct StandardGrant {
 pub struct StandardGrants(Vec<(Users, GrantRule)>);
 
 impl StandardGrants {
-    /// Rules, at most: an action is held against each of them.
+    /// The maximum number of rules: each action is checked against all of them.
     pub const MAX: usize = 128;
 
     /// True when there are none.

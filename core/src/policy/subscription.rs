@@ -14,16 +14,16 @@ pub enum EventKind {
     /// A room has its first member.
     #[serde(rename = "room.occupied")]
     RoomOccupied,
-    /// A room has no member, and waits for no user, any more.
+    /// A room has no members left, nor absent users who may return.
     #[serde(rename = "room.vacated")]
     RoomVacated,
-    /// A user is in a room, by the first connection. Only of rooms whose policy has presence.
+    /// A user entered a room with a first connection. Only in rooms whose policy has presence.
     #[serde(rename = "user.joined")]
     UserJoined,
-    /// A user is gone from a room, with the last connection, when the policy's grace is over.
+    /// A user has left a room with the last connection, and the policy's grace is over.
     #[serde(rename = "user.left")]
     UserLeft,
-    /// A connection opened, and it is known whose it is.
+    /// A connection opened and is identified.
     #[serde(rename = "connection.opened")]
     ConnectionOpened,
     /// A connection ended.
@@ -66,8 +66,8 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// Kinds of events, and the rooms that they are told of. Events of connections have no room, and
-/// are told whatever the pattern.
+/// Kinds of events, and the rooms for which they are reported. Events of connections have no room,
+/// and are reported whatever the pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
     events: Vec<EventKind>,
@@ -94,19 +94,19 @@ impl Subscription {
     }
 }
 
-/// The subscriptions of all backends: a hub commands its host to tell of what one of them wants.
+/// The subscriptions of all backends: a hub reports an event if one of them matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Subscriptions(Vec<Subscription>);
 
 impl Subscriptions {
-    /// True when nobody wants to be told of anything.
+    /// True when there are no subscriptions.
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// True when somebody wants to be told of an event. Work: all subscriptions.
+    /// True when some subscription matches an event. Work: all subscriptions.
     pub fn wants(&self, kind: EventKind, room: Option<&str>) -> bool {
         self.0.iter().any(|one| one.wants(kind, room))
     }

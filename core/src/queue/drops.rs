@@ -4,7 +4,7 @@ use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 use super::{AtQueue, Sheddable};
 
-/// Ranges of dropped messages that are remembered, and rooms of which some are forgotten.
+/// The maximum number of remembered ranges, and of rooms with forgotten ranges.
 const RANGES_MAX: usize = 64;
 
 /// The messages that were dropped last, as ranges of offsets.
@@ -39,7 +39,7 @@ impl Drops {
         self.known.is_empty()
     }
 
-    /// Remembers a chunk of so many messages of a history that was dropped.
+    /// Records a dropped chunk of messages of a history.
     pub(super) fn add(&mut self, shed: &Sheddable, frames: u32) {
         let (history, first) = (shed.history(), shed.offset());
         let mut added = Dropped {

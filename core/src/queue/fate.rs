@@ -1,4 +1,4 @@
-//! Questions about messages that went to the queue of a connection.
+//! The fate of messages that were pushed to the queue of a connection.
 
 use alloc::boxed::Box;
 
@@ -19,7 +19,7 @@ pub enum QueueFate {
     Kept,
     /// The queue had passed these limits, and dropped it.
     Dropped(QueueLimits),
-    /// The queue does not know any more.
+    /// The queue has forgotten it.
     Forgotten,
 }
 

@@ -2,7 +2,7 @@
 
 use super::Tag;
 
-/// Limits of what waits for one connection.
+/// Limits on the frames queued for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Bytes; default 1 MiB. A message that waits alone may be larger.
@@ -29,8 +29,8 @@ impl QueueLimits {
         }
     }
 
-    /// The same with what is reserved for answers, errors, notices and pongs: an eighth. Passed:
-    /// [`Pushed::Overflow`](super::Pushed::Overflow).
+    /// The limits with the part that is reserved for answers, errors, notices and pongs: an eighth.
+    /// Passed: [`Pushed::Overflow`](super::Pushed::Overflow).
     pub const fn with_reserve(self) -> Self {
         Self {
             bytes_max: self.bytes_max + self.bytes_max / 8,
@@ -38,8 +38,8 @@ impl QueueLimits {
         }
     }
 
-    /// The fill of a queue after its oldest messages were dropped: not to the brim, or each further
-    /// message would drop one.
+    /// The level of a queue after its oldest messages were dropped. It leaves some space, or each
+    /// further message would drop one.
     pub(super) const fn after_drop(self) -> Self {
         Self {
             bytes_max: self.bytes_max - self.bytes_max / 8,

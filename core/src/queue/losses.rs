@@ -1,5 +1,5 @@
-//! Losses of a reader: those that it was told of, until more of their rooms is written to it, and
-//! the messages that were dropped last.
+//! Losses of a reader: those it was told of, until more of their rooms is written, and the messages
+//! dropped last.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
@@ -11,13 +11,13 @@ pub(super) struct Losses(Option<Box<Known>>);
 
 #[derive(Debug, Clone, Default)]
 struct Known {
-    /// Notices of gaps that were written, behind which nothing of their rooms was.
+    /// Written gap notices of rooms of which nothing was written since.
     told: Vec<Arc<Loss>>,
     drops: Drops,
 }
 
-/// Rooms that are remembered. The next notice of a room that was forgotten says where the loss
-/// after the one before began.
+/// The maximum number of remembered rooms. The next notice of a forgotten room tells where the loss
+/// after the previous one began.
 const ROOMS_MAX: usize = 64;
 
 impl Losses {
@@ -25,7 +25,7 @@ impl Losses {
         Self(None)
     }
 
-    /// A chunk was written, or begun.
+    /// Records that a chunk was written, or begun.
     pub(super) fn written(&mut self, tag: &Tag) {
         match tag {
             Tag::Gap(loss) => {
@@ -42,7 +42,7 @@ impl Losses {
         }
     }
 
-    /// Up to which offset the reader has all of a room, where it was told so.
+    /// The offset up to which the reader knows that it has everything of a room, if it was told.
     pub(super) fn after(&self, room: &str) -> Option<u64> {
         let loss = self
             .0
@@ -62,14 +62,14 @@ impl Losses {
         }
     }
 
-    /// So many messages were dropped.
+    /// Records that messages were dropped.
     pub(super) fn dropped(&mut self, shed: &Sheddable, frames: u32) {
         if shed.history() != 0 {
             self.0.get_or_insert_default().drops.add(shed, frames);
         }
     }
 
-    /// Says whether a message was dropped; `None` when that is forgotten.
+    /// Returns true when a message was dropped; `None` when that is forgotten.
     pub(super) fn is_dropped(&self, message: &AtQueue) -> Option<bool> {
         match &self.0 {
             Some(known) => known.drops.dropped(message),

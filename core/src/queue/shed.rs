@@ -1,4 +1,4 @@
-//! Drops of messages from a full queue, and the places of the notices of them.
+//! Drops of messages from a full queue, and their notices.
 
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
@@ -6,8 +6,8 @@ use super::{Chunk, Loss, Pushed, QueueLimits, SendQueue, Sheddable, Tag};
 use crate::policy::Overflow;
 
 impl<B: AsRef<[u8]>> SendQueue<B> {
-    /// Drops the oldest messages of a room, and then of others where they may be dropped, until the
-    /// queue is within limits. `count` were dropped before.
+    /// Drops the oldest messages of a room, then of other rooms that allow it, until the queue is
+    /// within its limits. `count` messages were dropped before.
     pub(super) fn shed_oldest(
         &mut self,
         room: &str,
@@ -36,8 +36,8 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         })
     }
 
-    /// Drops the oldest messages of a room until no more is queued than that, or none of the room
-    /// is left. Gives how many were dropped.
+    /// Drops the oldest messages of a room until the queue is within `limits`, or has none of the
+    /// room left. Returns the number of dropped messages.
     ///
     /// A notice takes the place of the first dropped message. Between the dropped messages there
     /// may be answers that give the position in the room: another notice takes the place of the
@@ -57,7 +57,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         let mut told = false;
         let mut after = self.losses.after(room);
         if let Some(begun) = self.first.as_ref().filter(|_| self.written > 0) {
-            // It is read before all that is dropped.
+            // The partly written buffer is read before all dropped messages.
             told = begun.tag.is_notice_of(room);
             after = begun.tag.told_of(room).unwrap_or(after);
         }
@@ -147,7 +147,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
                     shed.is_some_and(|shed| !seen.insert((shed.room(), shed.event())))
                 })
                 .collect();
-            // From the oldest on.
+            // The oldest first.
             let mut replaced = replaced.into_iter().rev();
             if self.written > 0 {
                 replaced.next();
@@ -157,7 +157,7 @@ impl<B: AsRef<[u8]>> SendQueue<B> {
         before - self.frames
     }
 
-    /// Drops chunks of which nothing is written, asked from the oldest on.
+    /// Drops unwritten chunks, for which `keep` is asked from the oldest on.
     fn retain_unstarted(&mut self, mut keep: impl FnMut(&Chunk<B>) -> bool) {
         let (mut bytes, mut frames) = (0, 0);
         let losses = &mut self.losses;

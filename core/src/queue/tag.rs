@@ -9,7 +9,7 @@ use crate::{outbox::Class, policy::Overflow};
 pub enum Tag {
     /// Must arrive while the connection lives.
     Control,
-    /// The same, of an answer that gives the position in this room.
+    /// The same, for an answer with the position in this room.
     Position(Arc<str>),
     /// Messages that are not dropped one by one.
     #[default]
@@ -21,11 +21,11 @@ pub enum Tag {
     Gap(Arc<Loss>),
 }
 
-/// Messages of one room that were dropped, as their reader is told.
+/// A loss of messages of one room, as its reader is told.
 #[derive(Debug)]
 pub struct Loss {
     pub(super) room: Box<str>,
-    /// Up to this offset the reader has all.
+    /// The reader has everything up to this offset.
     pub(super) after: u64,
 }
 
@@ -68,22 +68,22 @@ impl Sheddable {
         &self.room
     }
 
-    /// The event of the first of them.
+    /// The event of the first message.
     pub const fn event(&self) -> &str {
         &self.event
     }
 
-    /// The number of the history that they are in; 0 when they are in none.
+    /// The number of their history; 0 for none.
     pub const fn history(&self) -> u64 {
         self.history
     }
 
-    /// The offset of the first of them.
+    /// The offset of the first message.
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The choice of the messages that are dropped.
+    /// The rule that chooses the dropped messages.
     pub const fn overflow(&self) -> Overflow {
         self.overflow
     }
@@ -112,7 +112,7 @@ impl From<Class<'_>> for Tag {
 }
 
 impl Tag {
-    /// True when a frame of this class may lie in one buffer behind so many of this tag.
+    /// True when a frame of this class may share a buffer with `frames` earlier frames of this tag.
     pub fn takes(&self, frames: u32, class: Class<'_>) -> bool {
         match (self, class) {
             (Self::Control, Class::Control) | (Self::Message, Class::Message) => true,
@@ -138,7 +138,7 @@ impl Tag {
         Some(&shed.room)
     }
 
-    /// True when it is of a notice of a gap in this room.
+    /// True for the notice of a gap in this room.
     pub(super) fn is_notice_of(&self, room: &str) -> bool {
         matches!(self, Self::Gap(loss) if *loss.room == *room)
     }

@@ -1,12 +1,12 @@
-//! All histories of a hub: what they take together, and whose is the oldest.
+//! All histories of a hub: their total size and their order by age.
 
 use alloc::collections::BTreeMap;
 
 use super::history::{History, NUMBER_MAX};
 use crate::time::Timestamp;
 
-/// Rooms are known by their slots, and ordered by the number that each was given when it was last
-/// touched: by a message, by its beginning or by its last member's leaving.
+/// Rooms are identified by slot, and ordered by the number that each got when it was last touched:
+/// by a message, by its start or by the leaving of its last member.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Histories {
     /// Bytes of memory that all messages take.
@@ -16,11 +16,11 @@ pub(crate) struct Histories {
     held: BTreeMap<u64, u32>,
     /// Rooms without members.
     idle: BTreeMap<u64, u32>,
-    /// Rooms without members in which nothing was ever said.
+    /// Rooms without members that never had a message.
     blank: BTreeMap<u64, u32>,
     /// The number of those that have begun.
     opened: u64,
-    /// True when that changed since somebody saved it.
+    /// True when `opened` changed since it was last saved.
     unsaved: bool,
 }
 
@@ -32,16 +32,16 @@ impl Histories {
         History::new(epoch, self.opened, now)
     }
 
-    /// Takes the history that was saved of a room without members for the one that has just begun.
+    /// Replaces the history that has just begun with the saved history of a room without members.
     pub(super) fn wake(&mut self, fresh: &mut History, mut saved: History, slot: u32) {
         self.remove(fresh.seq);
-        // The number of the fresh one was not given out.
+        // The number of the fresh history is not used.
         self.opened = saved.number.max(fresh.number - 1);
         let all = [&self.held, &self.idle, &self.blank];
         let taken = all.iter().any(|rooms| rooms.contains_key(&saved.seq));
         if taken || !(1..NUMBER_MAX).contains(&saved.seq) {
-            // No room was given 0, and no two the same: this number is damaged, or the other. The
-            // one that was given just now is of no other room.
+            // No room gets 0, and no two rooms get the same number, so one of the two is damaged.
+            // The number just given belongs to no other room.
             saved.seq = fresh.seq;
         }
         *fresh = saved;
@@ -74,7 +74,7 @@ impl Histories {
         self.insert(history, slot, idle);
     }
 
-    /// Takes a room in under the number it has.
+    /// Adds a room under its number.
     fn insert(&mut self, history: &History, slot: u32, idle: bool) {
         let (seq, blank) = (history.seq, history.top == 0);
         self.next = self.next.max(seq);
@@ -122,8 +122,7 @@ impl Histories {
         self.held.values().next().copied()
     }
 
-    /// The room without members that was touched longest ago; those where nothing was said come
-    /// first.
+    /// The least recently touched room without members; rooms without messages come first.
     pub(crate) fn oldest_idle(&self) -> Option<u32> {
         let mut rooms = self.blank.values().chain(self.idle.values());
         rooms.next().copied()

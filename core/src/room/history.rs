@@ -1,4 +1,4 @@
-//! The history of one room: its last messages, as they were sent.
+//! The history of one room: its last messages, as sent.
 
 use alloc::{borrow::Cow, boxed::Box, collections::VecDeque, format, vec::Vec};
 use core::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::page::Position;
 use crate::{policy::HistoryPolicy, time::Timestamp, wire::ConnId};
 
-/// A message of a room's history, as a durable host gives it back.
+/// A message of a room's history, as a durable host loads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HistoryMessage {
@@ -49,7 +49,7 @@ pub enum Except {
     These(Box<Excepted>),
 }
 
-/// Numbers from here on are damaged: no hub counts so far.
+/// The limit of valid numbers: no hub counts this far, so larger numbers are damaged.
 pub(super) const NUMBER_MAX: u64 = 1 << 53;
 
 /// Bytes that a list of recipients left out counts.
@@ -73,8 +73,8 @@ impl Except {
         matches!(self, Self::Nobody)
     }
 
-    /// Bytes that a policy counts for it: about what it takes in memory beside its own place, and
-    /// the same on every machine.
+    /// The bytes that a policy counts for the list: about its size in memory beyond its own field,
+    /// and the same on every machine.
     fn bytes(&self) -> usize {
         match self {
             Self::Nobody | Self::Conn(_) => 0,
@@ -136,8 +136,8 @@ impl Retained {
 
 /// The last messages of a room, without a gap up to the newest.
 ///
-/// The oldest of them may be with the host, after a sleep: they are counted in `away` until
-/// [`history_loaded`](Self::history_loaded) brings them in front of the others.
+/// After a sleep the oldest may be only with the host. They are counted in `away` until
+/// [`history_loaded`](Self::history_loaded) puts them before the others.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     /// The number of the history among the hub's; a part of the epoch.
@@ -148,12 +148,11 @@ pub(crate) struct History {
     messages: VecDeque<Retained>,
     bytes: usize,
     away: u64,
-    /// Bytes of the messages that are with the host, as far as known: as many as when they were
-    /// last here.
+    /// The size of the messages that are only with the host, as when they were last loaded.
     away_bytes: usize,
     /// The time of the last message, or of the beginning of the room.
     touched: Timestamp,
-    /// The time since which nobody is in the room; unknown to a room that lost its members asleep.
+    /// The time since which the room has no members; `None` also when it lost them asleep.
     emptied: Option<Timestamp>,
     /// The place of the room among all rooms, by their last messages.
     pub(super) seq: u64,
@@ -189,7 +188,7 @@ pub(crate) enum Since {
     Missed,
     /// The hub cannot say what was missed.
     Lost,
-    /// The host has to give the messages back first.
+    /// The host has to load the messages first.
     Away,
 }
 
@@ -237,7 +236,7 @@ impl History {
         }
     }
 
-    /// Puts a message behind the others.
+    /// Appends a message.
     pub(crate) fn push(&mut self, now: Timestamp, frame: &str, except: Except) {
         self.top += 1;
         self.touched = now;
@@ -250,7 +249,7 @@ impl History {
         self.messages.push_back(retained);
     }
 
-    /// Drops what the policy does not keep. Work: what is dropped.
+    /// Drops the messages that the policy does not keep. Work: the dropped messages.
     pub(crate) fn trim(&mut self, now: Timestamp, policy: &HistoryPolicy) {
         while let Some(first) = self.messages.front()
             && (self.messages.len() > policy.messages
@@ -274,7 +273,7 @@ impl History {
         }
     }
 
-    /// Drops the oldest messages until that gives so many bytes back, or none are left.
+    /// Drops the oldest messages until `bytes` bytes are freed, or none are left.
     pub(crate) fn shed(&mut self, bytes: usize) {
         let left = self.cost().saturating_sub(bytes);
         while self.cost() > left
@@ -288,7 +287,7 @@ impl History {
         }
     }
 
-    /// Bytes of all its messages as the policy counts them, those with the host included.
+    /// The size of all messages as the policy counts them, including those with the host.
     pub(crate) const fn kept_bytes(&self) -> usize {
         self.bytes.saturating_add(self.away_bytes)
     }
@@ -306,12 +305,12 @@ impl History {
         }
     }
 
-    /// Says since when nobody is in the room.
+    /// Sets the time since which the room has no members.
     pub(crate) fn set_emptied(&mut self, emptied: Option<Timestamp>) {
         self.emptied = emptied;
     }
 
-    /// True when it is known since when nobody is in the room.
+    /// True when the time since which the room has no members is known.
     pub(crate) const fn is_emptied(&self) -> bool {
         self.emptied.is_some()
     }
@@ -326,9 +325,9 @@ impl History {
         self.touched + age
     }
 
-    /// The time at which the room ends, if it is remembered for so long without members. Where
-    /// nothing was ever said there is little to go on with, and such rooms cost nothing to make: a
-    /// minute at most, whatever the policy.
+    /// The time at which the room ends, if it is kept for `age` without members. A room without any
+    /// message is kept for a minute at most, whatever the policy: it is of little use, and anybody
+    /// can create many.
     pub(crate) fn expiry(&self, age: Duration) -> Timestamp {
         let age_max = match self.top {
             0 => Duration::from_secs(60),
@@ -367,12 +366,11 @@ impl History {
         self.top + 1 - self.messages.len() as u64
     }
 
-    /// Takes the messages that the host kept. What does not reach up to those here without a gap is
-    /// as if it were lost.
+    /// Takes the messages that the host stored. Messages before a gap count as lost.
     pub(crate) fn history_loaded(&mut self, messages: impl IntoIterator<Item = HistoryMessage>) {
         let (first, mut next) = (self.first(), self.first_here());
         let mut messages: Vec<_> = messages.into_iter().collect();
-        // A host may have those as well that came since.
+        // The host may also return newer messages, which are here already.
         while messages.last().is_some_and(|last| last.offset >= next) {
             messages.pop();
         }
@@ -392,7 +390,7 @@ impl History {
         (self.away, self.away_bytes) = (0, 0);
     }
 
-    /// The time of the message at an offset, and who never gets it; `None` when it is not here.
+    /// The time and the exceptions of the message at an offset; `None` when it is not here.
     pub(crate) fn message(&self, offset: u64) -> Option<(Timestamp, &Except)> {
         let index = offset.checked_sub(self.first_here())?;
         let retained = self.messages.get(usize::try_from(index).ok()?)?;

@@ -1,15 +1,14 @@
-//! The newest changes of who is in rooms with a history, for questions about the past.
+//! The newest changes of members of rooms with a history, for questions about the past.
 
 use alloc::{boxed::Box, collections::VecDeque};
 
 use crate::{time::Timestamp, wire::ConnId};
 
-/// Connections that came into rooms with a history, left them, or recovered messages there: the
-/// newest changes of all such rooms of a hub. Together with the members of today they say who was
-/// in a room when a message was sent.
+/// Joins, leaves and recoveries in rooms with a history: the newest changes of all such rooms of a
+/// hub. Together with the current members they tell who was in a room when a message was sent.
 ///
-/// Nothing but questions depends on it, so it is no part of the state that a hub saves. A hub that
-/// wakes knows no change from before.
+/// Only explanations depend on it, so it is not part of the saved state. A hub that wakes knows no
+/// earlier changes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MembershipLog {
     changes: VecDeque<MembershipChange>,
@@ -34,7 +33,7 @@ struct MembershipChange {
 pub(crate) enum ChangeKind {
     /// The connection joined the room.
     Joined,
-    /// The connection left the room, and lives on.
+    /// The connection left the room, and stayed open.
     Left,
     /// The connection ended.
     Ended,
@@ -96,12 +95,12 @@ impl MembershipLog {
         });
     }
 
-    /// Says that changes up to this time are not in the log.
+    /// Marks changes up to this time as missing.
     pub(super) fn set_missing_until(&mut self, until: Timestamp) {
         self.missing_until = self.missing_until.max(Some(until));
     }
 
-    /// Drops all changes: their rooms are no more.
+    /// Drops all changes: their rooms have ended.
     pub(super) fn clear(&mut self) {
         self.changes = VecDeque::new();
     }

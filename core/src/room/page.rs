@@ -1,4 +1,4 @@
-//! Pages of what a room keeps and of who is in it, to be taken away from the hub.
+//! Owned pages of a room's history and of its users.
 
 use alloc::{borrow::Cow, borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
@@ -27,7 +27,7 @@ impl Position<'static> {
 }
 
 impl Position<'_> {
-    /// The same, to be taken away from the hub.
+    /// The same, borrowing nothing.
     pub fn into_owned(self) -> Position<'static> {
         let (epoch, offset) = (self.epoch.into_owned().into(), self.offset);
         Position { epoch, offset }
@@ -79,22 +79,22 @@ pub struct Publisher {
     pub user: Option<String>,
 }
 
-/// A page of those who are in a room. In JSON it is what `$members` answers.
+/// A page of the users in a room. In JSON it is what `$members` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PresencePage {
     /// Users by name, then connections without a user by age. Empty where the policy gives counts
     /// alone, and while there are more users than `Limits::presence_list`.
     pub members: Vec<Present>,
-    /// The number of users in all; a connection without a user counts as one. A user who is
-    /// waited for to come back still counts.
+    /// The total number of users; a connection without a user counts as one. An absent user who may
+    /// return still counts.
     pub users: usize,
     /// The number of connections in all.
     pub conns: usize,
     /// The cursor to ask for the next page with; `None` at the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// True when there is a list, and single users who come and go are told. In JSON it is there
+    /// True when users are listed, and their joins and leaves are announced. In JSON it is present
     /// only when it is `false`.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub listed: bool,
@@ -117,7 +117,7 @@ pub struct Present {
     /// The connection, where there is no user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conn: Option<ConnId>,
-    /// The number of connections of the user in the room; 0 for a user who is waited for.
+    /// The number of connections of the user in the room; 0 for an absent user who may return.
     pub conns: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     meta: Option<Json>,
@@ -150,10 +150,10 @@ pub enum PageError {
     /// Not the `next` of a page.
     #[error("`after` must be the `next` of the page before")]
     Cursor,
-    /// The room's messages are with the host, and it did not give them back, or not as they were.
+    /// The room's messages are with the host, which did not load them, or returned them changed.
     #[error("the messages of this room are not available")]
     Unavailable,
-    /// The room has no member on this node of several, which therefore does not know who is in it.
+    /// The room has no member on this node, which therefore does not know the users on the others.
     #[error("nobody of this room is on this node: ask one that has a member")]
     Unfollowed,
 }
@@ -216,7 +216,7 @@ impl From<Listed<'_>> for Present {
     }
 }
 
-/// The protocol has an empty name where there is no user.
+/// The protocol uses an empty name for no user.
 #[allow(clippy::ref_option)] // serde's signature
 fn name_or_nothing<S: Serializer>(user: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(user.as_deref().unwrap_or_default())

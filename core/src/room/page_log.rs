@@ -18,7 +18,7 @@ pub(crate) struct PageRead {
     /// The number of the room's history among the hub's.
     pub(crate) history: u64,
     pub(crate) conn: ConnId,
-    /// The offsets of its first and last message. Between them it lacks those alone that are not
+    /// The offsets of its first and last message. Between them it lacks only messages that are not
     /// for its reader.
     pub(crate) first: u64,
     pub(crate) last: u64,
@@ -34,7 +34,7 @@ impl PageLog {
 
     /// Adds the newest page, and drops the oldest when there are too many.
     pub(super) fn push(&mut self, page: PageRead) {
-        // Who pages through a history makes one entry.
+        // Consecutive pages of one client are merged into one entry.
         if let Some(newest) = self.pages.back_mut()
             && (newest.history, newest.conn) == (page.history, page.conn)
             && newest.was == page.was
@@ -54,7 +54,7 @@ impl PageLog {
         self.pages.push_back(page);
     }
 
-    /// Drops all pages: their rooms are no more.
+    /// Drops all pages: their rooms have ended.
     pub(super) fn clear(&mut self) {
         self.pages = VecDeque::new();
     }

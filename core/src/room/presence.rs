@@ -1,4 +1,4 @@
-//! Presence in one room: the users who are seen, however many connections each has.
+//! Presence in one room: its users, each with any number of connections.
 
 use alloc::{
     boxed::Box, collections::BTreeMap, collections::BTreeSet, format, string::String, sync::Arc,
@@ -7,19 +7,19 @@ use alloc::{
 
 use crate::{time::Timestamp, wire::ConnId};
 
-/// The users of a room. A connection without a user counts as one of its own.
+/// The users of a room. A connection without a user counts as a user.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Presence {
     users: BTreeMap<Box<str>, Present>,
     guests: BTreeMap<ConnId, Option<Arc<str>>>,
-    /// Users without a connection, by when they count as gone.
+    /// Absent users, by the time at which they count as gone.
     waiting: BTreeSet<(Timestamp, Box<str>)>,
 }
 
 #[derive(Debug, Clone)]
 struct Present {
     conns: usize,
-    /// Meta of the connection that brought the user in.
+    /// The metadata of the user's first connection.
     meta: Option<Arc<str>>,
     until: Option<Timestamp>,
 }
@@ -40,7 +40,7 @@ impl<'a> Who<'a> {
         user.map_or(Self::Guest(conn), Who::User)
     }
 
-    /// The cursor of the page that begins behind it.
+    /// The cursor of the page that begins after this user.
     pub(crate) fn cursor(self) -> String {
         match self {
             Self::User(user) => format!("u{user}"),
@@ -61,7 +61,7 @@ impl<'a> Who<'a> {
 pub(crate) enum Arrival {
     /// The first connection of a user.
     First,
-    /// A connection of a user who was waited for.
+    /// A connection of an absent user, who has returned.
     Back,
     /// A further connection of a user.
     Further,
@@ -72,7 +72,7 @@ pub(crate) enum Arrival {
 pub(crate) enum Departure {
     /// The user has other connections here.
     Stays,
-    /// The last connection left, and the user is waited for.
+    /// The last connection left, and the user may return.
     Waits,
     /// The user is gone.
     Gone,
@@ -87,7 +87,7 @@ pub(crate) struct Listed<'a> {
 }
 
 impl Listed<'_> {
-    /// About what it takes in an answer.
+    /// The approximate size in an answer.
     pub(crate) fn bytes(&self) -> usize {
         let name = match self.who {
             Who::User(user) => user.len(),
@@ -114,12 +114,12 @@ impl Presence {
         }
     }
 
-    /// The number of users, guests and those who are waited for included.
+    /// The number of users, including guests and absent users who may return.
     pub(crate) fn users(&self) -> usize {
         self.users.len() + self.guests.len()
     }
 
-    /// A connection came into the room. Gives what is shown of its user: that of the first.
+    /// Adds a connection. Returns the metadata of its user, which is that of the first connection.
     pub(crate) fn join(
         &mut self,
         who: Who<'_>,
@@ -152,7 +152,7 @@ impl Presence {
         (Arrival::First, meta)
     }
 
-    /// A connection is out of the room; `until` is how long its user is waited for.
+    /// Removes a connection; `until` is the time until which its user may return.
     pub(crate) fn leave(&mut self, who: Who<'_>, until: Option<Timestamp>) -> Departure {
         let user = match who {
             Who::User(user) => user,
@@ -182,7 +182,7 @@ impl Presence {
         }
     }
 
-    /// Waits for a user again that was waited for before a sleep.
+    /// Restores an absent user after a sleep.
     pub(crate) fn wait(&mut self, user: &str, until: Timestamp, meta: Option<Arc<str>>) {
         if !self.users.contains_key(user) {
             let present = Present {
@@ -195,7 +195,7 @@ impl Presence {
         }
     }
 
-    /// The next user who was waited for long enough, which is then gone.
+    /// Removes and returns the next user who did not return in time.
     pub(crate) fn expire(&mut self, now: Timestamp) -> Option<Box<str>> {
         let (until, _) = self.waiting.first()?;
         if *until > now {
@@ -206,22 +206,22 @@ impl Presence {
         Some(user)
     }
 
-    /// True when a user is waited for.
+    /// True when an absent user may return.
     pub(crate) fn waits(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// The time at which the next user has been waited for long enough.
+    /// The time at which the next absent user counts as gone.
     pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
         self.waiting.first().map(|&(until, _)| until)
     }
 
-    /// The time at which the last user has been waited for long enough.
+    /// The time at which the last absent user counts as gone.
     pub(crate) fn last_expiry(&self) -> Option<Timestamp> {
         self.waiting.last().map(|&(until, _)| until)
     }
 
-    /// Users who are waited for, until when, and what is shown of them.
+    /// The absent users, each with the time at which it counts as gone, and its metadata.
     pub(crate) fn waiting(&self) -> Vec<(Box<str>, Timestamp, Option<Box<str>>)> {
         let waiting = self.waiting.iter();
         let waiting = waiting.map(|(until, user)| {

@@ -5,8 +5,8 @@ use super::history::History;
 /// Declares the outcomes, each with the value of its label.
 macro_rules! outcomes {
     ($($(#[$doc:meta])* $outcome:ident = $label:literal;)*) => {
-        /// The outcome of a join that asked for what it had missed. The set is fixed: nothing that
-        /// a client sends becomes a label.
+        /// The outcome of a join that asked for missed messages. The set is fixed: nothing that a
+        /// client sends becomes a label.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum RecoveryOutcome {
@@ -31,13 +31,13 @@ macro_rules! outcomes {
 }
 
 outcomes! {
-    /// The client has everything, also when it had missed nothing.
+    /// The client has everything, even if it had missed nothing.
     Recovered = "recovered";
     /// The client may not read the history of the room.
     Right = "right";
     /// The room keeps no history.
     NoHistory = "no_history";
-    /// The history began anew since: the client's position is of another epoch.
+    /// The history has restarted: the client's position has another epoch.
     Epoch = "epoch";
     /// The client's position is one that the room has not reached.
     Ahead = "ahead";
@@ -63,8 +63,8 @@ impl RecoveryOutcome {
     }
 }
 
-/// Recoveries since a hub began, by outcome. Counters for operators: no part of the state, so that
-/// they begin anew with a restored hub.
+/// The number of recoveries since a hub started, by outcome. Counters for operators: not part of
+/// the state, so that they restart at zero in a restored hub.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recoveries {
     counts: [u64; RecoveryOutcome::ALL.len()],

@@ -1,4 +1,4 @@
-//! All rooms of a hub, and what depends on all of them: histories, timers, requests that wait.
+//! All rooms of a hub, with their histories, timers and pending requests.
 
 use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, vec::Vec};
 use core::ops::Bound;
@@ -32,7 +32,7 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    /// Requests that may wait: a host gives messages back at once, so there is one.
+    /// The limit on pending requests. A host loads messages at once, so usually there is one.
     pub(crate) const PENDING_READS_MAX: usize = 1_024;
 
     #[inline]
@@ -49,8 +49,8 @@ impl Rooms {
         &mut self.slots[slot as usize]
     }
 
-    /// Opens a room without members, for one to be added at once unless it has a history; gives its
-    /// slot. There is none of this name.
+    /// Opens a room and returns its slot. No room may have the name. Unless the room gets a
+    /// history, the caller adds a member at once.
     pub(crate) fn open(&mut self, name: &str) -> u32 {
         let room = Room {
             name: name.into(),
@@ -82,8 +82,8 @@ impl Rooms {
         self.memberships += 1;
     }
 
-    /// Removes a member. The room ends with the last, unless a policy matches it: then true is
-    /// returned, and its end is for the caller to decide.
+    /// Removes a member. A room ends with its last member, unless it has a policy: then true is
+    /// returned, and the caller decides about its end.
     #[must_use]
     pub(crate) fn remove(&mut self, slot: u32, conn: ConnId) -> bool {
         let room = &mut self.slots[slot as usize];
@@ -133,8 +133,8 @@ impl Rooms {
         }
     }
 
-    /// Says that the policy of this index matches a room, or that none does: then it loses all that
-    /// it has by one.
+    /// Sets the index of the policy that matches a room. With `None` the room loses everything that
+    /// it had by a policy.
     pub(crate) fn set_policy(&mut self, slot: u32, policy: Option<usize>) {
         let room = self.get_mut(slot);
         match (policy, &mut room.extra) {
@@ -199,7 +199,7 @@ impl Rooms {
         self.change_newest_history(slot, |_| {});
     }
 
-    /// Puts a history that was saved in the place of the one that has just begun.
+    /// Replaces the history that has just begun with a saved one.
     pub(crate) fn wake_history(&mut self, slot: u32, saved: History) {
         self.log.set_missing_until(saved.touched());
         if let Some(fresh) = self.slots[slot as usize].history_mut() {
@@ -247,7 +247,7 @@ impl Rooms {
         self.histories.take_unsaved()
     }
 
-    /// Keeps a request until the messages of its room are there; false when too many wait.
+    /// Holds a request until the messages of its room are loaded; returns false when too many wait.
     pub(crate) fn add_pending_read(&mut self, read: PendingRead) -> bool {
         let few = self.pending_reads.len() < Self::PENDING_READS_MAX;
         if few {
@@ -293,7 +293,7 @@ impl Rooms {
         self.pages.is_complete_since(at)
     }
 
-    /// Says that changes up to this time mean nothing any more: the policies were others.
+    /// Marks the changes up to this time as unknown: other policies were in force.
     pub(crate) fn forget_changes(&mut self, now: Timestamp) {
         self.log.set_missing_until(now);
     }
@@ -311,7 +311,7 @@ impl Rooms {
     }
 }
 
-/// Presence, and rooms that are there for absent users alone.
+/// Presence, and rooms that exist only for absent users.
 impl Rooms {
     pub(crate) fn presence_mut(&mut self, slot: u32) -> Option<&mut Presence> {
         self.get_mut(slot).extra.as_mut()?.presence.as_mut()
@@ -327,7 +327,7 @@ impl Rooms {
         core::mem::replace(&mut extra.presence, presence)
     }
 
-    /// The number of rooms that are there for absent users alone.
+    /// The number of rooms that exist only for absent users.
     pub(crate) const fn vacant(&self) -> usize {
         self.vacant
     }

@@ -1,4 +1,4 @@
-//! `$history`: pages of what was said, and requests that wait for the host to have it.
+//! `$history`: pages of past messages, and requests that wait for the host to load them.
 
 mod relayed;
 
@@ -21,7 +21,7 @@ struct HistoryData {
     after: Option<u64>,
     before: Option<u64>,
     limit: Option<NonZeroU64>,
-    /// The connections that it was, as in a position.
+    /// The client's previous connections, as in a position.
     #[serde(default)]
     conn: PreviousConns,
 }
@@ -72,7 +72,7 @@ impl Hub {
         Reader { conn, was, user }
     }
 
-    /// Keeps a request until the host gave the messages of its room back, and asks it to.
+    /// Holds a request until the host has loaded the messages of its room, and asks for them.
     pub(super) fn wait_for_history(
         &mut self,
         request: &Message<'_>,
@@ -87,11 +87,11 @@ impl Hub {
         Ok(())
     }
 
-    /// The host gives back what it kept of a room's history: after
+    /// Takes the messages of a room's history that the host stored: after
     /// [`Command::LoadHistory`](crate::Command::LoadHistory), before the next input; or all at once
-    /// when it starts. The messages are those of [`Command::Append`](crate::Command::Append),
-    /// oldest first. Those that are missing are as if they had been dropped: whoever needs them is
-    /// told that they are lost. Messages that the hub did not forget are not taken twice.
+    /// at the start. They are the messages of [`Command::Append`](crate::Command::Append), oldest
+    /// first. Missing messages count as dropped: clients that need them are told that they are
+    /// lost. Messages that the hub still has are not taken twice.
     ///
     /// Work: these messages, and the requests that waited for them.
     pub fn history_loaded(

@@ -1,4 +1,4 @@
-//! `$join`: a member, and what it missed since it was one before.
+//! `$join`: joining a room, and recovering missed messages.
 
 mod relayed;
 
@@ -37,7 +37,7 @@ struct SincePosition<'a> {
     #[serde(borrow)]
     epoch: Cow<'a, str>,
     offset: u64,
-    /// The connections that it was since then.
+    /// The client's previous connections since then.
     #[serde(default)]
     conn: PreviousConns,
 }
@@ -57,7 +57,7 @@ impl Hub {
         let (since, meta) = join_data(request.data.as_str())?;
         let shown = meta.is_none().then(|| self.default_meta(conn)).flatten();
         let meta = meta.or(shown.as_deref());
-        // Who may not read the history could ask for all of it.
+        // Without this right a client could read the whole history by a join.
         let may_recover = since.is_some() && self.allows(now, conn, Right::History, room);
         if let Some(since) = &since
             && may_recover
@@ -69,7 +69,7 @@ impl Hub {
         if since.is_some() {
             self.trim_told(now, slot, out);
         }
-        // Without a history there is nothing to replay from: never partial.
+        // Without a history nothing is replayed: a recovery is never partial.
         let missed = since.as_ref().map(|since| {
             if may_recover {
                 self.missed(slot, conn, since)
@@ -103,7 +103,7 @@ impl Hub {
     }
 
     /// The frames that a member missed since a position, or the reason why it cannot have them.
-    // Out of line, where its loop over the history is compiled into one.
+    // Out of line, so that its loop over the history is compiled into one.
     #[inline(never)]
     fn missed<'a>(
         &'a self,
@@ -139,8 +139,8 @@ impl Hub {
     }
 }
 
-/// Writes the `data` of the answer. `missed` is there for a join with a position: the number of
-/// messages that follow, if they can.
+/// Writes the `data` of the answer. A join with a position has `missed`: the number of messages
+/// that follow, or `None` when they cannot be recovered.
 fn write_joined(
     text: &mut String,
     position: &Position<'_>,
@@ -161,7 +161,7 @@ fn write_joined(
     text.push('}');
 }
 
-/// The `data` of `$join`, checked to the bottom.
+/// Reads the `data` of `$join`, with all nested values checked.
 fn join_data(json: &str) -> Result<(Option<SincePosition<'_>>, Option<&str>), RequestError> {
     let data: JoinData<'_> = object(json).ok_or(RequestError::JoinData)?;
     let since = data.since.map_or(Some(None), |since| object(since.get()));

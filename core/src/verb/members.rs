@@ -1,4 +1,4 @@
-//! `$members`: pages of those who are in a room.
+//! `$members`: pages of a room's users.
 
 use alloc::string::String;
 use core::num::NonZeroU64;
@@ -31,7 +31,7 @@ impl Hub {
             && self.can_ask_users(room)
         {
             let data = self.check_members(now, request)?;
-            // Further pages go on from the list that the first one came from.
+            // Further pages continue the list of the first page.
             if data.after.is_none() || !self.knows_users(room) {
                 return self.list_users(request, room, out);
             }
@@ -39,7 +39,7 @@ impl Hub {
         self.list_members(now, request, out)
     }
 
-    /// Checks that a connection may have such a page.
+    /// Checks that a connection may list the users of a room.
     fn check_members(
         &self,
         now: Timestamp,
@@ -56,7 +56,7 @@ impl Hub {
         Ok(data)
     }
 
-    /// Answers with those who are known.
+    /// Answers with the known users.
     pub(super) fn list_members(
         &self,
         now: Timestamp,

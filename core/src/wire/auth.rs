@@ -1,4 +1,4 @@
-//! The verb `$auth`, of which the host reads the token before anybody else sees the message.
+//! The verb `$auth`, whose token the host reads and removes before the message goes further.
 
 use alloc::{borrow::Cow, string::String};
 
@@ -11,13 +11,12 @@ use super::{
     head::{RequestId, write_head},
 };
 
-/// A message with the verb `$auth`, taken apart: its token, and the rest.
+/// A message with the verb `$auth`, split into its token and the rest.
 ///
-/// A token must not get into a journal or a log, so that it must not get into an
-/// [`Input`](crate::Input) either. A host looks for these messages before anything else, and goes
-/// on with [`rest`](Self::rest): as the text of
-/// [`Input::Authenticate`](crate::Input::Authenticate), or of
-/// [`Input::Text`](crate::Input::Text) where it takes no tokens.
+/// A token must not get into a journal or a log, and therefore not into an [`Input`](crate::Input)
+/// either. A host looks for these messages first, and continues with [`rest`](Self::rest): as the
+/// text of [`Input::Authenticate`](crate::Input::Authenticate), or of
+/// [`Input::Text`](crate::Input::Text) if it takes no tokens.
 ///
 /// ```
 /// use roomcast_core::wire::AuthRequest;
@@ -31,10 +30,10 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AuthRequest<'a> {
-    /// The token; `None` when there is none where it has to be.
+    /// The token; `None` when it is not in its place.
     pub token: Option<Cow<'a, str>>,
-    /// The message without its `data`. Empty when the message is no envelope: it is answered as
-    /// such.
+    /// The message without its `data`. Empty when the message is not an envelope, which is then
+    /// reported.
     pub rest: String,
 }
 
@@ -48,13 +47,13 @@ struct AuthData<'a> {
 impl<'a> AuthRequest<'a> {
     const VERB: &'static str = "$auth";
 
-    /// Takes a message apart, if it is one with this verb, or might be meant as one: also when it
-    /// is no envelope, and there is something like a token in it.
+    /// Splits a message with this verb, or one that may be meant as such: also a text that is not
+    /// an envelope, but seems to contain a token.
     ///
-    /// Work: a search through the text. It is decoded only when it could be one.
+    /// Work: a search through the text, which is decoded only if it may be such a message.
     #[inline]
     pub fn find(text: &'a str) -> Option<Self> {
-        // A letter of each of what is looked for; most texts have none.
+        // A letter of each searched text; most messages have none of them.
         memchr3(b'$', b'\\', b'J', text.as_bytes())?;
         if may_hold_token(text) || text.contains(Self::VERB) || has_escaped_letter(text) {
             Self::read(text)
@@ -63,9 +62,9 @@ impl<'a> AuthRequest<'a> {
         }
     }
 
-    /// Another message of a client that has yet to say who it is, without the token that it seems
-    /// to hold; `None` when it holds none. It is refused whatever it says, so that its verb and
-    /// its id are enough.
+    /// Another message of a client that has yet to identify itself, without the token that it seems
+    /// to contain; `None` when it contains none. The message is refused whatever it says, so that
+    /// its verb and its id are enough.
     ///
     /// Work: linear.
     pub fn hide_token(text: &str) -> Option<String> {
@@ -95,7 +94,7 @@ impl<'a> AuthRequest<'a> {
             Ok(_) => None,
             Err(read) => {
                 let is_verb = read.event.as_deref() == Some(Self::VERB);
-                // A token may lie in anything that could not be read.
+                // An unreadable text may contain a token anywhere.
                 let is_meant =
                     read.event.is_none() && (text.contains(Self::VERB) || text.contains("token"));
                 (is_verb || is_meant || has_token(text)).then(|| Self {
@@ -113,15 +112,15 @@ impl<'a> AuthRequest<'a> {
 
 /// The first letters of `{"` in base64, with which a token begins.
 const TOKEN_START: &str = "eyJ";
-/// Bytes of the shortest token that is signed: a header, a dot, two claims, a dot, 256 bits.
+/// The length of the shortest signed token in bytes: a header, a dot, two claims, a dot, 256 bits.
 const TOKEN_BYTES_MIN: usize = 64;
 
 fn may_hold_token(text: &str) -> bool {
     text.len() >= TOKEN_BYTES_MIN && text.contains(TOKEN_START)
 }
 
-/// True when there are three parts in base64 with dots between them, of which the first begins as a
-/// token does. Work: linear.
+/// True when the text has three base64 parts separated by dots, of which the first begins like a
+/// token. Work: linear.
 fn has_token(text: &str) -> bool {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let mut words = text.split(|letter| !is_part(letter));
@@ -134,8 +133,8 @@ fn has_token(text: &str) -> bool {
     })
 }
 
-/// True when a letter of the verb is written as an escape somewhere. Letters beyond ASCII are
-/// escaped by many, and no sign of it.
+/// True when a letter of the verb is escaped somewhere. Escapes of letters beyond ASCII are common,
+/// and do not count.
 fn has_escaped_letter(text: &str) -> bool {
     const START: &str = "\\u00";
     let mut escapes = text.match_indices(START);

@@ -1,4 +1,4 @@
-//! Why a connection ends: what the server says in its close frame, what the host saw happen.
+//! Close codes, and the reasons for which connections end.
 
 use alloc::string::String;
 use core::fmt;
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// Done; the client stops.
+    /// Normal closure; the client does not reconnect.
     pub const NORMAL: Self = Self(1000);
-    /// The server goes away; the client reconnects after the `$bye` delay.
+    /// The server is shutting down; the client reconnects after the `$bye` delay.
     pub const AWAY: Self = Self(1001);
     /// Broken framing.
     pub const PROTOCOL: Self = Self(1002);
@@ -31,7 +31,7 @@ impl CloseCode {
     pub const OVERLOADED: Self = Self(1013);
     /// Token missing, bad or expired.
     pub const UNAUTHORIZED: Self = Self(4401);
-    /// Not allowed; the client stops.
+    /// Not allowed; the client does not reconnect.
     pub const FORBIDDEN: Self = Self(4403);
     /// No heartbeat.
     pub const NO_HEARTBEAT: Self = Self(4408);
@@ -42,17 +42,17 @@ impl CloseCode {
     /// Rate limit passed repeatedly; the client reconnects with backoff.
     pub const RATE_LIMITED: Self = Self(4429);
 
-    /// The reason beside [`TOO_SLOW`](Self::TOO_SLOW), of a client that took too little of what was
-    /// sent.
+    /// The reason sent with [`TOO_SLOW`](Self::TOO_SLOW), to a client that read too little of what
+    /// was sent.
     pub const TOO_SLOW_REASON: &str = "too slow: the outbox passed its limit";
 
-    /// The reason beside [`TOO_BIG`](Self::TOO_BIG), with the limit in bytes.
+    /// The reason sent with [`TOO_BIG`](Self::TOO_BIG), with the limit in bytes.
     pub fn too_big_reason(bytes_max: usize) -> String {
         alloc::format!("message of more than {bytes_max} bytes")
     }
 
     /// A code that an application may close with: 1000, 1001, 1008, 1011, 1013, or 3000 to 4999.
-    /// `None` for the others, which belong to the protocol or may not travel at all.
+    /// `None` for all others, which belong to the protocol or must not be sent at all.
     pub const fn new(code: u16) -> Option<Self> {
         match code {
             1000 | 1001 | 1008 | 1011 | 1013 | 3000..=4999 => Some(Self(code)),
@@ -70,13 +70,12 @@ impl CloseCode {
         self.0 >= 3000
     }
 
-    /// True when a client does right to connect again.
+    /// True when a client should reconnect.
     pub const fn reconnect(self) -> bool {
         matches!(self.0, 1001 | 1011 | 1013 | 4401 | 4408 | 4409 | 4429)
     }
 
-    /// True when the peer broke the framing; the peer is then told by the close frame alone,
-    /// without `$bye`.
+    /// True when the peer broke the framing; it then gets only the close frame, without `$bye`.
     pub const fn framing_fault(self) -> bool {
         matches!(self.0, 1002 | 1003 | 1007 | 1008 | 1009)
     }
@@ -88,10 +87,10 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 ///
-/// A host reports the first three. A close that the server decided is [`Closed`](Self::Closed): the
-/// connection has left the hub by then, and the host has nothing to report of it.
+/// A host reports the first three. For a close that the server decided, [`Closed`](Self::Closed),
+/// the connection has left the hub already, and the host reports nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -109,7 +108,7 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// True when the client may be back soon: it lost the connection, or loads its page again.
+    /// True when the client may return soon: it lost the connection, or is reloading its page.
     pub(crate) const fn may_return(self) -> bool {
         match self {
             Self::Client(_) | Self::Lost => true,

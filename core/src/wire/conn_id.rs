@@ -29,14 +29,14 @@ const _: () = assert!(size_of::<ConnId>() <= 8 && size_of::<Option<ConnId>>() <=
 impl ConnId {
     const SLOT_BITS: u32 = 20;
     const SERIAL_BITS: u32 = 33;
-    /// Connections that one hub holds at a time, at most: 2<sup>20</sup>.
+    /// The maximum number of simultaneous connections of a hub: 2<sup>20</sup>.
     pub const SLOTS: usize = 1 << Self::SLOT_BITS;
     /// Serials that there are: 2<sup>33</sup>, at 1,000 connections a second enough for 99 days. A
     /// hub of its own refuses at the end. A cluster has one count for all its hubs, and begins
     /// again: a live connection keeps its slot, and so its id, to itself within its hub.
     pub const SERIALS: u64 = 1 << Self::SERIAL_BITS;
 
-    /// No connection: an id above all that are given out.
+    /// The id of no connection, above all assigned ids.
     pub(crate) const NOBODY: Self = Self(u64::MAX);
 
     pub(crate) const fn new(serial: u64, slot: u32) -> Self {
@@ -50,7 +50,7 @@ impl ConnId {
         (self.0 & (Self::SLOTS as u64 - 1)) as usize
     }
 
-    /// The number of the connection in the order of arrival.
+    /// The number of the connection in the order of opening.
     pub const fn serial(self) -> u64 {
         self.0 >> Self::SLOT_BITS
     }
@@ -90,7 +90,7 @@ impl FromStr for ConnId {
 
     fn from_str(text: &str) -> Result<Self, ParseConnIdError> {
         let number: u64 = text.parse().map_err(|_| ParseConnIdError)?;
-        // One text per id: what `Display` prints, and no `+7` or `007` beside it.
+        // There is one text per id: the output of `Display`. Texts like `+7` or `007` are not ids.
         let canonical = text.len() == 1 || !text.starts_with(['0', '+']);
         if canonical {
             Self::from_u64(number)

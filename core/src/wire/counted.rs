@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// A number of things, as a text says it.
+/// A number of things, for a text.
 ///
 /// ```
 /// use roomcast_core::wire::Counted;

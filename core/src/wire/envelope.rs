@@ -11,7 +11,7 @@ use super::{
     once::Once, payload::Payload,
 };
 
-/// Checks that the application may send something under this name.
+/// Checks that the application may send an event of this name.
 pub(crate) fn check_event(event: &str) -> Result<(), EncodeError> {
     if (1..=EVENT_BYTES_MAX).contains(&event.len()) && !event.starts_with('$') {
         Ok(())
@@ -43,11 +43,10 @@ pub struct Message<'a> {
     pub(crate) once: Option<Box<Once<'a>>>,
 }
 
-// One for each message that arrives, moved from the decoder to the gateway.
+// There is one per arriving message, moved from the decoder to the gateway.
 const _: () = assert!(size_of::<Message<'_>>() <= 112);
 
-/// A frame that is not an envelope, with the members that could be read of it, to address the
-/// answer.
+/// A frame that is not an envelope, with the readable members that address the answer.
 #[derive(Debug)]
 pub(crate) struct Malformed<'a> {
     pub(crate) error: EnvelopeError,
@@ -59,8 +58,8 @@ pub(crate) struct Malformed<'a> {
 impl<'a> Message<'a> {
     /// The idempotency key of the sender, 1 to 64 bytes; `None` when the message has none.
     ///
-    /// A publish that the hub delivers is delivered once under it. An application that acts on a
-    /// message by itself may do the same, or ignore the key.
+    /// The hub delivers a publish only once per key. An application that handles a message itself
+    /// may do the same, or ignore the key.
     pub fn key(&self) -> Option<&str> {
         self.once.as_ref().map(|once| &*once.key)
     }
@@ -74,7 +73,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The verb that asks for this room, as if the connection had sent it.
+    /// A verb for this room, as if the connection had sent it.
     pub(crate) const fn verb(conn: ConnId, event: &'a str, room: &'a str) -> Self {
         Self {
             conn,
@@ -124,7 +123,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Finds out what is wrong with a text that did not decode, and who may be told: off the hot path.
+/// Finds the fault in a text that did not decode, and the members that address the answer; off the
+/// hot path.
 #[cold]
 #[inline(never)]
 fn malformed(text: &str) -> Malformed<'_> {

@@ -68,7 +68,7 @@ codes! {
     Forbidden = "forbidden", 403, FORBIDDEN;
     /// Credentials expired.
     Expired = "expired", 401, UNAUTHORIZED;
-    /// The connection is in as many rooms as it may be.
+    /// The connection is in as many rooms as allowed.
     RoomLimit = "room_limit", 409, FORBIDDEN;
     /// The room is full.
     MemberLimit = "member_limit", 409, FORBIDDEN;
@@ -96,7 +96,7 @@ codes! {
     KeyReused = "key_reused", 422, FORBIDDEN;
     /// HTTP only: the head of the request is over a limit.
     HeadTooLarge = "head_too_large", 431, FORBIDDEN;
-    /// HTTP only: a WebSocket, and no upgrade to one.
+    /// HTTP only: the path is a WebSocket, but the request is not an upgrade.
     UpgradeRequired = "upgrade_required", 426, FORBIDDEN;
 }
 
@@ -106,7 +106,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// The member `details` of an error: what a program can use of it.
+/// The member `details` of an error, for programs to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -122,8 +122,8 @@ pub enum Details {
     Rate {
         /// The rate in force, per second.
         limit: u32,
-        /// Milliseconds after which the same is let through, if nothing else is sent; `None` if it
-        /// never is.
+        /// Milliseconds after which the same message passes, if nothing else is sent; `None` if it
+        /// never does.
         #[serde(skip_serializing_if = "Option::is_none")]
         after_ms: Option<u64>,
     },
@@ -151,7 +151,7 @@ pub trait Coded: fmt::Display {
         self.row().0
     }
 
-    /// The details. An error whose text names a limit has it here.
+    /// The details. They hold the limit, if the text of the error names one.
     fn details(&self) -> Option<Details> {
         self.row().1
     }
@@ -190,7 +190,7 @@ impl<'a> ErrorBody<'a> {
     /// Adds details.
     #[must_use]
     pub fn with_details(mut self, details: Details) -> Self {
-        // Numbers alone always have a JSON form.
+        // Numbers can always be written as JSON.
         self.details = serde_json::to_string(&details).ok().map(Cow::Owned);
         self
     }
@@ -247,7 +247,7 @@ pub enum EnvelopeError {
     /// The `key` is of the wrong type, empty or over 64 bytes.
     #[error("`key` must be a string of 1 to {KEY_BYTES_MAX} bytes")]
     Key,
-    /// The `conn` beside a `key` is no connection id, nor a few of them.
+    /// The `conn` with a `key` is not a connection id, nor an array of a few.
     #[error(
         "`conn` must be the id of an earlier connection, or an array of at most {} of them",
         PREVIOUS_CONNS_MAX
@@ -258,7 +258,7 @@ pub enum EnvelopeError {
     Payload(#[from] PayloadError),
 }
 
-/// A message that cannot be put into an envelope.
+/// The reason why a message cannot be put into an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -317,7 +317,7 @@ impl Coded for EnvelopeError {
     }
 }
 
-/// Errors of what the application or a backend sends.
+/// Errors of messages from the application or a backend.
 impl Coded for EncodeError {
     fn row(&self) -> (ErrorCode, Option<Details>) {
         let limit = |limit| (ErrorCode::BadRequest, Some(Details::limit(limit)));

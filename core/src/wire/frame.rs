@@ -2,9 +2,9 @@
 
 /// The content of one WebSocket message, borrowed.
 ///
-/// Inbound it is a slice of the host's read buffer, outbound a slice of the
-/// [`Outbox`](crate::Outbox): encoded once however many receive it. A host that keeps it longer
-/// copies it, once per message.
+/// An inbound frame is a slice of the host's read buffer, an outbound one a slice of the
+/// [`Outbox`](crate::Outbox): encoded once, whatever the number of recipients. A host that keeps it
+/// longer copies it, once per message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// A text message.

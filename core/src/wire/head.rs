@@ -13,8 +13,8 @@ pub const EVENT_BYTES_MAX: usize = 128;
 pub(crate) const ID_BYTES_MAX: usize = 64;
 /// Bytes of the idempotency key of a client.
 pub(crate) const KEY_BYTES_MAX: usize = 64;
-/// Earlier connections that a client names. More lost ones between two positions, or retries of a
-/// message, are no honest client's.
+/// The maximum number of earlier connections that a client may name. No honest client loses more of
+/// them between two positions, or between retries of a message.
 pub(crate) const PREVIOUS_CONNS_MAX: usize = 16;
 /// Bytes of the label of a push.
 pub(crate) const PATH_BYTES_MAX: usize = 200;
@@ -100,7 +100,7 @@ pub(crate) struct Address<'a> {
     pub(crate) room: Option<&'a str>,
 }
 
-/// An [`Address`] that is kept until the answer is there.
+/// An [`Address`] that is kept until the request is answered.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnedAddress {
     event: Box<str>,
@@ -180,7 +180,7 @@ pub(crate) fn write_string(text: &mut String, value: &str) {
     text.push('"');
 }
 
-/// Bytes that a JSON string has only as escapes. A table is one question for each byte.
+/// The bytes that must be escaped in a JSON string. With a table there is one test per byte.
 const ESCAPED: [bool; 256] = {
     let mut escaped = [false; 256];
     let mut byte = 0;
@@ -198,7 +198,7 @@ fn is_escaped(byte: u8) -> bool {
 }
 
 /// Appends what is between the quotes of a JSON string.
-// Names rarely have escapes: what writes these is out of the way of every frame.
+// Names rarely have escapes, so that the code that writes them is out of line.
 #[inline]
 fn write_escaped(text: &mut String, value: &str) {
     if value.bytes().any(is_escaped) {

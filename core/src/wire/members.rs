@@ -44,7 +44,7 @@ pub(super) struct Members<S, I, B, D> {
     pub(super) room: Option<S>,
     pub(super) echo: Option<B>,
     pub(super) data: Option<D>,
-    /// Read by `Once::read`, out of the way of messages without.
+    /// Read by `Once::read`, off the path of messages without a key.
     pub(super) key: Option<D>,
     pub(super) conn: Option<D>,
 }
@@ -89,8 +89,8 @@ impl Name {
     }
 }
 
-/// Reads a name. It is of a type for each kind of members, so that the code that reads names has
-/// one caller, and is compiled into it.
+/// Reads a name. There is one type per kind of members, so that the code that reads names has a
+/// single caller, and is inlined.
 struct NameVisitor<T>(PhantomData<T>);
 
 impl<'de, T> DeserializeSeed<'de> for NameVisitor<T> {

@@ -1,4 +1,4 @@
-//! Structs that are read from their members by name, and from nothing else.
+//! Structs that are read only from named members.
 
 use core::{fmt, marker::PhantomData};
 
@@ -7,13 +7,13 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-/// A deserializer that has no lists for structs. What serde derives takes a list for the members in
-/// their order: `history = []` would then be a history with all its defaults.
+/// A deserializer that accepts no lists for structs. Derived code accepts a list of the members in
+/// order: `history = []` would then be a history with all its defaults.
 ///
 /// For structs only.
 pub(crate) struct Named<D> {
     pub(crate) deserializer: D,
-    /// The error for a struct none of whose members is given; `None` when that is allowed.
+    /// The error for a struct without any given member; `None` when that is allowed.
     pub(crate) fault_of_none: Option<&'static str>,
 }
 
@@ -58,7 +58,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for ByName<'de, V> {
     }
 }
 
-/// The members of a struct. The first one that is asked for has to be there, unless none has to.
+/// The members of a struct. At least one must be given, unless none is required.
 struct Members<A> {
     map: A,
     fault_of_none: Option<&'static str>,
@@ -87,9 +87,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<A> {
     }
 }
 
-/// Makes traits of the inherent functions that `#[serde(remote = "Self")]` derives: a struct is
-/// then read by name only. After `read` for structs that are never written. With a text behind the
-/// name at least one member has to be given, or the text is the fault.
+/// Implements the serde traits by the inherent functions that `#[serde(remote = "Self")]` derives,
+/// so that a struct is read by name only. `read` is for structs that are never written. With a text
+/// after the name at least one member must be given; otherwise the text is the error.
 macro_rules! by_name {
     ($type:ty, $fault_of_none:literal) => {
         $crate::wire::named::by_name!(read $type, Some($fault_of_none));

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::{conn_id::ConnId, error::EnvelopeError, head::KEY_BYTES_MAX, head::PREVIOUS_CONNS_MAX};
 
-/// Connections that a client says it was before: none, one or some. Whoever reads them checks with
-/// [`are_few`](Self::are_few) that they are no more than a client may name.
+/// The previous connections that a client names: none, one or some. Readers check with
+/// [`are_few`](Self::are_few) that there are not more than a client may name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Option<OneOrSome>")]
 pub(crate) struct PreviousConns(pub(crate) Vec<ConnId>);
@@ -42,12 +42,12 @@ impl PreviousConns {
 pub(crate) struct Once<'a> {
     /// The idempotency key: 1 to 64 bytes.
     pub(crate) key: Cow<'a, str>,
-    /// Connections of the client under which it sent the message before.
+    /// Earlier connections of the client that may have sent the message.
     pub(crate) conns: PreviousConns,
 }
 
 impl<'a> Once<'a> {
-    /// Reads both members. Most messages have neither: this stays out of their way.
+    /// Reads both members, off the path of most messages, which have neither.
     #[cold]
     #[inline(never)]
     pub(crate) fn read(

@@ -41,8 +41,8 @@ impl<'a> Payload<'a> {
     /// `null`, what an absent `data` means.
     pub const NULL: Payload<'static> = Payload("null");
 
-    /// Checks a text; white space around the value is cut off. One pass for the syntax, one for
-    /// depth and surrogates, no allocation.
+    /// Checks a text; white space around the value is removed. It takes one pass for the syntax and
+    /// one for depth and surrogates, without allocation.
     ///
     /// # Errors
     ///
@@ -52,13 +52,13 @@ impl<'a> Payload<'a> {
         Self::from_raw(raw)
     }
 
-    /// Checks what the parser has found to be JSON.
+    /// Checks a text that the parser has accepted as JSON.
     pub(crate) fn from_raw(raw: &'a RawValue) -> Result<Self, PayloadError> {
         scan(raw.get().as_bytes())?;
         Ok(Self(raw.get()))
     }
 
-    /// Checks what a serialiser wrote, which is JSON, for what may not be relayed.
+    /// Checks JSON that a serialiser wrote for content that may not be relayed.
     pub(crate) fn from_serialized(json: &'a str) -> Result<Self, PayloadError> {
         scan(json.as_bytes())?;
         Ok(Self(json))
@@ -85,7 +85,7 @@ fn scan(json: &[u8]) -> Result<(), PayloadError> {
                     return Err(PayloadError::Depth);
                 }
             }
-            // The syntax is known to be right: every closing bracket has its opening one.
+            // The syntax is valid: every closing bracket has its opening one.
             b']' | b'}' => depth -= 1,
             _ => {}
         }
@@ -94,11 +94,11 @@ fn scan(json: &[u8]) -> Result<(), PayloadError> {
     Ok(())
 }
 
-/// True when a text has no escape, and too few opening brackets to be too deep. That is nearly
-/// every payload, and the compiler makes this loop one over many bytes at a time.
+/// True when a text has no escape, and too few opening brackets to be too deep. Nearly all payloads
+/// are such, and the compiler vectorizes this loop.
 fn is_plain(json: &[u8]) -> bool {
     let (mut opening, mut escape) = (0, false);
-    // So many that a count of one byte cannot overflow.
+    // The chunks are small enough that a count of one byte cannot overflow.
     for chunk in json.chunks(usize::from(u8::MAX)) {
         let mut count = 0;
         for &byte in chunk {
@@ -136,7 +136,7 @@ fn string_end(json: &[u8], mut at: usize) -> Result<usize, PayloadError> {
     Err(PayloadError::Syntax)
 }
 
-/// The code unit of the `uXXXX` at `at`, when that is what stands there.
+/// The code unit of the `uXXXX` at `at`, if there is one.
 fn hex(json: &[u8], at: usize) -> Option<u16> {
     let escape = json.get(at..at + 5)?.strip_prefix(b"u")?;
     u16::from_str_radix(core::str::from_utf8(escape).ok()?, 16).ok()

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::counted::Counted;
 
-/// Bytes that control characters begin with: those of ASCII, and the first byte of others, up to
-/// U+00BF.
+/// The first bytes of control characters: those of ASCII, and the first byte of all characters from
+/// U+0080 up to U+00BF.
 const SUSPECT: [bool; 256] = {
     let mut suspect = [false; 256];
     let mut byte = 0;
@@ -40,7 +40,7 @@ impl RoomName {
     ///
     /// When the name breaks the rules.
     pub fn check(name: &str, bytes_max: usize) -> Result<(), RoomNameError> {
-        // Nearly every name is settled by its bytes.
+        // Nearly every name is accepted by its bytes alone.
         let is_suspect = |byte: u8| SUSPECT[usize::from(byte)];
         if (1..=bytes_max).contains(&name.len())
             && !(name.bytes().any(is_suspect) && has_control(name))

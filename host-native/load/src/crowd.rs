@@ -21,20 +21,20 @@ use super::{
 
 const EVENTS_MAX: usize = 2048;
 const READ_BYTES: usize = 262_144;
-/// More than this is given back when it is sent.
+/// The capacity of a send buffer that is kept after everything is sent.
 const UNSENT_KEPT_BYTES: usize = 65_536;
-/// Between looks at the sockets in a measured window.
+/// The sleep between polls in a measured window.
 const NAP: Duration = Duration::from_micros(50);
 
-/// The number of a connection, counted from 0; it is given out again after [`Crowd::forget`].
+/// The number of a connection, counted from 0; it is reused after [`Crowd::forget`].
 pub type Id = usize;
 
-/// Something that a connection got.
+/// An event of a connection.
 #[derive(Debug)]
 pub struct Event {
     /// The connection.
     pub id: Id,
-    /// The thing that it got.
+    /// The kind of event.
     pub what: What,
     /// The time at which it was read, as in [`Crowd::now_ns`].
     pub at_ns: u64,
@@ -43,10 +43,10 @@ pub struct Event {
 /// Kinds of waiting in [`Crowd::turn`].
 #[derive(Debug, Clone, Copy)]
 pub enum Wait {
-    /// Waits for an event, so long at most.
+    /// Waits for an event, at most this long.
     Event(Duration),
-    /// Asleep for a moment, and never in the poll: a server would pay for waking the generator up,
-    /// and the more the slower it sends.
+    /// Sleeps briefly instead of blocking in the poll. Otherwise a server on this machine would pay
+    /// for waking the generator, and the more so the slower it sends.
     Nap,
 }
 
@@ -69,16 +69,16 @@ struct Client {
     stream: TcpStream,
     layer: Option<Box<dyn Layer>>,
     upgraded: bool,
-    /// The beginning of what is not complete yet.
+    /// The received part of an incomplete frame or answer.
     input: Vec<u8>,
-    /// The frames so far of a message in several.
+    /// The frames so far of a fragmented message.
     message: Vec<u8>,
-    /// Bytes that are not yet handed to the socket, or that it had no room for.
+    /// Bytes that are not yet written to the socket, or that it had no room for.
     unsent: Vec<u8>,
 }
 
 impl Crowd {
-    /// Clients of a server that is called `host` in their requests.
+    /// Clients of a server; `host` is the value of `Host` in their requests.
     ///
     /// # Errors
     ///
@@ -97,25 +97,25 @@ impl Crowd {
         })
     }
 
-    /// Puts a layer of its own between each later connection and its socket.
+    /// Puts a new layer between each later connection and its socket.
     #[must_use]
     pub fn with_layers(mut self, layers: Box<dyn Layers>) -> Self {
         self.layers = Some(layers);
         self
     }
 
-    /// Connects without waiting for it; [`What::Ready`] follows, or [`What::Ended`].
+    /// Starts to connect, without waiting; [`What::Ready`] follows, or [`What::Ended`].
     ///
     /// # Errors
     ///
-    /// When the machine has no socket for it, or no way there.
+    /// When the machine has no free socket, or no route to the address.
     pub fn connect(&mut self, address: SocketAddr) -> io::Result<Id> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         self.watch(stream)
     }
 
-    /// Takes a stream that is connected; [`What::Ready`] follows.
+    /// Takes a connected stream; [`What::Ready`] follows.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Crowd {
         self.send(id, &self.dialect.leave(room));
     }
 
-    /// So many questions, to be sent by [`Self::send_frames`].
+    /// Makes the frames of a question, repeated `times` times, for [`Self::send_frames`].
     pub fn questions(&self, bytes: usize, times: usize) -> Vec<u8> {
         let mut frames = Vec::new();
         frame::from_client(frame::TEXT, self.dialect.ask(bytes).as_bytes(), &mut frames);
@@ -168,8 +168,7 @@ impl Crowd {
         }
     }
 
-    /// Puts a message with a payload of so many bytes behind what is to be sent; [`Self::flush`]
-    /// sends it.
+    /// Queues a message with a payload of `bytes` bytes; [`Self::flush`] sends it.
     pub fn publish(&mut self, id: Id, stamp: Stamp, bytes: usize) {
         if let Some(client) = self.clients.get_mut(id) {
             self.text.clear();
@@ -178,8 +177,7 @@ impl Crowd {
         }
     }
 
-    /// Sends what is to be sent, as far as the socket takes it; what it does not take follows by
-    /// itself.
+    /// Sends queued bytes until the socket takes no more; later turns send the rest.
     pub fn flush(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id) {
             client.flush();
@@ -198,19 +196,19 @@ impl Crowd {
         }
     }
 
-    /// Forgets a connection, which ends with its stream.
+    /// Forgets a connection, and returns its stream, which closes it when dropped.
     pub fn forget(&mut self, id: Id) -> Option<TcpStream> {
         self.clients.try_remove(id).map(|client| client.stream)
     }
 
-    /// Reads nothing from this connection any more.
+    /// Stops reading from a connection.
     pub fn stop_reading(&mut self, id: Id) {
         if let Some(client) = self.clients.get_mut(id) {
             let _ = self.poll.registry().deregister(&mut client.stream);
         }
     }
 
-    /// Reads from it again.
+    /// Resumes reading from a connection.
     ///
     /// # Errors
     ///
@@ -234,7 +232,7 @@ impl Crowd {
         u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Reads from every connection that has something, and appends what it was.
+    /// Reads from every connection that is ready, and appends the events.
     pub fn turn(&mut self, wait: Wait, events: &mut Vec<Event>) {
         match wait {
             Wait::Event(time) => self.poll(time),
@@ -252,7 +250,7 @@ impl Crowd {
             if event.is_readable() {
                 self.receive(id, event.is_read_closed(), events);
             }
-            // After that: a failed write would take the reason of the failure away.
+            // Written after the read: a failed write would hide the reason of a failure.
             if event.is_writable() {
                 self.flush(id);
             }
@@ -260,14 +258,14 @@ impl Crowd {
         self.ready = ready;
     }
 
-    /// An interrupted poll is one without events.
+    /// Polls the sockets; an interrupted poll counts as one without events.
     fn poll(&mut self, time: Duration) {
         if self.poll.poll(&mut self.ready, Some(time)).is_err() {
             self.ready.clear();
         }
     }
 
-    /// Reads what is there; to the end, when that `is_near`.
+    /// Reads what is available; reads to the end if the end `is_near`.
     fn receive(&mut self, id: Id, is_near: bool, events: &mut Vec<Event>) {
         while let Some(client) = self.clients.get_mut(id) {
             let read = match client.read_bytes(&mut self.bytes) {
@@ -287,7 +285,7 @@ impl Crowd {
                 events.push(Event { id, what, at_ns });
                 return self.stop_reading(id);
             }
-            // A read from a socket that fills less than the buffer has taken all there was.
+            // A read that fills only a part of the buffer has emptied the socket.
             if read < self.bytes.len() && !is_near && !layered {
                 return;
             }
@@ -335,12 +333,12 @@ impl Client {
             match written {
                 Ok(bytes) => sent += bytes,
                 Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
-                // The poll says when there is room. A broken socket is found by the next read.
+                // The poll reports when there is room. The next read finds a broken socket.
                 Err(_) => break,
             }
         }
         if let Some(layer) = &mut self.layer {
-            // As above of a broken socket.
+            // The next read finds a broken socket.
             let _ = layer.flush(&mut self.stream);
         }
         self.unsent.drain(..sent);
@@ -349,7 +347,7 @@ impl Client {
         }
     }
 
-    /// Handles what is complete, and keeps the rest.
+    /// Handles complete frames, and keeps the rest.
     fn receive(
         &mut self,
         bytes: &[u8],
@@ -370,7 +368,7 @@ impl Client {
         Ok(())
     }
 
-    /// Handles what is complete, and returns its length.
+    /// Handles complete frames, and returns their length.
     fn take(
         &mut self,
         bytes: &[u8],
@@ -427,7 +425,7 @@ impl Client {
             let text = fault.map_or("the server ended it".to_owned(), |fault| fault.to_string());
             return ConnectError::Rejected(format!("connection lost: {text}"));
         }
-        // What it said before it ended says more.
+        // An answer before the end explains more.
         match (upgrade::answer(&self.input, protocol, false), fault) {
             (_, Some(fault)) if self.input.is_empty() => fault.into(),
             (Err(said), _) => said,

@@ -1,4 +1,4 @@
-//! The language of a kind of server.
+//! The protocol of a kind of server.
 
 use serde::Deserialize;
 
@@ -9,12 +9,12 @@ pub trait Dialect: std::fmt::Debug {
     /// The path of the upgrade.
     fn path(&self) -> &str;
 
-    /// The subprotocol that is asked for, and must be agreed on.
+    /// The subprotocol that the client requests and the server must accept.
     fn protocol(&self) -> Option<&str> {
         None
     }
 
-    /// True when a connection is of use only when the server has said so.
+    /// True when a connection is ready only after the server has sent a greeting.
     fn greets(&self) -> bool {
         false
     }
@@ -25,17 +25,17 @@ pub trait Dialect: std::fmt::Debug {
     /// The request to leave a room.
     fn leave(&self, room: u32) -> String;
 
-    /// Appends a message to all members of the stamp's room, with a payload of so many bytes.
+    /// Appends a message for all members of the stamp's room, with a payload of `bytes` bytes.
     fn publish(&self, stamp: Stamp, bytes: usize, out: &mut Vec<u8>);
 
-    /// A message of so many bytes that is answered to its sender alone.
+    /// A message with a payload of `bytes` bytes, which the server answers only to its sender.
     fn ask(&self, bytes: usize) -> String;
 
     /// Reads a message from the server.
     fn read(&self, text: &[u8]) -> What;
 }
 
-/// The limits that a server announces; absent is none.
+/// The limits that a server announces; `None` is no limit.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Limits {
@@ -45,7 +45,7 @@ pub struct Limits {
     pub inbound_messages_per_s: Option<u32>,
 }
 
-/// Something that came to a connection.
+/// The kind of an event of a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum What {
     /// The connection can be used.
@@ -60,19 +60,19 @@ pub enum What {
     Message(Stamp),
     /// Something was refused.
     Refusal(Box<Refusal>),
-    /// A message in a form of its own, or in the wrong room.
+    /// A message of unknown form, or for another room.
     Stray,
     /// The server closes, or answers a close: the code, or 1005 without one.
     Bye(u16),
-    /// The connection has ended, or never came about.
+    /// The connection has ended, or could not be made.
     Ended(ConnectError),
-    /// A text to be sent back for the session to go on. The crowd does.
+    /// A text that must be sent back to keep the session alive. The crowd does so.
     Reply(&'static str),
-    /// Nothing that a client of a room waits for. The crowd drops it.
+    /// Any other message. The crowd drops it.
     Other,
 }
 
-/// A request that came to nothing.
+/// A refused request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// True when it was a message into a room.

@@ -1,12 +1,12 @@
-//! WebSocket frames, as far as clients under test and the least of servers need them.
+//! WebSocket frames, as far as test clients and minimal servers need them.
 
 use std::ops::Range;
 
 /// A message in text.
 pub const TEXT: u8 = 1;
-/// The end, with its code.
+/// A close frame, with its code.
 pub const CLOSE: u8 = 8;
-/// A sign of life that is asked for.
+/// A ping, which must be answered.
 pub const PING: u8 = 9;
 /// The answer to a ping.
 pub const PONG: u8 = 10;
@@ -17,13 +17,13 @@ pub const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 /// The place of the first frame in some bytes.
 #[derive(Debug)]
 pub struct Frame {
-    /// False when the message goes on in the next frame.
+    /// False when the message continues in the next frame.
     pub is_last: bool,
     /// The kind; 0 continues a message.
     pub opcode: u8,
-    /// The mask of what a client sends.
+    /// The mask, which only frames of clients have.
     pub mask: Option<[u8; 4]>,
-    /// Place of its payload.
+    /// The place of its payload.
     pub payload: Range<usize>,
 }
 
@@ -51,13 +51,13 @@ impl Frame {
     }
 }
 
-/// Appends an unmasked frame: what a server sends.
+/// Appends an unmasked frame, as a server sends it.
 pub fn from_server(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     head(opcode, payload.len(), 0, out);
     out.extend_from_slice(payload);
 }
 
-/// Appends a masked frame: what a client sends. The mask is fixed, since nothing hides here.
+/// Appends a masked frame, as a client sends it. The mask is fixed: load has nothing to hide.
 pub fn from_client(opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
     const MASK: [u8; 4] = [0xa5, 0x17, 0x6c, 0xd2];
     head(opcode, payload.len(), 0x80, out);

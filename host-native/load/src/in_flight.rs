@@ -1,19 +1,19 @@
-//! The messages that are still to arrive in a room.
+//! The messages in flight in a room.
 
 use std::collections::VecDeque;
 
-/// Every message of one room that has not reached all members it was sent to.
+/// The messages of one room that have not yet reached all members they were sent to.
 ///
-/// Messages are numbered in the order in which they were sent. What is kept of one is a bit per
-/// member, until the last of them has it: so memory grows with what is under way and not with the
-/// pairs of publishers and members, and an arrival costs the same however large the room is.
+/// Messages are numbered in the order in which they were sent. Each keeps one bit per member until
+/// the last member has it. So memory grows with the messages in flight, not with the pairs of
+/// publishers and members, and the cost of an arrival does not depend on the size of the room.
 ///
-/// Somebody who publishes into the room from outside is a member that never joins.
+/// A publisher outside the room counts as a member that never joins.
 #[derive(Debug)]
 pub struct InFlight {
     /// The members that have joined.
     present: Bits,
-    /// By member, the last message it published.
+    /// The last message that each member published.
     latest: Vec<Option<u32>>,
     /// The number of the first message in `entries`.
     first: u32,
@@ -24,12 +24,11 @@ pub struct InFlight {
 /// The sums over all messages of a room.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Sum {
-    /// Deliveries there should have been.
+    /// Expected deliveries.
     pub expected: u64,
-    /// Deliveries there were, each counted once.
+    /// Actual deliveries, each counted once.
     pub received: u64,
-    /// Deliveries still missing that will never come, as one of the two connections has
-    /// ended.
+    /// Missing deliveries that will never come, because the connection of the member has ended.
     pub cut_off: u64,
 }
 
@@ -40,20 +39,21 @@ pub struct Verdict {
     pub lost: u64,
     /// Deliveries missing because a connection ended.
     pub cut_off: u64,
-    /// Deliveries nobody should expect: their message was refused.
+    /// Deliveries of refused messages, which were never due.
     pub never_due: u64,
 }
 
 /// An arrival at a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// The next of its publisher. The number says when it was sent.
+    /// A message in the order of its publisher, with the time at which it was sent.
     InOrder(u64),
-    /// A later message of the same publisher was there before.
+    /// A message that arrived after a later one of its publisher, with the time at which it was
+    /// sent.
     OutOfOrder(u64),
-    /// A message that was there already.
+    /// A message that had arrived before.
     Again,
-    /// A message that was never sent, or by this very member.
+    /// A message that was never sent, or that this member itself sent.
     Stray,
 }
 
@@ -63,7 +63,7 @@ struct Entry {
     sent_ns: u64,
     /// The next message of the same publisher.
     next: Option<u32>,
-    /// The members that do not have it yet.
+    /// The members that the message has not reached yet.
     missing: Bits,
     expected: u64,
     received: u64,
@@ -71,7 +71,7 @@ struct Entry {
 }
 
 impl InFlight {
-    /// A room of so many members, none of which has joined.
+    /// A room of `members` members, none of whom has joined.
     pub fn new(members: usize) -> Self {
         Self {
             present: Bits::new(members),
@@ -82,12 +82,12 @@ impl InFlight {
         }
     }
 
-    /// A member has joined, and expects what is published from here on.
+    /// Records that a member has joined, and expects later messages.
     pub fn join(&mut self, member: usize) {
         self.present.set(member);
     }
 
-    /// A member's connection has ended. Walks over what is under way.
+    /// Records that a member's connection has ended. Walks over the messages in flight.
     pub fn leave(&mut self, member: usize) {
         self.present.clear(member);
         for entry in &mut self.entries {
@@ -98,7 +98,8 @@ impl InFlight {
         self.trim();
     }
 
-    /// A member publishes, and expects the message too when it `echoes`; returns its number.
+    /// Records that a member publishes, and returns the number of the message. The publisher
+    /// expects it too if it `echoes`.
     pub fn publish(&mut self, publisher: usize, echoes: bool, sent_ns: u64) -> u32 {
         let number = self.first + self.under_way();
         if let Some(previous) = self.latest[publisher].replace(number)
@@ -125,7 +126,7 @@ impl InFlight {
         number
     }
 
-    /// A message has reached a member.
+    /// Records that a message has reached a member.
     pub fn deliver(&mut self, member: usize, number: u32) -> Arrival {
         if number >= self.first + self.under_way() {
             return Arrival::Stray;
@@ -152,7 +153,7 @@ impl InFlight {
         }
     }
 
-    /// The sums so far; walks over what is under way.
+    /// The sums so far; walks over the messages in flight.
     pub fn sum(&self) -> Sum {
         let under_way: u64 = self.entries.iter().map(|entry| entry.cut_off).sum();
         Sum {
@@ -161,13 +162,14 @@ impl InFlight {
         }
     }
 
-    /// True when every message has reached everybody who is still there.
+    /// True when every message has reached all members that are still connected.
     pub fn is_complete(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Judges what has not arrived in the end. `refused` says of a member how many of its messages
-    /// the server refused: an error does not say which one it was, but it is one that nobody got.
+    /// Judges the messages that have not arrived at the end. `refused` returns the number of a
+    /// member's messages that the server refused. An error does not identify the message, but it is
+    /// one that nobody received.
     pub fn verdict(&self, refused: impl Fn(usize) -> u64) -> Verdict {
         let mut verdict = Verdict {
             cut_off: self.sum.cut_off,
@@ -195,13 +197,13 @@ impl InFlight {
         self.entries.get_mut(index as usize)
     }
 
-    /// Number of messages since the first that has not reached everybody.
+    /// The number of messages since the first one that has not reached everybody.
     pub fn under_way(&self) -> u32 {
         // More would not fit into memory.
         u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
     }
 
-    /// Forgets what has arrived everywhere.
+    /// Removes the oldest messages that have arrived everywhere.
     fn trim(&mut self) {
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.missing.is_empty()) {
             self.sum.cut_off += entry.cut_off;
@@ -230,7 +232,7 @@ impl Bits {
         self.words[member / 64] |= 1 << (member % 64);
     }
 
-    /// Takes a member out; false when it was not in.
+    /// Removes a member; false when it was not in the set.
     fn clear(&mut self, member: usize) -> bool {
         let had = self.has(member);
         self.count -= u64::from(had);
@@ -312,7 +314,7 @@ mod tests {
     fn order_is_that_of_one_publisher() {
         let mut in_flight = room(3);
         let (a, b, c) = (in_flight.say(0), in_flight.say(1), in_flight.say(0));
-        // Between two publishers the server decides.
+        // The server decides the order of two publishers.
         assert_eq!(in_flight.deliver(2, b), IN_ORDER);
         assert_eq!(in_flight.deliver(2, c), IN_ORDER);
         assert_eq!(in_flight.deliver(2, a), OUT_OF_ORDER);
@@ -346,7 +348,7 @@ mod tests {
         in_flight.say(0);
         in_flight.leave(2);
         assert_eq!(in_flight.sum().cut_off, 1);
-        // Who has left expects nothing more.
+        // A member that has left expects nothing more.
         in_flight.say(1);
         assert_eq!(in_flight.sum().expected, 3);
         assert_eq!(verdict(&in_flight, &[]), (2, 1, 0));

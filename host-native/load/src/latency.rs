@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Times of up to a minute, each kept to three digits, in memory that does not grow.
+/// Times of up to a minute, with three significant digits, in a fixed amount of memory.
 #[derive(Debug)]
 pub struct Latencies(Histogram<u64>);
 
@@ -31,7 +31,7 @@ impl Latencies {
         self.0.reset();
     }
 
-    /// The microseconds that this part of all times does not exceed.
+    /// The quantile for a `part` between 0 and 1, in microseconds.
     pub fn quantile_us(&self, part: f64) -> Option<u64> {
         self.measured(|times| times.value_at_quantile(part))
     }

@@ -5,21 +5,21 @@ use std::{
     io::{self, Read, Write},
 };
 
-/// A socket that never waits: it answers [`WouldBlock`](io::ErrorKind::WouldBlock).
+/// A non-blocking socket, which returns [`WouldBlock`](io::ErrorKind::WouldBlock).
 pub trait Socket: Read + Write {}
 
 impl<T: Read + Write> Socket for T {}
 
-/// The layer of one connection. It never waits either.
+/// The layer of one connection. It does not block either.
 pub trait Layer: Debug {
-    /// Reads what the peer said, as [`Read::read`]; sends what the layer itself has to answer.
+    /// Reads bytes of the peer, as [`Read::read`], and sends the answers of the layer itself.
     ///
     /// # Errors
     ///
     /// `WouldBlock` when there is nothing yet; a fault of the socket or of the peer.
     fn read(&mut self, socket: &mut dyn Socket, bytes: &mut [u8]) -> io::Result<usize>;
 
-    /// Takes what is to be said, as [`Write::write`], and sends what the socket takes.
+    /// Takes bytes for the peer, as [`Write::write`], and sends what the socket takes.
     ///
     /// # Errors
     ///
@@ -40,6 +40,6 @@ pub trait Layers: Debug {
     ///
     /// # Errors
     ///
-    /// When there can be none.
+    /// When it cannot be made.
     fn layer(&self) -> io::Result<Box<dyn Layer>>;
 }

@@ -1,9 +1,9 @@
-//! The load generator of `roomcast bench` and of the benchmark beside other servers.
+//! The load generator of `roomcast bench` and of the benchmark against other servers.
 //!
 //! A [`Crowd`] is many WebSocket clients on one thread. It speaks any [`Dialect`]; [`Roomcast`] is
-//! that of this project's servers. [`InFlight`] knows what has yet to arrive in a room, a
-//! [`Schedule`] when something is due, [`Latencies`] how long it took. The crowd does no more than
-//! that for a message: what is measured beside it must not wait for it.
+//! the dialect of this project's servers. [`InFlight`] tracks the messages in flight in a room,
+//! [`Schedule`] the times of sends, and [`Latencies`] the times of deliveries. The crowd does
+//! nothing else for a message, so that it does not slow down the measured server.
 //!
 //! ```no_run
 //! use std::{net::TcpStream, time::Duration};

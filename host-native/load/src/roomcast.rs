@@ -1,4 +1,4 @@
-//! The language of a Roomcast server.
+//! The dialect of a Roomcast server.
 
 use std::{borrow::Cow, io::Write as _};
 
@@ -24,7 +24,8 @@ pub struct Roomcast {
 }
 
 impl Roomcast {
-    /// A server whose WebSocket has this path; the names of rooms are `rooms` and their number.
+    /// A server whose WebSocket has this path. The name of a room is `rooms` followed by its
+    /// number.
     pub fn new(path: impl Into<String>, rooms: impl Into<String>) -> Self {
         let (path, rooms) = (path.into(), rooms.into());
         let (echo, greets) = ("", true);
@@ -36,22 +37,22 @@ impl Roomcast {
         }
     }
 
-    /// Has a message delivered to its publisher too, when that is a member.
+    /// Asks that each message is delivered to its publisher too, if that is a member.
     #[must_use]
     pub fn with_echo(self) -> Self {
         let echo = r#","echo":true"#;
         Self { echo, ..self }
     }
 
-    /// Takes a connection for ready once it is upgraded, and waits for no `$welcome`: a server has
-    /// less to do when the first request is there with the upgrade.
+    /// Takes a connection for ready after its upgrade, without waiting for `$welcome`: a server has
+    /// less to do when the first request arrives with the upgrade.
     #[must_use]
     pub fn without_welcome(self) -> Self {
         let greets = false;
         Self { greets, ..self }
     }
 
-    /// Nearly every frame, in the form in which servers write it, and there are many.
+    /// Reads the frames that are frequent, in the exact form that servers write: a fast path.
     fn usual(&self, text: &[u8]) -> Option<What> {
         const MESSAGE: &[u8] = br#"{"event":"bench","room":""#;
         if let Some(rest) = text.strip_prefix(MESSAGE) {
@@ -152,8 +153,8 @@ impl Dialect for Roomcast {
         )
     }
 
-    /// A message whose `data` is a string of so many bytes. It has no id, as most messages of an
-    /// application have none: an answer to each would be a load of its own.
+    /// A message whose `data` is a string of `bytes` bytes. It has no id, like most messages of
+    /// applications: an answer to each would be additional load.
     fn publish(&self, stamp: Stamp, bytes: usize, out: &mut Vec<u8>) {
         let Self { rooms, echo, .. } = self;
         let room = stamp.room;
@@ -165,7 +166,7 @@ impl Dialect for Roomcast {
         out.extend_from_slice(br#""}"#);
     }
 
-    /// A publish to a room that has no members: read, checked, looked up and answered.
+    /// A publish to a room without members, which the server reads, checks, looks up and answers.
     fn ask(&self, bytes: usize) -> String {
         let data = "x".repeat(bytes);
         format!(r#"{{"event":"ask","id":3,"room":"nobody","data":"{data}"}}"#)

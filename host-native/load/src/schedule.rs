@@ -1,12 +1,12 @@
-//! So many times a second, in small batches.
+//! A schedule of a fixed rate, in small batches.
 
 use std::time::{Duration, Instant};
 
-/// Long enough that thousands of messages a second do not cost a wake-up each, short enough not to
-/// be seen in what they do.
+/// The interval between batches: long enough that thousands of messages a second do not cost a
+/// wake-up each, short enough not to show in the results.
 const TICK: Duration = Duration::from_millis(2);
 
-/// Knows when the next things are due, and how many of them.
+/// The times of batches, and the number of actions in each.
 #[derive(Debug)]
 pub struct Schedule {
     per_second: u32,
@@ -19,14 +19,14 @@ pub struct Schedule {
 /// A batch.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Number of things that are due.
+    /// The number of actions that are due.
     pub count: u64,
-    /// The lateness, because this program was doing something else.
+    /// The delay of the batch, because this program was busy.
     pub lag: Duration,
 }
 
 impl Schedule {
-    /// A schedule that begins with `start`.
+    /// A schedule that begins at `start`.
     pub fn new(per_second: u32, start: Instant, end: Option<Instant>) -> Self {
         Self {
             per_second,
@@ -37,9 +37,9 @@ impl Schedule {
         }
     }
 
-    /// The next batch, which may be empty, unless it is still to come. A tick that was missed is
-    /// made up for, with its own time: so a stop of 100 ms is 50 batches that are late, and weighs
-    /// what it is.
+    /// Takes the next batch, which may be empty; `None` if it is not due yet, or after the last. A
+    /// missed tick is made up for as a batch of its own. So a pause of 100 ms counts as 50 late
+    /// batches, and has its full weight in the lag.
     pub fn next(&mut self, now: Instant) -> Option<Due> {
         if now < self.tick || self.is_over() {
             return None;
@@ -63,7 +63,7 @@ impl Schedule {
     }
 }
 
-/// Number of things that are due after this time.
+/// The number of actions that are due after this time.
 pub fn due(per_second: u32, elapsed: Duration) -> u64 {
     let total = elapsed.as_nanos() * u128::from(per_second) / 1_000_000_000;
     u64::try_from(total).unwrap_or(u64::MAX)

@@ -1,24 +1,24 @@
-//! The name of a message, at the end of its payload, where it is found at once.
+//! The stamp that identifies a message, at the end of its payload, where it is found fast.
 
 use std::io::Write as _;
 
-/// A message of a run.
+/// The identity of a message of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// The room, below a million.
     pub room: u32,
-    /// Counts the messages of a room.
+    /// The number of the message in its room.
     pub number: u32,
 }
 
-/// A number is less.
+/// The end of the numbers of messages.
 const NUMBERS: u64 = 10_000_000_000;
 
 impl Stamp {
-    /// Digits of a stamp: six for the room, and ten.
+    /// The digits of a stamp: six for the room, and ten for the number.
     pub const BYTES: usize = 16;
 
-    /// Appends so many bytes, those of the stamp at least.
+    /// Appends a payload of `bytes` bytes, or of the stamp alone if that is longer.
     pub fn write(self, bytes: usize, out: &mut Vec<u8>) {
         out.resize(out.len() + bytes.saturating_sub(Self::BYTES), b'x');
         let _ = write!(out, "{:06}{:010}", self.room, self.number);

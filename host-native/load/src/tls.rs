@@ -1,4 +1,4 @@
-//! TLS of the clients of a load.
+//! TLS for the clients of a load.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -9,7 +9,7 @@ use rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
 
 use super::layer::{Layer, Layers, Socket};
 
-/// The way in which all clients of a load speak TLS.
+/// The TLS layers of all clients of a load.
 #[derive(Debug)]
 pub struct Tls {
     config: Arc<ClientConfig>,
@@ -17,7 +17,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// TLS as the configuration says, with a host that has this name in its certificate.
+    /// TLS with this configuration, and a host with this name in its certificate.
     pub fn new(config: ClientConfig, name: ServerName<'static>) -> Self {
         let config = Arc::new(config);
         Self { config, name }
@@ -40,13 +40,13 @@ impl Layer for Session {
         loop {
             match self.0.reader().read(bytes) {
                 Err(fault) if fault.kind() == ErrorKind::WouldBlock => {}
-                // The end of the socket alone ends a WebSocket too.
+                // The end of the socket without a TLS close is a normal end here.
                 Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 read => return read,
             }
             let is_over = self.0.read_tls(&mut &mut *socket)? == 0;
             let understood = self.0.process_new_packets();
-            // The next step of the handshake, or an alert that says what is wrong.
+            // Sends the next step of the handshake, or an alert with the error.
             let flushed = self.flush(socket);
             understood.map_err(io::Error::other)?;
             flushed?;
@@ -59,7 +59,7 @@ impl Layer for Session {
     }
 
     fn write(&mut self, socket: &mut dyn Socket, bytes: &[u8]) -> io::Result<usize> {
-        // A broken socket is found by the next read.
+        // The next read finds a broken socket.
         let _ = self.flush(socket);
         let taken = self.0.writer().write(bytes)?;
         let _ = self.flush(socket);

@@ -1,4 +1,4 @@
-//! The way from HTTP to a WebSocket.
+//! The upgrade from HTTP to a WebSocket.
 
 use std::{
     fmt::Display,
@@ -7,21 +7,21 @@ use std::{
 
 use httparse::{EMPTY_HEADER, Response, Status};
 
-/// The same for all: it guards against caches, and there is none.
+/// The key, which is the same for all: keys guard against caches, and there is none here.
 const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZg==";
-/// The only right answer to it.
+/// The only correct answer to the key.
 const ACCEPT: &[u8] = b"BACScCJPNqyz+UBoqMH89VmURoA=";
 /// Headers of an answer that are read.
 const HEADERS_MAX: usize = 64;
-/// A refusal that explains itself is shorter.
+/// The longest body that is waited for: refusals with an explanation are shorter.
 const BODY_BYTES_MAX: usize = 65_536;
 
-/// Why a connection ended, or did not come about.
+/// The reason why a connection ended, or could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectError {
-    /// Nobody answers, or with something else than a WebSocket.
+    /// There is no answer, or the handshake is not valid.
     Unreachable(String),
-    /// Answered by HTTP: the status, and the body.
+    /// An HTTP answer that is not an upgrade: the status and the body.
     Http(u16, String),
     /// The WebSocket ended, or did not let the connection in.
     Rejected(String),
@@ -46,11 +46,12 @@ pub(crate) fn request(path: &str, host: &str, protocol: Option<&str>) -> String 
     )
 }
 
-/// Reads the answer, once it is complete or nothing more `comes`; returns its length.
+/// Reads the answer when it is complete, or when no more bytes will come (`comes` is false), and
+/// returns its length.
 ///
 /// # Errors
 ///
-/// When it is not the WebSocket that was asked for.
+/// When it is not the requested WebSocket.
 pub(crate) fn answer(
     bytes: &[u8],
     protocol: Option<&str>,

@@ -1,7 +1,7 @@
 //! Measures a relay: `cargo run --release -p roomcast-relay --example figures -- redis://127.0.0.1`.
 //!
-//! Prints publishes a second, their latency, and the processor time of the server for each; and the
-//! same of users who join a room and leave it.
+//! Prints publishes per second, their latency, and the server's processor time for each; then the
+//! same for users who join a room and leave it.
 
 use std::{
     sync::Arc,
@@ -13,10 +13,10 @@ use roomcast_relay::{
     Address, Once, Owner, Presence, Publish, RedisRelay, Relay, RelayError, Retention, Settings,
 };
 
-/// Calls of one measurement.
+/// The number of calls of one measurement.
 const CALLS: usize = 50_000;
 
-/// The time for which a key is remembered, as that of a publish of a node.
+/// The time for which a key is remembered, as for a publish by a node.
 const KEY_MS: u64 = 10_000;
 
 #[allow(clippy::print_stdout)] // it is what the example is for
@@ -68,7 +68,7 @@ fn text(what: &str, (mut latencies, took): Measured, server: f64) -> String {
     )
 }
 
-/// Has users join a room and leave it.
+/// Lets users join a room and leave it.
 async fn enter(
     relay: &Arc<RedisRelay>,
     at_once: usize,
@@ -102,7 +102,7 @@ async fn enter(
     Ok((latencies, began.elapsed()))
 }
 
-/// Calls that each of so many makes.
+/// The number of calls that each of `at_once` callers makes.
 const fn calls(at_once: usize) -> usize {
     if at_once == 1 {
         CALLS / 10
@@ -111,7 +111,7 @@ const fn calls(at_once: usize) -> usize {
     }
 }
 
-/// Publishes to one room that the node is subscribed to, and answers with the latencies and the
+/// Publishes to one room that the node is subscribed to, and returns the latencies and the total
 /// time.
 async fn publish(
     relay: &Arc<RedisRelay>,
@@ -166,7 +166,7 @@ async fn publish(
     Ok((latencies, began.elapsed()))
 }
 
-/// Seconds of the processor that the server has used.
+/// The processor time that the server has used, in seconds.
 async fn processor_time(url: &str) -> Result<f64, Box<dyn std::error::Error>> {
     let client = redis::Client::open(url)?;
     let mut connection = client.get_multiplexed_async_connection().await?;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::event::Loss;
 
-/// Upper bounds of the buckets of latencies, in microseconds; one more bucket has all above.
+/// Upper bounds of the latency buckets, in microseconds; one more bucket has everything above.
 pub const LATENCY_BOUNDS_US: [u64; 10] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000,
 ];
@@ -33,10 +33,10 @@ macro_rules! counters {
             pub losses: u64,
             /// Losses by reason, in the order of [`Loss::ALL`].
             pub losses_by_reason: [u64; Loss::ALL.len()],
-            /// Users whom the relay had otherwise than the node, at a reconciliation.
+            /// Users on whom the relay and the node differed at a reconciliation.
             pub corrections: u64,
-            /// Publishes that were answered, by how long it took; see [`LATENCY_BOUNDS_US`]. Not
-            /// summed up.
+            /// Answered publishes by latency, see [`LATENCY_BOUNDS_US`]; buckets are not
+            /// cumulative.
             pub latencies: [u64; LATENCY_BOUNDS_US.len() + 1],
             /// The sum of these latencies, in microseconds.
             pub latency_us: u64,
@@ -68,15 +68,15 @@ counters! {
     in_doubt count_in_doubt;
     /// Publishes that were refused, or failed at once.
     failed count_failed;
-    /// Messages and notices that came.
+    /// Events that were received: messages, presence notices and messages over the bus.
     received count_received;
-    /// Bytes that are no envelope, and were dropped.
+    /// Pushes that were dropped because they are not valid envelopes for their topics.
     foreign count_foreign;
     /// Attempts to connect that failed.
     failed_connects count_failed_connect;
-    /// Times that the relay became ready.
+    /// The number of times that the relay became ready.
     connects count_connect;
-    /// Times that the lease was taken away.
+    /// The number of times that the lease was taken away.
     fenced count_fenced;
     /// Dead nodes that this one claimed.
     reaped_nodes count_reaped_node;

@@ -4,11 +4,11 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RelayError {
-    /// The relay is not there, or overloaded. Nothing was done.
+    /// The relay cannot be reached, or is overloaded. Nothing was done.
     #[error("the relay is unavailable: {0}")]
     Unavailable(&'static str),
-    /// There was no answer in time. The call may have been carried out: a publish is repeated with
-    /// its key alone. Changes of presence may be repeated as they are.
+    /// There was no answer in time, and the call may have been carried out. A publish may be
+    /// retried only with its key. Changes of presence may be retried as they are.
     #[error("the relay did not answer: it is not known whether this was carried out")]
     InDoubt,
     /// The server refused. Nothing was done.
@@ -23,7 +23,7 @@ pub enum RelayError {
     /// The call breaks a rule of the relay.
     #[error("{0}")]
     Invalid(&'static str),
-    /// The server answered something else than its scripts answer.
+    /// The server gave an answer that its scripts do not give.
     #[error("the relay answered in a form that is not known: {0}")]
     Foreign(Box<str>),
 }

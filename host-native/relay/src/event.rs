@@ -1,4 +1,4 @@
-//! Events that a relay tells a node.
+//! Events that a relay reports to a node.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{position::Address, presence::Change};
 
-/// An event of the relay. Messages of a room are in its order.
+/// An event of the relay. Messages of a room come in the room's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A message for local members.
@@ -20,13 +20,13 @@ pub enum Event {
         /// The message as it was published.
         body: Bytes,
     },
-    /// A user came to a room or left it, counted over all nodes.
+    /// A user joined a room or left it, counted over all nodes.
     Presence {
         /// The room.
         address: Address,
         /// The epoch.
         epoch: Box<str>,
-        /// The number of the notice, one above that of the last.
+        /// The number of the notice, one above the last notice's.
         notice: u64,
         /// The change.
         change: Change,
@@ -46,16 +46,16 @@ pub enum Event {
     },
     /// The relay is lost: messages may be missing from here on, and publishes fail.
     Lost(Loss),
-    /// The relay works again, through both connections, and all topics are subscribed. Positions of
-    /// open rooms are to be compared.
+    /// The relay works through both connections, and all topics are subscribed. The host must
+    /// compare the positions of open rooms.
     Ready,
-    /// The node has a new incarnation, without users. It enters its own again.
+    /// The node has a new incarnation without users. The host must enter its own users again.
     Registered {
         /// The incarnation.
         incarnation: Arc<str>,
     },
-    /// Users of a dead node were removed from a room. Members are told by their own events; this
-    /// event is for backends, and comes to a single node.
+    /// Users of a dead node were removed from a room. Members are notified by events of their own;
+    /// this one is for backends, and only one node receives it.
     Reaped {
         /// The room.
         address: Address,
@@ -71,7 +71,7 @@ pub enum Loss {
     /// A connection ended.
     #[error("a connection to the relay ended")]
     Disconnected,
-    /// Messages came faster than they were taken.
+    /// Messages arrived faster than the host took them.
     #[error("messages came faster than they were delivered: the ring is full")]
     Overflow,
     /// Nothing came for too long, not even a probe.
@@ -83,7 +83,7 @@ pub enum Loss {
          its slot"
     )]
     ReadOnly,
-    /// The server has other data than before, or the same after a failover.
+    /// The lineage of the server's data changed: there was a failover, a restart or a loss of data.
     #[error("the data of the relay has another lineage: there was a failover or a restart")]
     Lineage,
     /// The node retires.

@@ -1,4 +1,4 @@
-//! Questions to a relay from outside, for operators.
+//! Inspection of a relay from outside, for operators.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,16 +14,16 @@ use crate::{
     presence::Node,
 };
 
-/// Keys that the server goes through in one step of a search.
+/// Keys that the server visits in one step of a search.
 const KEYS_AT_ONCE: usize = 1_000;
 /// Rooms that are read in one step.
 const ROOMS_AT_ONCE: usize = 200;
 
-/// Names of rooms, as a pattern of the server; none that [counts nodes](Address::occupied).
+/// The pattern for names of rooms, without those that [count nodes](Address::occupied).
 const ROOMS: &str = "[^\u{1}]*";
 
-/// A connection that asks what a relay has. It writes nothing, has no lease, and checks nothing: a
-/// server that no node would use answers too.
+/// A read-only connection to a relay. It has no lease, and makes no checks, so it also works with a
+/// server that no node would use.
 #[derive(Debug)]
 pub struct Inspector {
     connection: MultiplexedConnection,
@@ -76,8 +76,8 @@ pub struct RoomFacts {
     pub kept: u64,
     /// Users in it, on all nodes.
     pub users: u64,
-    /// The lineage of the data that it belongs to. Where that of the server is another one, the
-    /// room begins a new epoch as soon as somebody touches it.
+    /// The lineage of the data that the room belongs to. If the server's lineage differs, the room
+    /// begins a new epoch as soon as somebody touches it.
     pub lineage: Box<str>,
 }
 
@@ -150,8 +150,8 @@ impl Inspector {
         found.into_values().next().map(Into::into)
     }
 
-    /// Lists the nodes with a lease, and the dead ones whose users are not removed yet: those have
-    /// no data about themselves, and no time left.
+    /// Lists the nodes with a lease, and dead nodes whose users are not removed yet. The latter
+    /// have no `about`, and no time left.
     ///
     /// # Errors
     ///
@@ -175,7 +175,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// When the namespace cannot be one, or the server refuses or does not answer.
+    /// When the name of the namespace is invalid, or the server refuses or does not answer.
     pub async fn rooms(
         &mut self,
         namespace: &str,
@@ -186,9 +186,9 @@ impl Inspector {
         self.read_rooms(namespace, &rooms).await
     }
 
-    /// Finds rooms of a namespace, at most so many; true when there are more.
+    /// Finds up to `rooms_max` rooms of a namespace; true when there are more.
     ///
-    /// Work: all keys of the server, in small steps.
+    /// Work: up to all keys of the server, in small steps.
     ///
     /// # Errors
     ///
@@ -246,7 +246,7 @@ impl Inspector {
             for room in rooms {
                 let (epoch, offset, lineage) = next::<Meta>(&mut answers)?;
                 let (kept, users) = (next(&mut answers)?, next(&mut answers)?);
-                // It may have been forgotten since it was found.
+                // The room may have been forgotten since it was found.
                 found.extend(epoch.map(|epoch| RoomFacts {
                     room: (*room).into(),
                     epoch: epoch.into(),
@@ -273,7 +273,7 @@ fn told(error: RedisError) -> RelayError {
     }
 }
 
-/// A text for patterns of the server, which then stands for itself.
+/// Escapes a text for patterns of the server, so that it matches only itself.
 fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for letter in text.chars() {

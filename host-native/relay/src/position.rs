@@ -1,4 +1,4 @@
-//! Rooms, positions in them, and what is read from their streams.
+//! Rooms, positions in them, and reads of their streams.
 
 use std::{fmt, sync::Arc};
 
@@ -13,12 +13,12 @@ pub struct Address {
     pub channel: Channel,
 }
 
-/// A part of a namespace with an order and an epoch of its own.
+/// A part of a namespace that has its own order and epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Channel {
     /// A room.
     Room(Arc<str>),
-    /// Audiences that are not one room: all, unions, users, connections.
+    /// Audiences other than a single room: all, unions, users, connections.
     All,
 }
 
@@ -31,7 +31,7 @@ impl Address {
         }
     }
 
-    /// All audiences of a namespace that are not one room.
+    /// All audiences of a namespace other than a single room.
     pub fn all(namespace: impl Into<Arc<str>>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -40,12 +40,12 @@ impl Address {
     }
 }
 
-/// The beginning of the names of what counts nodes with members of a room. The core makes them, in
-/// `hub/presence/relayed.rs`.
+/// The first letter of the names of rooms that count the nodes with members of another room. The
+/// core makes these names, in `hub/presence/relayed.rs`.
 const OCCUPANCY: char = '\u{1}';
 
 impl Address {
-    /// The room of which this one counts the nodes with members: its name begins with U+0001.
+    /// The room whose nodes with members this one counts, if its name begins with U+0001.
     pub(crate) fn occupied(&self) -> Option<Self> {
         let Channel::Room(name) = &self.channel else {
             return None;
@@ -55,21 +55,22 @@ impl Address {
     }
 }
 
-/// A question for rooms of a namespace.
+/// A request for the names of rooms of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoomList {
     /// The namespace.
     pub namespace: Arc<str>,
-    /// The beginning of their names.
+    /// The prefix of their names.
     pub prefix: Box<str>,
-    /// The name that theirs come after.
+    /// The name after which the list starts.
     pub after: Option<Box<str>>,
-    /// Rooms at most.
+    /// The largest number of rooms.
     pub rooms_max: usize,
 }
 
 impl RoomList {
-    /// Rooms of a namespace that begin with a prefix, from behind one of them, so many at most.
+    /// A request for up to `rooms_max` rooms of a namespace that begin with `prefix`, after
+    /// `after`.
     pub const fn new(
         namespace: Arc<str>,
         prefix: Box<str>,
@@ -94,57 +95,57 @@ impl fmt::Display for Address {
     }
 }
 
-/// A place in the order of a room: an offset is given out once under its epoch. Offsets of a new
-/// epoch go on behind those that the data has.
+/// A position in the order of a room. An epoch gives out each offset once. The offsets of a new
+/// epoch continue after the highest that the data has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Position {
     /// The epoch. Positions of different epochs have no order.
     pub epoch: Arc<str>,
     /// The offset of the last message; 0 before the first.
     pub offset: u64,
-    /// The number of the last presence notice, a count of its own; 0 before the first.
+    /// The number of the last presence notice, counted apart from offsets; 0 before the first.
     pub notice: u64,
 }
 
-/// A question for the position of a room, and for messages that are kept.
+/// A request for the position of a room, and for messages that are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
     /// The room.
     pub address: Address,
-    /// The messages that are wanted beside the position.
+    /// The messages to read beside the position.
     pub start: Start,
-    /// Messages at most.
+    /// The largest number of messages.
     pub messages_max: u32,
-    /// Bytes of bodies at most; the message that passes them is the last.
+    /// The limit for the bytes of bodies; the message that exceeds it is the last.
     pub bytes_max: u32,
-    /// Milliseconds that a message is kept; 0 for as long as the stream has it.
+    /// Milliseconds after which a message is left out; 0 for no such limit.
     pub age_ms: u64,
 }
 
-/// The end of the stream at which a read begins.
+/// The messages of a stream to read, and their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// No messages: the position alone.
     Nothing,
     /// Messages above an offset of an epoch, the oldest first.
     After {
-        /// The epoch; of another one nothing is found.
+        /// The epoch; nothing is found if the room has another.
         epoch: Arc<str>,
         /// The last offset that the reader has.
         offset: u64,
     },
-    /// Messages above an offset, of whatever epoch, the oldest first. The first of them need not be
-    /// the next: what is no longer kept is left out.
+    /// Messages above an offset, in any epoch, the oldest first. The first need not have the next
+    /// offset, as older messages may no longer be kept.
     Above(u64),
     /// Messages below an offset, the newest first; `None` for the newest there are.
     Before(Option<u64>),
 }
 
 impl Read {
-    /// Messages of a read, if nothing else is said.
+    /// The default of `messages_max`.
     pub const MESSAGES_MAX: u32 = 1_000;
-    /// Bytes of a read, if nothing else is said: 4 MiB, some 10 ms of the server. It goes through
-    /// twice as many at most, where bodies are alike.
+    /// The default of `bytes_max`: 4 MiB, some 10 ms of server time. With bodies of similar size
+    /// the server reads at most twice as many.
     pub const BYTES_MAX: u32 = 4 << 20;
 
     /// The position alone.
@@ -176,13 +177,13 @@ impl Read {
 pub struct Page {
     /// The position of the room.
     pub position: Position,
-    /// The offset of the oldest message that is kept; that of the next one when there is none.
+    /// The offset of the oldest message that is kept, or of the next message when none is.
     pub first: u64,
-    /// Messages in the order of the read, without a hole between them.
+    /// Messages in the order of the read, with consecutive offsets.
     pub messages: Vec<Kept>,
-    /// True when nothing is missing between the start of the read and the first message here, nor
-    /// between that and the last. A reader behind it goes on after the last; where there is no
-    /// message, and the reader is not at the position, it has a gap.
+    /// False when a [`Start::After`] cannot continue, because the room has another epoch or no
+    /// longer keeps the next message: the reader has a gap. Otherwise it continues after the last
+    /// message.
     pub is_whole: bool,
 }
 
@@ -198,7 +199,7 @@ pub struct Kept {
 }
 
 impl Page {
-    /// Leaves out what does not follow without a hole, and what is too old.
+    /// Makes a page of the messages that follow without a hole and are not too old.
     pub(crate) fn new(
         read: &Read,
         position: Position,

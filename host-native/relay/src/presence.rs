@@ -13,7 +13,7 @@ pub struct Presence {
     pub address: Address,
     /// The user, or the name of a connection without one; at most 65,535 bytes.
     pub user: Box<str>,
-    /// Connections on this node, all told; 0 when the last has left.
+    /// The number of connections on this node; 0 when the last has left.
     pub connections: u32,
     /// True for a user who counts as present without a connection.
     pub is_awaited: bool,
@@ -21,19 +21,19 @@ pub struct Presence {
     pub meta: Bytes,
 }
 
-/// The part of a user's number at the relay that stands for being awaited on one node: above all
-/// connections, so that one number tells both, and whether the user is there.
+/// The weight of a user who is awaited on a node. It is above any number of connections, so that
+/// one number holds both, and is 0 only for a user who is not present.
 const AWAITED: u64 = 1 << 32;
 
 impl Presence {
-    /// The number that the relay adds up over all nodes: 0 for a user who is not on this one.
+    /// The number that the relay sums over all nodes; 0 for a user who is not on this one.
     pub(crate) const fn weight(&self) -> u64 {
         let awaited = if self.is_awaited { AWAITED } else { 0 };
         awaited + self.connections as u64
     }
 }
 
-/// The connections in such a number.
+/// The number of connections in a weight.
 pub(crate) const fn connections_of(weight: u64) -> u64 {
     weight % AWAITED
 }
@@ -41,7 +41,7 @@ pub(crate) const fn connections_of(weight: u64) -> u64 {
 /// The answer to a change of [`Presence`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
-    /// The change that it made for the room. It is reported to one caller alone, which tells
+    /// The change in the room, if any. It is reported to exactly one caller, which notifies
     /// backends.
     pub change: Option<Change>,
     /// The epoch of the notice.
@@ -55,23 +55,23 @@ pub struct Arrival {
 /// The answer to a reconciliation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Corrections {
-    /// Users of whom the relay had something else.
+    /// The number of users whose entries were corrected.
     pub count: usize,
-    /// Users who came to the room or left it by that. Each is reported to one caller alone, which
-    /// tells backends.
+    /// Users who joined the room or left it by a correction. Each is reported to exactly one
+    /// caller, which notifies backends.
     pub changes: Vec<(Box<str>, Change)>,
 }
 
-/// A change of who is in a room.
+/// A change in the users of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// The first connection of a user on any node.
     Joined,
-    /// The end of the last.
+    /// The end of the user's last connection.
     Left,
 }
 
-/// The users of a room, with the notice behind which later ones apply.
+/// The users of a room, and the notice after which later notices apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members {
     /// The epoch of notices.
@@ -98,7 +98,7 @@ pub struct Member {
 }
 
 impl Node {
-    /// The id of the node, the address of its bus.
+    /// The id of the node, under which the bus reaches it.
     pub fn id(&self) -> &str {
         let id = self.incarnation.rsplit_once('.');
         id.map_or(&*self.incarnation, |(id, _)| id)

@@ -1,4 +1,4 @@
-//! The border between a host and its relay.
+//! The interface between a host and its relay.
 
 use std::{fmt, pin::Pin, slice, sync::Arc, time::Duration};
 
@@ -14,14 +14,15 @@ use crate::{
     withdrawn::Withdrawn,
 };
 
-/// The answer to a call, when it is there. Dropped early, the call may be carried out or not.
+/// A future of the answer to a call. If it is dropped early, the call may or may not be carried
+/// out.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RelayError>> + Send + 'a>>;
 
 /// The answers to several calls, in their order.
 pub type Answers<'a, T> = Pin<Box<dyn Future<Output = Vec<Result<T, RelayError>>> + Send + 'a>>;
 
-/// A relay as a host sees it. Any thread may call. Each exchange with the server has the response
-/// timeout; `positions`, `rooms`, `withdraw` and `retire` may make several.
+/// A relay as a host sees it. Any thread may call it. The response timeout applies to each exchange
+/// with the server; `positions`, `rooms`, `withdraw` and `retire` may make several.
 ///
 /// The order of calls is in the documentation of the crate.
 ///
@@ -30,7 +31,7 @@ pub type Answers<'a, T> = Pin<Box<dyn Future<Output = Vec<Result<T, RelayError>>
 /// Each call may be [`Unavailable`](RelayError::Unavailable), [in doubt](RelayError::InDoubt) or
 /// [refused](RelayError::Refusal).
 pub trait Relay: fmt::Debug + Send + Sync + 'static {
-    /// Publishes a message. The answer may come before the message comes back, and after it.
+    /// Publishes a message. The answer may come before or after the message itself comes back.
     ///
     /// # Errors
     ///
@@ -41,8 +42,8 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
         Box::pin(async move { answers.await.pop().unwrap_or_else(missing) })
     }
 
-    /// Publishes messages in their order, at once: they leave in one write, and a relay that does
-    /// not answer in time leaves all of them in doubt. Each has an answer of its own.
+    /// Publishes messages in order, in one write. Each has its own answer; if the relay does not
+    /// answer in time, all of them are in doubt.
     fn publish_all<'a>(&'a self, publishes: &'a [Publish]) -> Answers<'a, Published>;
 
     /// Reads the position of a room, and messages that are kept.
@@ -50,12 +51,12 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// Work: the messages of the answer.
     fn read<'a>(&'a self, read: &'a Read) -> Answer<'a, Page>;
 
-    /// Reads the positions of many rooms, in batches, in the order of the rooms. A room that has
-    /// none gets one. Called once a minute for all open rooms, it keeps quiet ones from being
+    /// Reads the positions of many rooms, in batches, in the order of the rooms. A room without a
+    /// position gets one. Called once a minute for all open rooms, it keeps quiet rooms from being
     /// forgotten.
     fn positions<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, Vec<Position>>;
 
-    /// Begins to receive messages of rooms. When it is answered, each later message comes. It
+    /// Subscribes to rooms: every message published after the answer is received. A subscription
     /// outlives outages.
     fn subscribe<'a>(&'a self, rooms: &'a [Address]) -> Answer<'a, ()>;
 
@@ -70,8 +71,8 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// [`RelayError::Fenced`] when the lease was taken away.
     fn set_present<'a>(&'a self, presence: &'a Presence) -> Answer<'a, Arrival>;
 
-    /// Makes the users that the relay has of this node in a room those given, in one step, and
-    /// answers with the corrections. Without an answer, backends are not told of them.
+    /// Replaces the users that the relay has of this node in a room by those given, in one step,
+    /// and returns the corrections. If the answer is lost, backends are not notified of them.
     ///
     /// Work: the users of this node in the room.
     fn reconcile<'a>(
@@ -80,22 +81,23 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
         present: &'a [Presence],
     ) -> Answer<'a, Corrections>;
 
-    /// Lists the users of a room on all nodes; above a number of them there are only counts.
+    /// Lists the users of a room on all nodes; a room of more than `users_max` has only counts.
     ///
-    /// Work: the users of the answer; those of the room where nobody has asked before.
+    /// Work: the users of the answer; all users of the room when it is asked for the first time.
     fn members<'a>(&'a self, room: &'a Address, users_max: u32) -> Answer<'a, Members>;
 
-    /// Lists rooms that have messages, or had members: sorted, as long as the relay remembers them.
+    /// Lists, in order, rooms that have messages, or that the relay still remembers after their
+    /// last member left.
     ///
-    /// Work: the rooms of the answer, and as many that have ended.
+    /// Work: the index entries of the rooms of the answer, and those of other rooms between them.
     fn rooms<'a>(&'a self, list: &'a RoomList) -> Answer<'a, Vec<Box<str>>>;
 
-    /// Sends something to nodes, and answers with the number of those that are connected. It is not
-    /// kept: a node that is away misses it.
+    /// Sends a message to nodes, and returns the number of connected nodes that it went to. It is
+    /// not kept: a disconnected node misses it.
     fn send<'a>(&'a self, to: &'a Destination, body: Bytes) -> Answer<'a, usize>;
 
-    /// Adds withdrawn users of a namespace. Past the largest number of them the earliest times
-    /// become one that holds for all users.
+    /// Adds withdrawn users of a namespace. When there are more than `users_max`, the earliest
+    /// times become one time that holds for all users.
     ///
     /// Work: the users.
     fn withdraw<'a>(
@@ -113,9 +115,9 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// Lists the nodes with a lease.
     fn nodes(&self) -> Answer<'_, Vec<Node>>;
 
-    /// Takes so many serials of connections in a row that no other node has, and answers with the
-    /// first: `floor` or above it. A counter that was lost with its data begins again at random
-    /// above `floor`, and each node that renews its lease has it go on above its own.
+    /// Takes a block of `count` connection serials that no other node has, and returns the first,
+    /// which is `floor` or above. A counter that was lost with its data restarts at random above
+    /// `floor`, and each node that renews its lease raises it above the node's own serials.
     fn take_serials(&self, count: u64, floor: u64) -> Answer<'_, u64>;
 
     /// Gives the lease back: removes all users of this node, and ends the connections.
@@ -123,15 +125,15 @@ pub trait Relay: fmt::Debug + Send + Sync + 'static {
     /// Work: the users of this node.
     fn retire(&self) -> Answer<'_, ()>;
 
-    /// Gives the lease back for users who may return on another node within `time`: the lease ends
-    /// after that, or after its usual time if that is shorter, and another node then removes the
-    /// users who have not returned. In lists of nodes this one is gone at once.
+    /// Gives the lease back, but leaves users `time` to return on another node: the lease ends
+    /// after `time`, or after its usual time if that is shorter, and another node then removes the
+    /// users who have not returned. Lists of nodes leave this one out at once.
     fn retire_after(&self, time: Duration) -> Answer<'_, ()>;
 
-    /// The id of this node, the address of its bus: the same until the process ends.
+    /// The id of this node, under which the bus reaches it; it never changes.
     fn node(&self) -> Arc<str>;
 
-    /// The state, and a way to wait for another one.
+    /// A receiver of the state and its changes.
     fn state(&self) -> watch::Receiver<State>;
 
     /// Counters for metrics.
@@ -147,7 +149,7 @@ pub enum State {
     Ready,
 }
 
-/// Recipients of a message over the bus, with the namespace that it is about.
+/// Recipients of a message over the bus, and the namespace that the message is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// All nodes, this one included, whether they have the namespace or not.

@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 
 use crate::event::Event;
 
-/// Bytes that an event counts beside its body.
+/// The bytes that each event counts in addition to its body.
 const EVENT_BYTES: usize = 256;
 
-/// The ring. The library of Redis hands messages over without waiting: whatever has no limit here
-/// would have none.
+/// The ring. The Redis library hands messages over without back pressure, so this is the only
+/// limit.
 #[derive(Debug)]
 pub(crate) struct Ring {
     queue: Mutex<Queue>,
@@ -61,7 +61,7 @@ impl Ring {
         locked(&self.queue)
     }
 
-    /// Puts a message in that has just come, if there is space.
+    /// Appends a received message, if there is space.
     pub(crate) fn push(&self, now: Instant, event: Event) -> Result<(), Full> {
         let bytes = bytes_of(&event);
         let mut queue = self.queue();
@@ -74,7 +74,8 @@ impl Ring {
         Ok(())
     }
 
-    /// Puts an event in that is about the relay itself: there are few, and none may be missing.
+    /// Appends an event about the relay itself, without a limit: there are few, and none may be
+    /// lost.
     pub(crate) fn tell(&self, event: Event) {
         let bytes = bytes_of(&event);
         self.queue().put(Instant::now(), event, bytes);
@@ -91,7 +92,7 @@ impl Ring {
         }
     }
 
-    /// Ends it: what is there is still taken.
+    /// Closes the ring. Events in it can still be taken.
     pub(crate) fn close(&self) {
         self.queue().is_closed = true;
         self.filled.notify_one();
@@ -123,14 +124,15 @@ fn bytes_of(event: &Event) -> usize {
     EVENT_BYTES + bytes
 }
 
-/// The events of a relay, for one task of the host that hands them on.
+/// The events of a relay, for the one task of the host that delivers them.
 #[derive(Debug)]
 pub struct Events {
     ring: Arc<Ring>,
 }
 
 impl Events {
-    /// The next event; `None` when the relay has ended. Nothing is lost when it is dropped early.
+    /// Waits for the next event; `None` when the relay has ended. Dropping the future early loses
+    /// nothing.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             {
@@ -152,7 +154,7 @@ impl Events {
     }
 }
 
-/// Locks a mutex, also after a panic of another holder.
+/// Locks a mutex, even after another holder panicked.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

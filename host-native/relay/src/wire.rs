@@ -1,18 +1,18 @@
-//! The form of what is published over Redis.
+//! The format of everything that is published over Redis.
 //!
-//! Version (1 byte), kind (1), length of the epoch (1), epoch, number (8, the highest first), body.
-//! Over the bus the id of the sender stands in place of the epoch. The body of a presence notice is
-//! the length of the user (2), the user, and the rest its meta; that of a message over the bus is
-//! the same, with the namespace in place of the user.
+//! Version (1 byte), kind (1), length of the epoch (1), epoch, number (8, big-endian), body. Over
+//! the bus, the sender's id takes the place of the epoch. The body of a presence notice is the
+//! length of the user (2, big-endian), the user, and its meta. A message over the bus has the
+//! namespace instead of the user, and its content instead of the meta.
 
 use std::str;
 
 use bytes::{Buf, Bytes};
 
-/// The version of the form. Another one is foreign.
+/// The version of the format. Any other version is refused.
 const VERSION: u8 = 1;
 
-/// Numbers from here on are damaged: scripts count in doubles.
+/// The end of valid numbers: scripts count in doubles.
 const NUMBER_END: u64 = 1 << 53;
 
 /// Kinds of envelopes. Scripts know them by their numbers.
@@ -29,7 +29,7 @@ pub enum Kind {
     Left = 4,
     /// A message between nodes.
     Bus = 5,
-    /// A sign of life of the connections of a node.
+    /// A probe of the connections of a node.
     Probe = 6,
 }
 
@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// An envelope, with the borders of its parts checked.
+/// A decoded envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// The kind.
@@ -54,7 +54,7 @@ pub struct Envelope {
     pub body: Bytes,
 }
 
-/// Bytes that are no envelope.
+/// An error in an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
@@ -73,7 +73,7 @@ pub enum WireError {
     /// A number of 2<sup>53</sup> or above.
     #[error("a number of the envelope is out of range")]
     Number,
-    /// More bytes than a message may have.
+    /// More bytes than the envelope, or a part of it, may have.
     #[error("the envelope is too long")]
     Long,
 }
@@ -134,11 +134,12 @@ impl Envelope {
         })
     }
 
-    /// Writes an envelope. Scripts write those of messages and notices.
+    /// Writes an envelope. For messages and notices, scripts do this.
     ///
     /// # Errors
     ///
-    /// When the epoch is empty or over 255 bytes, or the user over 65,535.
+    /// When the epoch is empty or over 255 bytes, the user over 65,535 bytes, or the number out of
+    /// range.
     pub fn encode(&self) -> Result<Vec<u8>, WireError> {
         let epoch = self.epoch.as_bytes();
         let length = u8::try_from(epoch.len()).map_err(|_| WireError::Long)?;

@@ -1,7 +1,7 @@
 //! Users whose earlier identities are refused, on all nodes.
 
-/// Users who are withdrawn in a namespace: their identities from before a time are refused. Times
-/// are in seconds since 1970; the later one of a user counts.
+/// The withdrawn users of a namespace: their identities from before a time are refused. Times are
+/// in seconds since 1970; of several for a user, the latest counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withdrawn {
     /// Users, each with its time.
@@ -19,7 +19,7 @@ impl Withdrawn {
         }
     }
 
-    /// True when there is none.
+    /// True when nobody is withdrawn.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty() && self.everyone_s == 0
     }

@@ -1,4 +1,4 @@
-//! `roomcast bench`: load on a server of one's own, and a check of what it delivers.
+//! `roomcast bench`: generates load on your own server, and checks its deliveries.
 
 mod load;
 mod measurement;
@@ -46,7 +46,7 @@ Exit codes: 0 all delivered in order, 1 something was lost, refused or closed, 2
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct BenchArgs {
-    // No variable of the environment: load is aimed on purpose.
+    // No environment variable: the target of load must be chosen explicitly.
     /// Address of the server
     #[arg(default_value = "ws://127.0.0.1:3000/ws")]
     url: Endpoint,
@@ -59,17 +59,17 @@ pub(crate) struct BenchArgs {
     /// The summary as one line of JSON
     #[arg(long)]
     json: bool,
-    // Last: a heading holds for all that follows.
+    // Last, because its help heading applies to all arguments after it.
     #[command(flatten)]
     plan: Plan,
 }
 
-/// Makes the load, and prints what came of it.
+/// Runs the load, and prints a summary.
 ///
 /// # Errors
 ///
-/// A [`Failure`](super::client::failure::Failure) that the user or the server can do something
-/// about, or a fault of this machine.
+/// A [`Failure`](super::client::failure::Failure) that can be fixed by the user or at the server,
+/// or a fault of this machine.
 pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     raise_descriptors();
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -77,7 +77,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let mut target = Target::find(&args.url, args.namespace.as_deref(), args.allow_remote)?;
     let tls = target.tls.take();
     let (url, plan) = (&target.url, &args.plan);
-    // A number that no other run has.
+    // A random number makes the rooms of each run distinct.
     let number = getrandom::u32().map_err(|fault| anyhow!("no random numbers: {fault}"))?;
     let dialect = Roomcast::new(&target.path, Plan::rooms(number));
     let crowd = Crowd::new(Box::new(dialect), &target.host).context("cannot wait for sockets")?;

@@ -1,4 +1,4 @@
-//! Parts that the commands which talk to a server have in common.
+//! Shared parts of the commands that talk to a server.
 
 pub(super) mod api;
 pub(super) mod endpoint;

@@ -1,4 +1,4 @@
-//! `roomcast cluster`: the servers that share a relay, and what it has.
+//! `roomcast cluster`: the servers that share a relay, and the rooms in it.
 
 mod nodes;
 mod rooms;

@@ -30,7 +30,7 @@ pub(super) struct Contents {
     pub(super) settings: Vec<FileSetting>,
 }
 
-/// The time that a file may take to be read again: that of a network may be out of reach.
+/// The timeout for a reload of the file: a file system on a network may be unreachable.
 const TIME: Duration = Duration::from_secs(5);
 
 impl ConfigPath {
@@ -56,9 +56,10 @@ impl ConfigPath {
         fs::read_to_string(&self.path).map_err(|fault| self.unreadable(&fault))
     }
 
-    /// Reads the file again, on another thread and within a time limit; `None` when it is no
-    /// regular file: a pipe gives what is in it once. `in_force` is what the file would take the
-    /// place of: one that is empty is more likely being written than taking all of it away.
+    /// Reads the file again, on another thread and within a time limit; `None` when it is not a
+    /// regular file, because a pipe can be read only once. `in_force` are the settings that the
+    /// file would replace: if they have tables, an empty file is refused, since it is probably
+    /// still being written.
     ///
     /// # Errors
     ///
@@ -125,10 +126,10 @@ impl ConfigPath {
     }
 }
 
-/// Below, two words have not more in common than any two.
+/// The smallest likeness of a suggestion: below it, any two words may be alike by chance.
 const LIKENESS_MIN: f64 = 0.7;
 
-/// The word that is meant, if one is like it.
+/// The most similar of the words, if one is similar enough.
 fn nearest(word: &str, words: impl Iterator<Item = String>) -> Option<String> {
     let likely = words.map(|other| {
         let likeness = strsim::normalized_damerau_levenshtein(word, &other);
@@ -139,8 +140,8 @@ fn nearest(word: &str, words: impl Iterator<Item = String>) -> Option<String> {
     nearest.map(|(_, other)| other)
 }
 
-/// Names what an unknown word of a file may mean: for a key at its top in place of the list of all
-/// others.
+/// Adds a suggestion to the error about an unknown word. For a top-level key it replaces the list
+/// of all known keys.
 fn with_nearest(fault: String, names: &[&str]) -> String {
     let unknown = || {
         let kinds = ["unknown field `", "unknown variant `"];

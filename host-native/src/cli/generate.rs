@@ -1,4 +1,4 @@
-//! `roomcast generate`: completions of shells, and man pages, made from the command line itself.
+//! `roomcast generate`: shell completions and man pages from the definition of the command line.
 
 use std::{fs, path::PathBuf, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! `roomcast join`: a client of one connection, to see and to say what goes on in a room.
+//! `roomcast join`: a client with one connection, which prints and publishes messages of rooms.
 
 mod line;
 mod pace;
@@ -61,11 +61,11 @@ pub(crate) struct JoinArgs {
     token: Option<String>,
 }
 
-/// Joins, and stays until there is nothing more to read, or the server closes.
+/// Joins, and stays until the input ends or the server closes.
 ///
 /// # Errors
 ///
-/// A [`Failure`] that the user or the server can do something about, or a fault of this machine.
+/// A [`Failure`] that can be fixed by the user or at the server, or a fault of this machine.
 pub(crate) async fn run(args: JoinArgs) -> anyhow::Result<ExitCode> {
     let socket = connect(&args).await?;
     let code = Session::new(socket, args.rooms, args.event).run().await?;

@@ -46,8 +46,8 @@ pub(crate) fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A key of 256 random bits. It begins with a word that no hash begins with, so that the two are
-/// not taken for each other.
+/// Makes a key of 256 random bits. Its prefix cannot begin a hash, so that the two are not
+/// confused.
 fn new_key() -> anyhow::Result<String> {
     let mut random = [0_u8; 32];
     getrandom::fill(&mut random)

@@ -1,4 +1,4 @@
-//! Standard error: the log of the server, and what commands say.
+//! Standard error: the log of the server, and the messages of commands.
 
 pub(super) mod filter;
 pub(super) mod json;
@@ -19,12 +19,12 @@ use tracing::Level;
 /// True when the lines of the process are JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Has every line of the process be JSON from here on.
+/// Writes every line of the process as JSON from here on.
 pub(super) fn speak_json() {
     JSON.store(true, Relaxed);
 }
 
-/// Whole lines of what the program says beside events, in the format of the log.
+/// Formats a message of the program that is not an event, as whole lines in the format of the log.
 pub(super) fn lines(level: Level, text: &str) -> String {
     if JSON.load(Relaxed) {
         json::line(level, text.strip_prefix("roomcast: ").unwrap_or(text))
@@ -33,15 +33,15 @@ pub(super) fn lines(level: Level, text: &str) -> String {
     }
 }
 
-/// Lines that wait for a reader who is slow; what comes on top of them is lost.
+/// The largest number of lines that wait for a slow reader; further lines are lost.
 const LINES: usize = 4_096;
-/// The longest wait for them at the end, and for a single line that is said.
+/// The longest wait for pending lines at the end, and for a single message of a command.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Standard error, written by a thread of its own.
+/// Standard error, written by a separate thread.
 ///
-/// A log that cannot be written, or that nobody reads, costs its lines and nothing else: no thread
-/// of the server waits for it, and no fault of it ends one.
+/// A log that cannot be written, or that nobody reads, costs nothing but its lines: no thread of
+/// the server waits for it, and none ends by its errors.
 #[derive(Debug, Clone)]
 pub(super) struct Log {
     orders: SyncSender<Order>,
@@ -51,7 +51,7 @@ pub(super) struct Log {
 #[derive(Debug)]
 enum Order {
     Write(Vec<u8>),
-    /// Dropped when all before it is written.
+    /// Dropped when everything before it is written.
     Flush(#[allow(dead_code)] SyncSender<()>), // only its end matters
 }
 
@@ -60,7 +60,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// When there can be no thread for it.
+    /// When its thread cannot be started.
     pub(super) fn of_process() -> io::Result<&'static Self> {
         static LOG: OnceLock<Log> = OnceLock::new();
         if let Some(log) = LOG.get() {
@@ -83,19 +83,19 @@ impl Log {
         Ok(log)
     }
 
-    /// Takes a whole line, without a wait.
+    /// Queues a whole line without waiting.
     pub(super) fn take(&self, line: Vec<u8>) {
         if self.orders.try_send(Order::Write(line)).is_err() {
             self.lost.fetch_add(1, Relaxed);
         }
     }
 
-    /// Waits until what was logged is written, but not for long.
+    /// Waits until all queued lines are written, at most [`PATIENCE`].
     pub(super) fn flush(&self) {
         self.flush_until(Instant::now() + PATIENCE);
     }
 
-    /// Writes a line, and waits until it is written, but not for long.
+    /// Queues a line, and waits until it is written, at most [`PATIENCE`].
     pub(super) fn say(&self, line: String) {
         let end = Instant::now() + PATIENCE;
         if self.order(Order::Write(line.into()), end) {
@@ -111,7 +111,7 @@ impl Log {
         }
     }
 
-    /// False when there was no place for it in time.
+    /// Queues an order; false when the queue stayed full until `end`.
     fn order(&self, mut order: Order, end: Instant) -> bool {
         loop {
             match self.orders.try_send(order) {
@@ -124,7 +124,7 @@ impl Log {
     }
 }
 
-/// Writes what comes, for as long as somebody may send something.
+/// Carries out orders until no sender is left.
 fn write(orders: &Receiver<Order>, lost: &AtomicU64, mut out: impl Write) {
     while let Ok(order) = orders.recv() {
         if let Order::Write(line) = order {

@@ -85,8 +85,8 @@ enum Action {
     Generate(generate::GenerateArgs),
 }
 
-/// Takes a negative number for the value of the option before it, and not for an option: then what
-/// is wrong with it is said of the option.
+/// Parses a negative number as the value of the option before it, not as an option, so that the
+/// error names that option.
 fn with_negative_numbers(command: Command) -> Command {
     command
         .mut_args(|argument| {
@@ -146,7 +146,7 @@ fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
     runtime.block_on(command)
 }
 
-/// Prints help and versions as they are, and of a mistake the one line that says what to change.
+/// Prints help and versions as they are, and a mistake as one line that says what to change.
 pub(crate) fn explain(fault: &clap::Error) -> ExitCode {
     if !fault.use_stderr() {
         fault.exit();
@@ -156,9 +156,9 @@ pub(crate) fn explain(fault: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A mistake in one line, with the name that may be meant.
+/// Formats a mistake as one line, with a suggestion.
 fn mistake(fault: &clap::Error, mut arguments: impl Iterator<Item = String>) -> String {
-    // Of a bad value the flag is named and not the value, which may be a secret.
+    // An error in a value names the flag, not the value, which may be a secret.
     if let (Some(ContextValue::String(flag)), Some(why)) =
         (fault.get(ContextKind::InvalidArg), fault.source())
     {
@@ -192,7 +192,7 @@ fn mistake(fault: &clap::Error, mut arguments: impl Iterator<Item = String>) -> 
     mistake
 }
 
-/// The option that wants a value and stands right before an unknown one with a single dash.
+/// The option that takes a value and comes right before an unknown one with a single dash.
 fn before(unknown: &str, arguments: &mut impl Iterator<Item = String>) -> Option<String> {
     let mut last: Option<String> = None;
     let unknown = unknown

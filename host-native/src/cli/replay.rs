@@ -1,4 +1,4 @@
-//! `roomcast replay`: what a recorded server said, said again by the same core.
+//! `roomcast replay`: plays a recorded journal through the core, and prints the server's output.
 
 mod files;
 mod moment;
@@ -80,7 +80,7 @@ pub(crate) struct ReplayArgs {
 /// Replays, and prints.
 pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     match replay(args) {
-        // As in `| head`: whoever reads has enough.
+        // The reader of the output has seen enough, as in `| head`.
         Err(Stop::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => {}
         replayed => replayed?,
     }
@@ -99,7 +99,7 @@ fn replay(args: ReplayArgs) -> Result<(), Stop> {
         },
     );
     let played = play_all(&args.files, &mut printer);
-    // Also before an error: what was replayed up to there is worth seeing.
+    // Flushed even after an error: the output up to there is worth seeing.
     printer.flush().map_err(Stop::Output)?;
     played
 }

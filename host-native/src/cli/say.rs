@@ -1,5 +1,4 @@
-//! Remarks on standard error. Nobody may be there to take them: then they are lost, and nothing
-//! else.
+//! Messages on standard error. If nobody reads them, they are lost, without further harm.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -12,7 +11,7 @@ use tracing::Level;
 
 use super::log::{Log, lines};
 
-/// Prints a line on standard error, in place of `eprintln!`, which panics when it cannot.
+/// Prints a line on standard error. Unlike `eprintln!`, it does not panic when that fails.
 macro_rules! say {
     ($($text:tt)*) => {
         $crate::cli::say::line(format_args!($($text)*))
@@ -20,17 +19,17 @@ macro_rules! say {
 }
 
 pub(super) fn line(text: fmt::Arguments<'_>) {
-    // Whole, so that lines of several threads do not mix.
+    // Written as a whole, so that lines of several threads do not mix.
     let line = lines(Level::ERROR, &text.to_string());
     match Log::of_process() {
         Ok(log) => log.say(line),
-        // There can be no thread that waits for its reader.
+        // The thread of the log could not be started.
         Err(_) => drop(io::stderr().write_all(line.as_bytes())),
     }
 }
 
-/// Has panics said in the same way: a thread whose panic is caught must not wait for the reader of
-/// what is said about it.
+/// Prints panics in the same way: a thread whose panic is caught must not wait for the reader of
+/// standard error.
 pub(crate) fn panics() {
     panic::set_hook(Box::new(|panic| {
         let (thread, trace) = (thread::current(), Backtrace::capture());
@@ -41,7 +40,7 @@ pub(crate) fn panics() {
         }
         let text = lines(Level::ERROR, text.trim_end());
         match Log::of_process() {
-            // With this thread the process ends.
+            // A panic of this thread ends the process, so its message is waited for.
             Ok(log) if name == "main" => log.say(text),
             Ok(log) => log.take(text.into()),
             Err(_) => drop(io::stderr().write_all(text.as_bytes())),

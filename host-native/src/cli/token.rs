@@ -73,7 +73,7 @@ pub(crate) struct TokenArgs {
     read: Option<String>,
 }
 
-/// A rule as it is typed.
+/// A rule as typed.
 #[derive(Debug, Clone)]
 struct Grant {
     rooms: String,
@@ -158,7 +158,7 @@ fn rule(grant: &Grant) -> String {
     format!(r#"{{"rooms":{rooms},"can":{can}}}"#)
 }
 
-/// A key, or the text of the file that is named.
+/// Parses a key, which is given as itself or as the name of its file.
 fn read_key(text: &str) -> anyhow::Result<SigningKey> {
     let is_key = text.starts_with("hs256:") || text.trim_start().starts_with(['{', '-']);
     let text = if is_key {

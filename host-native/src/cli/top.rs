@@ -67,14 +67,14 @@ pub(crate) struct TopArgs {
     caller: Caller,
 }
 
-/// Shows sample after sample, until it is told to end.
+/// Shows sample after sample, until a signal stops it.
 ///
 /// # Errors
 ///
-/// A [`Failure`](super::client::failure::Failure) that the user or the server can do something
-/// about, or a fault of this machine.
+/// A [`Failure`](super::client::failure::Failure) that can be fixed by the user or at the server,
+/// or a fault of this machine.
 pub(crate) async fn run(args: TopArgs) -> anyhow::Result<ExitCode> {
-    // Heard from here on, also while a server does not answer.
+    // Signals are handled from here on, even while a server does not answer.
     let listen = |kind| signal(kind).context("cannot wait for signals");
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
@@ -92,9 +92,9 @@ pub(crate) async fn run(args: TopArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Shows sample after sample, as many as are asked for.
+/// Shows sample after sample, as many as were requested.
 async fn view(args: TopArgs) -> anyhow::Result<ExitCode> {
-    // Before the screen is taken: a server that is not there is told of on the line below.
+    // Sampled before the screen is switched, so that a failure to connect is printed normally.
     let mut source = Source::new(&args.url, &args.caller);
     let mut last = source.sample().await?;
     let is_live = !args.json && io::stdout().is_terminal();
@@ -112,7 +112,7 @@ async fn view(args: TopArgs) -> anyhow::Result<ExitCode> {
         left = left.map(|left| left - 1);
         let sample = match (source.sample().await, &terminal) {
             (Ok(sample), _) => sample,
-            // It may start again.
+            // The server may come back.
             (Err(fault), Some(terminal)) => {
                 let fault = fault.to_string();
                 terminal.show(&fault.lines().map(str::to_owned).collect::<Vec<_>>())?;

@@ -22,7 +22,7 @@ pub(super) struct Api {
     key: Option<String>,
 }
 
-/// A name as a part of a path.
+/// Encodes a name as a part of a path.
 pub(super) fn encode(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
@@ -36,7 +36,7 @@ impl Api {
         }
     }
 
-    /// Makes one call, on a connection of its own; `path` follows `/api/v1/`.
+    /// Makes one call, on a new connection; `path` follows `/api/v1/`.
     pub(super) async fn call(
         &self,
         method: Method,
@@ -66,22 +66,22 @@ impl Api {
         let (status, body) = answer.map_err(|fault| broken(&fault))?;
         match status {
             200 => Ok(Answer::ok(body)),
-            // No story is about these: the driver was set up wrongly, or the server is broken.
+            // No story expects these: the driver was set up wrongly, or the server is broken.
             401 | 500.. => Err(broken(&format!("{status} {body}"))),
             status => Ok(Answer::refused(status)),
         }
     }
 }
 
-/// Sends one HTTP request to a host and port, on a connection of its own; returns the status, and
-/// the body as text.
+/// Sends one HTTP request to a host and port, on a new connection; returns the status, and the body
+/// as text.
 pub(crate) async fn ask(
     authority: &str,
     request: Request<Full<Bytes>>,
 ) -> Result<(u16, String), Box<dyn Error + Send + Sync>> {
     let stream = TokioIo::new(TcpStream::connect(authority).await?);
     let (mut sender, connection) = http1::handshake(stream).await?;
-    // Ends with the response: nobody waits for it.
+    // The task ends with the response; nobody waits for it.
     tokio::spawn(connection);
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();

@@ -30,24 +30,24 @@ mod work;
 /// Sleep of a [`Core`] between two ops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sleep {
-    /// Nothing: the hubs stay in memory.
+    /// No sleep: the hubs stay in memory.
     #[default]
     Never,
     /// The core saves the whole state of its hubs as text, forgets them, and restores them.
     Saved,
-    /// The same, but of a connection it has only what it wrote down at the last
+    /// The same, except that the state of a connection is the one saved at its last
     /// [`Command::Persist`](roomcast_core::Command::Persist).
     Persisted,
 }
 
 /// An in-process server: one [`App`] for each namespace, without an application by default.
 ///
-/// Its clients read at once what they are sent, but for those that stall: for them it waits in a
-/// [`SendQueue`], as in a host, and what that drops or closes is told to the hub. It may die, and
-/// start again from what it kept.
+/// Its clients read at once what they are sent, except for stalled ones. Their frames wait in a
+/// [`SendQueue`], as in a host, and the hub is told when that closes a connection. The server may
+/// crash, and restart from what it stored.
 ///
-/// It checks every command that it is given: recipients are sorted, unique and alive, and nothing
-/// follows a close.
+/// It checks every command that the hub gives: recipients are sorted, unique and connected, and
+/// nothing follows a close.
 #[derive(Clone)]
 pub struct Core<G = ()> {
     limits: Limits,
@@ -55,7 +55,7 @@ pub struct Core<G = ()> {
     gateways: Rc<dyn Fn(&str) -> G>,
     now: Timestamp,
     apps: BTreeMap<Box<str>, App<G>>,
-    /// The last connection of every actor, dead or alive.
+    /// The last connection of every actor, ended or not.
     conns: BTreeMap<Actor, (Box<str>, ConnId)>,
     /// The actors that are connected.
     live: BTreeMap<(Box<str>, ConnId), Actor>,
@@ -65,30 +65,30 @@ pub struct Core<G = ()> {
     persisted: BTreeMap<(Box<str>, ConnId), String>,
     disk: Disk,
     streams: Streams,
-    /// True when clients have to show a token.
+    /// True when clients must show a token.
     tokens: bool,
-    /// Number of times that it lost everything.
+    /// The number of times that the server lost all its data.
     starts: u32,
-    /// Why the last op was refused, where an answer has no more than a status.
+    /// The reason why the last op was refused, when its answer is only a status.
     refusal: Option<String>,
     commands: Vec<String>,
     journal: Vec<String>,
     under_way: UnderWay,
     upgrades: Upgrades,
-    /// Answers to requests for a WebSocket that have waited.
+    /// Answers to upgrade requests that have waited.
     late: Vec<Late>,
 }
 
 impl Core {
-    /// A server that nobody is connected to, with these limits for each namespace.
+    /// A server without connections, with these limits for each namespace.
     pub fn new(limits: &Limits) -> Self {
         Self::with_gateways(limits, |_| ())
     }
 }
 
 impl<G: Gateway> Core<G> {
-    /// A server that nobody is connected to, with these limits for each namespace and an
-    /// application made for its name.
+    /// A server without connections, with these limits and an application for each namespace, made
+    /// from its name.
     pub fn with_gateways(limits: &Limits, gateways: impl Fn(&str) -> G + 'static) -> Self {
         Self {
             limits: limits.clone(),
@@ -153,17 +153,17 @@ impl<G: Gateway> Core<G> {
         self.streams.overflows()
     }
 
-    /// The hub of a namespace, once something happened in it.
+    /// The hub of a namespace; `None` before the first op in it.
     pub fn hub(&self, namespace: &str) -> Option<&Hub> {
         self.apps.get(namespace).map(App::hub)
     }
 
-    /// The application of a namespace, once something happened in it.
+    /// The application of a namespace; `None` before the first op in it.
     pub fn app(&self, namespace: &str) -> Option<&App<G>> {
         self.apps.get(namespace)
     }
 
-    /// All rooms that there are, each with its namespace.
+    /// All existing rooms, each with its namespace.
     pub(crate) fn rooms(&self) -> impl Iterator<Item = (&str, &str)> {
         self.apps.iter().flat_map(|(namespace, app)| {
             let rooms = app.hub().rooms("", None);
@@ -186,7 +186,8 @@ impl<G: Gateway> Core<G> {
         &self.journal
     }
 
-    /// Checks the hubs from inside, and that they know the same connections as this driver.
+    /// Checks the internal consistency of the hubs, and that they have the same connections as this
+    /// driver.
     ///
     /// # Panics
     ///
@@ -234,7 +235,7 @@ impl<G: Gateway> Core<G> {
         }
     }
 
-    /// Tells the application that all connections will be closed soon. They stay open.
+    /// Notifies the application that all connections will be closed soon. They stay open.
     pub(crate) fn drain(&mut self, namespace: &str) -> Result<(), DriverError> {
         self.commands.clear();
         self.call(namespace, Input::Drain)?;
@@ -264,7 +265,7 @@ impl<G: Gateway> Core<G> {
         Ok(applied)
     }
 
-    /// Makes the application of a namespace, unless it is there.
+    /// Makes the application of a namespace, unless it exists.
     pub(crate) fn open(&mut self, namespace: &str) {
         if self.apps.contains_key(namespace) {
             return;
@@ -295,10 +296,10 @@ impl<G: Gateway> Core<G> {
         Ok(())
     }
 
-    /// Closes those who were too slow, until that leads to no more of it.
+    /// Closes connections whose queues overflowed, until no further queue overflows.
     fn close_overflowed(&mut self, namespace: &str) -> Result<(), DriverError> {
         while let Some(conn) = self.streams.take_overflowed() {
-            // It may be closed already.
+            // The connection may be closed already.
             let Some(actor) = self.actor(namespace, conn) else {
                 continue;
             };
@@ -310,7 +311,7 @@ impl<G: Gateway> Core<G> {
         Ok(())
     }
 
-    /// Goes on with what handlers began, as far as it gets without waiting.
+    /// Polls the futures of handlers, as far as they get without waiting.
     pub(crate) fn proceed(&mut self) -> Result<(), DriverError> {
         self.upgrade_on()?;
         let mut under_way = std::mem::take(&mut self.under_way);
@@ -321,7 +322,7 @@ impl<G: Gateway> Core<G> {
             let Some((namespace, token, outcome)) = under_way.take_done() else {
                 break;
             };
-            // Nobody may want it: then nothing happens.
+            // If nobody waits for the outcome, nothing happens.
             let _ = self.complete(&namespace, token, outcome)?;
         }
         for (namespace, app) in &mut self.apps {
@@ -342,7 +343,7 @@ impl<G: Gateway> Core<G> {
                     | Command::Relay(_)
                     | Command::Tell { .. }
             );
-            // What only a host that keeps histories is told: the others do the same without it.
+            // Commands that only some hosts need are left out, so that all drivers list the same.
             if !kept {
                 self.commands.push(format!("{command:?}"));
             }
@@ -360,7 +361,7 @@ impl<G: Gateway> Core<G> {
         let broken = |what: &str| Err(DriverError::Command(format!("{what}: {command:?}")));
         match *command {
             Command::Send { to, frame, class } => {
-                // For those who do not read: made once.
+                // Encoded at most once, for recipients that do not read.
                 let mut encoded = None;
                 if to.is_empty() || !to.is_sorted_by(|a, b| a < b) {
                     return broken("recipients must be sorted and unique");
@@ -408,7 +409,7 @@ impl<G: Gateway> Core<G> {
             },
             Command::Persist { conn } => {
                 let hub = self.hub(namespace);
-                // The hub does not know it when it was closed within the same turn.
+                // If it was closed in the same turn, the hub no longer knows it.
                 if let Some(Ok(state)) = hub.map(|hub| hub.conn_state(conn)) {
                     let text = serde_json::to_string(&state).unwrap_or_default();
                     self.persisted.insert((namespace.into(), conn), text);

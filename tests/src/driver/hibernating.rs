@@ -1,19 +1,19 @@
-//! A worker whose objects are evicted between two ops.
+//! A Worker whose objects are evicted between ops.
 
 use std::{collections::BTreeSet, fmt};
 
 use super::{Driver, DriverError, Url};
 use crate::{Actor, Answer, Edge, Event, Op, Sockets};
 
-/// A worker of an [`Edge`], reached through its URL; its objects are evicted before some of the
-/// ops, their sockets hibernating.
+/// A Worker of an [`Edge`], reached through its URL. Its objects are evicted before some of the
+/// ops, and their sockets hibernate.
 pub struct Hibernating<'e> {
     url: Url,
     edge: &'e Edge,
     worker: usize,
-    /// True for each op before which to evict.
+    /// For each op, true to evict before it.
     schedule: Box<dyn Iterator<Item = bool> + 'e>,
-    /// Every namespace that the story has touched, as the server calls it.
+    /// The namespaces that the story has used, by their names on the server.
     namespaces: BTreeSet<String>,
     evictions: usize,
 }
@@ -28,8 +28,8 @@ impl fmt::Debug for Hibernating<'_> {
 }
 
 impl<'e> Hibernating<'e> {
-    /// The worker that `url` reaches. The schedule says for each op whether all objects are evicted
-    /// before it; none are after its end.
+    /// The Worker at `url`. The schedule has for each op whether all objects are evicted before it;
+    /// after its end none are.
     pub fn new(
         url: Url,
         edge: &'e Edge,
@@ -46,7 +46,7 @@ impl<'e> Hibernating<'e> {
         }
     }
 
-    /// The number of objects that were in memory, and left it.
+    /// The number of objects that were evicted from memory.
     pub const fn evictions(&self) -> usize {
         self.evictions
     }
@@ -55,7 +55,7 @@ impl<'e> Hibernating<'e> {
     ///
     /// # Errors
     ///
-    /// When one stays.
+    /// When an object cannot be evicted.
     pub fn evict(&mut self, sockets: Sockets) -> Result<(), DriverError> {
         for namespace in &self.namespaces {
             let evicted = self.edge.evict(self.worker, namespace, sockets)?;

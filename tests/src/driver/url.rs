@@ -1,4 +1,4 @@
-//! Any Roomcast server, by its WebSocket address.
+//! Any Roomcast server, reached by its WebSocket address.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,21 +19,21 @@ mod barrier;
 mod nodes;
 mod socket;
 
-/// The longest wait of a story that is waited for: longer ones are for a clock that can be moved.
+/// The longest wait in real time. Stories with longer ones need a clock that can be moved.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// The time by which timers of a busy server may be late: so much longer is waited in truth, and no
 /// story has anything due within it.
 const LATE: Duration = Duration::from_millis(300);
 
-/// A server that is reached through `ws://host:port/ws`, with a path before that or without, and
-/// for what the application does through its HTTP API.
+/// A server that is reached through `ws://host:port/ws`, with or without a path before that; ops of
+/// the application use its HTTP API.
 ///
-/// That everything has arrived which an op leads to is known from a `$rooms` of each connection,
-/// first of the one that acted: what the server answered before lies before its answer. Time plays
-/// no part in it.
+/// After each op every connection, first the one that acted, sends `$rooms`. Everything that the
+/// server sent before comes before the answer, so all effects have arrived when it does. Nothing
+/// depends on time.
 ///
-/// Every actor needs a connection id for others to name it. One that does not ask for `$welcome`
-/// finds it out from a message to itself, in a room `~` that it leaves again.
+/// Others name an actor by its connection id. An actor that does not ask for `$welcome` learns it
+/// from a message to itself, in a room `~` that it leaves again.
 #[derive(Debug)]
 pub struct Url {
     runtime: Runtime,
@@ -56,16 +56,16 @@ pub struct Url {
 struct Conn {
     namespace: String,
     id: String,
-    /// The server that has it.
+    /// The server that it is connected to.
     node: usize,
 }
 
-/// The place where the server learns who the user of a connection is.
+/// The way in which the server learns the user of a connection.
 #[derive(Debug, Clone)]
 enum Users {
     /// `?user=ann` in the address.
     Address,
-    /// A header field, as of a proxy.
+    /// A header field, as a proxy sets it.
     Header(Box<str>),
 }
 
@@ -74,7 +74,7 @@ impl Url {
     ///
     /// # Errors
     ///
-    /// When the address is of another form.
+    /// When the address has another form.
     pub fn new(address: impl Into<String>) -> Result<Self, DriverError> {
         let nodes = Nodes::new(address.into())?;
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -100,13 +100,13 @@ impl Url {
         self
     }
 
-    /// The same, with further servers that share its rooms through a relay, or with none that do
-    /// later. Connections and calls of the API go to the servers in turn; a call about a connection
-    /// goes to one that does not have it, where there is another.
+    /// The same, with further servers (or none) that share its rooms through a relay. Connections
+    /// and API calls go to the servers in turn. A call about a connection goes to a server that
+    /// does not have it, if there is more than one.
     ///
     /// # Errors
     ///
-    /// When an address is of another form.
+    /// When an address has another form.
     pub fn with_relay<A: Into<String>>(
         mut self,
         others: impl IntoIterator<Item = A>,
@@ -115,24 +115,25 @@ impl Url {
         Ok(self)
     }
 
-    /// The same, with all connections on the first server, and calls of the API to the others: for
-    /// stories about the connections of one server.
+    /// The same, with all connections on the first server, and API calls to the others: for stories
+    /// about the connections of one server.
     #[must_use]
     pub const fn with_connections_together(mut self) -> Self {
         self.nodes.keep_together();
         self
     }
 
-    /// The same, with another namespace in the place of the default one: stories in namespaces of
-    /// their own do not disturb each other.
+    /// The same, with another namespace in place of the default one: stories in different
+    /// namespaces do not disturb each other.
     #[must_use]
     pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// The same, where an application guards its rooms, so that no client can ask for its id with a
-    /// message to itself: each asks for `$welcome`, which is told only where the story asks for it.
+    /// The same for an application that guards its rooms, so that clients cannot learn their ids by
+    /// a message to themselves. Every client asks for `$welcome`, which is reported only if the
+    /// story asks for it.
     #[must_use]
     pub const fn with_welcome(mut self) -> Self {
         self.welcome = true;
@@ -147,14 +148,14 @@ impl Url {
         self
     }
 
-    /// The same, where the server takes it from a header field, as a proxy sets it.
+    /// The same, where the server takes the user from a header field, as a proxy sets it.
     #[must_use]
     pub fn with_user_header(mut self, name: &str) -> Self {
         self.users = Some(Users::Header(name.into()));
         self
     }
 
-    /// The same, waiting in truth where time passes in a story, up to two seconds at once.
+    /// The same, with real waits where time passes in a story, up to two seconds each.
     #[must_use]
     pub const fn with_waits(mut self) -> Self {
         self.waits = true;
@@ -163,14 +164,14 @@ impl Url {
 
     /// The same, in namespaces without envelopes. Their application answers `join:ROOM` with
     /// `Joined room: ROOM` and then, to the room, `ID joined`, and `leave:ROOM` with
-    /// `Left room: ROOM`, before anything that it is asked later.
+    /// `Left room: ROOM`, before it answers later requests.
     #[must_use]
     pub const fn with_words(mut self) -> Self {
         self.speech = Speech::Words;
         self
     }
 
-    /// Returns the name that a story's namespace has on the server.
+    /// Returns the name on the server of a namespace in a story.
     pub fn namespace(&self, namespace: &str) -> String {
         match namespace {
             "default" => self.namespace.clone(),
@@ -239,7 +240,7 @@ impl Url {
 
     fn deliver(&mut self, actor: &Actor, events: Vec<Event>) {
         let inbox = self.inboxes.entry(actor.clone()).or_default();
-        // To one who connected after it was passed elsewhere, a barrier comes late.
+        // A connection that was opened during a barrier may get it late.
         inbox.extend(
             events
                 .into_iter()
@@ -420,7 +421,7 @@ impl Driver for Url {
             | Op::Text { .. }
             | Op::Binary { .. }
             | Op::Disconnect { .. } => true,
-            // Without the API nothing tells when the server has noticed.
+            // Only the API shows when the server has noticed.
             Op::Vanish { .. }
             | Op::Send { .. }
             | Op::ServerJoin { .. }
@@ -438,7 +439,7 @@ impl Driver for Url {
             return Err(DriverError::Unsupported(op.to_string()));
         }
         if self.nodes.are_shared() {
-            // Behind an answer that came late there may be more.
+            // Late effects of earlier ops may still be in flight.
             self.pass_relay()?;
         }
         let answer = self.act(op)?;

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, fmt::Write};
 /// The variables of a worker.
 pub(super) type Vars = BTreeMap<String, String>;
 
-/// The folder in which objects store what they keep.
+/// The folder in which objects store their data.
 pub(super) const STORAGE: &str = "storage";
-/// The worker that evicts.
+/// The name of the worker that evicts objects.
 pub(super) const CONTROL: &str = "control";
 
 /// The KV namespace, and its module.
 const KV: &str = "kv";
-/// The name by which workers have it.
+/// The name of the binding under which workers have the namespace.
 const KV_BINDING: &str = "SESSIONS";
 
 /// Returns the name of a worker, which is also the name of its socket and of its binding in the
@@ -21,8 +21,8 @@ pub(super) fn worker(index: usize) -> String {
     format!("worker{index}")
 }
 
-/// Settings that the worker is deployed with, from its `wrangler.toml`. Values are copied
-/// unchanged, which is the form that `workerd` wants too.
+/// The settings with which the worker is deployed, from its `wrangler.toml`. Values are copied
+/// unchanged, because `workerd` uses the same form.
 #[derive(Debug)]
 pub(super) struct Deployment<'t> {
     date: &'t str,
@@ -48,7 +48,8 @@ impl<'t> Deployment<'t> {
     }
 }
 
-/// The whole configuration: `modules`, the main one first, once with the variables of each worker.
+/// Makes the whole configuration. Each worker has all `modules`, the main one first, and its own
+/// variables.
 pub(super) fn text(
     deployment: &Deployment<'_>,
     modules: &[String],

@@ -1,4 +1,4 @@
-//! Texts as patterns that they fit.
+//! Patterns made from texts.
 
 use super::Known;
 use crate::{Actor, Event, Op, escape::string_end};
@@ -7,10 +7,10 @@ fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// Digits of an id that no other number is likely to be.
+/// The number of digits above which a number is probably an id.
 const LONG: usize = 7;
 
-/// True when an id stands in a text.
+/// True when a text contains an id.
 fn stands_in(id: &str, text: &str) -> bool {
     if id.len() >= LONG {
         text.contains(id)
@@ -25,7 +25,7 @@ const MESSAGE: &str = r#","message":""#;
 const EPOCH: &str = r#""epoch":""#;
 const CONN: &str = r#""conn":""#;
 
-/// The member next in the text whose value differs from one server to another.
+/// Finds the next member of the text whose value differs from server to server.
 fn next_mark(text: &str) -> Option<(usize, &'static str)> {
     let marks = [TIME, WAIT, MESSAGE, EPOCH, CONN].into_iter();
     marks
@@ -36,8 +36,8 @@ fn next_mark(text: &str) -> Option<(usize, &'static str)> {
 /// Members that count the connections that a message reached.
 const COUNTS: [&str; 3] = [r#""reached":"#, r#""matched":"#, r#""queued":"#];
 
-/// The text with the counts of the pattern in place of its own, where those are not greater: each
-/// of several servers counts its own connections.
+/// Replaces counts of a text by the pattern's if they are not greater: each of several servers
+/// counts only its own connections.
 pub(super) fn with_counts(pattern: &str, got: &str) -> String {
     let mut text = got.to_owned();
     for member in COUNTS {
@@ -65,7 +65,7 @@ fn is_error(text: &str) -> bool {
     code.is_some_and(|(_, code)| !code.contains('"'))
 }
 
-/// True when a text ends where the time begins that the details of an error tell to wait.
+/// True when a text ends right before the time to wait in the details of an error.
 fn is_rate(text: &str) -> bool {
     let limit = text.strip_suffix(WAIT);
     let limit = limit.and_then(|text| text.rsplit_once(r#""details":{"limit":"#));
@@ -73,11 +73,11 @@ fn is_rate(text: &str) -> bool {
 }
 
 impl Known {
-    /// A text of a namespace as a pattern that it fits: placeholders for ids of connections,
-    /// epochs, times and the texts of errors. The text is [escaped](escape) already.
+    /// Makes a pattern from a text of a namespace: ids of connections, epochs, times and the texts
+    /// of errors become placeholders. The text is [escaped](escape) already.
     ///
-    /// An id is one wherever it is a whole string, and the long ones within other texts too, unless
-    /// the story [said](Self::said) it.
+    /// An id is replaced if it is a whole string; a long one also within other texts. It is not
+    /// replaced if the story [said](Self::said) it.
     pub(crate) fn pattern(&mut self, namespace: &str, text: &str) -> String {
         let pattern = self.marked(namespace, text);
         let (mut named, mut rest) = (String::with_capacity(pattern.len()), &*pattern);
@@ -102,7 +102,7 @@ impl Known {
         named + rest
     }
 
-    /// Frames that an actor got, as a trace expects it.
+    /// Formats an event of an actor as the line of a trace that expects it.
     pub(crate) fn line(&mut self, actor: &Actor, event: &Event) -> String {
         let line = event.to_string();
         if matches!(event, Event::Text(_)) {
@@ -112,7 +112,7 @@ impl Known {
         format!("{actor} {line}")
     }
 
-    /// Remembers the texts of an op, which are not ids whatever they look like.
+    /// Records the texts of an op, which are not ids even if they look like some.
     pub(crate) fn said(&mut self, op: &Op) {
         let line = op.to_string();
         if let Op::Connect { .. } = op {
@@ -123,8 +123,8 @@ impl Known {
         }
     }
 
-    /// Finds a part of a text that may be the id of a connection or may be words of the story;
-    /// returns the id and the name of its connection.
+    /// Finds a part of a text that may be either the id of a connection or a text of the story.
+    /// Returns the id and the name of its connection.
     pub(crate) fn ambiguous_id(&self, namespace: &str, text: &str) -> Option<(String, String)> {
         let ids = self.ids.values().flatten();
         let mut said = ids.filter(|id| stands_in(id, &self.said));
@@ -136,7 +136,7 @@ impl Known {
         })
     }
 
-    /// The same with placeholders only where the name of a member says what its value is.
+    /// Does the same only for members whose names identify their values.
     fn marked(&mut self, namespace: &str, text: &str) -> String {
         let (mut pattern, mut rest) = (String::with_capacity(text.len()), text);
         while let Some((at, mark)) = next_mark(rest) {
@@ -179,8 +179,8 @@ impl Known {
         })
     }
 
-    /// Placeholder of an epoch: `epoch` for the namespace's, a label for that of a room with a
-    /// history, which ends in a number of its own.
+    /// The placeholder of an epoch: `epoch` for the epoch of the namespace, or a label for the
+    /// epoch of a room with a history, which ends in a number.
     fn epoch_name(&mut self, namespace: &str, epoch: &str) -> Option<String> {
         if epoch.is_empty() {
             return None;

@@ -13,7 +13,7 @@ use super::{
 use crate::{Actor, Answer, op::json_string};
 
 impl Model {
-    /// A client sent a text message.
+    /// Handles a text message of a client.
     pub(super) fn receive(&mut self, actor: &Actor, text: &str) {
         self.hear(actor);
         let Some(conn) = self.find(actor).cloned() else {
@@ -100,7 +100,7 @@ impl Model {
         self.push(actor, text);
     }
 
-    /// Publishes under a key, unless that was done: the `data` of the answer.
+    /// Publishes under a key, unless that was done before. Returns the `data` of the answer.
     fn publish_once(
         &mut self,
         conn: &Conn,
@@ -146,8 +146,8 @@ impl Model {
         Ok(answer)
     }
 
-    /// Forgets the oldest keys of a client that has too many, then the oldest of whoever has the
-    /// most, when there are too many in the namespace.
+    /// Forgets the oldest keys of a client that has too many. Then, while the namespace has too
+    /// many, forgets the oldest key of the client with the most.
     fn forget_published(&mut self, namespace: &str, publisher: &Publisher) {
         let here = |published: &Published| *published.namespace == *namespace;
         let count = |all: &[Published], publisher: &Publisher| {
@@ -174,7 +174,7 @@ impl Model {
         }
     }
 
-    /// Sends to the members: the number of them, and the member `offset` of the answer.
+    /// Sends to the members of a room. Returns their number, and the `offset` member of the answer.
     fn publish(&mut self, conn: &Conn, room: &str, envelope: &Envelope) -> (usize, String) {
         let actor = &conn.actor;
         let echo = envelope.echo;

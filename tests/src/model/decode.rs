@@ -1,4 +1,4 @@
-//! A second opinion on what an envelope is: member by member, the slow and plain way.
+//! A second decoder of envelopes, slow and plain, member by member.
 
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub(super) struct Envelope {
     pub(super) once: Option<(String, Vec<(Actor, u32)>)>,
 }
 
-/// A frame that is no envelope: the reason, and what of it addresses the answer.
+/// A frame that is not a valid envelope: the reason, and the members that address the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EnvelopeError {
     pub(super) refused: Rejection,
@@ -35,7 +35,7 @@ pub(super) struct EnvelopeError {
     pub(super) room: Option<String>,
 }
 
-/// The members of a JSON object as they stand there, repeated ones included.
+/// The members of a JSON object in their order, including repeated ones.
 #[derive(Debug)]
 struct Members(Vec<(String, Box<RawValue>)>);
 
@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for Members {
 }
 
 impl Members {
-    /// The values of the members of this name; `null` is the same as absent.
+    /// The value of the first member of this name; `null` counts as absent.
     fn get(&self, name: &str) -> Option<&str> {
         let mut values = self.0.iter().filter(|(other, _)| other == name);
         let value = values.next()?.1.get();
@@ -76,7 +76,8 @@ impl Members {
 
 const BAD: &str = "bad_envelope";
 
-/// `connection` says whose connection an id is, and whether it is an id.
+/// Decodes a frame. `connection` returns the actor and number of a connection id: `None` for a text
+/// that is not an id, and `Some(None)` for an id that nobody has.
 pub(super) fn decode(
     text: &str,
     connection: impl Fn(&str) -> Option<Option<(Actor, u32)>>,
@@ -90,7 +91,7 @@ pub(super) fn decode(
     let Ok(members) = serde_json::from_str::<Members>(text) else {
         return Err(bad(BAD.into(), None, None, None));
     };
-    // Which of two values is meant cannot be known: nothing of the frame is believed.
+    // With a repeated member the intended value is unknown, so nothing of the frame is used.
     let known = [
         "event", "id", "room", "echo", "data", "key", "conn", "from", "offset", "error",
     ];
@@ -101,12 +102,12 @@ pub(super) fn decode(
     let event = members.get("event").and_then(string);
     let event = event.filter(|event| (1..=128).contains(&event.len()));
     let id = members.get("id").and_then(|json| match string(json) {
-        // Written as the server writes it: the string may have come with other escapes.
+        // Formatted as by the server: the client may have used other escapes.
         Some(id) => (id.len() <= 64).then(|| json_string(&id)),
         None => is_safe_integer(json).then(|| json.into()),
     });
     let room = members.get("room").and_then(string);
-    // The first member of the wrong type is told; a length only of an envelope without one.
+    // The first member of a wrong type is reported; a length only if all types are right.
     let (event_max, id_max) = (Rejection::limit(BAD, 128), Rejection::limit(BAD, 64));
     let named = members
         .get("event")
@@ -157,7 +158,7 @@ pub(super) fn decode(
 /// A key, and connections that may have sent it before.
 type Keyed = (String, Vec<(Actor, u32)>);
 
-/// The key and the connections beside it; the limit that a bad one does not keep.
+/// Reads the key and the connections beside it; the error is the limit that one of them exceeds.
 fn once(
     members: &Members,
     connection: impl Fn(&str) -> Option<Option<(Actor, u32)>>,
@@ -207,8 +208,8 @@ pub(super) struct Since {
     pub(super) was: Option<(Actor, u32)>,
 }
 
-/// The `data` of a `$join`; an error when it has not the shape. `connection` says whose connection
-/// an id is, and whether it is an id.
+/// Reads the `data` of a `$join`; an error when it has a wrong shape. `connection` is as for
+/// [`decode`].
 pub(super) fn join(
     data: &str,
     connection: impl Fn(&str) -> Option<Option<(Actor, u32)>>,
@@ -237,7 +238,7 @@ pub(super) fn join(
     Ok(Join { since, meta })
 }
 
-/// The `data` of a `$members`: after whom, and how many.
+/// Reads the `data` of a `$members`: the cursor to start after, and the limit.
 pub(super) fn members(data: &str) -> Result<(Option<String>, usize), ()> {
     let Some(data) = members_of(data, &["after", "limit"])? else {
         return Ok((None, usize::MAX));
@@ -246,7 +247,7 @@ pub(super) fn members(data: &str) -> Result<(Option<String>, usize), ()> {
     Ok((after, limit(&data)?))
 }
 
-/// The `data` of a `$history`: after and before which offset, and how many.
+/// Reads the `data` of a `$history`: the offsets to start after and to end before, and the limit.
 pub(super) fn history(data: &str) -> Result<(Option<u64>, Option<u64>, usize), ()> {
     let Some(data) = members_of(data, &["after", "before", "limit"])? else {
         return Ok((None, None, usize::MAX));
@@ -264,7 +265,7 @@ fn limit(data: &Members) -> Result<usize, ()> {
     }
 }
 
-/// The members of an object, of which these come at most once; `None` for null.
+/// The members of an object; `None` for null. An error when a known one is repeated.
 fn members_of(json: &str, known: &[&str]) -> Result<Option<Members>, ()> {
     if json == "null" {
         return Ok(None);

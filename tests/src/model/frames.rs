@@ -12,7 +12,7 @@ pub(super) fn head(event: &str, id: Option<&str>, room: Option<&str>) -> String 
     format!(r#"{{"event":{}{id}{room}"#, json_string(event))
 }
 
-/// The reason of a refusal: its code, and the limit where one was passed.
+/// The reason of a refusal: its code, and the limit if one was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rejection {
     code: &'static str,

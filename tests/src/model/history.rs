@@ -22,7 +22,7 @@ impl Model {
         rooms.find(|history| *history.namespace == *namespace && history.name == room)
     }
 
-    /// The room's history, begun when there is none.
+    /// The history of a room, which is opened if there is none.
     pub(super) fn open(&mut self, namespace: &str, room: &str) -> Option<&mut History> {
         self.policy(room)?.history?;
         if self.history(namespace, room).is_none() {
@@ -43,8 +43,7 @@ impl Model {
         self.history(namespace, room)
     }
 
-    /// Returns the position of a room as a client is told it; from then on its epoch counts as
-    /// told.
+    /// Returns the position of a room for an answer to a client, and marks its epoch as told.
     pub(super) fn position(&mut self, namespace: &str, room: &str) -> String {
         match self.history(namespace, room) {
             Some(history) => {
@@ -56,8 +55,8 @@ impl Model {
         }
     }
 
-    /// A message to one room: the member `offset` of its frame, and what is to be done when it is
-    /// known who got it.
+    /// Takes the offset of a message to one room. [`record`](Self::record) follows when the
+    /// recipients are known.
     pub(super) fn offset(&mut self, namespace: &str, room: &str) -> Option<u64> {
         let history = self.open(namespace, room)?;
         history.top += 1;
@@ -90,7 +89,8 @@ impl Model {
         }
     }
 
-    /// The text with `<alice 2>` in place of `<alice>`: it is sent again when she is another.
+    /// Replaces `<alice>` by `<alice 2>`: the text may be sent again when alice has another
+    /// connection.
     fn lasting(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (actor, count) in &self.counts {
@@ -99,8 +99,8 @@ impl Model {
         text
     }
 
-    /// Returns the connections that are left out of a send, among the members of the room and by
-    /// their ids.
+    /// Returns the connections that are excluded from a send: members of the room that did not get
+    /// it, and those excluded by id.
     pub(super) fn left_out(
         &self,
         namespace: &str,
@@ -114,7 +114,7 @@ impl Model {
             (conn.rooms.contains(room) && !got(conn)) || to.except_conns.contains(&conn.actor)
         });
         let mut without: BTreeSet<_> = without.map(Conn::identity).collect();
-        // Those whose last connection was here are named by that.
+        // An actor that is not connected stands for its last connection, if that was here.
         let ended = to.except_conns.iter().filter(|actor| {
             let home = self.homes.get(actor);
             home.is_some_and(|home| **home == *namespace)
@@ -123,8 +123,8 @@ impl Model {
         without
     }
 
-    /// Returns the messages that a connection missed since a position; `None` when that cannot be
-    /// said.
+    /// Returns the messages that a connection missed since a position; `None` when they cannot be
+    /// recovered.
     pub(super) fn missed(&mut self, conn: &Conn, room: &str, since: &Since) -> Option<Vec<String>> {
         let (now, limit) = (self.now, self.limits.recovery_messages);
         let age = self.policy(room)?.history?.age;
@@ -142,7 +142,7 @@ impl Model {
         (missed.len() <= limit).then_some(missed)
     }
 
-    /// The connection that a text names: `<alice 2>`, or any id.
+    /// Finds the connection that a text names: `<alice 2>`, or any id.
     pub(super) fn connection(&self, text: &str) -> Option<Option<(Actor, u32)>> {
         let label = text
             .strip_prefix('<')
@@ -194,7 +194,7 @@ impl Model {
         ))
     }
 
-    /// The time at which something happens next in rooms, of itself.
+    /// The time of the next timed event in rooms.
     pub(super) fn next_in_rooms(&self) -> Option<u64> {
         let waiting = self.absences.iter().map(|waiting| waiting.until);
         let idle = self
@@ -204,14 +204,14 @@ impl Model {
         waiting.chain(idle).min()
     }
 
-    /// The time at which a room ends that nobody is in.
+    /// The time at which a room without members expires.
     fn end_of(&self, history: &History) -> Option<u64> {
         let age = self.policies.of(&history.name)?.history?.age;
         let empty = self
             .members(&history.namespace, &history.name)
             .next()
             .is_none();
-        // Where nothing was ever said it is a minute.
+        // Without a message it is at most a minute.
         let age = if history.top == 0 {
             millis(age).min(60_000)
         } else {
@@ -220,7 +220,7 @@ impl Model {
         empty.then(|| history.touched.max(history.emptied) + age)
     }
 
-    /// Does what is due in rooms, in the order of their names.
+    /// Carries out the events that are due in rooms, in the order of the rooms' names.
     pub(super) fn tick_rooms(&mut self) {
         let now = self.now;
         let due = self.absences.iter().filter(|waiting| waiting.until <= now);

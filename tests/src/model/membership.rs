@@ -1,4 +1,4 @@
-//! Members of the model's rooms: who comes and who goes.
+//! Joins and leaves of the model's rooms.
 
 use roomcast_core::policy::PresencePolicy;
 
@@ -32,7 +32,7 @@ impl Model {
         Ok((answer, missed.flatten().unwrap_or_default()))
     }
 
-    /// Puts an actor into a room; says whether it was in.
+    /// Adds an actor to a room; true when it was a member already.
     pub(super) fn enter(
         &mut self,
         actor: &Actor,
@@ -94,7 +94,7 @@ impl Model {
         Ok(false)
     }
 
-    /// An actor that was in a room is out of it. `waits` says that it may come back.
+    /// Removes an actor from a room. `waits` is true when its user may come back.
     pub(super) fn exit(&mut self, conn: &Conn, room: &str, waits: bool) {
         let (now, list_max) = (self.now, self.limits.presence_list);
         let (namespace, policy) = (conn.namespace.clone(), self.policy(room));

@@ -8,7 +8,7 @@ use super::{Model, decode, frames::Rejection, state::Conn};
 use crate::op::json_string;
 
 impl Model {
-    /// Tells the members of a room who came or went.
+    /// Notifies the members of a room that a user joined or left.
     pub(super) fn announce(
         &mut self,
         conn: &Conn,
@@ -75,7 +75,7 @@ impl Model {
         users.chain(guests).collect()
     }
 
-    /// The number of users that were seen before this connection went.
+    /// The number of users that presence counted before this connection left.
     pub(super) fn users_before(&self, conn: &Conn, room: &str) -> usize {
         let me = match &conn.user {
             Some(user) => format!("u{user}"),
@@ -85,8 +85,8 @@ impl Model {
         users.len() + usize::from(!users.contains(&me))
     }
 
-    /// Returns the presence meta of the user of a connection that is not in the room; `None` when
-    /// that user is not there.
+    /// Returns the presence meta that the user of a connection has in a room by other connections,
+    /// or while awaited; `None` when the user is not present.
     pub(super) fn shown(&self, conn: &Conn, room: &str) -> Option<Option<String>> {
         let user = conn.user.as_ref()?;
         let mut others = self.members(&conn.namespace, room);
@@ -107,7 +107,7 @@ impl Model {
         let (after, limit) = decode::members(data).map_err(|()| "bad_payload")?;
         let after = after.map(|cursor| match cursor.strip_prefix('u') {
             Some(user) => Ok((0, user.to_owned(), 0)),
-            // A number above all ids, for no story names a guest.
+            // The largest id, after all guests: no story names a real guest.
             None if cursor == "c9007199254740991" => Ok((1, String::new(), usize::MAX)),
             None => Err("bad_payload"),
         });

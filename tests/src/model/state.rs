@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Actor, Answer, To, op::json_string};
 
-/// A connection is a set of room names, and nothing more is stored: who is in a room is found out
-/// by asking everybody.
+/// A connection with its rooms. Members of a room are not stored, but found by a walk over all
+/// connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Conn {
     pub(super) actor: Actor,

@@ -10,25 +10,25 @@ use roomcast_token::{NewToken, SigningKey};
 
 use crate::escape::{escape, expand};
 
-/// The claims of a token: who its client is until when, and what it may do.
+/// The claims of a token: the user, the time it is valid, and its rights.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The user.
     pub user: Box<str>,
-    /// Seconds for which the token holds when it is shown; a server may find one less.
+    /// Seconds for which the token is valid when it is shown; a server may find one less.
     pub left_s: u32,
     /// The grants, JSON.
     pub grants: Box<str>,
 }
 
-/// The key of the tokens that stories show, as servers are given it. It has no comma, which would
+/// The key for the tokens of stories, in the form that servers take. It has no comma, which would
 /// end it in a variable.
 pub(crate) const KEY: &str = "hs256:the secret of all stories of 38 bytes";
-/// The time that a server lets a token hold beyond its end.
+/// The time for which a server accepts a token after its end.
 const LEEWAY_S: u64 = 10;
 
 impl Claim {
-    /// The words behind `authenticates as`.
+    /// Parses the words after `authenticates as`.
     pub(super) fn parse(words: &str) -> Option<Self> {
         let (user, words) = words.split_once(" for ")?;
         let (left_s, grants) = words.split_once(" s with ")?;

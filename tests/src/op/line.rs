@@ -106,7 +106,7 @@ impl fmt::Display for Server<'_> {
     }
 }
 
-/// JSON in which actors stay placeholders, where no other text could be one.
+/// Makes JSON one line. Actors stay placeholders, unless another text could be taken for one.
 fn one_line(json: String) -> String {
     let json = if expand(&json) == json {
         json
@@ -116,7 +116,7 @@ fn one_line(json: String) -> String {
     json.replace('\n', "<U+000A>").replace('\r', "<U+000D>")
 }
 
-/// The line that it prints as: a failing story is then a list of lines.
+/// Prints the same line as `Display`, so that a failing story is a list of lines.
 impl fmt::Debug for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -205,7 +205,7 @@ fn client(actor: &Actor, rest: &str) -> Option<Op> {
 
 const COOKIE: &str = "cookie";
 
-/// Adds a header field, and to the cookies that are there one more.
+/// Adds a header field, or a cookie to the existing ones.
 fn add_header(headers: &mut Vec<(Box<str>, Box<str>)>, name: &str, value: &str) {
     let cookies = headers.iter_mut().find(|(known, _)| **known == *COOKIE);
     match cookies {
@@ -214,7 +214,7 @@ fn add_header(headers: &mut Vec<(Box<str>, Box<str>)>, name: &str, value: &str) 
     }
 }
 
-/// A text as one word of a line.
+/// Escapes a text as one word of a line.
 fn word(text: &str) -> String {
     escape(text).replace(' ', "<U+0020>")
 }
@@ -290,7 +290,7 @@ fn server(rest: &str) -> Option<Op> {
     })
 }
 
-/// `3 times TEXT`.
+/// Parses `3 times TEXT`.
 fn times_of(text: &str) -> Option<(u32, &str)> {
     let (times, text) = text.split_once(" times ")?;
     Some((times.parse().ok()?, text))

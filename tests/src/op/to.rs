@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Actor;
 
-/// Recipients of a send of the server: an [`Audience`] with actors in the place of connection ids.
+/// Recipients of a send by the server: an [`Audience`] with actors in place of connection ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct To {
@@ -21,13 +21,13 @@ pub struct To {
     /// The connections of these users.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<Box<str>>,
-    /// But not the members of these rooms.
+    /// Rooms whose members are excluded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_rooms: Vec<Box<str>>,
-    /// But not these connections.
+    /// Connections that are excluded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_conns: Vec<Actor>,
-    /// But not the connections of these users.
+    /// Users whose connections are excluded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except_users: Vec<Box<str>>,
 }
@@ -57,8 +57,8 @@ impl To {
         }
     }
 
-    /// The audience in connection ids. An actor without one gets an id that nobody ever has, so
-    /// that the audience still names as many connections.
+    /// Converts it to connection ids. An actor without one gets an id that nobody ever has, so that
+    /// the audience names the same number of connections.
     pub fn audience(&self, id: impl Fn(&Actor) -> Option<ConnId>) -> Audience {
         let nobody = || "9007199254740991".parse().ok();
         let id = |actor: &Actor| id(actor).or_else(nobody);

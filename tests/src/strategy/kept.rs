@@ -16,7 +16,7 @@ const METAS: &[&str] = &[
     r#""a text that is too long""#,
 ];
 
-/// A verb of such a room: a join with a position or with something to show, a question for members
+/// A strategy for a verb of such a room: a join with a position or meta, or a request for members
 /// or history.
 pub(super) fn text(
     actors: &[Actor],
@@ -24,7 +24,7 @@ pub(super) fn text(
     users: &[Box<str>],
     one_namespace: bool,
 ) -> BoxedStrategy<String> {
-    // Elsewhere somebody else may have the id that a connection had in its own namespace.
+    // In another namespace, another client may have the same connection id.
     let actors = if one_namespace { actors } else { &[] };
     let ops = vec![
         (6, since(actors, rooms)),
@@ -35,7 +35,7 @@ pub(super) fn text(
     Union::new_weighted(ops).boxed()
 }
 
-/// A publish under a key, by somebody who may have sent it on an earlier connection.
+/// A strategy for a publish under a key, which may have been sent on an earlier connection.
 pub(super) fn retry(
     actors: &[Actor],
     rooms: &[Box<str>],
@@ -112,7 +112,7 @@ fn history(rooms: &[Box<str>]) -> BoxedStrategy<String> {
 
 fn members(rooms: &[Box<str>], users: &[Box<str>]) -> BoxedStrategy<String> {
     let mut cursors: Vec<_> = users.iter().map(|user| format!("u{user}")).collect();
-    // After all guests there can be, and no cursor at all.
+    // The last but one is after all possible guests; the last is not a cursor.
     cursors.extend(["u", "c9007199254740991", "x"].map(String::from));
     let limit = option::of(sample::select(&[1_u64, 2, 100, 0][..]));
     let parts = (

@@ -7,7 +7,7 @@ use proptest::{
     strategy::Union,
 };
 
-/// Not even JSON objects, or not quite.
+/// Texts that are not JSON objects, or nearly so.
 const BROKEN: &[&str] = &[
     "",
     " ",
@@ -85,7 +85,7 @@ const ANY: &[&str] = &[
     r#""\ud800""#,
 ];
 
-/// Any text that a client may send: usually an envelope with odd members.
+/// A strategy for any text that a client may send: usually an envelope with odd members.
 pub(super) fn text(rooms: &[Box<str>]) -> BoxedStrategy<String> {
     let broken = sample::select(BROKEN).prop_map(String::from);
     let spaced = (collection::vec(member(rooms), 0..=6), bool::ANY);
@@ -112,7 +112,7 @@ pub(super) fn text(rooms: &[Box<str>]) -> BoxedStrategy<String> {
     .boxed()
 }
 
-/// A strategy for a member of an object: most often with a value that suits its name.
+/// A strategy for a member of an object, usually with a value that suits its name.
 fn member(rooms: &[Box<str>]) -> BoxedStrategy<String> {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     let mut names: Vec<_> = rooms.iter().map(|room| format!("\"{room}\"")).collect();

@@ -8,12 +8,12 @@ use proptest::{
 use super::Cast;
 use crate::{Claim, Op};
 
-/// Seconds for which tokens hold: some end within a wait, some within none.
+/// Seconds for which tokens are valid: some are shorter than the waits of stories, some longer.
 const LEFT_S: &[u32] = &[4, 12, 30, 3_600, 3_600];
 
 impl Cast {
-    /// Actors show tokens of the cast's users with these grants, JSON, and renew them; users are
-    /// withdrawn. For drivers that know tokens, which the [`Model`](crate::Model) does not.
+    /// Lets actors show and renew tokens of the cast's users with these grants (JSON), and
+    /// withdraws users. For drivers with tokens, which the [`Model`](crate::Model) has not.
     #[must_use]
     pub fn with_tokens<G: Into<Box<str>>>(mut self, grants: impl IntoIterator<Item = G>) -> Self {
         self.grants = grants.into_iter().map(Into::into).collect();

@@ -1,4 +1,4 @@
-//! Events whose payloads are values of types.
+//! Events with typed payloads.
 
 use std::{fmt, ops::RangeInclusive};
 
@@ -12,9 +12,9 @@ use super::{Cast, ROOM};
 use crate::{Op, op::json_string};
 
 impl Cast {
-    /// Actors send this event with payloads that a strategy makes: any value that can be
-    /// serialised. The string `"<room>"` in one stands for one of the rooms. Payloads shrink as
-    /// their strategy says.
+    /// Lets actors send this event with payloads of a strategy: any values that can be serialised.
+    /// The string `"<room>"` in a payload stands for one of the rooms. Payloads shrink by their
+    /// strategy.
     ///
     /// ```
     /// use proptest::prelude::*;
@@ -52,7 +52,7 @@ impl Cast {
     ///
     /// # Panics
     ///
-    /// While a story is made, when a payload has no form in JSON.
+    /// While a story is generated, when a payload cannot be serialised as JSON.
     #[must_use]
     pub fn with_event<T: Serialize + fmt::Debug + 'static>(
         mut self,
@@ -83,12 +83,12 @@ impl Cast {
         self
     }
 
-    /// So many ops of an application's clients: they connect, disconnect, and send the events that
-    /// the cast [has](Self::with_event).
+    /// A strategy for stories of an application's clients: they connect, disconnect, and send the
+    /// [events](Self::with_event) of the cast.
     ///
     /// # Panics
     ///
-    /// When it has none.
+    /// When the cast has no events.
     pub fn events(&self, count: RangeInclusive<usize>) -> BoxedStrategy<Vec<Op>> {
         assert!(
             !self.events.is_empty(),
@@ -98,7 +98,7 @@ impl Cast {
     }
 }
 
-/// Messages that begin so, with these payloads.
+/// A strategy for messages that begin with `start` and have these payloads.
 fn typed<T: Serialize + fmt::Debug + 'static>(
     start: String,
     data: impl Strategy<Value = T> + 'static,

@@ -1,16 +1,16 @@
-//! Traces that are written by what happens.
+//! Traces that are written from actual results.
 
 use std::{env, fmt::Write, fs};
 
 use super::{Performance, Step, Trace, TraceError};
 use crate::{Actor, Driver, Event, Op, escape::escape};
 
-/// The environment variable that makes [`Trace::check`] write what happens, when it is `1`.
+/// The environment variable that, with the value `1`, makes [`Trace::check`] write traces.
 const BLESS: &str = "ROOMCAST_BLESS";
 
 impl Trace {
-    /// A trace of this name with nothing but the ops of a story, such as one that a property test
-    /// shrank: what follows from them, [`bless`](Self::bless) writes. `shows` is its first line.
+    /// A trace that has only the ops of a story, such as one that a property test shrank;
+    /// [`bless`](Self::bless) adds their results. `shows` is its first line.
     ///
     /// ```
     /// use roomcast_tests::{Op, Trace};
@@ -34,7 +34,7 @@ impl Trace {
     ///
     /// # Errors
     ///
-    /// When an op has no line that is read as it.
+    /// When an op cannot be written as a line.
     pub fn from_story<'o>(
         name: impl Into<String>,
         shows: &str,
@@ -47,18 +47,17 @@ impl Trace {
         Self::parse(name, source)
     }
 
-    /// Performs the ops of the trace and gives it with what happened in the place of what it
-    /// expects.
+    /// Performs the ops of the trace, and returns the trace with actual results in place of the
+    /// expected ones.
     ///
-    /// Comments, settings and the order of lines stay, and so does each line that fits. In new
-    /// lines ids of connections, epochs, the texts of errors and times are the placeholders of
-    /// [`Known`](crate::Known). Read what was written before you keep it: it says what is, right or
-    /// wrong.
+    /// Comments, settings, the order of lines, and each line that fits are kept. In new lines, ids
+    /// of connections, epochs, the texts of errors and times become placeholders of
+    /// [`Known`](crate::Known). Review the result before you keep it: it records actual behaviour,
+    /// right or wrong.
     ///
     /// # Errors
     ///
-    /// When the driver fails, or [waits](Driver::is_late) for what is due: then what it did not do
-    /// yet would be missing.
+    /// When the driver fails, or [may be late](Driver::is_late): late events would be missing.
     pub fn bless(&self, driver: &mut dyn Driver) -> Result<Self, TraceError> {
         if driver.is_late() {
             return Err(self.error(1, "only a driver whose clock can be moved blesses a trace"));
@@ -101,8 +100,8 @@ impl Trace {
         Ok(Self { path, ..blessed })
     }
 
-    /// [Runs](Self::run) the trace, and gives it back. With `ROOMCAST_BLESS=1` in the environment
-    /// it [blesses](Self::bless) it instead, and writes it to the file that it was read from.
+    /// [Runs](Self::run) the trace, and returns it. With `ROOMCAST_BLESS=1` in the environment, the
+    /// trace is [blessed](Self::bless) instead, and written to the file from which it was read.
     ///
     /// # Errors
     ///
@@ -121,7 +120,7 @@ impl Trace {
         Ok(blessed)
     }
 
-    /// True when a line behind this one says what the actor sees, before the actor does something.
+    /// True when a later line expects an event of the actor before the actor acts again.
     fn tells_later(&self, actor: &Actor, number: usize) -> bool {
         let later = self.steps.iter().filter(|(at, _)| *at > number);
         let mut told = later.filter_map(|(_, step)| match step {
@@ -150,7 +149,7 @@ impl Scribe<'_> {
         let got = answer.to_string();
         let fits = match expected {
             Some(expected) => self.run.known.matches(&home, expected, &got),
-            // A list is asked for because of its answer.
+            // A list is always written with its answer, which is its purpose.
             None => {
                 let lists = matches!(op, Op::ListRooms { .. } | Op::ListConnections { .. });
                 answer.status == 200 && !lists
@@ -181,7 +180,7 @@ impl Scribe<'_> {
         }
     }
 
-    /// Keeps a line that fits so many events, or writes these in its place.
+    /// Keeps a line if it fits the next events, or writes these events instead.
     fn sees(&mut self, line: &str, actor: &Actor, steps: &[&Step]) {
         let inbox = self.run.inboxes.entry(actor.clone()).or_default();
         let count = steps.len().min(inbox.len());
@@ -199,7 +198,7 @@ impl Scribe<'_> {
         }
     }
 
-    /// Actors with frames that no line expects.
+    /// Actors with events that no line has expected yet.
     fn waiting(&self) -> Vec<Actor> {
         let waiting = self
             .run

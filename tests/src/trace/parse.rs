@@ -1,4 +1,4 @@
-//! Reading a trace.
+//! The parser of traces.
 
 use super::{Step, Trace, TraceError};
 use crate::{Actor, Expect, Op, Settings, escape::expand, event::unhex};
@@ -8,7 +8,7 @@ impl Trace {
     ///
     /// # Errors
     ///
-    /// When a line is no step; the error names it.
+    /// When a line is not valid; the error names it.
     pub fn parse(name: impl Into<String>, source: impl Into<String>) -> Result<Self, TraceError> {
         let source = source.into().trim().to_owned();
         let mut trace = Self {
@@ -90,7 +90,7 @@ fn step(line: &str) -> Result<(usize, Step), String> {
 
 fn operation(line: &str) -> Result<Step, String> {
     let (op, answer) = match line.rsplit_once(" -> ") {
-        // A client's text may hold an arrow of its own.
+        // The text of a client may contain an arrow.
         Some((op, answer)) if line.split(' ').nth(1) != Some("sends") || is_server(line) => {
             (op, Some(answer.into()))
         }

@@ -11,7 +11,7 @@ use std::{
 
 use roomcast_core::ask::{Answer, Ask, AskError, Transport};
 
-/// The way to the namespaces of a [`World`](crate::World). Requests wait there until
+/// The transport to the namespaces of a [`World`](crate::World). Requests wait here until
 /// [`World::ask`](crate::World::ask) answers them.
 #[derive(Debug, Clone, Default)]
 pub struct Asks(Rc<RefCell<VecDeque<Request>>>);
@@ -53,7 +53,7 @@ impl Transport for Asks {
     }
 }
 
-/// An answer that is under way.
+/// The future of an answer.
 #[derive(Debug)]
 pub struct Asking(Slot);
 

@@ -6,14 +6,13 @@ use super::World;
 use crate::{Actor, Answer, Driver, Event, Known, Op, Trace, TraceError, diff::Diff, escape};
 
 impl<G: Gateway> World<G> {
-    /// Does what the line of a trace says.
+    /// Performs the op in the line of a trace.
     ///
     /// # Panics
     ///
-    /// When the line is no op, when it is refused
-    /// (`ann was refused: 401 unauthorized: sign in first`), when it is of somebody who is not
-    /// connected (`zoe is not connected`), or connects somebody who is, and when the core is
-    /// broken.
+    /// When the line is not an op, when it is refused
+    /// (`ann was refused: 401 unauthorized: sign in first`), when its actor is not connected
+    /// (`zoe is not connected`), when it connects an actor twice, or when the core is broken.
     #[track_caller]
     pub fn tell(&mut self, line: &str) -> &[(Actor, Event)] {
         self.told(line);
@@ -23,10 +22,9 @@ impl<G: Gateway> World<G> {
         &self.heard
     }
 
-    /// Does what the line of a trace says, and is refused with this HTTP status: a client that the
-    /// application, or a limit, does not let in, or what the server side asks for. Gives the
-    /// reason, such as `unauthorized: sign in first`; it is empty where the answer has no more than
-    /// the status.
+    /// Performs the op in the line of a trace, which must be refused with this HTTP status: a
+    /// client that the application or a limit refuses, or a request of the server side. Returns the
+    /// reason, such as `unauthorized: sign in first`; it is empty if the answer is only the status.
     ///
     /// # Panics
     ///
@@ -44,9 +42,8 @@ impl<G: Gateway> World<G> {
         self.core.refusal().unwrap_or_default()
     }
 
-    /// The HTTP status and the reason with which a client was refused that had to wait for
-    /// `on_upgrade` or one of its guards, and does not any more since the last op or
-    /// [`proceed`](Self::proceed).
+    /// The HTTP status and the reason of a refusal by the last op or [`proceed`](Self::proceed),
+    /// for a client that had waited for `on_upgrade` or one of its guards.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -81,7 +78,7 @@ impl<G: Gateway> World<G> {
         Some((found.1, &found.2))
     }
 
-    /// Does what a line says of somebody who can do it.
+    /// Performs the op of a line, which must make sense.
     #[track_caller]
     fn told(&mut self, line: &str) {
         let op: Op = match line.parse() {
@@ -96,7 +93,7 @@ impl<G: Gateway> World<G> {
         }
     }
 
-    /// Why the op would do nothing.
+    /// The reason why the op would do nothing, if so.
     fn nonsense(&self, op: &Op) -> Option<String> {
         let absent = |actor: &Actor| format!("{actor} is not connected");
         match op {
@@ -104,14 +101,15 @@ impl<G: Gateway> World<G> {
                 let there = self.core.is_connected(actor) || self.core.is_connecting(actor);
                 there.then(|| format!("{actor} is connected already"))
             }
-            // It need not wait for the answer to its request.
+            // A client may give up while its upgrade request is pending.
             Op::Disconnect { actor } | Op::Vanish { actor } if self.core.is_connecting(actor) => {
                 None
             }
-            // What was sent before its connection ended can still be read.
+            // Frames that were sent before the connection ended can still be read.
             Op::Read { actor, .. } if self.core.queue(actor).is_some() => None,
             Op::Send { to, .. } => {
-                // Who is gone is nobody, as for any server; who never came is a slip.
+                // An actor that has left is nobody, as for any server. One that never connected is
+                // a mistake in the test.
                 let mut named = to.conns.iter().chain(&to.except_conns);
                 let stranger = named.find(|actor| self.core.conn(actor).is_none());
                 stranger.map(absent)
@@ -142,7 +140,7 @@ impl<G: Gateway> World<G> {
         }
     }
 
-    /// `ann was refused: 401 unauthorized: sign in first`.
+    /// Formats a refusal, as `ann was refused: 401 unauthorized: sign in first`.
     fn refused(&self, line: &str) -> String {
         let who = line.split(' ').next().filter(|who| *who != "server");
         let reason = self.core.refusal().map(|reason| format!(" {reason}"));
@@ -150,14 +148,14 @@ impl<G: Gateway> World<G> {
         format!("{} was refused: {status}{reason}", who.unwrap_or(line))
     }
 
-    /// The last op led to exactly this, in this order: lines such as
-    /// `bob gets {"event":"say","data":"hi"}`. `<bob>` stands for the id of bob's connection, there
-    /// and in what clients send; `<epoch>`, `<message>` and `<number>` for what
-    /// [`Known`](crate::Known) says.
+    /// Checks that the last op led to exactly these events, in this order: lines such as
+    /// `bob gets {"event":"say","data":"hi"}`. `<bob>` stands for the id of bob's connection, here
+    /// and in texts that clients send; see [`Known`](crate::Known) for `<epoch>`, `<message>` and
+    /// `<number>`.
     ///
     /// # Panics
     ///
-    /// When it did not: with the story, and the lines that were expected beside those that came.
+    /// When it led to others. The text has the story, and the expected beside the actual lines.
     ///
     /// ```text
     /// ann connects
@@ -185,10 +183,10 @@ impl<G: Gateway> World<G> {
         );
     }
 
-    /// The story so far as a trace of this name, with what everybody got: what its connections are
-    /// called and other values of one run are placeholders, the ids in what the application sends
-    /// too. `shows` is its first line. Where the world has limits or policies of its own, add the
-    /// lines that say so, `limits ..` and `rooms ..`.
+    /// Makes a trace of this name from the story so far and its events. Connection ids and other
+    /// values of one run become placeholders, even within texts of the application. `shows` is its
+    /// first line. If the world has its own limits or policies, add the lines `limits ..` and
+    /// `rooms ..`.
     ///
     /// ```
     /// use roomcast_tests::World;
@@ -210,10 +208,9 @@ impl<G: Gateway> World<G> {
     ///
     /// # Errors
     ///
-    /// When something happened that no trace can say: code without a connection acted, or a future
-    /// went on that somebody else woke. And when a text of the story happens to be the id of a
-    /// connection that somebody was told, so that nobody could tell one from the other. The error
-    /// names the line.
+    /// When a part of the story cannot be in a trace: code without a connection acted, or a future
+    /// was woken from elsewhere. Also when a text of the story is the same as the id of a
+    /// connection in an event, so that the two cannot be told apart. The error names the line.
     pub fn trace(&self, name: &str, shows: &str) -> Result<Trace, TraceError> {
         let (mut known, mut source) = (Known::default(), format!("# {}\n", escape(shows)));
         for told in &self.story {

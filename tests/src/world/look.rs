@@ -6,28 +6,28 @@ use super::World;
 use crate::{Actor, Answer, Driver, Event};
 
 impl<G: Gateway> World<G> {
-    /// Frames of everybody from the last op, in the order in which it was sent.
+    /// The events of all clients from the last op, in the order in which they were sent.
     pub fn heard(&self) -> &[(Actor, Event)] {
         &self.heard
     }
 
-    /// Answer to the last op: for connecting the HTTP status, for the server side what its API
-    /// answers.
+    /// The answer to the last op: the HTTP status of a connect, or the API's answer to an op of the
+    /// server side.
     pub const fn answer(&self) -> &Answer {
         &self.answer
     }
 
-    /// Faults of the application since this was last asked.
+    /// Takes the errors of the application since the last call.
     pub fn take_errors(&mut self) -> Vec<HandlerError> {
         self.core.take_errors("default")
     }
 
-    /// The application of the default namespace, once something happened.
+    /// The application of the default namespace; `None` before the first op.
     pub fn app(&self) -> Option<&App<G>> {
         self.core.app("default")
     }
 
-    /// The hub of the default namespace, once something happened.
+    /// The hub of the default namespace; `None` before the first op.
     pub fn hub(&self) -> Option<&Hub> {
         self.core.hub("default")
     }
@@ -115,7 +115,8 @@ impl<G: Gateway> World<G> {
         self.core.conn(&actor)?.parse().ok()
     }
 
-    /// Why nobody can be asked about an actor: a slip would be answered with a no.
+    /// The reason why an actor cannot be asked about: it is unknown, probably a typing error, for
+    /// which a plain "no" would be misleading.
     fn unknown_actor(&self, actor: &Actor) -> Option<String> {
         if self.named.contains(actor.as_str()) {
             return None;
@@ -175,7 +176,7 @@ where
     ///
     /// # Panics
     ///
-    /// When nothing happened yet: the application is made when something does.
+    /// Before the first op, which makes the application.
     #[track_caller]
     pub fn state(&self) -> &S {
         let app = self.app();

@@ -1,4 +1,4 @@
-//! Pages of histories that the relay has, for those who ask from outside.
+//! Pages of histories that are kept by the relay, for queries from outside.
 
 use alloc::vec::Vec;
 
@@ -7,8 +7,8 @@ use crate::relay::TopicPage;
 use crate::room::{HistoryPage, Position};
 
 impl Hub {
-    /// The position of a room and a page of its history, by what the relay has of its topic. There
-    /// is no page when the room keeps no history. Foreign messages are left out.
+    /// The position of a room and a page of its history, read from a page of its topic. There is no
+    /// page when the room keeps no history. Foreign messages are left out.
     ///
     /// Work: the messages.
     pub fn relayed_page(

@@ -1,7 +1,7 @@
 //! Idempotency keys of clients, each with the client that it belongs to.
 //!
-//! Two bounds keep one client from costing another its keys. A client has a few at most, its
-//! newest. When the keys of all are too many, the client with the most loses its oldest.
+//! Two bounds keep one client from evicting another's keys. A client has only its few newest keys.
+//! When all clients together have too many, the client with the most keys loses its oldest.
 
 use alloc::{
     boxed::Box,
@@ -15,11 +15,11 @@ use super::Known;
 use crate::hub::{limits::Limits, state::ClientKeyState};
 use crate::{time::Timestamp, wire::ConnId};
 
-/// The keys of clients that a hub remembers. Bounded; no timer: what has expired goes when
-/// something is added.
+/// The keys of clients that a hub remembers. They are bounded, and need no timer: expired keys are
+/// removed when one is added.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClientKeys {
-    /// The keys of each client, the oldest first; no client without a key.
+    /// The keys of each client, oldest first; clients without keys have no entry.
     by_client: BTreeMap<Box<str>, VecDeque<ClientKey>>,
     /// The client of each key, by the number of the key.
     by_age: BTreeMap<u64, Box<str>>,
@@ -32,14 +32,14 @@ pub(crate) struct ClientKeys {
 
 #[derive(Debug, Clone)]
 struct ClientKey {
-    /// Above those of all older keys.
+    /// Higher than the numbers of all older keys.
     number: u64,
     key: Box<str>,
     known: Known,
 }
 
-/// The name under which the keys of a client are kept: those of a user are one client's, whatever
-/// its connections; without a user each connection is a client. The first letter keeps them apart.
+/// The name under which a client's keys are kept. All connections of a user are one client; without
+/// a user each connection is a client. The first letter tells the two apart.
 pub(crate) fn client_name(user: Option<&str>, conn: ConnId) -> Box<str> {
     match user {
         Some(user) => format!("u{user}").into(),
@@ -55,12 +55,12 @@ impl ClientKeys {
     }
 
     fn get(&self, client: &str, key: &str) -> Option<&ClientKey> {
-        // The newest, should an older one have outlived a clock that was set back.
+        // The newest, in case the clock was set back and an older one has not expired.
         let mut keys = self.by_client.get(client)?.iter().rev();
         keys.find(|known| *known.key == *key)
     }
 
-    /// Adds a key; gives those that were forgotten for it, although they have not expired.
+    /// Adds a key; returns the unexpired keys that were evicted for it.
     pub(crate) fn insert(
         &mut self,
         now: Timestamp,
@@ -88,7 +88,7 @@ impl ClientKeys {
         self.by_age.len()
     }
 
-    /// Forgets keys until no more than so many are left; gives those that have not expired.
+    /// Evicts keys until at most `keys_max` are left; returns the unexpired ones among them.
     pub(crate) fn trim(&mut self, now: Timestamp, keys_max: usize) -> Vec<(Box<str>, Box<str>)> {
         let mut forgotten = Vec::new();
         if self.len() > keys_max {
@@ -139,7 +139,7 @@ impl ClientKeys {
         self.by_count.insert((keys.len(), Reverse(keys[0].number)));
     }
 
-    /// Forgets the oldest key of a client; gives the client and the key.
+    /// Removes the oldest key of a client; returns the client and the key.
     fn forget_oldest(&mut self, client: &str) -> Option<(Box<str>, Box<str>)> {
         let keys = self.by_client.get_mut(client)?;
         let count = keys.len();
@@ -157,7 +157,7 @@ impl ClientKeys {
         Some((client.into(), oldest.key))
     }
 
-    /// The expiry of the newest; `None` when no key is remembered.
+    /// The expiry of the newest key; `None` when no key is remembered.
     pub(crate) fn latest(&self) -> Option<Timestamp> {
         let (_, client) = self.by_age.last_key_value()?;
         let newest = self.by_client.get(client)?.back();
@@ -172,7 +172,7 @@ impl ClientKeys {
         self.get(client, key).map(|key| state(client, key))
     }
 
-    /// All of them, the oldest first.
+    /// All keys, oldest first.
     pub(crate) fn to_vec(&self) -> Vec<ClientKeyState> {
         let all = self.by_client.iter();
         let all = all.flat_map(|(client, keys)| keys.iter().map(|key| state(client, key)));
@@ -181,8 +181,8 @@ impl ClientKeys {
         all
     }
 
-    /// Keys that were saved, in any order. A number that is there twice is no hub's: the second is
-    /// left out.
+    /// Restores saved keys, in any order. No hub saves a number twice: a second key with the same
+    /// number is left out.
     pub(crate) fn from_vec(mut saved: Vec<ClientKeyState>) -> Self {
         saved.sort_by_key(|key| key.number);
         saved.dedup_by_key(|key| key.number);
@@ -194,7 +194,7 @@ impl ClientKeys {
         keys
     }
 
-    /// Checks that everything derived agrees with what it is derived from.
+    /// Checks that all derived state agrees with its source.
     pub(crate) fn assert_consistent(&self) {
         let mut total = 0;
         for (client, keys) in &self.by_client {

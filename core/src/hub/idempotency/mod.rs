@@ -1,4 +1,4 @@
-//! Idempotency keys: what was sent under which key.
+//! Idempotency keys, each with the message that was sent under it.
 
 pub(super) mod client_keys;
 mod publish_once;
@@ -19,10 +19,11 @@ pub(crate) struct Known {
     pub(crate) delivery: Delivery,
 }
 
-// One for each key that is remembered, 10,000 by default.
+// There is one per remembered key, 10,000 by default.
 const _: () = assert!(size_of::<Known>() <= 56);
 
-/// The keys of one hub. Bounded; no timer: what has expired goes when something is added.
+/// The keys of one hub. They are bounded, and need no timer: the first to expire go when one is
+/// added.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keys {
     by_key: BTreeMap<Box<str>, Known>,
@@ -87,8 +88,8 @@ impl Keys {
     }
 }
 
-/// Tells one message from another, against mistakes rather than malice: who holds the API key can
-/// send what he likes anyway. FNV-1a, 64 bits.
+/// Tells messages apart, to catch mistakes rather than attacks: holders of the API key can send
+/// anything anyway. FNV-1a, 64 bits.
 pub(crate) fn fingerprint(audience: &Audience, event: Event<'_>, data: Payload<'_>) -> u64 {
     let Audience {
         all,
@@ -118,7 +119,7 @@ pub(crate) fn fingerprint(audience: &Audience, event: Event<'_>, data: Payload<'
     print.0
 }
 
-/// The same of a client's publish. A client that makes two messages look the same harms nobody
+/// The fingerprint of a client's publish. A client that makes two messages collide harms nobody
 /// else: its keys are its own.
 pub(crate) fn publish_fingerprint(room: &str, event: &str, data: Payload<'_>) -> u64 {
     let mut print = Print::NEW;

@@ -1,4 +1,4 @@
-//! A publish under an idempotency key: it is delivered once, and each retry answered the same.
+//! Publishes with an idempotency key: delivered once, with the same answer to each retry.
 
 use alloc::boxed::Box;
 
@@ -8,15 +8,16 @@ use crate::wire::{Message, Once};
 use crate::{outbox::Outbox, time::Timestamp};
 
 impl Hub {
-    /// The part of [`publish`](Self::publish) for a message with a key. A message
-    /// that is refused uses up no key.
+    /// The part of [`publish`](Self::publish) for a message with a key. A refused message uses up
+    /// no key.
     ///
-    /// A key belongs to the sender's user, or without one to its connection. A retry after a
-    /// reconnect names the connections that may have sent it: it finds their keys, and never adds
-    /// to them. So whoever names the connection of another, and guesses its key and its message, is
-    /// answered as that one was, and sends nothing. He changes nothing for others.
+    /// A key belongs to the sender's user, or without a user to its connection. A retry after a
+    /// reconnect names the connections that may have sent the message: it finds their keys, and
+    /// never adds to them. A client that names another's connection, and guesses its key and its
+    /// message, therefore gets the answer that the other got. It sends nothing, and changes nothing
+    /// for others.
     ///
-    /// Work: that of a publish; the keys of each client that is named.
+    /// Work: a publish, and the keys of each named client.
     #[cold]
     #[inline(never)]
     pub(crate) fn publish_once(
@@ -30,7 +31,7 @@ impl Hub {
         if let Some(policy) = self.policy_of(room)
             && !self.config.policies.get(policy).publish
         {
-            // Refused, whatever was sent under its key: as without the right by a grant.
+            // Refused even if the key is known, as without the right by a grant.
             return self.publish_by_policy(now, message, room, policy, out);
         }
         let user = self.conns.get(conn).and_then(|conn| conn.user.as_deref());
@@ -100,11 +101,11 @@ impl Hub {
         self.client_keys.len()
     }
 
-    /// Forgets idempotency keys of clients until no more than so many are left: those that have
-    /// expired, then the oldest of whoever has the most. For a host that has several hubs and one
-    /// limit.
+    /// Evicts idempotency keys of clients until at most `keys_max` are left: expired keys first,
+    /// then the oldest key of the client with the most. It is for a host with several hubs under
+    /// one limit.
     ///
-    /// Work: what is forgotten.
+    /// Work: the evicted keys.
     pub fn trim_client_keys(&mut self, now: Timestamp, keys_max: usize, out: &mut Outbox) {
         let forgotten = self.client_keys.trim(now, keys_max);
         self.persist_forgotten(&forgotten, out);

@@ -1,4 +1,4 @@
-//! Rights of a connection, and until when it has them.
+//! Rights of a connection, and their expiry.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
@@ -12,20 +12,20 @@ use crate::{identity::Identity, time::Timestamp, time::whole_millis};
 /// Parts of an identity that the hub keeps beside the user. Most connections have none of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Access {
-    /// `None` is every right.
+    /// `None` gives every right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grants: Option<Grants>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     meta: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     issued_s: Option<u64>,
-    /// Rights in single rooms that a backend gave.
+    /// Rights that a backend gave in single rooms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     given: Vec<(Box<str>, Rights)>,
-    /// The time from which on it gives no rights.
+    /// The time from which the identity gives no rights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deadline: Option<Timestamp>,
-    /// The time to look again; the key of its one timer.
+    /// The time of the next check; the key of its only timer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due: Option<Timestamp>,
     /// The time at which the connection got its user, when it had none at first.
@@ -41,9 +41,9 @@ enum Stage {
     /// The client has yet to say who it is.
     Unidentified,
     Valid,
-    /// The client was told that it runs out.
+    /// The client was warned that it expires.
     Warned,
-    /// Over; the client may still renew it.
+    /// Expired; the client may still renew it.
     Over,
 }
 
@@ -56,19 +56,19 @@ pub(crate) enum Source<'a> {
     Own(&'a GrantRule),
     /// A grant of the configuration.
     Standard(&'a GrantRule),
-    /// The answer of a backend that was asked for the room.
+    /// The answer of a backend that was asked about the room.
     Given,
     /// No grant gives the right.
     Nothing,
     /// The client has yet to say who it is.
     Unidentified,
-    /// The time of the identity is over.
+    /// The identity has expired.
     Over,
 }
 
 /// Outcomes of a deadline that has passed.
 pub(super) enum Passed {
-    /// The client is to be told that so much is left.
+    /// The client is to be told how much time is left.
     Warned {
         left_ms: u64,
     },
@@ -80,7 +80,7 @@ pub(super) enum Passed {
 }
 
 impl Access {
-    /// The access of a client that has yet to say who it is, until then.
+    /// The access of a client that has yet to identify itself, before the time `until`.
     pub(super) const fn unidentified(until: Timestamp) -> Self {
         Self {
             grants: None,
@@ -94,7 +94,8 @@ impl Access {
         }
     }
 
-    /// The access that an identity gives; `None` when that is everything, for ever.
+    /// The access that an identity gives; `None` for an identity that is unrestricted and has
+    /// nothing to keep.
     pub(super) fn new(now: Timestamp, identity: &Identity, limits: &Limits) -> Option<Self> {
         let Identity {
             user: _,
@@ -108,7 +109,8 @@ impl Access {
         if grants.is_none() && deadline.is_none() && issued_s.is_none() && meta.is_none() {
             return None;
         }
-        // A short one is half over by then, so that renewals do not chase each other.
+        // For a short identity the warning comes at half its time, so that renewals are not back to
+        // back.
         let warning = |deadline: Timestamp| {
             let left = deadline.saturating_since(now);
             now + left.saturating_sub(limits.expiry_notice.min(left / 2))
@@ -142,19 +144,19 @@ impl Access {
         self.named
     }
 
-    /// Gives rights in one room, and forgets those in rooms of which this is not true.
+    /// Adds rights in one room, and drops those in rooms for which `is_in` is false.
     pub(super) fn give(&mut self, room: &str, rights: Rights, is_in: impl Fn(&str) -> bool) {
         self.given
             .retain(|(given, _)| **given != *room && is_in(given));
         self.given.push((room.into(), rights));
     }
 
-    /// Keeps the rights in single rooms of the identity before.
+    /// Copies the rights in single rooms from the previous identity.
     pub(super) fn keep_given(&mut self, before: &Self) {
         self.given.clone_from(&before.given);
     }
 
-    /// Forgets what was given in a room.
+    /// Drops the rights given in a room.
     #[cold]
     #[inline(never)]
     pub(in crate::hub) fn forget(&mut self, room: &str) {
@@ -177,7 +179,7 @@ impl Access {
         self.stage == Stage::Unidentified
     }
 
-    /// True when its time is over.
+    /// True when the identity has expired.
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
@@ -187,7 +189,7 @@ impl Access {
         self.meta.as_deref()
     }
 
-    /// The time from which on it gives no rights.
+    /// The time from which the identity gives no rights.
     pub(in crate::hub) const fn deadline(&self) -> Option<Timestamp> {
         self.deadline
     }
@@ -196,12 +198,12 @@ impl Access {
         self.issued_s
     }
 
-    /// The time to look again.
+    /// The time of the next check.
     pub(crate) const fn due(&self) -> Option<Timestamp> {
         self.due
     }
 
-    /// True when the right is granted, were there no time.
+    /// True when the right is granted, regardless of expiry.
     pub(super) fn gives(
         &self,
         policies: &Policies,
@@ -241,8 +243,8 @@ impl Access {
         }
     }
 
-    /// True when it gives a right at a time without the grants of the configuration: the common
-    /// case of [`check`](Self::check).
+    /// True when the identity gives a right at this time without the grants of the configuration:
+    /// the common case of [`check`](Self::check).
     // Out of line: connections without grants do not pay for it.
     #[inline(never)]
     pub(super) fn gives_itself(&self, now: Timestamp, right: Right, room: &str) -> bool {
@@ -252,7 +254,7 @@ impl Access {
             && own.is_none_or(|grants| grants.allow(right, room))
     }
 
-    /// Checks a right, at a time.
+    /// Checks a right at a time.
     #[inline(never)]
     pub(super) fn check(
         &self,
@@ -271,13 +273,13 @@ impl Access {
         }
     }
 
-    /// The time that is left, in milliseconds, when the warning of it has come due.
+    /// The remaining time in milliseconds, if the warning has come due.
     pub(super) fn warned(&self, now: Timestamp) -> Option<u64> {
         let deadline = self.deadline.filter(|_| self.stage == Stage::Warned);
         deadline.map(|deadline| whole_millis(deadline.saturating_since(now)))
     }
 
-    /// Its timer came due.
+    /// Moves to the next stage when the timer comes due.
     pub(super) fn pass(&mut self, now: Timestamp, grace: Duration) -> Passed {
         let deadline = self.deadline.unwrap_or(now);
         match self.stage {

@@ -4,20 +4,20 @@ use alloc::{boxed::Box, collections::BTreeMap};
 
 use crate::identity::Identity;
 
-/// Users, each with a time in seconds since 1970: identities that were issued earlier, or at no
-/// known time, are refused.
+/// Users, each with a time in seconds since 1970: identities that were issued earlier, or at an
+/// unknown time, are refused.
 ///
-/// A withdrawal is never taken back, and never refused for want of room. Past the limit the
-/// earliest times become one time that holds for all users: more is refused, never less.
+/// A withdrawal is never undone, and never refused for lack of space. Past the limit the earliest
+/// times become one time for all users: more is refused, never less.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Withdrawn {
-    /// Each time is later than that of all users.
+    /// Each time is later than `everyone_s`.
     users: BTreeMap<Box<str>, u64>,
     everyone_s: u64,
 }
 
 impl Withdrawn {
-    /// Withdrawals that were saved, under a limit that may be another.
+    /// Restores saved withdrawals, under a limit that may have changed.
     pub(crate) fn new(
         users: impl IntoIterator<Item = (Box<str>, u64)>,
         everyone_s: u64,
@@ -32,9 +32,10 @@ impl Withdrawn {
         withdrawn
     }
 
-    /// Refuses identities of a user from before this time. Work: none, or past the limit all users.
+    /// Refuses identities of a user from before this time. Work: a look-up, past the limit all
+    /// users.
     pub(super) fn insert(&mut self, user: &str, not_before_s: u64, users_max: usize) {
-        // No user has an empty name: stores keep under it what holds for all.
+        // No user has an empty name: stores use it for the time that applies to all users.
         if !user.is_empty() && not_before_s > self.not_before_s(user) {
             self.users.insert(user.into(), not_before_s);
             self.fold(users_max);
@@ -51,7 +52,7 @@ impl Withdrawn {
 
     fn fold(&mut self, users_max: usize) {
         while self.users.len() > users_max {
-            // Tokens from before the earliest time are those that have most likely ended.
+            // Tokens from before the earliest time are the most likely to have expired.
             let earliest_s = self.users.values().copied().min().unwrap_or_default();
             self.everyone_s = earliest_s;
             self.users.retain(|_, time| *time > earliest_s);
@@ -72,7 +73,7 @@ impl Withdrawn {
         self.users.iter().map(|(user, time)| (&**user, *time))
     }
 
-    /// The time that holds for all users; 0 when there is none.
+    /// The time that applies to all users; 0 when there is none.
     pub(crate) const fn everyone_s(&self) -> u64 {
         self.everyone_s
     }

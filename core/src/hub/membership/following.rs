@@ -1,4 +1,4 @@
-//! Topics that a clustered hub follows, by who is in their rooms.
+//! Topics that a clustered hub follows, according to the members of their rooms.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::time::Duration;
@@ -11,9 +11,9 @@ use crate::room::{Position, pending_read::PendingRead};
 use crate::time::{Timestamp, whole_millis};
 use crate::{outbox::Outbox, wire::ConnId, wire::Message};
 
-/// Bytes of messages that are read at one time for all members of a topic.
+/// The maximum size of the messages read at once for all members of a topic, in bytes.
 const FILL_BYTES_MAX: usize = 4 << 20;
-/// Topics in one command to subscribe.
+/// The maximum number of topics in one subscribe command.
 const SUBSCRIBE_MAX: usize = 256;
 
 impl Hub {
@@ -33,14 +33,14 @@ impl Hub {
         relay.map_or(0, |relay| relay.publishes.len() + relay.asked())
     }
 
-    /// True while a clustered hub does not know that the relay has its users as they are. A hub
+    /// True while it is uncertain that the relay has the current users of a clustered hub. A hub
     /// that ends then may leave some behind until the lease of its node ends.
     pub fn has_unsure_users(&self) -> bool {
         self.relay.as_ref().is_some_and(|relay| relay.is_unsure())
     }
 
-    /// The time until which the last user is waited for, of all who lost their connection and may
-    /// be back; `None` when there is none.
+    /// The time at which the last absent user stops being expected back; `None` when no user is
+    /// absent.
     ///
     /// Work: the rooms.
     pub fn users_wait_until(&self) -> Option<Timestamp> {
@@ -49,7 +49,7 @@ impl Hub {
         waits.max()
     }
 
-    /// Topics that a clustered hub follows, sorted, with the position of each that it knows.
+    /// The topics that a clustered hub follows, sorted, each with its position if that is known.
     pub fn topics(&self) -> impl Iterator<Item = (&Topic, Option<&TopicPosition>)> {
         let relay = self.relay.as_ref().into_iter();
         relay.flat_map(|relay| relay.topics().map(|(topic, it)| (topic, it.position())))
@@ -76,7 +76,7 @@ impl Hub {
         age < self.next_serial.saturating_sub(serial)
     }
 
-    /// The topic of all is not followed from here on.
+    /// Records that connections opened from here on miss messages of the topic of all.
     pub(crate) fn note_newcomers(&mut self) {
         let next_serial = self.next_serial;
         if let Some(relay) = self.relay.as_mut() {
@@ -98,7 +98,7 @@ impl Hub {
         self.relay.as_ref()?.track(topic)?.position()
     }
 
-    /// True while the place of this node in a topic is that of its last message.
+    /// True while this node is up to date in a topic.
     pub(crate) fn is_live(&self, topic: &Topic) -> bool {
         let track = self.relay.as_ref().and_then(|relay| relay.track(topic));
         track.is_some_and(Track::is_live)
@@ -116,13 +116,13 @@ impl Hub {
         history.map_or(0, |history| whole_millis(history.age))
     }
 
-    /// True unless the relay can be reached and has not told the position of a room.
+    /// True when the position of a room is known, or the relay cannot be reached.
     pub fn has_place_in(&self, room: &str) -> bool {
         !self.is_relay_up() || self.topic_position(&Topic::room(room)).is_some()
     }
 
-    /// Somebody is about to be brought into a room, and is told of a gap where its position is not
-    /// known: it is asked for.
+    /// Asks for the position of a room which a connection is about to be put into: without it, the
+    /// connection would be told of a gap.
     pub(crate) fn follow_early(&mut self, now: Timestamp, room: &str, out: &mut Outbox) {
         self.follow(room, out);
         self.unfollow_if_empty(now, room);
@@ -165,7 +165,7 @@ impl Hub {
         }
     }
 
-    /// Asks for what a topic lacks.
+    /// Asks for the messages that this node lacks of a topic.
     pub(crate) fn fill(&mut self, topic: &Topic, out: &mut Outbox) {
         let limit = self.config.limits.recovery_messages;
         let Some(relay) = self.relay.as_mut().filter(|relay| relay.is_up()) else {
@@ -189,7 +189,7 @@ impl Hub {
         }
     }
 
-    /// Keeps a join until the position of its room is known.
+    /// Holds a join until the position of its room is known.
     pub(crate) fn wait_for_topic(
         &mut self,
         room: &str,
@@ -230,7 +230,7 @@ impl Hub {
         Ok(())
     }
 
-    /// A connection leaves a room: its joins of it that wait end, and are answered so.
+    /// Ends and answers the pending joins of a connection that leaves their room.
     pub(super) fn end_joins(&mut self, now: Timestamp, conn: ConnId, room: &str, out: &mut Outbox) {
         let topic = Topic::room(room);
         let Some(relay) = self.relay.as_mut() else {
@@ -256,12 +256,12 @@ impl Hub {
         self.unfollow_if_empty(now, room);
     }
 
-    /// Ends the part in a topic later, when nobody is in its room any more.
+    /// Schedules the end of following a topic, if its room has no members.
     pub(crate) fn unfollow_if_empty(&mut self, now: Timestamp, room: &str) {
         let empty = self.members(room).is_empty();
         let mut linger = Track::LINGER;
         if self.keeps(room) {
-            // By the time when the relay forgets the room, this node has too.
+            // This node must forget the room before the relay does.
             linger = linger.min(Duration::from_millis(self.kept_ms(room) / 2));
         }
         let topic = Topic::room(room);
@@ -274,7 +274,7 @@ impl Hub {
         }
     }
 
-    /// The names of the rooms that a connection leaves by its end.
+    /// The names of the rooms that an ending connection leaves, in a clustered hub.
     pub(in crate::hub) fn followed_rooms(&self, ended: &Connection) -> Vec<Box<str>> {
         if !self.is_clustered() {
             return Vec::new();
@@ -291,7 +291,7 @@ impl Hub {
         }
     }
 
-    /// Does what is due for topics.
+    /// Acts on due topic timers.
     pub(in crate::hub) fn tick_relay(&mut self, now: Timestamp, out: &mut Outbox) {
         self.tick_users(now, out);
         while let Some(topic) = self.relay.as_mut().and_then(|relay| relay.take_due(now)) {
@@ -326,8 +326,8 @@ impl Hub {
         });
         if over {
             relay.close_track(topic);
-            // Also when it waits to be asked for again: its page failed, and the subscription
-            // perhaps not.
+            // This holds even if the topic is to be asked for again: its page failed, but perhaps
+            // not the subscription.
             if up {
                 let topic = topic.clone();
                 out.relay(RelayCommand::Unsubscribe { topic });
@@ -338,7 +338,7 @@ impl Hub {
             }
             relay.arm(topic);
         }
-        // The relay has the message, and this node has not: something is lost on the way.
+        // The relay has the message, but this node does not: something was lost on the way.
         if !late.is_empty() && live && !over {
             self.fill(topic, out);
         }
@@ -366,7 +366,7 @@ impl Hub {
         };
         relay.assert_consistent();
         if !relay.is_up() {
-            // A hub that was restored follows its rooms from then on.
+            // A restored hub follows its rooms only from then on.
             return;
         }
         for room in self.rooms("", None).filter(|room| room.members > 0) {

@@ -1,21 +1,21 @@
-//! The allowance of a user: how much all its connections may send together.
+//! The allowance of a user: the rates of all its connections together.
 
 use super::rate::{Buckets, Verdict};
 use crate::{hub::error::RequestError, hub::limits::Limits, hub::limits::Rate, time::Timestamp};
 
-/// Rates of a user over all its connections, which may be of several threads.
+/// Rates of a user over all its connections, which several threads may serve.
 ///
-/// For a host, which counts below the hub. A message over a rate is refused as one over the rate of
-/// its connection is: with an error that says how long to wait, and past too many refusals with a
-/// close.
+/// For a host, which counts below the hub. A message over one of these rates is refused like a
+/// message over the rate of its connection: with an error that says how long to wait, and after too
+/// many refusals with a close.
 #[derive(Debug, Clone)]
 pub struct Allowance {
     limits: Limits,
 }
 
 impl Allowance {
-    /// An allowance of messages and of bytes, `None` for no limit, and of refusals, past which a
-    /// connection is to be closed.
+    /// An allowance of messages and of bytes, `None` for no limit, and of refusals, after which a
+    /// connection is closed.
     pub fn new(messages: Option<Rate>, bytes: Option<Rate>, refusals: Rate) -> Self {
         let mut limits = Limits::default();
         (limits.inbound_messages, limits.inbound_bytes) = (messages, bytes);
@@ -23,7 +23,7 @@ impl Allowance {
         Self { limits }
     }
 
-    /// True when there is something to count.
+    /// True when messages or bytes are limited.
     pub const fn is_limited(&self) -> bool {
         self.limits.inbound_messages.is_some() || self.limits.inbound_bytes.is_some()
     }
@@ -41,14 +41,13 @@ impl Allowance {
     }
 }
 
-/// The rest of a user's [`Allowance`], the same one at each call.
+/// The remaining part of a user's [`Allowance`]. Each call must get the same allowance.
 ///
-/// A time before an earlier one refills nothing: threads read the clock once in each of their
-/// turns.
+/// A time before an earlier one refills nothing: threads read the clock once per turn.
 #[derive(Debug, Clone)]
 pub struct Meter {
     buckets: Buckets,
-    /// The latest time that was seen.
+    /// The latest time seen.
     at: Timestamp,
 }
 
@@ -62,7 +61,7 @@ pub enum Excess {
 }
 
 impl Meter {
-    /// A meter from which nothing was taken.
+    /// A full meter.
     pub const fn full(allowance: &Allowance, now: Timestamp) -> Self {
         Self {
             buckets: Buckets::full(&allowance.limits, now),
@@ -102,7 +101,7 @@ impl Meter {
         self.check(limits, verdict, bytes)
     }
 
-    /// The time from which on it is full, if nothing more is taken; `None` if it never will.
+    /// The time from which the meter is full, if nothing more is taken; `None` if it never will be.
     pub fn full_at(&self, allowance: &Allowance) -> Option<Timestamp> {
         self.buckets.full_at(&allowance.limits)
     }
@@ -155,7 +154,7 @@ mod tests {
         let refused = over(10, "message", 100);
         assert_eq!(meter.message(&allowance, at(5000), 1), refused);
         assert!(meter.overhead(&allowance, at(5000), 21).is_err());
-        // A thread whose clock is behind gets nothing back.
+        // A thread whose clock is behind gets no refill.
         assert_eq!(meter.message(&allowance, at(4990), 0), refused);
         let closed = Err(Excess::Close);
         assert_eq!(meter.message(&allowance, at(5000), 0), closed);

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{hub::error::RequestError, hub::limits::Limits, hub::limits::Rate, time::Timestamp};
 
-/// A token bucket: what a [`Rate`] has left.
+/// A token bucket: the remaining tokens of a [`Rate`].
 ///
-/// For limits that a host keeps below the hub. Levels are in thousandths of a token, so that one
-/// millisecond of refill is a whole number. A clock that steps back refills nothing and takes
-/// nothing.
+/// For limits that a host enforces below the hub. Levels are in thousandths of a token, so that one
+/// millisecond of refill is a whole number. A clock that steps back neither refills nor drains the
+/// bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
     level: u64,
@@ -30,7 +30,7 @@ impl Bucket {
         (rate.burst as u64).saturating_mul(1000)
     }
 
-    /// Takes `count` tokens when there are as many; otherwise none. The rate is the one that the
+    /// Takes `count` tokens if there are enough; otherwise none. The rate must be the one that the
     /// bucket was made with.
     pub fn take(&mut self, rate: Rate, now: Timestamp, count: u64) -> bool {
         let millis = now.as_millis().saturating_sub(self.at.as_millis());
@@ -55,8 +55,8 @@ impl Bucket {
         Some(self.at + Duration::from_millis(millis))
     }
 
-    /// Milliseconds from the last [`take`](Self::take) until `count` tokens are there; `None` if
-    /// they never are.
+    /// Milliseconds from the last [`take`](Self::take) until there are `count` tokens; `None` if
+    /// there never are.
     fn wait(&self, rate: Rate, count: u64) -> Option<u64> {
         let wanted = count.saturating_mul(1000);
         if wanted > Self::capacity(rate) {
@@ -113,8 +113,8 @@ impl Buckets {
         }
     }
 
-    /// The time from which on all of them are full, if nothing more is taken; `None` if they never
-    /// will.
+    /// The time from which all buckets are full, if nothing more is taken; `None` if they never
+    /// will be.
     pub(crate) fn full_at(&self, limits: &Limits) -> Option<Timestamp> {
         let mut latest = self.refusals.full_at(limits.inbound_refusals)?;
         if let Some(rate) = limits.inbound_messages {
@@ -140,7 +140,7 @@ impl Buckets {
         }
     }
 
-    /// Takes a refusal of one that does not pass.
+    /// Counts the refusal of a message.
     fn refuse(&mut self, limits: &Limits, now: Timestamp) -> Verdict {
         if self.refusals.take(limits.inbound_refusals, now, 1) {
             Verdict::Refuse
@@ -159,7 +159,7 @@ impl Buckets {
         }
     }
 
-    /// The rate that a message that was just refused has to wait for longest, its noun, and the
+    /// The rate for which a just refused message has to wait the longest, with its noun and the
     /// wait.
     pub(crate) fn longest(
         &self,

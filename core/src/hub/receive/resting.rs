@@ -1,4 +1,4 @@
-//! Things that wait for a time of their own, the earliest first.
+//! A timer wheel: numbers with due times, earliest first.
 
 use alloc::vec::Vec;
 
@@ -7,15 +7,15 @@ use crate::time::Timestamp;
 /// Slots of the wheel: one bit of a word each.
 const SLOTS: u64 = 64;
 
-/// Numbers with a time each, such as those of users whose [`Meter`](super::allowance::Meter) is not
-/// full.
+/// Numbers with a due time each, such as those of users whose [`Meter`](super::allowance::Meter) is
+/// not full.
 ///
-/// A wheel of 64 slots: each operation takes constant time, however many numbers there are. So the
-/// order is exact to a slot, a 62nd of the span.
+/// A wheel of 64 slots: each operation takes constant time, however many numbers there are. The
+/// order is therefore exact only to a slot, a 62nd of the span.
 #[derive(Debug, Clone)]
 pub struct Resting {
     slot_ms: u64,
-    /// The slot of the latest time that was seen, counted from zero.
+    /// The slot of the latest time seen, counted from zero.
     base: u64,
     /// A bit for each slot that holds a number.
     occupied: u64,
@@ -26,8 +26,8 @@ pub struct Resting {
 }
 
 impl Resting {
-    /// Nothing yet. No time will be more than `span_ms` milliseconds ahead; one that is comes due
-    /// early.
+    /// An empty wheel. Times should be at most `span_ms` milliseconds ahead; numbers with later
+    /// times come due early.
     pub fn new(span_ms: u64) -> Self {
         Self {
             slot_ms: span_ms / (SLOTS - 2) + 1,
@@ -39,7 +39,7 @@ impl Resting {
         }
     }
 
-    /// Adds a number, in place of its earlier time. Numbers are to be small: a table has one entry
+    /// Adds a number, replacing its earlier time. Numbers should be small: a table has one entry
     /// for each up to the largest.
     pub fn insert(&mut self, number: usize, at: Timestamp) {
         self.remove(number);
@@ -73,8 +73,7 @@ impl Resting {
         true
     }
 
-    /// Takes a number whose time has passed; to be called until there is none. It may stay for a
-    /// slot longer.
+    /// Takes a number whose time has passed, up to a slot later; call it until it returns `None`.
     pub fn take_due(&mut self, now: Timestamp) -> Option<usize> {
         let tick = now.as_millis() / self.slot_ms;
         match self.first() {
@@ -90,7 +89,7 @@ impl Resting {
         }
     }
 
-    /// Takes a number of the earliest slot.
+    /// Takes a number from the earliest slot.
     pub fn take_first(&mut self) -> Option<usize> {
         let (_, number) = self.first()?;
         self.remove(number);
@@ -107,12 +106,12 @@ impl Resting {
         Some((tick, number))
     }
 
-    /// The numbers that there are.
+    /// The number of entries.
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// True when there is none.
+    /// True when there are no entries.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }

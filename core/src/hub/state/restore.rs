@@ -1,4 +1,4 @@
-//! Sleep and wake: the ground state of a hub, and a hub made from it.
+//! Sleep and wake: saving the ground state of a hub, and restoring it.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::ops::Bound;
@@ -14,9 +14,8 @@ use crate::{outbox::Outbox, policy::PresencePolicy, time::Timestamp, wire::ConnI
 
 impl Hub {
     /// Returns the record of an idempotency key that the hub remembers at `now`. It changes with
-    /// [`send_once`](Self::send_once) and [`set_delivery`](Self::set_delivery) under this key. When
-    /// more keys are known than `Limits::idempotency_keys`, the hub has forgotten those that expire
-    /// first.
+    /// [`send_once`](Self::send_once) and [`set_delivery`](Self::set_delivery) of this key. With
+    /// more keys than `Limits::idempotency_keys`, the hub evicts the first to expire.
     pub fn key_state(&self, now: Timestamp, key: &str) -> Option<KeyState> {
         let known = self.keys.find(now, key)?.clone();
         let key = key.into();
@@ -63,8 +62,7 @@ impl Hub {
     }
 
     /// Returns the state of a room that must be saved, without its messages; `None` when there is
-    /// nothing to save, as when there is no such room. Work: a look-up, and the users that presence
-    /// waits for.
+    /// nothing to save or no such room. Work: a look-up, and the absent users who may return.
     pub fn room_state(&self, room: &str) -> Option<RoomState> {
         room_state(self.rooms.find(room)?.1)
     }
@@ -97,8 +95,7 @@ impl Hub {
         })
     }
 
-    /// A hub in the state that was saved. Whatever happens next, it answers as the saved hub would
-    /// have.
+    /// Restores a hub from saved state. It behaves as the saved hub would have.
     ///
     /// # Errors
     ///
@@ -136,7 +133,7 @@ impl Hub {
 }
 
 impl Hub {
-    /// A connection that was there, with its rooms.
+    /// Restores a connection, with its rooms.
     fn wake_conn(&mut self, conn: ConnState) -> Result<(), RestoreError> {
         let id = conn.id;
         let mut heartbeat = conn.heartbeat;
@@ -192,17 +189,17 @@ impl Hub {
                 let metas = conn.metas.iter();
                 let mut metas = metas.filter(|(other, _)| *other == index);
                 let meta = metas.next().map(|(_, meta)| meta.clone().into());
-                // Everybody knows already.
+                // The other members know it already, so the notices are dropped.
                 self.show_joined(slot, id, meta, &mut Outbox::new());
             }
         }
         Ok(())
     }
 
-    /// A room with a history, whose messages are with the host.
+    /// Restores a room with a history, whose messages are with the host.
     fn wake_room(&mut self, state: &RoomState) -> Result<(), RestoreError> {
         let known = RoomName::check(&state.room, self.limits().room_name_bytes);
-        // A client's number is exact up to there.
+        // Clients' numbers are exact up to this limit.
         let offsets = state.offset() < 1 << 53 && (1..=state.offset() + 1).contains(&state.first());
         if known.is_err() || !offsets || self.rooms.find(&state.room).is_some() {
             return Err(RestoreError::RoomState);
@@ -241,7 +238,7 @@ impl Hub {
         }
     }
 
-    /// True when the policy of a room without a history has the room wait for users.
+    /// True when a room without a history keeps absent users by its policy.
     fn is_waited_in(&self, room: &str) -> bool {
         let policy = self.config.policies.of(room);
         let policy = policy.filter(|policy| policy.history.is_none());

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::policy::pattern::{Pattern, PatternError};
 
-/// A fault in one rule of grants. Its text goes on behind the place of the rule, as in
+/// A fault in one rule of grants. Its text continues after the position of the rule, as in
 /// `grants[1]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -17,7 +17,7 @@ pub enum GrantError {
     /// A member is missing.
     #[error(" has no `{0}`")]
     Missing(&'static str),
-    /// A member that no rule has.
+    /// An unknown member.
     #[error(": unknown member {found:?}: {}", instead(.meant, &GrantError::MEMBERS))]
     Member {
         /// The member, at most 20 characters of it.
@@ -96,7 +96,7 @@ impl GrantError {
     }
 }
 
-/// A wrong word as it is shown, and the one of these that it is nearest to, if it is near.
+/// A wrong word as shown, and the nearest of these words, if one is near.
 fn word(found: &str, words: &[&'static str]) -> (Box<str>, Option<&'static str>) {
     let found: String = found.chars().take(WORD_CHARS_MAX).collect();
     let near = words.iter().map(|word| (distance(&found, word), *word));

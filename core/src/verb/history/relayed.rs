@@ -1,4 +1,4 @@
-//! `$history` of a clustered hub: the messages are with the relay.
+//! `$history` in a clustered hub: the messages are with the relay.
 
 use alloc::{string::String, vec::Vec};
 
@@ -12,7 +12,7 @@ use crate::wire::Message;
 use crate::{outbox::Outbox, time::Timestamp};
 
 impl Hub {
-    /// Asks the relay for a page, or answers with the one that it gave.
+    /// Asks the relay for a page, or answers with the page that it returned.
     pub(crate) fn verb_history_relayed(
         &mut self,
         now: Timestamp,
@@ -38,14 +38,14 @@ impl Hub {
         let reader = self.reader(request.conn, &data.conn);
         let mut frames: Vec<String> = Vec::new();
         for message in &page.messages {
-            // A foreign message is none that was published.
+            // Foreign messages were not published by a hub.
             let kept = (message.offset, &*message.body);
             frames.extend(self.kept_frame(room, kept, Some(reader)).ok().flatten());
         }
         if frames.is_empty()
             && let Some(span) = further(span, page)
         {
-            // All of it is for others: an empty page would be the last.
+            // The whole page is for others: an empty answer would end the client's paging.
             return self.ask_page(request, span, limit, out);
         }
         let bytes_max = self.limits().page_bytes;
@@ -93,7 +93,7 @@ impl Hub {
     }
 }
 
-/// The offsets to read behind a page that has nothing for the reader; `None` when there is no more.
+/// The offsets to read after a page with nothing for the reader; `None` when there are no more.
 fn further(
     (after, before): (Option<u64>, Option<u64>),
     page: &TopicPage,

@@ -1,4 +1,4 @@
-//! `$join` of a clustered hub: what was missed is with the relay.
+//! `$join` in a clustered hub: missed messages are with the relay.
 
 use alloc::{string::String, vec::Vec};
 
@@ -12,8 +12,8 @@ use crate::wire::{ConnId, Message};
 use crate::{outbox::Outbox, time::Timestamp};
 
 impl Hub {
-    /// Answers a join, or keeps it until the relay has told what it needs. `page` has what was
-    /// missed, when the relay was asked for that.
+    /// Answers a join, or holds it until the relay has answered. `page` has the missed messages,
+    /// when the relay was asked for them.
     pub(crate) fn verb_join_relayed(
         &mut self,
         now: Timestamp,
@@ -42,8 +42,8 @@ impl Hub {
         {
             let is_behind = *since.epoch != *at.epoch || since.offset > at.offset;
             if !self.is_live(&topic) && (page.is_none() || is_behind) {
-                // What this node asks for itself comes first: the client may have seen more than it
-                // on another node.
+                // The node's own page comes first: on another node the client may have seen more
+                // than this node.
                 return self.wait_for_topic(room, request, out);
             }
             if page.is_none() {
@@ -76,8 +76,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Asks the relay for what was missed since a position. From where this node is, when that is
-    /// before it: so the node has all that the client has.
+    /// Asks the relay for the messages that were missed since a position, or since this node's
+    /// position if that is earlier: then the node has everything that the client has.
     fn ask_missed(
         &mut self,
         topic: &Topic,
@@ -99,8 +99,8 @@ impl Hub {
         self.ask_relay(asked, read, out)
     }
 
-    /// The frames that a member missed between its position and that of this node, by a page of the
-    /// relay and what was delivered here since.
+    /// The frames that a member missed between its position and this node's, from a page of the
+    /// relay and the messages delivered here since.
     fn missed_of(
         &self,
         page: &TopicPage,

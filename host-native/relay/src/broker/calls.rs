@@ -30,10 +30,10 @@ use crate::{
     withdrawn::Withdrawn,
 };
 
-/// Rooms of one script of positions: some 100 µs of the server.
+/// The largest number of rooms in one call of the positions script, some 100 µs of server time.
 const ROOMS_AT_ONCE: usize = 100;
 
-/// A position, a clock and the oldest offset, and then messages.
+/// A position (epoch, offset, notice), the time of the server, the oldest offset, and messages.
 type Found = (String, u64, u64, u64, u64, Vec<Kept>);
 
 impl Relay for RedisRelay {
@@ -178,7 +178,7 @@ impl Shared {
         Ok(positions)
     }
 
-    /// Subscribes to topics. Those that fail are not wanted any more.
+    /// Subscribes to topics. If that fails, the new ones are removed again.
     async fn subscribe(&self, topics: Vec<(String, Topic)>) -> Result<(), RelayError> {
         let _turn = self.turn_of_topics().await?;
         let new = self.topics.add(topics);
@@ -189,11 +189,11 @@ impl Shared {
         subscribed
     }
 
-    /// Ends subscriptions. Whatever fails, the topics are not wanted any more: the next session
-    /// does not have them.
+    /// Ends subscriptions. The topics are removed even if the call fails, so that the next session
+    /// does not subscribe to them.
     async fn unsubscribe(&self, names: Vec<String>) -> Result<(), RelayError> {
         let turn = self.turn_of_topics().await;
-        // Also without a turn: what still comes is dropped, until the session ends.
+        // Done even without the turn: messages that still arrive in this session are dropped.
         self.topics.remove(&names);
         let _turn = turn?;
         self.change_topics("SUNSUBSCRIBE", &names).await
@@ -260,7 +260,7 @@ impl Shared {
                 let ends = self.end_lease(&session, &incarnation, time);
                 self.within(Effect::Write, &signals, ends).await
             }
-            // Without it, others do it when the lease has ended.
+            // Without a connection, other nodes remove the users when the lease has ended.
             Err(error) => Err(error),
         };
         self.stop.notify_one();
@@ -276,7 +276,7 @@ impl Shared {
         let ended = Ended::default();
         let claim = self.claim(session, incarnation, true, &ended);
         self.within(Effect::Write, signals, claim).await?;
-        // Each step has its own timeout: all together may take longer than one call.
+        // Each step has its own timeout: together they may take longer than one call.
         let cleared = self.clear(session, signals, incarnation).await;
         match signals.loss() {
             None => cleared.map_err(|_| RelayError::InDoubt),
@@ -285,7 +285,7 @@ impl Shared {
     }
 }
 
-/// The next of several values of an answer.
+/// Converts the next of several values of an answer.
 pub(crate) fn next<T: FromRedisValue>(
     values: &mut impl Iterator<Item = Value>,
 ) -> Result<T, RelayError> {

@@ -1,4 +1,4 @@
-//! Making of a session: connections, checks, scripts.
+//! The start of a session: connections, checks, scripts.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use super::{
     shared::Shared,
 };
 
-/// Calls that the library takes before their senders wait.
+/// The number of calls that the library queues before it makes senders wait.
 const PIPELINE: usize = 1_024;
 
-/// Connects, and checks the server: after a failover it is another one.
+/// Connects, and checks the server, which is a different one after a failover.
 pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signals>), StartError> {
     let settings = &shared.settings;
     let response = settings.timing.response;
@@ -23,7 +23,7 @@ pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signal
         url: settings.url.to_string().into(),
         source,
     };
-    // Sentinels and nodes are asked one after the other, each with timeouts of its own.
+    // Sentinels and cluster nodes are asked one after the other, each with its own timeouts.
     let leases = shared.keys.leases();
     let client = timeout(settings.timing.connect * 5, settings.url.client(&leases)).await;
     let client = client.unwrap_or_else(|elapsed| Err(std::io::Error::from(elapsed).into()));
@@ -62,7 +62,7 @@ pub(crate) async fn connect(shared: &Shared) -> Result<(Arc<Session>, Arc<Signal
     let replicated = match settings.replicas_ack {
         0 => None,
         replicas => {
-            // A call waits behind a `WAIT`, and then for its own.
+            // A call may wait for an earlier `WAIT` to finish, and then for its own.
             let config = AsyncConnectionConfig::new()
                 .set_response_timeout(Some(response * 2))
                 .set_connection_timeout(Some(settings.timing.connect))

@@ -1,11 +1,11 @@
-//! Ids that nobody else has.
+//! Unique ids.
 
 use std::str;
 
 const LETTERS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Letters of an id: 80 bits.
 const LENGTH: usize = 16;
-/// Letters of a counter at the end of an id.
+/// The number of letters at the end of an id that count.
 const COUNTED: usize = 4;
 
 /// An id of 16 letters, 80 bits.
@@ -13,7 +13,7 @@ pub(crate) fn random_id() -> Box<str> {
     Ids::new().next()
 }
 
-/// Ids of one random beginning: randomness costs a system call.
+/// A series of ids from one random value: randomness costs a system call.
 #[derive(Debug)]
 pub(crate) struct Ids {
     letters: [u8; LENGTH],
@@ -23,14 +23,14 @@ pub(crate) struct Ids {
 impl Ids {
     pub(crate) fn new() -> Self {
         let mut letters = [0; LENGTH];
-        // A system without randomness has no ids to give out.
+        // A system without randomness cannot make ids.
         #[allow(clippy::expect_used)]
         getrandom::fill(&mut letters).expect("randomness of the system");
         let letters = letters.map(|byte| LETTERS[usize::from(byte % 32)]);
         Self { letters, next: 0 }
     }
 
-    /// The next id. The first is random as a whole.
+    /// Returns the next id. The later ones differ from the first in their last letters.
     pub(crate) fn next(&mut self) -> Box<str> {
         if self.next >= 1 << (5 * COUNTED) {
             *self = Self::new();

@@ -1,7 +1,7 @@
 //! Names of keys and topics.
 //!
-//! With Redis Cluster the hash tag of the prefix puts all keys in one slot; the braces around the
-//! namespace end its name.
+//! With Redis Cluster the hash tag of the prefix puts all keys in one slot. The braces around a
+//! namespace delimit its name.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Keys {
         }
     }
 
-    /// Checks what would make two names one.
+    /// Refuses a namespace whose keys could be those of another.
     pub(crate) fn check(namespace: &str) -> Result<(), RelayError> {
         if namespace.is_empty() || namespace.contains(['{', '}']) {
             return Err(RelayError::Invalid(
@@ -35,7 +35,7 @@ impl Keys {
 
     fn of(&self, address: &Address, room: &str, all: &str) -> String {
         let (prefix, namespace) = (&*self.prefix, &*address.namespace);
-        // Each publish has several: formatting them took longer than all that is sent with it.
+        // Each publish has several keys: formatting them took longer than the rest of its call.
         match &address.channel {
             Channel::Room(name) => [prefix, "{", namespace, "}:", room, ":", name].concat(),
             Channel::All => [prefix, "{", namespace, "}:", all].concat(),
@@ -54,7 +54,7 @@ impl Keys {
         self.of(address, "ws:room", "ws:all")
     }
 
-    /// Index of the rooms of a namespace that the relay remembers.
+    /// The index of the rooms of a namespace that the relay remembers.
     pub(crate) fn index(&self, address: &Address) -> String {
         let (prefix, namespace) = (&self.prefix, &address.namespace);
         format!("{prefix}{{{namespace}}}:r")
@@ -79,7 +79,7 @@ impl Keys {
         )
     }
 
-    /// Changes of a user that a node made in a room, by their numbers.
+    /// Changes that a node made to a user of a room, by their numbers.
     pub(crate) fn changes(&self, address: &Address, incarnation: &str, user: &str) -> String {
         let (prefix, namespace) = (&self.prefix, &address.namespace);
         let room = match &address.channel {
@@ -139,7 +139,7 @@ impl Keys {
         format!("{}numbers", self.prefix)
     }
 
-    /// The lineage of the data in which serials were last taken from it.
+    /// The lineage of the data in which serials were last taken from the counter.
     pub(crate) fn serials_lineage(&self) -> String {
         format!("{}numbers:lineage", self.prefix)
     }
@@ -158,7 +158,8 @@ impl Keys {
     }
 }
 
-/// A room as the rooms of a node name it. A namespace has no braces, so the first one ends it.
+/// The name of a room in the set of a node's rooms. A namespace has no braces, so the first brace
+/// ends it.
 pub(crate) fn listed(address: &Address) -> String {
     match &address.channel {
         Channel::Room(room) => format!("{}}}{room}", address.namespace),

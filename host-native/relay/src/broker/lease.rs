@@ -1,4 +1,4 @@
-//! The lease of a node, and the clearing away of dead ones.
+//! The lease of a node, and the removal of dead nodes.
 
 mod service;
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::event::{Event, Loss};
 
-/// Users of a dead node that one script removes: less than a millisecond of the server.
+/// Users of a dead node that one script removes: less than a millisecond of server time.
 const USERS_AT_ONCE: usize = 50;
 
 /// The loss that an error of a heartbeat or a probe means.
@@ -36,16 +36,18 @@ pub(crate) fn loss_of(error: &RedisError) -> Loss {
 }
 
 impl Shared {
-    /// The loss that an error means while the relay begins to be ready, which is kept.
+    /// Records an error that may keep the relay from becoming ready, and returns the loss that it
+    /// means.
     pub(crate) fn refused(&self, error: &RedisError) -> Loss {
         self.note_fault(error.to_string());
         loss_of(error)
     }
 
-    /// Renews the lease, or registers anew where there is none to renew, or where the data may be
-    /// older than the lease: users whom this node took away since then would stay. Under the old
-    /// incarnation they go when its lease ends, which is not before this node can have entered
-    /// those who are there. Gives the time of the server, in milliseconds; 0 for a node that goes.
+    /// Renews the lease, or registers a new incarnation where there is no lease to renew, or where
+    /// the data has another lineage. Such data may be old, with users whom this node has removed
+    /// since: they go when the lease of the old incarnation ends. That leaves the node time to
+    /// enter its present users under the new one. Returns the time of the server in milliseconds,
+    /// or 0 for a node that retires.
     pub(crate) async fn hold_lease(&self, session: &Session) -> RedisResult<u64> {
         if self.is_retiring.load(Relaxed) {
             return Ok(0);
@@ -57,7 +59,7 @@ impl Shared {
             let renewed = self.set_lease(session, &incarnation, "renew", lease);
             let now_ms = renewed.await?;
             if now_ms > 0 {
-                // It may have been registered by a call whose answer was lost.
+                // The call that registered it may have lost its answer.
                 self.tell_registered(&incarnation);
                 return Ok(now_ms);
             }
@@ -81,7 +83,7 @@ impl Shared {
         Ok(now_ms)
     }
 
-    /// Tells the host that the node has a new incarnation, once.
+    /// Notifies the host, once, that the node has a new incarnation.
     fn tell_registered(&self, incarnation: &Arc<str>) {
         if self.note_told(incarnation) {
             let incarnation = incarnation.clone();
@@ -89,7 +91,7 @@ impl Shared {
         }
     }
 
-    /// Has the lease end after a time, without a further heartbeat.
+    /// Sets the lease to end after a time, without further heartbeats.
     pub(crate) async fn end_lease(
         &self,
         session: &Session,
@@ -101,7 +103,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes a lease. Gives the time of the server, in milliseconds; 0 without such a lease.
+    /// Writes a lease. Returns the time of the server in milliseconds, or 0 when there is no lease
+    /// to renew.
     async fn set_lease(
         &self,
         session: &Session,
@@ -117,8 +120,8 @@ impl Shared {
         session.run(script, &call).await
     }
 
-    /// Takes away leases that have ended, and answers with the dead that are not cleared away, and
-    /// with leases that end late. The own lease is taken away only when the node gives it up.
+    /// Takes away leases that have ended. Returns the dead incarnations that are not yet removed,
+    /// and leases that end late. The node's own lease is taken away only when the node gives it up.
     pub(crate) async fn claim(
         &self,
         session: &Session,
@@ -142,8 +145,8 @@ impl Shared {
         Ok((dead, late))
     }
 
-    /// Removes all users of a dead incarnation, room by room. It may end at any step: another call
-    /// goes on there. It ends with the session: nobody would take the events of what follows.
+    /// Removes all users of a dead incarnation, room by room. It may stop at any step: another call
+    /// continues there. It stops when the session is lost: nobody would take further events.
     pub(crate) async fn clear(
         &self,
         session: &Session,
@@ -175,7 +178,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Removes some users from a room. True when there are more.
+    /// Removes some users from a room. Returns true when there are more.
     async fn clear_some(
         &self,
         session: &Session,
@@ -191,7 +194,7 @@ impl Shared {
         call.arg(incarnation).arg(name).arg(USERS_AT_ONCE);
         let answer = session.run(script, &call).await;
         let mut found: Vec<String> = match answer {
-            // Another node has cleared away the last of it.
+            // Another node has removed the last users of this incarnation.
             Err(error) if error.code() == Some("ALIVE") => return Ok(false),
             answer => answer?,
         };
@@ -203,7 +206,7 @@ impl Shared {
         Ok(has_more)
     }
 
-    /// Clears away the dead, in a task of its own; at most one at a time.
+    /// Removes the users of dead incarnations in a separate task; at most one task runs at a time.
     pub(crate) fn reap(
         self: &Arc<Self>,
         session: &Arc<Session>,

@@ -15,10 +15,10 @@ use crate::{
     presence::{Arrival, Change, Corrections, Member, Members, Node, Presence, connections_of},
 };
 
-/// The time for which the server remembers changes, in milliseconds: for a call that is repeated
-/// when the relay is back.
+/// The time for which the server remembers changes, in milliseconds: long enough for a call to be
+/// retried when the relay is back.
 const CHANGE_MS: u64 = 60_000;
-/// Rooms of the index that one call looks at: some 500 µs of the server.
+/// Rooms of the index that one call looks at: some 500 µs of server time.
 const ROOMS_AT_ONCE: usize = 250;
 
 impl Shared {
@@ -50,7 +50,7 @@ impl Shared {
             .change_numbers
             .answered(address, user, number, &changes);
         Ok(Arrival {
-            // Another node may have told the contrary since.
+            // Another node may have reported the opposite since.
             change: change.filter(|it| (*it == Change::Joined) == (weight > 0)),
             epoch: epoch.into(),
             notice,
@@ -187,7 +187,7 @@ pub(crate) async fn read_nodes(
     let (leases, mut about, (seconds, micros)): Answers = questions.query_async(connection).await?;
     let now_ms = seconds * 1_000 + micros / 1_000;
     let node = |(incarnation, ends): (String, f64)| {
-        // One that retires has a lease still, for its users.
+        // A node that retires may keep its lease for a while, for its users, but is unlisted.
         let about = about.remove(&incarnation)?.into();
         Some(Node {
             lease_ms: whole(ends).saturating_sub(now_ms),
@@ -205,7 +205,7 @@ fn check(presence: &Presence) -> Result<(), RelayError> {
     Keys::check(&presence.address.namespace)
 }
 
-/// Milliseconds that came as a double, as scores do: whole, and below 2<sup>53</sup>.
+/// Converts the milliseconds of a score, which is a double: whole, and below 2<sup>53</sup>.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn whole(score: f64) -> u64 {
     score as u64

@@ -1,4 +1,4 @@
-//! Messages that a server pushes, from the connection into the ring.
+//! The path of pushed messages from the connection into the ring.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     wire::{Envelope, Kind},
 };
 
-/// The receiver of one session. It runs within the task of the connection, and never waits.
+/// The receiver of one session. It runs in the task of the connection, and never blocks.
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) topics: Arc<Topics>,
@@ -32,12 +32,12 @@ impl Receiver {
         } else if push.kind == PushKind::SMessage {
             self.receive_message(push.data);
         } else if push.kind == PushKind::SUnsubscribe && self.is_wanted(&push.data) {
-            // A slot of Redis Cluster went to another server.
+            // A slot of Redis Cluster moved to another server.
             self.signals.fail(Loss::ReadOnly);
         }
     }
 
-    /// True for a topic that nobody here has given up.
+    /// True when this node still wants the topic.
     fn is_wanted(&self, data: &[Value]) -> bool {
         match data.first() {
             Some(Value::BulkString(topic)) => self.topics.find(topic).is_some(),
@@ -46,7 +46,7 @@ impl Receiver {
     }
 
     fn receive_message(&self, data: Vec<Value>) {
-        // Behind a loss nothing may follow: the host would take a message for the next one.
+        // Nothing may follow a loss: the host would take the message for the next one.
         if self.signals.loss().is_some() {
             return;
         }
@@ -59,7 +59,7 @@ impl Receiver {
             return;
         };
         let Some(topic) = self.topics.find(&topic) else {
-            // Nobody wants it any more.
+            // The subscription has ended on this node.
             return;
         };
         let envelope = Envelope::decode(Bytes::from(body), self.envelope_bytes_max);
@@ -80,8 +80,8 @@ impl Receiver {
         }
     }
 
-    /// The event of an envelope; `None` for one that does not belong to its topic, and an empty one
-    /// for a probe.
+    /// Makes the event of an envelope; `None` for an envelope that does not belong to its topic,
+    /// and `Some(None)` for a probe.
     fn event(&self, topic: Topic, envelope: Envelope) -> Option<Option<Event>> {
         let Envelope {
             kind,

@@ -44,7 +44,7 @@ pub(crate) async fn run(shared: Arc<Shared>, first: (Arc<Session>, Arc<Signals>)
             loss = serve(&shared, &session, &signals) => loss,
             () = shared.stop.notified() => Loss::Retired,
         };
-        // Whoever still has the session is not to take messages behind the loss.
+        // Holders of the session must not take messages after the loss.
         signals.fail(loss);
         shared.set_session(None);
         if shared.state.send_replace(State::Lost) == State::Ready {
@@ -84,7 +84,7 @@ async fn serve(shared: &Arc<Shared>, session: &Arc<Session>, signals: &Arc<Signa
         let mut service = Service::begin(Instant::now());
         clear_dead(shared, session, signals, &Ended::default()).await?;
         let mut heartbeat = ticks(timing.heartbeat);
-        // The beginning had the first one.
+        // The first heartbeat was part of `begin`.
         heartbeat.reset();
         let mut probe = ticks(timing.probe / 2);
         loop {
@@ -105,7 +105,7 @@ async fn serve(shared: &Arc<Shared>, session: &Arc<Session>, signals: &Arc<Signa
                     }
                 }
                 () = signals.suspected.notified() => {
-                    // Publishes go by the connection of the subscriptions.
+                    // Publishes use the connection of the subscriptions, so both are asked.
                     for connection in [&session.commands, &session.subscriptions] {
                         let pong = ping(connection).await;
                         pong.map_err(|error| loss_of(&error))?;
@@ -141,13 +141,13 @@ async fn begin(
     let probed = timeout(response, signals.probed.notified()).await;
     probed.map_err(|_| Loss::Silent)?;
     shared.counters.count_connect();
-    // The event comes last: whoever has it may rely on the state.
+    // The event comes last: its receiver may rely on the state.
     shared.state.send_replace(State::Ready);
     shared.ring.tell(Event::Ready);
     Ok(())
 }
 
-/// Renews the lease, and looks whether the data is that of before. Gives the time of the server, in
+/// Renews the lease, and checks that the lineage has not changed. Returns the time of the server in
 /// milliseconds.
 async fn beat(shared: &Arc<Shared>, session: &Arc<Session>) -> Result<u64, Loss> {
     let failed = |error| loss_of(&error);
@@ -165,9 +165,9 @@ async fn beat(shared: &Arc<Shared>, session: &Arc<Session>) -> Result<u64, Loss>
     Ok(now_ms)
 }
 
-/// Looks for dead nodes, whose leases have ended, and for those that are not cleared away. Gives
-/// leases that end late. Not before the node is ready: what became of their users is an event, and
-/// the host has no use for one of a relay that it does not know yet.
+/// Claims nodes whose leases have ended, and starts the removal of dead ones. Returns leases that
+/// end late. It must not run before the node is ready: removed users are reported as events, which
+/// mean nothing to a host that does not know the relay yet.
 async fn clear_dead(
     shared: &Arc<Shared>,
     session: &Arc<Session>,
@@ -203,7 +203,7 @@ async fn send_probe(shared: &Shared, session: &Session) -> Result<(), Loss> {
     probe.arg(shared.keys.probe(&shared.node)).arg(body);
     let mut commands = session.commands.clone();
     match probe.query_async::<u64>(&mut commands).await {
-        // The server knows of no subscription: the other connection is gone.
+        // The server has no subscriber for it: the other connection is gone.
         Ok(0) => Err(Loss::Disconnected),
         Ok(_) => Ok(()),
         Err(error) => Err(shared.refused(&error)),
@@ -216,8 +216,7 @@ fn ticks(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
-/// Pauses before connections are made again. They are random, so that nodes do not come back all at
-/// once.
+/// Pauses before reconnects. They are random, so that nodes do not all return at once.
 #[derive(Debug)]
 struct Backoff {
     next: Duration,

@@ -4,9 +4,10 @@ use redis::{
     Arg, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, aio::MultiplexedConnection, cmd,
 };
 
-/// Arguments of a call beside its keys and a long one: so many as nearly all have.
+/// The capacity for arguments of a call beside its keys and a long one: enough for nearly all
+/// calls.
 const SHORT: usize = 16;
-/// Bytes of these arguments.
+/// The capacity for the bytes of these arguments.
 const SHORT_BYTES: usize = 192;
 
 /// A script that Redis runs in one step.
@@ -22,12 +23,12 @@ impl Script {
         Self { text, hash }
     }
 
-    /// A call; arguments follow.
+    /// Begins a call of the script; the caller adds the arguments.
     pub(crate) fn call(&self, keys: &[impl AsRef<str>]) -> Cmd {
         self.call_with(keys, 0)
     }
 
-    /// The same with space for long arguments of so many bytes.
+    /// Begins a call with space for long arguments of `bytes` bytes.
     pub(crate) fn call_with(&self, keys: &[impl AsRef<str>], bytes: usize) -> Cmd {
         let keys_bytes: usize = keys.iter().map(|key| key.as_ref().len()).sum();
         let bytes = keys_bytes + SHORT_BYTES + bytes;
@@ -40,12 +41,12 @@ impl Script {
         call
     }
 
-    /// The same call for a server that has forgotten the script: in one step, so that it cannot
-    /// forget it again in between.
+    /// Makes the same call with the text of the script, for a server that has forgotten it. A
+    /// reload and a call would be two steps, and the server might forget it in between.
     pub(crate) fn with_text(&self, call: &Cmd) -> Cmd {
         let mut whole = cmd("EVAL");
         whole.arg(self.text);
-        // Behind the command and the hash.
+        // The arguments after the command and the hash.
         for argument in call.args_iter().skip(2) {
             if let Arg::Simple(bytes) = argument {
                 whole.arg(bytes);
@@ -77,8 +78,8 @@ macro_rules! scripts {
 
         impl Scripts {
             pub(crate) fn new() -> Self {
-                // The first line makes Redis refuse a script as a whole on a replica, and one that
-                // may fill the memory before it has begun.
+                // With this first line, Redis refuses a script before it starts, not in the middle:
+                // on a replica, and without `allow-oom` when memory is full.
                 Self {
                     $($name: Script::new(concat!(
                         "#!lua", $flags, "\n", $(include_str!(concat!("../../lua/", $file))),+
@@ -93,8 +94,8 @@ macro_rules! scripts {
     };
 }
 
-// Only publishes are refused when memory is full. The others write little, and a node that could
-// not renew its lease would be taken for dead.
+// Only publishes are refused when memory is full. The other scripts write little, and a node that
+// could not renew its lease would be taken for dead.
 scripts! {
     publish: "", "room.lua", "once.lua", "publish.lua";
     history: " flags=allow-oom", "room.lua", "history.lua";

@@ -1,4 +1,4 @@
-//! The server of a relay: where it is, whether it can be used, whose data it has.
+//! The server of a relay: its address, its checks, and the lineage of its data.
 
 pub(crate) mod check;
 pub(crate) mod cluster;

@@ -1,4 +1,4 @@
-//! Connections that live and end together.
+//! The connections of a session, which end together.
 
 mod publishes;
 
@@ -24,28 +24,28 @@ use super::{
 };
 use crate::event::Loss;
 
-/// Topics in one step of subscribing.
+/// Topics that are subscribed to in one step.
 const TOPICS_AT_ONCE: usize = 200;
 
-/// Two connections to one server, and a third where replicas acknowledge. When one ends, the others
-/// end too: there is one way back, and it looks at everything.
+/// Two connections to one server, and a third if replicas must acknowledge. When one ends, the
+/// others end too, so that there is a single reconnect, which checks everything.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) commands: MultiplexedConnection,
-    /// The connection of the subscriptions, for publishes: they and their messages arrive in one
-    /// piece. They stay in line when nobody waits for them any more: its timeout is that of the
-    /// session.
+    /// The connection of the subscriptions, for publishes: answers and messages arrive together.
+    /// Its timeout is the silence after which a session ends, so that publishes keep their place
+    /// when nobody waits for them any more.
     line: MultiplexedConnection,
     pub(crate) subscriptions: MultiplexedConnection,
     /// The connection of publishes that wait for replicas.
     pub(crate) replicated: Option<Replicated>,
     /// The lineage of the data when the connections were made.
     pub(crate) lineage: Box<str>,
-    /// The time at which it was read last: each heartbeat does.
+    /// The time of the last read of the lineage, once a heartbeat.
     pub(crate) lineage_read: Moment,
 }
 
-/// A moment that is moved forward.
+/// A point in time that any thread can move to now.
 #[derive(Debug)]
 pub(crate) struct Moment {
     born: Instant,
@@ -58,7 +58,7 @@ impl Moment {
         Self { born, at_ms }
     }
 
-    /// Moves it to now, which is returned.
+    /// Moves it to now, and returns the new time.
     pub(crate) fn touch(&self) -> Instant {
         let now = Instant::now();
         let since = now.saturating_duration_since(self.born);
@@ -79,7 +79,7 @@ pub(crate) struct Signals {
     heard: Moment,
     loss: OnceLock<Loss>,
     lost: Notify,
-    /// A call had no answer in time: the server is asked at once.
+    /// A call had no answer in time: the server is pinged at once.
     pub(crate) suspected: Notify,
     /// A probe came back.
     pub(crate) probed: Notify,
@@ -110,7 +110,7 @@ impl Signals {
     /// Waits for the end of the session.
     pub(crate) async fn lost(&self) -> Loss {
         loop {
-            // Before the look: an end in between wakes it too.
+            // Registered before the check, so that an end in between wakes it too.
             let lost = self.lost.notified();
             if let Some(loss) = self.loss() {
                 return loss;
@@ -119,19 +119,19 @@ impl Signals {
         }
     }
 
-    /// Notes that something came from the server by itself, now.
+    /// Records that the server pushed something, and returns the time.
     pub(crate) fn note_heard(&self) -> Instant {
         self.heard.touch()
     }
 
-    /// The time since then.
+    /// The time since the last push of the server.
     pub(crate) fn silence(&self) -> Duration {
         self.heard.elapsed()
     }
 }
 
 impl Session {
-    /// Connections that have just been made, and calls in line that end after some silence.
+    /// A session of new connections. Publishes time out after `silence`.
     pub(crate) fn new(
         commands: MultiplexedConnection,
         subscriptions: MultiplexedConnection,
@@ -168,7 +168,7 @@ impl Session {
         }
     }
 
-    /// Runs publishes in their order, in one write. Gives the answer to each, and whether enough
+    /// Runs publishes in order, in one write. Returns the answer to each, and whether enough
     /// replicas have them.
     pub(crate) async fn publish(
         &self,
@@ -181,7 +181,7 @@ impl Session {
         }
     }
 
-    /// Subscribes to topics, or ends that. It is confirmed when it is answered.
+    /// Subscribes to topics, or unsubscribes from them. An answer confirms it.
     pub(crate) async fn subscribe(&self, verb: &str, topics: &[String]) -> RedisResult<()> {
         let mut connection = self.subscriptions.clone();
         for topics in topics.chunks(TOPICS_AT_ONCE) {
@@ -201,8 +201,8 @@ impl Session {
     }
 }
 
-/// True when the server takes no writes: it is a replica, loads its data, or has no slot of Redis
-/// Cluster any more.
+/// True when the server takes no writes: it is a replica, is loading its data, or has lost the slot
+/// of Redis Cluster.
 pub(crate) fn is_read_only(error: &RedisError) -> bool {
     matches!(
         error.kind(),

@@ -12,21 +12,21 @@ use super::server::{lineage::Lineage, url::RelayUrl};
 pub struct Settings {
     /// The address of the server.
     pub url: RelayUrl,
-    /// The beginning of all keys and topics; default `roomcast:`, and with Redis Cluster
-    /// `{roomcast}:`. Servers with one prefix share their rooms.
+    /// The prefix of all keys and topics; default `roomcast:`, and with Redis Cluster
+    /// `{roomcast}:`. Servers with the same prefix share their rooms.
     pub prefix: Box<str>,
-    /// The token of the data that epochs belong to; default [`Lineage::Replication`].
+    /// The token that epochs are bound to; default [`Lineage::Replication`].
     pub lineage: Lineage,
-    /// True to have each script read the lineage by itself; default false. It closes the time
-    /// between a failover and the next heartbeat, for about 7 µs of the server per publish. A node
-    /// that has missed two heartbeats does so in any case.
+    /// True to read the lineage in each script; default false. It closes the window between a
+    /// failover and the next heartbeat, and costs the server about 7 µs per publish. A node that
+    /// has missed two heartbeats does so in any case.
     pub asks_lineage: bool,
-    /// Replicas that must have a publish before it is acknowledged; default 0. It narrows the time
-    /// in which a failover loses acknowledged messages, and does not close it. Publishes have a
-    /// connection of their own, and wait for those before them.
+    /// Replicas that must have a publish before it is acknowledged; default 0. It narrows the
+    /// window in which a failover loses acknowledged messages, but does not close it. Publishes
+    /// then use a separate connection, and wait for those before them.
     pub replicas_ack: u8,
-    /// True to start although the server hides `INFO` or `CONFIG`: somebody has checked by hand
-    /// what is checked at the start; default false.
+    /// True to start although the server hides `INFO` or `CONFIG`, because somebody has made the
+    /// checks of the start by hand; default false.
     pub is_checked_by_hand: bool,
     /// Data about this node that [`nodes`](crate::Relay::nodes) lists.
     pub about: Bytes,
@@ -63,22 +63,22 @@ impl Settings {
 pub struct Timing {
     /// The time within which each call is answered; default 1 s.
     pub response: Duration,
-    /// The time for a connection to begin; default 2 s.
+    /// The time within which a connection is made; default 2 s.
     pub connect: Duration,
     /// The time between two heartbeats; default 3 s.
     pub heartbeat: Duration,
     /// The time after which a node without a heartbeat counts as dead; default 10 s.
     pub lease: Duration,
-    /// The time without a loss after which a node takes away leases of others that have ended;
-    /// default 10 s, as long as a lease. After an outage all have ended, and nodes that live come
-    /// back one after the other.
+    /// The time without a loss after which a node takes away ended leases of others; default 10 s,
+    /// as long as a lease. After an outage all leases have ended, and living nodes return one after
+    /// the other.
     pub claim_after: Duration,
     /// The time without a message after which a probe is sent; default 5 s.
     pub probe: Duration,
-    /// The time without a message or probe after which connections are made anew; default 10 s.
+    /// The time without a message or probe after which the relay reconnects; default 10 s.
     pub silence: Duration,
-    /// The first pause before connections are made again; default 50 ms. Each further one is
-    /// twice as long, and each is cut by up to a half at random.
+    /// The first pause before a reconnect; default 50 ms. Each further pause is twice as long, and
+    /// each is shortened by up to a half at random.
     pub backoff: Duration,
     /// The longest such pause; default 2 s.
     pub backoff_max: Duration,
@@ -109,10 +109,11 @@ impl Default for Timing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Calls that wait for an answer, of each kind: publishes, users of rooms, others; default
-    /// 1,024. Further ones wait in line, within their response timeout.
+    /// Calls in flight of each kind (publishes, changes of users, others); default 1,024. Further
+    /// calls queue, within their response timeout.
     pub calls_max: usize,
-    /// Messages that have come and are not delivered; default 65,536. More is a lost relay.
+    /// Messages that were received and are not delivered yet; default 65,536. If there are more,
+    /// the relay counts as lost.
     pub ring_events_max: usize,
     /// Their bytes; default 64 MiB.
     pub ring_bytes_max: usize,
@@ -131,7 +132,7 @@ impl Default for Limits {
     }
 }
 
-/// Milliseconds as scripts take them.
+/// Converts a duration to the milliseconds that scripts take.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

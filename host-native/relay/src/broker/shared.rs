@@ -1,4 +1,4 @@
-//! State that callers, connections and the watching task share.
+//! State that callers, connections and the session task share.
 
 mod change_numbers;
 
@@ -35,30 +35,29 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) scripts: Arc<Scripts>,
     pub(crate) topics: Arc<Topics>,
-    /// Held while subscriptions change: a later change is not to overtake an earlier one.
+    /// Locked while subscriptions change: a later change must not overtake an earlier one.
     pub(crate) topics_turn: tokio::sync::Mutex<()>,
     pub(crate) ring: Arc<Ring>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) node: Arc<str>,
     pub(crate) state: watch::Sender<State>,
-    /// True while a dead node is cleared away here.
+    /// True while this node removes a dead one.
     pub(crate) is_reaping: AtomicBool,
     pub(crate) is_retiring: AtomicBool,
     pub(crate) stop: Notify,
-    /// The number above all that this node was given: heartbeats tell it to the relay.
+    /// The serial above all that this node was given. Heartbeats report it to the relay.
     pub(crate) serials_end: AtomicU64,
     pub(crate) change_numbers: ChangeNumbers,
     permits: Semaphore,
-    /// For users of rooms: a flood of messages does not make them wait, which may change their
-    /// order.
+    /// Permits for changes of users: other calls do not delay them, which could change their order.
     entry_permits: Semaphore,
-    /// For publishes: other calls do not make them wait, so a host that has as many under way at
-    /// most never sees one fail in line before later ones.
+    /// Permits for publishes: other calls do not delay them. So a host with at most this many in
+    /// flight never sees one fail in the queue before later ones.
     publish_permits: Semaphore,
     registrations: AtomicU64,
     about: Mutex<Bytes>,
     incarnation: Mutex<Arc<str>>,
-    /// The last one that the host was told.
+    /// The last incarnation that the host was notified of.
     told: Mutex<Option<Arc<str>>>,
     /// The lineage of the data in which the incarnation is registered.
     lineage: Mutex<Option<Box<str>>>,
@@ -66,14 +65,14 @@ pub(crate) struct Shared {
     fault: Mutex<Option<Box<str>>>,
 }
 
-/// Effects of a call that is not answered.
+/// The effect that an unanswered call may have had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Something may have changed.
     Write,
     /// The users of a room may have changed.
     Entry,
-    /// Nothing that counts has changed.
+    /// Nothing that matters has changed.
     Read,
 }
 
@@ -119,7 +118,7 @@ impl Shared {
         *locked(&self.session) = session;
     }
 
-    /// The last error for which the relay did not become ready.
+    /// The last error that kept the relay from becoming ready.
     pub(crate) fn fault(&self) -> Option<Box<str>> {
         locked(&self.fault).clone()
     }
@@ -128,7 +127,7 @@ impl Shared {
         *locked(&self.fault) = Some(fault.into());
     }
 
-    /// Data that the node says about itself.
+    /// Data that the node publishes about itself.
     pub(crate) fn about(&self) -> Bytes {
         locked(&self.about).clone()
     }
@@ -147,18 +146,18 @@ impl Shared {
         (self.incarnation(), locked(&self.lineage).clone())
     }
 
-    /// Notes that the incarnation is registered.
+    /// Records the lineage of the data in which the incarnation is registered.
     pub(crate) fn note_lineage(&self, lineage: &str) {
         *locked(&self.lineage) = Some(lineage.into());
     }
 
-    /// Notes that the host is told of an incarnation. False when it was told before.
+    /// Records that the host is notified of an incarnation. False when it was already.
     pub(crate) fn note_told(&self, incarnation: &Arc<str>) -> bool {
         let before = locked(&self.told).replace(incarnation.clone());
         before.as_ref() != Some(incarnation)
     }
 
-    /// Takes a fresh id: one whose lease was taken away is never used again.
+    /// Takes a fresh incarnation: one whose lease was taken away is never used again.
     pub(crate) fn renew_incarnation(&self) -> Arc<str> {
         let number = self.registrations.fetch_add(1, Relaxed) + 1;
         let fresh: Arc<str> = format!("{}.{number}", self.node).into();
@@ -172,15 +171,15 @@ impl Shared {
         self.begin_arguments_as(call, session, &random_id());
     }
 
-    /// The same with an id for the epoch that may begin.
+    /// Begins the arguments with a given id for the epoch that may begin.
     pub(crate) fn begin_arguments_as(&self, call: &mut Cmd, session: &Session, id: &str) {
-        // A node that stood still has missed heartbeats, and perhaps a failover there and back.
+        // A frozen node has missed heartbeats, and perhaps a failover there and back.
         let is_old = session.lineage_read.elapsed() > self.settings.timing.heartbeat * 2;
         let may_ask = self.settings.lineage == Lineage::Replication;
         let ask = match may_ask {
             true if self.settings.asks_lineage || is_old => "ask",
             true => "compare",
-            // The others are the same for all nodes of a server's data.
+            // Other lineages are not compared: scripts can only read `master_replid`.
             false => "",
         };
         let room_ms = millis(self.settings.timing.room);
@@ -204,7 +203,7 @@ impl Shared {
             .await
     }
 
-    /// Waits for an answer, in line and within the response timeout.
+    /// Waits for a permit and then for the answer, together within the response timeout.
     pub(crate) async fn within<T>(
         &self,
         effect: Effect,
@@ -221,9 +220,9 @@ impl Shared {
         outcome(effect, signals, answered.ok())
     }
 
-    /// Does the same with publishes. Those that nobody waits for any more keep their place in line
-    /// as long as the session lives: the library would leave them out and send later ones, behind
-    /// which a retry would come.
+    /// Does the same for publishes. A publish that nobody waits for any more keeps its place while
+    /// the session lives. Otherwise the library would skip it and send later ones, and its retry
+    /// would come after those.
     pub(crate) async fn in_line<T: Send + 'static>(
         &self,
         signals: &Arc<Signals>,
@@ -252,7 +251,7 @@ async fn permit<'a>(
     signals: &Signals,
 ) -> Result<SemaphorePermit<'a>, RelayError> {
     let permit = timeout_at(deadline, permits.acquire()).await;
-    // A permit of the last moment is of no use: nothing would be known of what was sent.
+    // A permit at the deadline is useless: the call would be sent, and its answer not awaited.
     let permit = permit.ok().filter(|_| Instant::now() < deadline);
     permit.and_then(Result::ok).ok_or_else(|| {
         signals.suspected.notify_one();
@@ -260,7 +259,7 @@ async fn permit<'a>(
     })
 }
 
-/// The outcome of a call with this answer; `None` when there was none in time.
+/// Judges the answer to a call; `None` is an answer that did not come in time.
 pub(crate) fn outcome<T>(
     effect: Effect,
     signals: &Signals,

@@ -19,25 +19,25 @@ use crate::ring::{Backlog, Events, Ring};
 
 /// A relay over Redis or Valkey 7 or newer.
 ///
-/// A node has a connection for messages in both directions and one for other calls; with
-/// [`Settings::replicas_ack`], publishes have a third. They are made anew together, for as long as
-/// the node lives. Dropped without [`retire`](crate::Relay::retire), the relay ends its
-/// connections, and other nodes remove its users when its lease has ended.
+/// A node has one connection for messages in both directions, and one for other calls; with
+/// [`Settings::replicas_ack`], publishes have a third. The relay reconnects them together, as often
+/// as needed. If it is dropped without [`retire`](crate::Relay::retire), its connections end, and
+/// other nodes remove its users when its lease has ended.
 #[derive(Debug)]
 pub struct RedisRelay {
     pub(crate) shared: Arc<Shared>,
 }
 
 impl RedisRelay {
-    /// Connects to the server, checks it, and begins to keep the connections alive, in tasks of the
-    /// tokio runtime that this is called in. The first event is [`Registered`], the next [`Ready`].
+    /// Connects to the server, checks it, and spawns tasks on the current tokio runtime that keep
+    /// the connections alive. The first event is [`Registered`], the next [`Ready`].
     ///
     /// [`Registered`]: crate::Event::Registered
     /// [`Ready`]: crate::Event::Ready
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached, or cannot be used; the text says what to change.
+    /// When the server cannot be reached or used; the text of the error says what to change.
     pub async fn start(settings: Settings) -> Result<(Self, Events), StartError> {
         check_settings(&settings)?;
         if matches!(settings.lineage, Lineage::RunId | Lineage::Off) {
@@ -61,13 +61,12 @@ impl RedisRelay {
         Ok((Self { shared }, events))
     }
 
-    /// Sets what this node says about itself, in place of [`Settings::about`]. Others read it after
-    /// the next heartbeat.
+    /// Replaces the data of [`Settings::about`]. Other nodes read it after the next heartbeat.
     pub fn set_about(&self, about: Bytes) {
         self.shared.set_about(about);
     }
 
-    /// The last error for which it did not become ready, when there was any.
+    /// The last error that kept the relay from becoming ready, if any.
     pub fn fault(&self) -> Option<Box<str>> {
         self.shared.fault()
     }

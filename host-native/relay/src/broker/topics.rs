@@ -18,7 +18,7 @@ pub(crate) enum Topic {
     Probe,
 }
 
-/// The topics that are wanted, by their names. They outlive connections.
+/// The topics that the node wants, by name. They outlive connections.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     wanted: Mutex<HashMap<Box<[u8]>, Topic>>,
@@ -29,7 +29,7 @@ impl Topics {
         locked(&self.wanted)
     }
 
-    /// Adds topics, and answers with those that are new.
+    /// Adds topics, and returns the names of the new ones.
     pub(crate) fn add(&self, topics: Vec<(String, Topic)>) -> Vec<String> {
         let mut wanted = self.wanted();
         let mut new = Vec::new();

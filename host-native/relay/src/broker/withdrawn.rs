@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{error::RelayError, withdrawn::Withdrawn};
 
-/// The name under which the time of all users is kept: no user has it.
+/// The name that holds the time for all users: no user has it.
 const EVERYONE: &str = "";
 
-/// Users of one script: some milliseconds of the server.
+/// Users of one script: some milliseconds of server time.
 const USERS_AT_ONCE: usize = 1_000;
 
 impl Shared {

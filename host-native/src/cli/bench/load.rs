@@ -1,4 +1,4 @@
-//! A run as it is counted: who is connected, what was sent, what arrived.
+//! The counting of a run: connections, messages sent, deliveries.
 
 use std::{ops::Range, time::Duration};
 
@@ -20,9 +20,9 @@ pub(super) struct Load {
     slots: Vec<Slot>,
     /// The slot that is to publish next.
     turn: usize,
-    /// Slots that have been opened, or have failed to.
+    /// The number of slots that have opened or failed.
     decided: usize,
-    /// The time that is measured.
+    /// The measured window.
     window: Range<u64>,
 }
 
@@ -52,7 +52,7 @@ impl Load {
         }
     }
 
-    /// A connection is in its room.
+    /// Records that a connection has joined its room.
     pub(super) fn opened(&mut self, slot: usize, connect: Duration) {
         let (room, member) = self.place(slot);
         self.rooms[room].join(member);
@@ -63,7 +63,7 @@ impl Load {
         self.decided += 1;
     }
 
-    /// A connection did not come about.
+    /// Records that a connection could not be made.
     pub(super) fn failed(&mut self, reason: &str) {
         self.decided += 1;
         if count(&mut self.tally.connections.failed, reason) {
@@ -71,7 +71,7 @@ impl Load {
         }
     }
 
-    /// A connection has ended otherwise than by the end of the run. Walks over what is under way
+    /// Records that a connection ended before the end of the run. Walks over the messages in flight
     /// in its room.
     pub(super) fn closed(&mut self, slot: usize, code: u16) {
         let (room, member) = self.place(slot);
@@ -81,18 +81,19 @@ impl Load {
         *self.tally.closes.entry(code).or_default() += 1;
     }
 
-    /// Measures from so long after now, for so long.
+    /// Sets the measured window, which begins `after` from now and lasts for `duration`.
     pub(super) fn measure(&mut self, now_ns: u64, after: Duration, duration: Duration) {
         let start = now_ns + nanos(after);
         self.window = start..start + nanos(duration);
     }
 
-    /// Ends the measuring: what comes from now on counts for no rate.
+    /// Ends the measured window: later deliveries count for no rate.
     pub(super) fn stop_measuring(&mut self, now_ns: u64) {
         self.window.end = self.window.end.min(now_ns);
     }
 
-    /// The next message and the slot that is to publish it, if that one `takes` a message.
+    /// Chooses the next open slot, and the message that it publishes. `None` if no slot is open, or
+    /// the slot `takes` no message.
     pub(super) fn publish(
         &mut self,
         now_ns: u64,
@@ -113,7 +114,7 @@ impl Load {
         Some((slot, Stamp { room, number }))
     }
 
-    /// A message has come to a connection.
+    /// Records a delivery to a connection.
     pub(super) fn delivered(&mut self, slot: usize, stamp: Stamp, now_ns: u64) {
         let (room, member) = self.place(slot);
         let arrival = if stamp.room == self.room(slot) {
@@ -143,7 +144,7 @@ impl Load {
         }
     }
 
-    /// The server has refused something to a connection.
+    /// Records a refusal by the server.
     pub(super) fn refused(&mut self, slot: usize, refusal: &Refusal) {
         let published = u64::from(refusal.published);
         self.slots[slot].refused += published;
@@ -160,7 +161,7 @@ impl Load {
         self.place(slot).0 as u32
     }
 
-    /// True when every connection has been opened, or has failed to.
+    /// True when every connection has opened or failed.
     pub(super) fn is_decided(&self) -> bool {
         self.decided == self.slots.len()
     }
@@ -170,7 +171,7 @@ impl Load {
         self.rooms.iter().all(InFlight::is_complete)
     }
 
-    /// Sums of all rooms; walks over them and what is under way in them.
+    /// The sums over all rooms; walks over them and their messages in flight.
     pub(super) fn sum(&self) -> Sum {
         let mut total = Sum::default();
         for sum in self.rooms.iter().map(InFlight::sum) {
@@ -205,7 +206,7 @@ impl Load {
         Duration::from_nanos(self.window.end.saturating_sub(self.window.start))
     }
 
-    /// The room of a connection, and which of its members that is.
+    /// The room of a connection, and its member number there.
     fn place(&self, slot: usize) -> (usize, usize) {
         let rooms = self.rooms.len();
         (slot % rooms, slot / rooms)

@@ -23,23 +23,23 @@ use super::{
 const SECOND: Duration = Duration::from_secs(1);
 /// The time that a connection may take until it is in its room.
 const ENTER_TIME: Duration = Duration::from_secs(10);
-/// Messages that may wait for a connection that takes none.
+/// The number of messages that may be unsent on a connection before it is skipped.
 const WAITING_MAX: usize = 256;
 
-/// A measurement under way, with all that it needs.
+/// A measurement in progress.
 pub(super) struct Measurement {
     pub(super) load: Load,
     crowd: Crowd,
     address: SocketAddr,
-    /// By slot, which is the number in the crowd: one that failed leaves its slot to another.
+    /// Phases by slot, which is the number in the crowd. A failed connection frees its slot.
     phases: Vec<Phase>,
     limits: Limits,
-    /// Number of connections that were begun.
+    /// The number of connections that were started.
     begun: u32,
-    /// Times at which they were begun, and their slots, until they must be in their rooms.
+    /// Connections that are entering: their start times and slots, the oldest first.
     entering: VecDeque<(Instant, usize)>,
     events: Vec<Event>,
-    /// Schedule of connections that are opened, and of messages that are published.
+    /// The schedule of connects, and later of publishes.
     schedule: Option<Schedule>,
     progress: Progress,
     second: Instant,
@@ -50,9 +50,9 @@ pub(super) struct Measurement {
 /// Progress of a connection.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// Since then.
+    /// Connecting since this time.
     Connecting(Instant),
-    /// Begun then; until `$welcome` it took so long.
+    /// Joining: the start of the connection, and the time that it took until `$welcome`.
     Joining(Instant, Duration),
     Member,
     Gone,
@@ -70,7 +70,7 @@ impl Measurement {
         let mut run = Self {
             load: Load::new(plan),
             crowd,
-            // It stays with the address that it got through to.
+            // Later connections use the address that worked.
             address: stream.peer_addr()?,
             phases: vec![Phase::Connecting(begun)],
             limits: Limits::default(),
@@ -121,8 +121,8 @@ impl Measurement {
     }
 
     fn publish(&mut self) {
-        // One second of lateness is made up for; a server or a machine that cannot keep up at all
-        // must not turn ten seconds into minutes.
+        // A delay of one second is made up for. A server or machine that cannot keep up at all must
+        // not turn ten seconds into minutes.
         const GRACE: Duration = Duration::from_secs(1);
         let (rate, start) = (self.load.plan.rate, Instant::now());
         let (warmup, duration) = (self.load.plan.warmup(), self.load.plan.duration());
@@ -161,15 +161,16 @@ impl Measurement {
                     self.crowd.forget(slot);
                 }
             }
-            // Closes that follow are the end of the run, and are not counted.
+            // Closes from here on are part of the end of the run, and are not counted.
             self.phases[slot] = Phase::Gone;
         }
         let deadline = Instant::now() + CLOSE_TIME;
         self.wait(Stage::Closing, Some(deadline), |run| run.crowd.is_empty());
     }
 
-    /// Works until the run is `done`, which it returns, or the deadline has come, and tells each
-    /// second how it goes. An interrupt ends any wait but those for the end.
+    /// Works until the run is `done` or the deadline has passed, and prints the progress each
+    /// second. Returns true when it is done. An interrupt ends the stages of connecting and
+    /// publishing.
     fn wait(
         &mut self,
         stage: Stage,
@@ -207,7 +208,7 @@ impl Measurement {
         true
     }
 
-    /// Does what is due.
+    /// Fails overdue connections, and starts the connects or publishes that are due.
     fn work(&mut self, stage: Stage, now: Instant) {
         let is_overdue = |&mut (begun, _): &mut (Instant, usize)| now - begun >= ENTER_TIME;
         while let Some((asked, slot)) = self.entering.pop_front_if(is_overdue) {
@@ -237,7 +238,7 @@ impl Measurement {
         }
     }
 
-    /// Begins the next connection.
+    /// Starts the next connection.
     fn open(&mut self) {
         if self.begun == self.load.plan.connections {
             return;
@@ -280,8 +281,7 @@ impl Measurement {
         }
     }
 
-    /// Takes something that came to a connection before it was in its room; true when that has
-    /// brought it in.
+    /// Handles an event of a connection that is entering; true when it has joined its room.
     fn enter(&mut self, slot: usize, what: What) -> Result<bool, ConnectError> {
         match (what, self.phases[slot]) {
             (What::Ready(limits), Phase::Connecting(begun)) => {
@@ -335,7 +335,7 @@ fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
     Err(if is_overdue { overdue() } else { failed.into() })
 }
 
-/// The first Ctrl-C; a second one is not waited for politely.
+/// A receiver of the first Ctrl-C; a second one ends the process at once.
 fn interrupts() -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -1,16 +1,16 @@
-//! Times as they are written.
+//! Formatting of times.
 
 use std::{fmt, time::Duration};
 
 use roomcast_load::Latencies;
 use serde::{Serialize, Serializer};
 
-/// A time in microseconds that is written in milliseconds; `None` when nothing was measured.
+/// A time in microseconds that is formatted in milliseconds; `None` when nothing was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Millis(pub(super) Option<u64>);
 
 impl Millis {
-    /// The time that this part of all times does not exceed.
+    /// The quantile of the times for a `part` between 0 and 1.
     pub(super) fn quantile(times: &Latencies, part: f64) -> Self {
         Self(times.quantile_us(part))
     }
@@ -24,7 +24,7 @@ impl Millis {
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            // More digits than the clock of a busy machine is good for would only be in the way.
+            // More digits would exceed the precision of a busy machine's clock.
             Some(micros) => f.pad(&format!("{}.{:02}", micros / 1_000, micros % 1_000 / 10)),
             None => f.pad("-"),
         }

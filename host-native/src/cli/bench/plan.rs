@@ -1,4 +1,4 @@
-//! The load to make, and whether it makes sense.
+//! The plan of a load, and its checks.
 
 use std::time::Duration;
 
@@ -7,16 +7,15 @@ use roomcast_load::{Dialect, Limits, Roomcast, Stamp};
 
 use super::super::client::failure::Failure;
 
-/// Bytes a second that a server takes from one connection, unless it is told otherwise; it does not
-/// announce them.
+/// The default limit of a server for inbound bytes per second of a connection; it is not announced.
 const INBOUND_BYTES_PER_S: u64 = 256 * 1024;
 
 /// Descriptors of this program other than its connections.
 const OTHER_DESCRIPTORS: u64 = 32;
 
-/// Holds the stamp of a message, in any run.
+/// The smallest payload, which holds the stamp of a message in any run.
 const PAYLOAD_BYTES_MIN: usize = 48;
-/// A message this large is more than any server takes.
+/// The largest payload, which is more than any server takes.
 const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 
 /// The quotes around the text of a payload.
@@ -54,13 +53,13 @@ pub(super) struct Plan {
     pub(super) connect_rate: u32,
 }
 
-/// So many of a noun.
+/// Formats a count with its noun.
 pub(super) fn counted(count: impl Into<u64>, noun: &'static str) -> Counted {
     Counted(usize::try_from(count.into()).unwrap_or(usize::MAX), noun)
 }
 
 impl Plan {
-    /// Checks that it can be carried out at all, with so many open files.
+    /// Checks that the plan can be carried out with this limit of open files.
     ///
     /// # Errors
     ///
@@ -101,7 +100,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Checks that a server with these limits takes the messages at all.
+    /// Checks that a server with these limits accepts messages of this size.
     ///
     /// # Errors
     ///
@@ -117,9 +116,9 @@ impl Plan {
         }
     }
 
-    /// Says what of it a server with these limits is going to refuse.
+    /// Warns of messages that a server with these limits would refuse.
     pub(super) fn warnings(&self, limits: &Limits) -> Vec<String> {
-        // Without a limit on messages there is none on bytes, unless the operator set one.
+        // A server without a limit on messages has none on bytes, unless the operator set one.
         let Some(per_second) = limits.inbound_messages_per_s else {
             return Vec::new();
         };
@@ -146,7 +145,8 @@ impl Plan {
         warnings
     }
 
-    /// The names of rooms, up to their numbers. `run` makes them rooms that nobody else is in.
+    /// The prefix of the names of rooms, before their numbers. `run` makes them distinct from rooms
+    /// that others use.
     pub(super) fn rooms(run: u32) -> String {
         format!("bench-{run:08x}-")
     }
@@ -158,7 +158,7 @@ impl Plan {
         text.len() - Stamp::BYTES + self.text_bytes()
     }
 
-    /// Bytes of the text that a payload is.
+    /// The bytes of a payload without its quotes.
     pub(super) fn text_bytes(&self) -> usize {
         self.payload_bytes - QUOTES
     }

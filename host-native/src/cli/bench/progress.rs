@@ -1,20 +1,20 @@
-//! The line each second.
+//! The progress line, printed each second.
 
 use std::time::Instant;
 
 use super::{load::Load, millis::Millis};
 
-/// The work that a run is at.
+/// The stage of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Connecting,
     Publishing,
-    /// Waits for what is under way.
+    /// Waiting for messages in flight.
     Waiting,
     Closing,
 }
 
-/// Remembers what the line before said, as rates are differences.
+/// The counts of the last line: rates are differences to them.
 #[derive(Debug)]
 pub(super) struct Progress {
     begun: Instant,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::cli::client::failure::close_meaning;
 
-/// A schedule that is later than this was not kept, and the numbers say more about this program
+/// The largest lag of a schedule that was kept. Above it the numbers say more about this program
 /// than about the server.
 const LAG_MAX: Duration = Duration::from_millis(10);
 
@@ -120,7 +120,7 @@ impl Summary {
         self.ok
     }
 
-    /// Remarks that the numbers are to be taken with.
+    /// Caveats about the numbers.
     pub(super) fn remarks(&self, plan: &Plan) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.generator.is_bottleneck {
@@ -132,7 +132,7 @@ impl Summary {
             ));
         }
         let Messages { planned, sent, .. } = self.messages;
-        // Without connections there was nothing to send with, which is said elsewhere.
+        // Without open connections nothing could be sent, which other lines report.
         if !self.interrupted && self.connections.open_at_end > 0 && sent < planned {
             remarks.push(format!(
                 "{sent} of {} got sent: --rate {} was not reached",

@@ -12,7 +12,7 @@ pub(super) struct Tally {
     pub(super) connect: Latencies,
     /// Times from the moment a message was handed to its connection until a member had read it.
     pub(super) latency: Latencies,
-    /// Lateness of this program itself.
+    /// The lag of this program behind its own schedule.
     pub(super) lag: Latencies,
     pub(super) connections: Connections,
     pub(super) messages: Messages,
@@ -29,7 +29,7 @@ pub(super) struct Tally {
 pub(super) struct Connections {
     pub(super) asked: u32,
     pub(super) opened: usize,
-    /// Open connections; while the run goes on, those that are open so far.
+    /// The number of open connections, kept up to date during the run.
     pub(super) open_at_end: usize,
     /// By reason.
     pub(super) failed: BTreeMap<String, u64>,
@@ -40,7 +40,7 @@ pub(super) struct Connections {
 pub(super) struct Messages {
     pub(super) planned: u64,
     pub(super) sent: u64,
-    /// Not sent, as the connection whose turn it was took nothing.
+    /// Not sent, because the connection whose turn it was had too much unsent.
     pub(super) held_back: u64,
     /// Refused by the server.
     pub(super) refused: u64,
@@ -56,13 +56,13 @@ pub(super) struct Deliveries {
     pub(super) cut_off: u64,
     pub(super) duplicated: u64,
     pub(super) out_of_order: u64,
-    /// Frames that belong to somebody else.
+    /// Frames that the connection should not have received.
     pub(super) stray: u64,
     pub(super) per_s: f64,
     pub(super) measured_s: f64,
 }
 
-/// Counts one more of a kind; true when it is the first.
+/// Increments the count of a kind; true when it is the first of that kind.
 pub(super) fn count(kinds: &mut BTreeMap<String, u64>, kind: &str) -> bool {
     // A server that invents kinds would fill the memory.
     const KINDS_MAX: usize = 32;

@@ -14,7 +14,7 @@ use super::super::{
 };
 use super::tls;
 
-/// Place of the server; asked of the resolver once, so that what was found harmless stays so.
+/// The address of the server. It is resolved once, so that the check for this machine stays valid.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) url: String,
@@ -32,7 +32,8 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// Unless it is meant to be, a target beyond this machine is a mistake that hurts others.
+    /// When the server cannot be found, or is not on this machine without `allow_remote`: load on a
+    /// wrong target hurts others.
     pub(super) fn find(
         endpoint: &Endpoint,
         namespace: Option<&str>,
@@ -74,7 +75,7 @@ impl Target {
         })
     }
 
-    /// Tells what to do when it is the very first connection that failed, and there will be no run.
+    /// Makes the failure of a run whose very first connection failed, with advice.
     pub(super) fn failure(&self, fault: &ConnectError) -> Failure {
         let (url, reason) = (&self.url, reason(fault));
         match fault {
@@ -98,7 +99,8 @@ impl Target {
     }
 }
 
-/// Why a connection did not come about, in one line that is the same for all that it happened to.
+/// Formats the reason why a connection failed, in one line that is the same for all connections
+/// with that reason.
 pub(super) fn reason(fault: &ConnectError) -> String {
     match fault {
         ConnectError::Unreachable(text) | ConnectError::Rejected(text) => {
@@ -111,7 +113,7 @@ pub(super) fn reason(fault: &ConnectError) -> String {
     }
 }
 
-/// The words of a Roomcast server about a refusal.
+/// The explanation of a refusal by a Roomcast server.
 fn detail(body: &str) -> Option<String> {
     failure::detail(body).map(|detail| one_line(&detail).into_owned())
 }

@@ -1,4 +1,4 @@
-//! Trust of the clients of a load.
+//! TLS trust for the clients of a load.
 
 use std::io;
 
@@ -7,14 +7,14 @@ use tokio_rustls::rustls::client::Resumption;
 
 use super::super::client::wire;
 
-/// TLS with a host whose certificate an authority that this machine trusts must have signed.
+/// TLS with a host whose certificate must be signed by an authority that this machine trusts.
 ///
 /// # Errors
 ///
-/// When the machine trusts nobody, or the host has no name for a certificate.
+/// When the machine trusts no authority, or the host's name cannot be in a certificate.
 pub(super) fn layers(host: &str) -> io::Result<Tls> {
     let mut config = wire::trust()?;
-    // Each connection stands for another client.
+    // Each connection stands for a different client, which has no session to resume.
     config.resumption = Resumption::disabled();
     Ok(Tls::new(config, wire::server_name(host)?))
 }

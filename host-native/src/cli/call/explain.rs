@@ -70,13 +70,13 @@ struct Answer {
 ///
 /// # Errors
 ///
-/// A [`Failure`] that the user or the server can do something about, or a fault of this machine.
+/// A [`Failure`] that can be fixed by the user or at the server, or a fault of this machine.
 pub(crate) async fn run(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let path = args.server.path("explain");
     let query = query(&args);
     let request = Request::get(format!("{path}?{query}"));
     let body = args.server.call(request, String::new(), DOUBTS).await?;
-    // Whatever else listens there may say 200 to anything.
+    // Another kind of server may answer 200 to anything.
     let answer: Answer = serde_json::from_str(&body).map_err(|_| {
         Failure::failed(format_args!(
             "{} is no Roomcast server: its answer is not an explanation\n  Check --url",
@@ -108,7 +108,7 @@ fn line(answer: &Answer) -> String {
     format!("{received} ({}): {}", answer.reason, answer.text)
 }
 
-/// The query of the call; of the room's name every byte is encoded that may mean something.
+/// Makes the query of the call. Every byte of the room's name that may have a meaning is encoded.
 fn query(args: &ExplainArgs) -> String {
     let mut query = String::from("room=");
     for byte in args.room.bytes() {

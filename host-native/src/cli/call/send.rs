@@ -1,4 +1,4 @@
-//! `roomcast send`: one message into a running server, through its HTTP API.
+//! `roomcast send`: sends one message through the HTTP API of a running server.
 
 use std::{
     io::{self, Read},
@@ -54,7 +54,7 @@ pub(crate) struct SendArgs {
     idempotency_key: Option<String>,
     #[command(flatten)]
     server: Server,
-    // Last: a heading holds for all that follows.
+    // Last, because its help heading applies to all arguments after it.
     #[command(flatten)]
     to: To,
     #[command(flatten)]
@@ -97,7 +97,7 @@ struct Except {
 ///
 /// # Errors
 ///
-/// A [`Failure`] that the user or the server can do something about, or a fault of this machine.
+/// A [`Failure`] that can be fixed by the user or at the server, or a fault of this machine.
 pub(crate) async fn run(args: SendArgs) -> anyhow::Result<ExitCode> {
     let data = data(args.data.as_deref(), args.string, io::stdin().lock())?;
     let answer = send(&args, &data).await?;
@@ -174,7 +174,7 @@ async fn send(args: &SendArgs, data: &str) -> Result<String, Failure> {
         request = request.header("idempotency-key", key);
     }
     let body = args.server.call(request, body, DOUBTS).await?;
-    // Whatever else listens there may say 200 to anything.
+    // Another kind of server may answer 200 to anything.
     match serde_json::from_str::<Delivery>(&body) {
         Ok(_) => Ok(body),
         Err(_) => Err(Failure::failed(format_args!(

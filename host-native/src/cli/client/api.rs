@@ -21,10 +21,10 @@ use super::{
 };
 
 const ANSWER_TIME: Duration = Duration::from_secs(30);
-/// Longest answer that is read: 1 MiB.
+/// The longest body that is read: 1 MiB.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Remarks for calls of which nobody knows whether they were done.
+/// Texts for calls that may or may not have been carried out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doubts {
     /// The failure when no answer comes within 30 s.
@@ -91,7 +91,7 @@ impl Caller {
         url.namespace(self.namespace.as_deref())
     }
 
-    /// True when there are hashes of keys, as a server has them, and no key to send.
+    /// True when there are only hashes of keys, which are for a server, and no key to send.
     pub(crate) fn has_hashes_alone(&self) -> bool {
         let keys = self.api_key.as_deref();
         keys.is_some_and(|keys| own_key(keys).is_none())
@@ -101,7 +101,7 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// When the key is none.
+    /// When only hashes of keys are given, or the key has control characters.
     pub(crate) fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
         let keys = self.api_key.as_deref();
         let key = keys.map(|keys| own_key(keys).ok_or_else(|| Failure::usage(HASHED)));
@@ -156,18 +156,18 @@ impl Caller {
 const HASHED: &str =
     "the API key (--api-key, ROOMCAST_API_KEY) is a hash, for the server: give the key itself";
 
-/// The key to send, if there is one. The server's variable of the same name may hold several, and
-/// hashes of others.
+/// The key to send, if any. The server reads the same variable, so it may hold several keys, and
+/// hashes.
 fn own_key(keys: &str) -> Option<&str> {
     let mut keys = keys.split(',').map(str::trim);
     keys.find(|key| !ApiKey::is_hashed(key))
 }
 
-/// Sends a request; gives the head and the body of its answer.
+/// Sends a request; returns the head and the body of its answer.
 ///
 /// # Errors
 ///
-/// When there is none, or its body is too long or no text.
+/// When there is no answer, or its body is too long or not UTF-8.
 pub(crate) async fn exchange(
     stream: Wire,
     request: Request<Full<Bytes>>,

@@ -1,4 +1,4 @@
-//! The place of the server that a command talks to.
+//! The address of the server that a command talks to.
 
 use std::{fmt, io, str::FromStr, time::Duration};
 
@@ -12,16 +12,16 @@ use super::{
     wire::{self, Wire},
 };
 
-/// The place of a server, out of the URL that the user has at hand: its root, that of its
-/// WebSocket, or that of a namespace's.
+/// The address of a server, read from any of its URLs: its root, its WebSocket, or the WebSocket of
+/// a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// True when it is behind TLS.
+    /// True for https:// and wss://.
     pub(crate) tls: bool,
     pub(crate) host: String,
     /// Host and port.
     pub(crate) authority: String,
-    /// Path that a proxy puts before the paths of the server.
+    /// The path that a proxy adds before the server's own paths.
     prefix: String,
     namespace: Option<String>,
 }
@@ -69,7 +69,7 @@ impl Endpoint {
         url.replacen(&self.authority, self.host_field(), 1)
     }
 
-    /// The namespace that is meant, where another may be given beside the URL.
+    /// The namespace: the one given, else the URL's, else `default`.
     pub(super) fn namespace<'a>(&'a self, given: Option<&'a str>) -> &'a str {
         given.or(self.namespace.as_deref()).unwrap_or("default")
     }
@@ -138,7 +138,7 @@ impl FromStr for Endpoint {
     }
 }
 
-/// A namespace's name, as the server will accept it.
+/// Parses the name of a namespace by the server's rules.
 pub(crate) fn namespace(text: &str) -> Result<String, String> {
     if is_namespace(text) {
         Ok(text.to_owned())
@@ -147,7 +147,7 @@ pub(crate) fn namespace(text: &str) -> Result<String, String> {
     }
 }
 
-/// An event's name, as the server will accept it.
+/// Parses the name of an event by the server's rules.
 pub(crate) fn event(text: &str) -> Result<String, String> {
     if (1..=EVENT_BYTES_MAX).contains(&text.len()) && !text.starts_with('$') {
         Ok(text.to_owned())

@@ -1,11 +1,11 @@
-//! Failures of commands: what is printed, and the exit code.
+//! Failures of commands: the printed text and the exit code.
 
 use std::fmt;
 
 use hyper::StatusCode;
 use serde::Deserialize;
 
-/// Reason for a command to end without success, with its exit code.
+/// The reason why a command failed, with its exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub(crate) struct Failure {
@@ -23,7 +23,7 @@ impl Failure {
         }
     }
 
-    /// An answer of more bytes than are read: exit code 1.
+    /// An answer that is longer than the limit: exit code 1.
     pub(crate) fn too_long(by: impl fmt::Display) -> Self {
         Self {
             is_too_long: true,
@@ -33,18 +33,19 @@ impl Failure {
         }
     }
 
-    /// True for an answer of more bytes than are read: half as much may be short enough.
+    /// True for an answer that is longer than the limit: a request for half as much may succeed.
     pub(crate) const fn is_too_long(&self) -> bool {
         self.is_too_long
     }
 
-    /// Refused, or broken on the way: exit code 1.
+    /// A refusal, or an error on the way: exit code 1.
     pub(crate) fn failed(text: impl fmt::Display) -> Self {
         Self::new(1, text)
     }
 
-    /// Refused over HTTP. The server's problem details name the setting to change on its side; what
-    /// is to be done on this side is added. Without them it was somebody else who answered.
+    /// A refusal over HTTP. The server's problem details name the setting to change at the server;
+    /// advice for the user is added. An answer without problem details is not from a Roomcast
+    /// server.
     pub(crate) fn refused(by: impl fmt::Display, status: StatusCode, body: &str) -> Self {
         let Some(detail) = detail(body) else {
             return Self::failed(format_args!(
@@ -61,7 +62,7 @@ impl Failure {
         Self::failed(format_args!("{by} refused: {status}: {detail}{advice}"))
     }
 
-    /// The server wants another token, or one at all: exit code 1.
+    /// The token is missing or wrong: exit code 1.
     pub(crate) fn no_token(by: impl fmt::Display, body: &str) -> Self {
         let detail = detail(body).unwrap_or_else(|| "it says no more".into());
         Self::failed(format_args!(
@@ -69,12 +70,12 @@ impl Failure {
         ))
     }
 
-    /// Called wrongly: exit code 2.
+    /// Wrong usage: exit code 2.
     pub(crate) fn usage(text: impl fmt::Display) -> Self {
         Self::new(2, text)
     }
 
-    /// There is no server: exit code 3.
+    /// The server cannot be reached: exit code 3.
     pub(crate) fn unreachable(text: impl fmt::Display) -> Self {
         Self::new(3, text)
     }
@@ -85,7 +86,7 @@ impl Failure {
     }
 }
 
-/// The explanation in the problem details of a Roomcast server; `None` in the body of another one.
+/// The explanation in the problem details of a Roomcast server; `None` for any other body.
 pub(crate) fn detail(body: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Problem {
@@ -95,7 +96,7 @@ pub(crate) fn detail(body: &str) -> Option<String> {
     problem.ok().map(|problem| problem.detail)
 }
 
-/// The lesson of a close code.
+/// The meaning of a close code.
 pub(crate) fn close_meaning(code: u16) -> &'static str {
     match code {
         1000 | 4410 => "the application wants this connection no more",

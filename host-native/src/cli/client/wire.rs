@@ -16,20 +16,20 @@ use tokio_rustls::{
 
 pub(crate) use self::trust::trust;
 
-/// A connection, whatever it is made of.
+/// A connection of any kind.
 pub(crate) type Wire = Box<dyn Bytes>;
 
-/// Bytes in both directions.
+/// A stream of bytes in both directions.
 pub(crate) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 
-/// Speaks TLS with a host, whose certificate an authority that this machine trusts must have
-/// signed.
+/// Performs the TLS handshake with a host, whose certificate must be signed by an authority that
+/// this machine trusts.
 ///
 /// # Errors
 ///
-/// When the machine trusts nobody, or the handshake fails.
+/// When the machine trusts no authority, or the handshake fails.
 pub(super) async fn secured(host: &str, stream: TcpStream) -> io::Result<Wire> {
     let (config, name) = (trust()?, server_name(host)?);
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);
@@ -40,7 +40,7 @@ pub(super) async fn secured(host: &str, stream: TcpStream) -> io::Result<Wire> {
 ///
 /// # Errors
 ///
-/// When no certificate can have it.
+/// When no certificate can contain such a name.
 pub(crate) fn server_name(host: &str) -> io::Result<ServerName<'static>> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(host.to_owned());

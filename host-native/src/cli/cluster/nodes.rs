@@ -41,13 +41,13 @@ struct Listed {
 enum State {
     Up,
     Draining,
-    /// Its lease has ended, and nobody has taken it away yet.
+    /// Its lease has ended, and no other server has taken it away yet.
     Silent,
     /// Its users are being removed.
     Dead,
 }
 
-/// Facts that a server told about itself. One of another version may tell fewer.
+/// Facts that a server published about itself. A server of another version may publish fewer.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct About {
@@ -73,7 +73,7 @@ fn or_null<S: Serializer>(
 ///
 /// # Errors
 ///
-/// When it does not tell of nodes. It may hide what it is itself.
+/// When it does not list its nodes. Facts about the relay's own server may be missing.
 pub(super) async fn read(relay: &mut Inspector, settings: &Settings) -> Result<Cluster, Failure> {
     let server = relay.server().await;
     let nodes = relay.nodes().await.map_err(refused)?;
@@ -105,7 +105,7 @@ fn listed(node: Node) -> Listed {
     }
 }
 
-/// The answer for people.
+/// Formats the answer as text.
 pub(super) fn lines(cluster: &Cluster) -> Vec<String> {
     let mut lines = vec![format!(
         "relay        {}, prefix {}",
@@ -137,7 +137,7 @@ pub(super) fn lines(cluster: &Cluster) -> Vec<String> {
 }
 
 fn row(node: &Listed, now_ms: u64) -> Vec<String> {
-    // What a server says of itself went through the relay, as anybody's words.
+    // Facts about a server come from the relay, so they cannot be trusted.
     let text = |text: &Option<String>| {
         let text = text.as_deref().unwrap_or("-");
         one_line(text).into_owned()

@@ -48,7 +48,7 @@ struct Listed {
     offset: u64,
     kept: u64,
     users: u64,
-    /// False when the next one who touches the room begins a new epoch.
+    /// False when the room begins a new epoch as soon as somebody touches it.
     current: bool,
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn read(relay: &mut Inspector, args: &RoomsArgs) -> Result<Room
 }
 
 fn listed(room: RoomFacts, server: &ServerFacts) -> Listed {
-    // Where the server hides its lineage, nothing is known of a change.
+    // If the server hides its lineage, a change cannot be detected.
     let is_hidden = server.replication.is_empty() && server.data.is_none();
     let is_of_data = server.data.as_ref() == Some(&room.lineage);
     Listed {
@@ -94,7 +94,7 @@ fn listed(room: RoomFacts, server: &ServerFacts) -> Listed {
     }
 }
 
-/// The answer for people.
+/// Formats the answer as text.
 pub(super) fn lines(answer: &Rooms) -> Vec<String> {
     if answer.rooms.is_empty() {
         return vec![format!(

@@ -20,11 +20,11 @@ pub(super) struct Server {
     memory_bytes_max: u64,
     eviction: String,
     uptime_s: u64,
-    /// Facts that servers refuse, or that cost something.
+    /// Warnings about facts that make servers refuse the relay, or that lose data.
     remarks: Vec<&'static str>,
 }
 
-/// The marks that rooms may belong to, by the setting that chooses one.
+/// The lineages that rooms may belong to, by the setting that chooses one.
 #[derive(Debug, Serialize)]
 struct Lineage {
     replication: String,
@@ -79,7 +79,7 @@ fn remarks(facts: &ServerFacts) -> Vec<&'static str> {
     remarks.map(|(_, remark)| remark).collect()
 }
 
-/// The server of the relay, or why it does not say.
+/// Formats facts about the server of the relay, or why they are unknown.
 pub(super) fn lines(server: &Result<Server, RelayError>) -> Vec<String> {
     let server = match server {
         Ok(server) => server,

@@ -1,4 +1,4 @@
-//! The relay that is asked: flags and variables, and the file of `--config`.
+//! The choice of the relay to ask: by flags, variables, and the file of `--config`.
 
 use std::path::PathBuf;
 

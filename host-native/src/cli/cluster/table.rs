@@ -1,11 +1,11 @@
-//! Columns for people.
+//! Text tables.
 
 /// The head of a column.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Column {
-    /// Texts stand at the left.
+    /// A column of texts, aligned left.
     Text(&'static str),
-    /// Numbers stand at the right.
+    /// A column of numbers, aligned right.
     Number(&'static str),
 }
 
@@ -17,7 +17,7 @@ impl Column {
     }
 }
 
-/// Lines of a table, its head the first.
+/// Formats a table as lines, the head first.
 pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
     let head = columns.iter().map(|column| column.name().to_owned());
     let head: Vec<String> = head.collect();
@@ -39,7 +39,7 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
     all().map(line).collect()
 }
 
-/// A time since something, in its two largest units.
+/// Formats an age in its two largest units.
 pub(super) fn age(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {

@@ -1,14 +1,14 @@
-//! All errors of a file, not the first alone.
+//! A check that finds all errors of a file, not only the first.
 
 use std::{collections::BTreeSet, fmt, ops::Range};
 
-/// Errors that are told of one file.
+/// The largest number of errors that are reported for one file.
 const ERRORS_MAX: usize = 20;
 
 /// An error in a file, and what to change.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FileError {
-    /// The line, from 1; `None` when the error is in no single one.
+    /// The line, from 1; `None` when the error is not in a single line.
     pub(crate) line: Option<usize>,
     pub(crate) text: String,
 }
@@ -26,9 +26,9 @@ impl FileError {
     }
 }
 
-/// Reads a text. While there is an error, its statement is left out and the rest is read again.
+/// Reads a text. After each error, the faulty statement is left out and the rest is read again.
 ///
-/// Gives what was read at last, and the errors in the order in which they were found.
+/// Returns the final result, if any, and the errors in the order in which they were found.
 pub(super) fn read_all<T>(
     text: &str,
     read: impl Fn(&str) -> Result<T, FileError>,
@@ -47,7 +47,7 @@ pub(super) fn read_all<T>(
             return (None, errors);
         }
         let (table, mut out) = (table_of(&lines, at), statement_of(&lines, at));
-        // A table may lack what was left out of it: such an error is none of the file.
+        // A table may now lack a statement that was left out: that is not an error of the file.
         let is_of_ours = is_header(lines[at]) && shortened.contains(&table.start);
         if is_of_ours || is_header(lines[at]) || is_empty(&lines[out.clone()]) {
             out = table.clone();
@@ -95,8 +95,8 @@ fn statement_of(lines: &[&str], at: usize) -> Range<usize> {
     first..at + 1 + behind.count()
 }
 
-/// The line of the table of this name and number, both from 1; `None` for one that is written in
-/// another way.
+/// The line of the table with this name and number, both from 1; `None` if the table is written in
+/// another form.
 pub(super) fn line_of_table(text: &str, name: &str, number: usize) -> Option<usize> {
     let header = format!("[[{name}]]");
     let lines = text.lines().enumerate();

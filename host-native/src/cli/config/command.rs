@@ -40,11 +40,11 @@ pub(crate) enum ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Does what the command says, and prints it.
+    /// Runs the command, and prints its result.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] of the file, or that nothing can be printed.
+    /// A [`Failure`] of the file, or an error of the output.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Check { file } => {
@@ -77,7 +77,7 @@ impl ConfigArgs {
             }
             Self::Default => say::result(format_args!("{}", template::all().trim_end()))?,
             Self::Explain { room, user, config } => {
-                // What the file names may be on another machine.
+                // Files and variables that it names may exist only on another machine.
                 let Checked { contents, text, .. } = read(&config, |_| Vec::new())?;
                 let policies = &contents.reload.policies;
                 let said = explain::explain(policies, &text, &room, user.as_deref());
@@ -92,13 +92,13 @@ impl ConfigArgs {
 struct Checked {
     contents: Contents,
     text: String,
-    /// The settings of tokens, by the file alone.
+    /// The settings of tokens, from the file alone.
     tokens: Tokens,
-    /// Variables that are not set here.
+    /// Warnings about variables that are not set here.
     warnings: Vec<FileError>,
 }
 
-/// The error of a file or a variable that a file of settings names, with its line.
+/// Makes the error about a file or a variable that the settings name, with the line that names it.
 fn source_error(text: &str, contents: &Contents, fault: SourceError) -> FileError {
     let SourceError { of, text: told, .. } = fault;
     let line = match of {
@@ -117,7 +117,7 @@ fn source_error(text: &str, contents: &Contents, fault: SourceError) -> FileErro
     FileError { line, text: told }
 }
 
-/// Reads a file as a server does, without flags and variables; `sources` looks at the files and
+/// Reads a file as a server does, without flags and variables; `sources` checks the files and
 /// variables that it names.
 fn read(file: &Path, sources: impl Fn(&Settings) -> Vec<SourceError>) -> anyhow::Result<Checked> {
     let path = ConfigPath::new(file.into(), setting_names());

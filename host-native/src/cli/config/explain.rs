@@ -1,4 +1,4 @@
-//! An explanation of what a file says of a room.
+//! An explanation of the settings of a room.
 
 use std::fmt::Write;
 
@@ -70,7 +70,7 @@ pub(super) fn explain(policies: &Policies, file: &str, room: &str, user: Option<
 }
 
 fn write_policy(text: &mut String, policy: &RoomPolicy) {
-    // In the words of the file; what is not there is the default.
+    // Printed with the keys of the file; values that are left out are the defaults.
     if let Ok(serde_json::Value::Object(keys)) = serde_json::to_value(policy) {
         for (key, value) in keys.into_iter().filter(|(key, _)| key != "match") {
             let serde_json::Value::Object(parts) = value else {

@@ -1,4 +1,4 @@
-//! Typed lines of the user, and the requests that they ask for.
+//! Lines that the user types, and the requests made of them.
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{
@@ -22,7 +22,7 @@ pub(super) enum Line {
 pub(super) struct Request {
     /// The message.
     pub(super) text: String,
-    /// The id of its answer, as JSON; `None` when it asks for none.
+    /// The id of its answer, as JSON; `None` when no answer is expected.
     pub(super) id: Option<String>,
 }
 
@@ -38,7 +38,7 @@ struct Envelope<'a> {
 }
 
 impl Request {
-    /// A message with an id, that is one that will be answered.
+    /// A message with an id, which will be answered.
     pub(super) fn new(event: &str, id: &str, room: Option<&str>, data: Option<&RawValue>) -> Self {
         let envelope = Envelope {
             event,
@@ -47,7 +47,7 @@ impl Request {
             data,
         };
         Self {
-            // Fails only for maps with keys that are no strings; there is none.
+            // Serialization fails only for maps with keys other than strings; there are none.
             text: serde_json::to_string(&envelope).unwrap_or_default(),
             id: Some(Value::from(id).to_string()),
         }
@@ -71,7 +71,7 @@ impl Line {
             "/quit" => return Self::Quit,
             _ => {}
         }
-        // A derived struct would take an array for its members in order.
+        // Without this check, serde would also accept an array of the fields in order.
         if line.starts_with('{')
             && let Ok(typed) = serde_json::from_str::<Typed>(line)
         {

@@ -1,4 +1,4 @@
-//! The pace at which to send.
+//! The pace of sending.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ pub(super) struct Limits {
     inbound_burst_messages: Option<u32>,
 }
 
-/// Bytes a second that a server takes unless it is told otherwise; it does not announce the number.
-/// The burst is the same number.
+/// The default limit of a server for bytes per second, which it does not announce. The burst is the
+/// same number.
 const BYTES_PER_S: u32 = 256 * 1024;
 
 /// Keeps a client below the rate limits of its server.
 ///
-/// There is one bucket for messages and bytes: a message takes as long as its share of the scarcer
-/// of the two, and the client may be ahead by what both bursts allow, with some to spare, as the
-/// network may push together what was sent apart.
+/// One bucket serves both messages and bytes: a message costs the time of the tighter limit. The
+/// client may be ahead by 80 % of the smaller burst: the network may deliver messages closer
+/// together than they were sent.
 #[derive(Debug)]
 pub(super) struct Pace {
     message: Duration,
@@ -57,11 +57,11 @@ impl Pace {
     pub(super) fn wait(&self, now: Instant, bytes: usize) -> Duration {
         let cost = self.cost(bytes);
         let debt = self.paid.saturating_duration_since(now) + cost;
-        // One that costs more than a burst has to start from nothing.
+        // A message that costs more than a burst waits until everything before it is paid for.
         debt.saturating_sub(self.ahead.max(cost))
     }
 
-    /// A message was sent.
+    /// Records that a message was sent.
     pub(super) fn spend(&mut self, now: Instant, bytes: usize) {
         self.paid = self.paid.max(now) + self.cost(bytes);
     }

@@ -1,4 +1,4 @@
-//! Session of one connection, from the welcome to the close.
+//! The session of one connection, from the welcome to the close.
 
 use std::{
     borrow::Cow,
@@ -54,7 +54,7 @@ pub(super) struct Session {
     limits: Limits,
     pace: Pace,
     unsent: VecDeque<Request>,
-    /// Ids that an answer is to come for.
+    /// The ids of requests that are not answered yet.
     unanswered: BTreeSet<String>,
     /// True when anything was refused.
     refused: bool,
@@ -62,20 +62,20 @@ pub(super) struct Session {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The server has the first word, until then.
+    /// The server must send its welcome before this time.
     Greeting(Instant),
     Talking,
-    /// All messages are sent; the last answers must be there by then.
+    /// All messages are sent, and the last answers must arrive before this time.
     Leaving(Instant),
 }
 
-/// Why a session ends other than by the wish of the user.
+/// The reason why a session ends, other than by the user's wish.
 enum End {
-    /// Standard output takes no more.
+    /// Standard output cannot be written.
     Output(io::Error),
-    /// The connection is of no use.
+    /// The session is of no use, and is closed from this side.
     Useless(String),
-    /// The connection is gone.
+    /// The connection has ended.
     Closed(String),
 }
 
@@ -123,21 +123,21 @@ impl Session {
         session
     }
 
-    /// Talks until one of the two sides has enough.
+    /// Runs the session until the user, the server or a failure ends it.
     pub(super) async fn run(mut self) -> Result<ExitCode, Failure> {
         let failure = match self.talk().await {
             Ok(()) => None,
-            // As in `| head`: whoever reads has enough.
+            // The reader of the output has seen enough, as in `| head`.
             Err(End::Output(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => None,
             Err(End::Output(fault)) => Some(format!("cannot write: {fault}")),
             Err(End::Useless(text)) => Some(text),
             Err(End::Closed(text)) => {
-                // The server's close frame is answered.
+                // Flushing answers the server's close frame.
                 let _ = timeout(CLOSE_TIME, self.socket.flush()).await;
                 return Err(Failure::failed(text));
             }
         };
-        // Nothing is lost with a server that does not answer the close.
+        // If the server does not answer the close, nothing is lost.
         let _ = timeout(CLOSE_TIME, self.close()).await;
         match failure {
             Some(text) => Err(Failure::failed(text)),
@@ -155,8 +155,8 @@ impl Session {
             let all_sent = next.is_none();
             match self.stage {
                 Stage::Talking if all_sent && !typing => {
-                    // Answers come in the order of requests: the one to this comes after the
-                    // errors of all lines that asked for no answer.
+                    // Answers come in the order of requests. So this answer comes after the errors
+                    // of all lines that have no id.
                     self.enqueue(Request::new("$ping", "end", None, None));
                     self.stage = Stage::Leaving(Instant::now() + ANSWER_TIME);
                     continue;
@@ -205,8 +205,8 @@ impl Session {
             return;
         }
         self.pace.spend(Instant::now(), bytes);
-        // On a connection that ended, what the server said before is still to be read, and the end
-        // is found there.
+        // If the connection has ended, the reading side still gets the server's last messages, and
+        // then finds the end.
         let _ = self.socket.send(Message::text(request.text)).await;
     }
 
@@ -279,7 +279,7 @@ impl Session {
         Ok(())
     }
 
-    /// Remarks that a request came to nothing; its id is JSON, or empty.
+    /// Reports that a request failed; its id is JSON, or empty.
     fn refuse(&mut self, id: &str, why: impl fmt::Display) {
         self.refused = true;
         match id.trim_matches('"') {
@@ -300,7 +300,7 @@ impl Session {
         })
     }
 
-    /// Closes, and prints what was still under way.
+    /// Closes, and prints the messages that were still in flight.
     async fn close(&mut self) -> Result<(), tungstenite::Error> {
         let frame = CloseFrame {
             code: CloseCode::Normal,
@@ -319,8 +319,8 @@ impl Session {
 /// The lines of standard input.
 fn typed() -> mpsc::Receiver<io::Result<String>> {
     let (sender, receiver) = mpsc::channel(1);
-    // A thread of its own: one of the runtime would keep the program from ending until somebody
-    // presses Enter.
+    // A separate thread: a blocking thread of the runtime would keep the program from ending until
+    // somebody presses Enter.
     thread::spawn(move || {
         for line in io::stdin().lock().lines() {
             let last = line.is_err();

@@ -5,7 +5,7 @@ use tracing_subscriber::filter::Targets;
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
 /// Checks a filter of the log: directives separated by commas, each a level or `target=level`.
-/// Without this check any other word is a target of that name, and nothing is logged.
+/// Without this check any other word would be taken for a target, and nothing would be logged.
 pub(crate) fn log_filter(text: &str) -> Result<String, String> {
     if text.contains('[') {
         return Err("cannot choose by spans: the server has none".to_owned());
@@ -45,7 +45,7 @@ pub(crate) fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// True when a target is of this program. A target is taken for all that begin with it.
+/// True when a target includes parts of this program. It stands for all targets that begin with it.
 fn is_ours(target: &str) -> bool {
     const OURS: &str = "roomcast";
     let name = target.split('[').next().unwrap_or_default().trim_end();

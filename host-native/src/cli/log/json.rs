@@ -19,11 +19,11 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// Bytes of a text in a line: some have parts that a client chose.
+/// The largest number of bytes of a text in a line: clients choose parts of some texts.
 const TEXT_BYTES_MAX: usize = 2_048;
 
-/// Events as objects, one a line: `timestamp`, `level`, `target`, `message`, and `fields` where
-/// there are some. Its own: the library's has no bound for a text.
+/// A format of events as objects, one per line: `timestamp`, `level`, `target`, `message`, and
+/// `fields` if there are any. The library's own JSON format does not limit the length of texts.
 #[derive(Debug)]
 pub(in crate::cli) struct Json;
 
@@ -37,10 +37,10 @@ struct Line<'a> {
     fields: &'a Fields,
 }
 
-/// A line that is no event: what the program says otherwise.
+/// Formats a message of the program that is not an event.
 pub(super) fn line(level: Level, message: &str) -> String {
     let mut text = Cut::default();
-    // It takes whatever is written to it.
+    // Writing to it cannot fail.
     let _ = text.write_str(message);
     format("roomcast", level, &text.finish(), &Fields::default())
 }
@@ -56,7 +56,7 @@ fn format(target: &str, level: Level, message: &str, fields: &Fields) -> String 
         message,
         fields,
     };
-    // Texts and numbers always have a form in JSON.
+    // Texts and numbers can always be serialized.
     let mut text = serde_json::to_string(&line).unwrap_or_default();
     text.push('\n');
     text
@@ -112,7 +112,7 @@ impl Serialize for Fields {
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = Cut::default();
-        // A value that cannot be written ends there.
+        // A value whose formatting fails is cut off there.
         let _ = write!(text, "{value:?}");
         if field.name() == "message" {
             self.message = text.finish();

@@ -16,7 +16,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// Files that a path names: of a folder its files, in the order in which they were written.
+    /// The files that a path names. For a folder they are its journal files, in the order in which
+    /// they were written.
     pub(super) fn of(path: &Path) -> Result<Vec<Self>, Stop> {
         if path == Path::new("-") {
             return Ok(vec![Self::Stdin]);
@@ -36,9 +37,9 @@ impl Source {
             let fault = "there is no file of a journal in it, that is none that ends in .jsonl";
             return Err(cannot(io::Error::new(io::ErrorKind::NotFound, fault)));
         }
-        // They begin with the time of their run's start, and end with their part's number.
+        // Their names begin with the start time of the run, and end with the number of the part.
         files.sort_by_cached_key(|file| part(file));
-        // Whoever deletes the oldest parts still has all later runs.
+        // If the oldest parts were deleted, all later runs can still be replayed.
         let mut current = (String::new(), true);
         files.retain(|file| {
             let (run, number) = part(file);
@@ -72,7 +73,7 @@ impl Source {
     }
 }
 
-/// The run and the part that a file is of, by its name. Any other file is a run of its own.
+/// The run and the part of a file, by its name. A file with another form of name is a separate run.
 fn part(file: &Path) -> (String, u64) {
     let name = file.file_stem().unwrap_or_default().to_string_lossy();
     let of_run = name.rsplit_once('.');

@@ -1,4 +1,4 @@
-//! Times, as people write and read them.
+//! Parsing and formatting of times.
 
 use std::str::FromStr;
 
@@ -30,12 +30,12 @@ impl FromStr for Moment {
     }
 }
 
-/// Wall-clock time of a moment of the journal, as far as the journal says so.
+/// The mapping from times of the journal to the wall clock, if the journal has one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WallClock(Option<(Timestamp, u64)>);
 
 impl WallClock {
-    /// The times that the first line of a file says.
+    /// The mapping that the first line of a file defines.
     pub(super) const fn of(at: Timestamp, start: &Start) -> Self {
         Self(Some((at, start.unix_ms)))
     }
@@ -54,7 +54,7 @@ impl WallClock {
         }
     }
 
-    /// The time of a line; that of the journal when there is no other.
+    /// Formats the time of a line: the wall-clock time, or else the time of the journal.
     pub(super) fn text(self, at: Timestamp) -> String {
         let unix = self.unix_ms(at).and_then(|ms| i64::try_from(ms).ok());
         match unix.and_then(DateTime::from_timestamp_millis) {

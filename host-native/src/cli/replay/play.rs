@@ -1,4 +1,4 @@
-//! Plays a journal, line by line.
+//! The playing of a journal, line by line.
 
 use std::io::{self, BufRead, Write};
 
@@ -9,7 +9,7 @@ use roomcast_core::{
 
 use super::{moment::WallClock, show::Printer};
 
-/// Reason for a journal not to be read to its end.
+/// The reason why a journal was not played to its end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stop {
     #[error("cannot open {0}: {1}")]
@@ -21,7 +21,7 @@ pub(super) enum Stop {
     Output(io::Error),
 }
 
-/// A namespace whose frames nobody has but its application.
+/// An error for a namespace with an application, whose output is not in the journal.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the namespace `{0}` has an application, and what that said is not in the journal: replay it in a \
@@ -45,8 +45,8 @@ pub(super) struct Player {
 }
 
 impl Player {
-    /// Plays a file, and has printed what each line made the server do. Returns the number of the
-    /// line in which the file is cut off, if it is.
+    /// Plays a file, and prints what the server did on each line. Returns the number of the line in
+    /// which the file is cut off, if it is.
     pub(super) fn play(
         &mut self,
         name: &str,
@@ -81,7 +81,7 @@ impl Player {
         Ok(None)
     }
 
-    /// Plays an entry; says whether it is from the time that is to be printed.
+    /// Plays an entry; true when it is in the time range to print.
     fn apply(&mut self, entry: &Entry<'_>, printer: &Printer<impl Write>) -> anyhow::Result<bool> {
         self.number += 1;
         self.out.clear();

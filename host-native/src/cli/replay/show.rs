@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::moment::{Moment, WallClock};
 
-/// Choice of what is printed.
+/// A filter of the output.
 #[derive(Debug, Default)]
 pub(super) struct Filter {
     pub(super) conn: Option<ConnId>,
@@ -31,7 +31,8 @@ impl Filter {
         only.is_none_or(|only| only == namespace)
     }
 
-    /// `None` when that cannot be said.
+    /// True when a time is in the range; `None` when the journal has no wall-clock times to
+    /// compare.
     pub(super) fn is_in_time(&self, clock: WallClock, at: Timestamp) -> Option<bool> {
         let reached = |moment: Option<Moment>, without| {
             moment.map_or(Some(without), |moment| clock.has_reached(at, moment))
@@ -40,7 +41,7 @@ impl Filter {
     }
 }
 
-/// Prints what is to be printed.
+/// A printer of entries that pass its filter.
 #[derive(Debug)]
 pub(super) struct Printer<W> {
     out: W,
@@ -124,7 +125,7 @@ impl<W: Write> Printer<W> {
     }
 }
 
-/// An input as JSON; nothing for what is none.
+/// An input as JSON; empty for another kind of entry.
 fn serialized(entry: &Entry<'_>) -> String {
     if let Record::Input(input) = &entry.record {
         serde_json::to_string(input).unwrap_or_default()
@@ -133,8 +134,8 @@ fn serialized(entry: &Entry<'_>) -> String {
     }
 }
 
-/// The line of a command; `None` for those that only hosts that sleep, or keep histories, do
-/// anything about.
+/// The line of a command; `None` for commands that clients do not see, such as those to store or
+/// load state.
 fn line(head: &str, command: &Command<'_>) -> Option<String> {
     match command {
         Command::Send { to, frame, .. } => {
@@ -201,10 +202,11 @@ fn text(frame: Frame<'_>) -> Cow<'_, str> {
     }
 }
 
-/// A text as one line that moves no cursor: nothing in it looks like another line of the output.
+/// Makes a text one line without control characters, so that no part of it looks like another line
+/// of the output.
 ///
-/// A payload passes through with the white space it came with, line breaks between its tokens among
-/// it; there, and JSON has them nowhere else, a space means the same. Other texts have escapes.
+/// JSON may have line breaks and tabs between its tokens, and nowhere else: they become spaces,
+/// which mean the same. In other texts they are escaped.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     if !text.contains(breaks) {

@@ -1,4 +1,4 @@
-//! Figures of an interval between two looks.
+//! Figures of the interval between two samples.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -42,19 +42,19 @@ pub(super) struct Figures {
     pub(super) open_fds: u64,
     /// The namespace of the lists.
     pub(super) namespace: String,
-    /// True when the lists are those of all servers that share a relay, and the other figures those
-    /// of this one.
+    /// True when the lists cover all servers that share a relay, and the other figures only this
+    /// one.
     pub(super) cluster: bool,
     pub(super) largest_rooms: Vec<RoomFigures>,
     pub(super) slowest_readers: Vec<Reader>,
-    /// True when the lists are those of the first 10,000 rooms and connections.
+    /// True when the lists cover only the first 10,000 rooms and connections.
     pub(super) partial: bool,
-    /// Servers that did not answer: the lists are without theirs.
+    /// Servers that did not answer: the lists lack their rooms and readers.
     pub(super) missing: Vec<String>,
-    /// The reason for which slow readers are counted that are not listed.
+    /// The reason why some slow readers are counted but not listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) elsewhere: Option<String>,
-    /// The reason for which rooms and readers, or the rest of them, are not listed.
+    /// The reason why rooms and readers, or some of them, are not listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) without_api: Option<String>,
 }
@@ -64,17 +64,17 @@ pub(super) struct Figures {
 pub(super) struct RoomFigures {
     pub(super) room: String,
     pub(super) members: u64,
-    /// Messages of a room with a history: others have no offsets.
+    /// The rate of messages; only for a room with a history, as others have no offsets.
     pub(super) messages_per_s: Option<f64>,
 }
 
 impl Figures {
-    /// The figures of the time between two looks.
+    /// The figures of the time between two samples.
     pub(super) fn between(before: &Sample, now: &Sample) -> Self {
         let interval = now.at - before.at;
         let (old, new) = (&before.metrics, &now.metrics);
         let gauge = |name: &str| new.get(name).map_or(0, whole);
-        // A server that began anew counts from 0.
+        // A restarted server counts from 0, so a difference may be negative.
         let rate = |name: &str| per_second(new.sum(name) - old.sum(name), interval);
         let p99 = |name: &str| new.quantile_since(old, name, 0.99);
         Self {
@@ -139,7 +139,7 @@ fn rooms(before: &Sample, now: &Sample, interval: Duration) -> Vec<RoomFigures> 
     figures.collect()
 }
 
-/// A rate with three digits behind its point; 0 where there was no time.
+/// A rate with three decimal places; 0 for an interval of 0.
 fn per_second(count: f64, interval: Duration) -> f64 {
     match interval.as_secs_f64() {
         0.0 => 0.0,

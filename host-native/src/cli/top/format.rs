@@ -1,6 +1,6 @@
-//! Numbers for people.
+//! Formatting of numbers.
 
-/// A count with its thousands apart.
+/// Formats a count with commas between thousands.
 pub(in crate::cli) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();

@@ -1,13 +1,13 @@
-//! `/metrics`, read: the Prometheus text of a server.
+//! The parser of `/metrics`, the Prometheus text of a server.
 
 use std::collections::BTreeMap;
 
-/// Samples by name and labels, as they stand in the text.
+/// Samples by name and labels, as written in the text.
 #[derive(Debug, Default)]
 pub(super) struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
-    /// Reads a text; `None` when it is none of a Roomcast server.
+    /// Reads a text; `None` when it is not from a Roomcast server.
     pub(super) fn read(text: &str) -> Option<Self> {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let samples = lines.filter_map(|line| {
@@ -31,7 +31,7 @@ impl Metrics {
         self.of(name).map(|(_, value)| value).sum()
     }
 
-    /// The value of the label of an information.
+    /// The value of the first label of a metric, such as `roomcast_build_info`.
     pub(super) fn label(&self, name: &str) -> Option<&str> {
         let (labels, _) = self.of(name).next()?;
         labels.split('"').nth(1)
@@ -46,8 +46,8 @@ impl Metrics {
         })
     }
 
-    /// The upper bound of the bucket with this quantile of what a histogram counted since another
-    /// sample, in its unit; `None` when that is nothing.
+    /// The upper bound of the bucket that contains a quantile of the values that a histogram has
+    /// counted since another sample, in its unit; `None` when it has counted none.
     pub(super) fn quantile_since(&self, before: &Self, name: &str, quantile: f64) -> Option<f64> {
         let name = format!("{name}_bucket");
         let mut buckets: Vec<(f64, f64)> = self
@@ -69,7 +69,7 @@ impl Metrics {
         let found = buckets
             .iter()
             .position(|&(_, below)| below >= all * quantile)?;
-        // Over the largest bound there is no other to tell.
+        // Above the largest finite bound, that bound is returned.
         let bounded = buckets[..=found]
             .iter()
             .rev()

@@ -15,9 +15,9 @@ use super::{
     metrics::Metrics,
 };
 
-/// Entries of a page, at most; fewer where they are too long for an answer that is read.
+/// The largest number of entries of a page; fewer if the answer would be too long.
 const PAGE: usize = 400;
-/// Rooms, and connections, that a sample has at most.
+/// The number of rooms, and of connections, after which a sample stops reading.
 const ENTRIES_MAX: usize = 10_000;
 
 const DOUBTS: Doubts = Doubts {
@@ -57,7 +57,7 @@ struct Page<T> {
 pub(super) struct Source<'a> {
     pub(super) url: &'a Endpoint,
     caller: &'a Caller,
-    /// Entries of a page of connections: as many as fitted the last time.
+    /// The number of entries that a page of connections had room for the last time.
     page: usize,
 }
 
@@ -71,13 +71,13 @@ pub(super) struct Sample {
     pub(super) rooms: Vec<Room>,
     /// Readers with something queued.
     pub(super) readers: Vec<Reader>,
-    /// Connections among which readers were sought.
+    /// The number of connections that were searched for slow readers.
     pub(super) connections: usize,
-    /// True when there are more rooms, or connections where readers are sought, than were read.
+    /// True when not all rooms, or not all connections to search, were read.
     pub(super) partial: bool,
-    /// Servers whose rooms and readers are not among these.
+    /// Servers whose rooms and readers are missing here.
     pub(super) missing: BTreeSet<String>,
-    /// The reason for which rooms and readers, or the rest of them, were not read.
+    /// The reason why rooms and readers, or some of them, were not read.
     pub(super) without_api: Option<String>,
 }
 
@@ -91,7 +91,8 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     ///
-    /// When it cannot be reached, or has no metrics. Without the API there is less to see.
+    /// When the server cannot be reached, or has no metrics. Without the HTTP API the sample lacks
+    /// rooms and readers.
     pub(super) async fn sample(&mut self) -> Result<Sample, Failure> {
         let url = self.url;
         let request = Request::get(url.path("/metrics"));
@@ -132,7 +133,7 @@ impl<'a> Source<'a> {
             }
             after = format!("&after={}", encoded(&next));
         }
-        // That count is of this server alone, and readers are those of all.
+        // With a relay this count covers one server, but the list covers all.
         let has_none = sample.metrics.get("roomcast_slow_readers") == Some(0.0);
         if has_none && !sample.is_of_cluster() {
             return Ok(());
@@ -158,8 +159,8 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// A page of a list, and the number of entries that was asked for: half as many again and
-    /// again, until the answer is short enough.
+    /// Reads a page of a list, and returns it with the number of entries that was requested. That
+    /// number is halved until the answer is short enough.
     async fn page<T: DeserializeOwned>(
         &self,
         call: &str,
@@ -192,13 +193,12 @@ impl Sample {
         self.metrics.get("roomcast_relay_up").is_some()
     }
 
-    /// The reason for which fewer slow readers are listed than the server counts, as far as it is
-    /// the namespace.
+    /// The reason why fewer slow readers are listed than the server counts, if it is the namespace.
     pub(super) fn elsewhere(&self) -> Option<String> {
         let count = |name| self.metrics.get(name).unwrap_or(0.0);
         let (listed, name) = (self.readers.len(), &self.namespace);
         let is_whole = !self.partial && self.missing.is_empty() && self.without_api.is_none();
-        // They may have caught up since they were counted.
+        // With a single namespace, missing readers have just caught up since the count.
         let is_only = count("roomcast_namespaces") <= 1.0 && self.connections > 0;
         #[allow(clippy::cast_precision_loss)] // at most 10,000
         let is_less = (listed as f64) < count("roomcast_slow_readers");
@@ -226,7 +226,7 @@ impl Sample {
     }
 }
 
-/// A name in a query.
+/// Percent-encodes a name for a query.
 fn encoded(name: &str) -> String {
     let bytes = name.bytes();
     bytes.map(|byte| format!("%{byte:02X}")).collect()

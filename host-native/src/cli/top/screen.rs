@@ -6,7 +6,7 @@ use super::{
     format::{bytes, count, millis, rate},
 };
 
-/// The lines; those of rooms and readers come last, so that a low screen has the rest.
+/// Formats the lines. Rooms and readers come last, so that a small screen shows the rest.
 pub(super) fn lines(url: &Endpoint, figures: &Figures) -> Vec<String> {
     let mut lines = totals(url, figures);
     lines.push(String::new());
@@ -27,7 +27,7 @@ pub(super) fn lines(url: &Endpoint, figures: &Figures) -> Vec<String> {
     lines.extend(remarks(figures));
     if !figures.slowest_readers.is_empty() {
         lines.push(format!("{:>12}  {:20}  USER", "QUEUED", "SLOW READER"));
-        // Rooms come behind them.
+        // Only a few, so that rooms are visible after them.
         for reader in figures.slowest_readers.iter().take(8) {
             let (queued, conn, user) = (bytes(reader.queued_bytes), &reader.conn, &reader.user);
             lines.push(format!("{queued:>12}  {conn:20}  {}", one_line(user)));
@@ -43,7 +43,7 @@ pub(super) fn lines(url: &Endpoint, figures: &Figures) -> Vec<String> {
     lines
 }
 
-/// Lines about the lists: whose they are, and whose are not in them.
+/// Lines about the lists: what they cover, and what they lack.
 fn remarks(figures: &Figures) -> Vec<String> {
     let mut remarks = Vec::new();
     if figures.cluster {

@@ -1,14 +1,15 @@
-//! The screen of a terminal, taken for a while.
+//! The alternate screen of a terminal.
 
 use std::io::{self, Write};
 
 use terminal_size::{Height, Width, terminal_size};
 
-/// The other screen, without a cursor. Sequences are those of xterm, which all have.
+/// Switches to the alternate screen and hides the cursor, with xterm sequences, which all terminals
+/// know.
 const BEGIN: &str = "\x1b[?1049h\x1b[?25l";
 const END: &str = "\x1b[?25h\x1b[?1049l";
 
-/// A screen of its own, which goes with this value: what was there before is there again.
+/// The alternate screen. When this value is dropped, the previous content is shown again.
 #[derive(Debug)]
 pub(super) struct Terminal(());
 
@@ -18,7 +19,7 @@ impl Terminal {
         Ok(Self(()))
     }
 
-    /// Shows lines, as many and as much of them as there is place for.
+    /// Shows lines, cut to the size of the terminal.
     pub(super) fn show(&self, lines: &[String]) -> io::Result<()> {
         let (Width(width), Height(height)) = terminal_size().unwrap_or((Width(80), Height(24)));
         write(&frame(lines, width.into(), height.into()))
@@ -31,7 +32,8 @@ impl Drop for Terminal {
     }
 }
 
-/// Lines from the top left corner, each cleared to its end, then all below.
+/// Makes a frame: lines from the top left corner, each cleared to its end, and then the rest of the
+/// screen cleared.
 fn frame(lines: &[String], width: usize, height: usize) -> String {
     let mut frame = String::from("\x1b[H");
     for (at, line) in lines.iter().take(height).enumerate() {

@@ -1,4 +1,4 @@
-//! The call of the hub that each op is, and its result as an answer of the HTTP API.
+//! Ops as calls of the hub, and their results as answers of the HTTP API.
 
 #![allow(clippy::wildcard_enum_match_arm)] // any other result is unexpected
 
@@ -16,11 +16,11 @@ use serde_json::value::RawValue;
 use super::{Core, handshake, unexpected, upgrades::Late, upgrades::Upgrade};
 use crate::{Actor, Answer, Op, To, driver::DriverError, op::json_string};
 
-/// A namespace that is asked something.
+/// A namespace that answers an [`Ask`].
 struct AskedNamespace<'a, G> {
     core: &'a mut Core<G>,
     namespace: &'a str,
-    /// The fault of an input, which has no place in an answer.
+    /// The fault of an input, which an answer cannot hold.
     broken: &'a mut Option<DriverError>,
 }
 
@@ -50,7 +50,7 @@ impl<G: Gateway> Core<G> {
                 ..
             } => {
                 let handshake = handshake(user.as_deref(), *welcome);
-                // A user is one whom a proxy has named.
+                // A user in the op stands for a user that a proxy has named.
                 let handshake = handshake.with_unidentified(self.tokens && user.is_none());
                 let query = query.as_deref().unwrap_or_default();
                 let headers = headers.iter();
@@ -153,7 +153,7 @@ impl<G: Gateway> Core<G> {
                     deadline: self.now + self.limits.admission_timeout,
                 });
                 self.upgrade_on()?;
-                // Where nothing is waited for, it is as if nothing could be.
+                // If the answer is there already, the request counts as one that did not wait.
                 let at = self.late.iter().position(|late| late.actor == *actor);
                 let Some(late) = at.map(|at| self.late.remove(at)) else {
                     return Ok(Answer::none());
@@ -164,7 +164,7 @@ impl<G: Gateway> Core<G> {
         }
     }
 
-    /// Connects an actor, if the application admits it, which was asked at the time.
+    /// Connects an actor if the application, which was asked at `asked`, admits it.
     pub(super) fn admitted(
         &mut self,
         actor: &Actor,
@@ -183,7 +183,7 @@ impl<G: Gateway> Core<G> {
         let id = match connected {
             Ok(id) => id,
             Err(fault) => {
-                // What the application sent to others before it refused.
+                // Carries out what the application sent to others before it refused.
                 self.finish(namespace, &out)?;
                 return Ok(match fault {
                     ConnectError::Rejected(rejection) => self.refused(rejection),
@@ -198,15 +198,15 @@ impl<G: Gateway> Core<G> {
             }
         };
         self.streams.drop(actor);
-        // The commands name the connection, so it has to be known before they are carried out.
+        // The commands name the connection, so it must be known before they are carried out.
         self.conns.insert(actor.clone(), (namespace.into(), id));
         self.live.insert((namespace.into(), id), actor.clone());
         self.finish(namespace, &out)?;
         Ok(Answer::none())
     }
 
-    /// The answer to somebody whom the application does not let in; the host's text of it stays
-    /// here.
+    /// The answer to a client that the application refuses. The reason is kept for
+    /// [`refusal`](Self::refusal).
     fn refused(&mut self, rejection: Rejection) -> Answer {
         let (code, reason) = (rejection.code(), rejection.reason());
         let cause = rejection.cause().map(|cause| format!(" ({cause})"));
@@ -233,7 +233,7 @@ impl<G: Gateway> Core<G> {
         }
     }
 
-    /// Asks a namespace something, as code without a connection does.
+    /// Asks a namespace, as code without a connection does.
     pub(crate) fn ask(
         &mut self,
         namespace: &str,
@@ -338,7 +338,7 @@ impl<G: Gateway> Core<G> {
 
     fn server_join(&mut self, actor: &Actor, room: &str) -> Result<Answer, DriverError> {
         let Some((namespace, conn)) = self.conns.get(actor).cloned() else {
-            // The name of the room is looked at first, whoever is to join.
+            // The name of the room is checked before the connection.
             let named = RoomName::check(room, self.limits.room_name_bytes);
             return Ok(Answer::refused(if named.is_ok() { 404 } else { 400 }));
         };
@@ -432,14 +432,14 @@ impl<G: Gateway> Core<G> {
     }
 }
 
-/// Requests for a WebSocket that wait.
+/// Methods for upgrade requests that wait.
 impl<G: Gateway> Core<G> {
-    /// True when the actor has asked for a WebSocket, and waits.
+    /// True when an upgrade request of the actor is pending.
     pub(crate) fn is_connecting(&self, actor: &Actor) -> bool {
         self.upgrades.has(actor)
     }
 
-    /// Goes on with the requests that wait, as far as they get.
+    /// Polls the pending upgrade requests, as far as they get.
     pub(super) fn upgrade_on(&mut self) -> Result<(), DriverError> {
         while let Some((upgrade, said)) = self.upgrades.take_done() {
             self.decided(upgrade, said)?;
@@ -447,7 +447,7 @@ impl<G: Gateway> Core<G> {
         Ok(())
     }
 
-    /// Refuses the requests that wait for longer than they may.
+    /// Refuses the pending upgrade requests that have timed out.
     fn give_upgrades_up(&mut self, now: Timestamp) -> Result<(), DriverError> {
         while let Some(upgrade) = self.upgrades.take_late(now) {
             self.decided(upgrade, Err(Rejection::undecided()))?;
@@ -477,7 +477,7 @@ impl<G: Gateway> Core<G> {
         Ok(())
     }
 
-    /// Takes the answers to requests that have waited, since this was last called.
+    /// Takes the answers to upgrade requests that have waited, since the last call.
     pub(crate) fn take_late(&mut self) -> Vec<Late> {
         std::mem::take(&mut self.late)
     }

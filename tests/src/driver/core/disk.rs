@@ -1,4 +1,4 @@
-//! The stored rooms and keys, from which a server starts after a crash.
+//! The stored rooms and keys, from which a server restarts after a crash.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,7 @@ pub(super) struct Disk {
     rooms: BTreeMap<(Box<str>, Box<str>), StoredRoom>,
     keys: BTreeMap<(Box<str>, Box<str>), String>,
     client_keys: BTreeMap<ClientKey, String>,
-    /// The next serial number of a connection, and how many histories had begun, when something
-    /// else was written last.
+    /// The next serial of a connection and the number of histories opened, as of the last write.
     pub(super) births: BTreeMap<Box<str>, (u64, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! Sleep and crashes: applications that are made anew from what was saved.
+//! Sleep and crashes: applications that are restored from saved state.
 
 use std::mem;
 
@@ -21,7 +21,7 @@ use crate::driver::DriverError;
 impl<G: Gateway> Core<G> {
     /// Forgets an application and restores it from text.
     pub(super) fn nap(&mut self, namespace: &str) -> Result<(), DriverError> {
-        // What is under way keeps a host awake.
+        // Pending work keeps a host awake.
         let Some(app) = self.apps.get(namespace).filter(|app| app.is_idle()) else {
             return Ok(());
         };
@@ -57,7 +57,7 @@ impl<G: Gateway> Core<G> {
         Ok(())
     }
 
-    /// Writes down what a room must not forget.
+    /// Stores the state of a room.
     pub(super) fn persist_room(&mut self, namespace: &str, room: &str) {
         let state = self.hub(namespace).and_then(|hub| hub.room_state(room));
         self.disk.set_room(namespace, room, state.as_ref());
@@ -92,11 +92,11 @@ impl<G: Gateway> Core<G> {
         }
     }
 
-    /// The server dies, and starts again from what it kept.
+    /// Crashes the server, and restarts it from what it stored.
     pub(super) fn crash(&mut self) -> Result<(), DriverError> {
         self.apps.clear();
         self.live.clear();
-        // An id that was stored with nothing may be given out again.
+        // The id of a connection after the last write may be given out again.
         self.conns.clear();
         self.persisted.clear();
         self.streams.clear();

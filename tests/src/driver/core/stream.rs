@@ -1,4 +1,4 @@
-//! The bytes between a server and its clients, who may stop reading.
+//! The byte streams from a server to clients that may stop reading.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -9,12 +9,12 @@ use roomcast_core::{
 
 use crate::{Actor, Event};
 
-/// The connections whose clients do not read, and what overflowed.
+/// The streams of clients that do not read, and overflows.
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
     pub(super) limits: QueueLimits,
     stalled: BTreeMap<Actor, Stream>,
-    /// Connections that are to be closed.
+    /// Connections that must be closed.
     overflowed: Vec<ConnId>,
     overflows: Overflows,
 }
@@ -73,12 +73,12 @@ impl Streams {
         self.stalled.entry(actor.clone()).or_insert_with(stream);
     }
 
-    /// The client's end is gone.
+    /// Removes the stream of a client whose connection has ended.
     pub(super) fn drop(&mut self, actor: &Actor) {
         self.stalled.remove(actor);
     }
 
-    /// Everybody's is.
+    /// Removes all streams.
     pub(super) fn clear(&mut self) {
         *self = Self {
             overflows: self.overflows,
@@ -86,8 +86,8 @@ impl Streams {
         };
     }
 
-    /// Returns the events in the next so many bytes; with `None`, in all of them, and the client
-    /// reads on from then.
+    /// Returns the events in the next `bytes` bytes. With `None` they are the events in all bytes,
+    /// and the client reads normally from then on.
     pub(super) fn read(&mut self, actor: &Actor, bytes: Option<u32>) -> Vec<Event> {
         let Some(stream) = self.stalled.get_mut(actor) else {
             return Vec::new();
@@ -118,7 +118,7 @@ impl Streams {
         if queue.push(bytes, 1, tag) {
             return;
         }
-        // There is one frame in a buffer: what is begun of it stays.
+        // Each buffer has one frame, so a frame that is partly read stays.
         match queue.enforce_limits(|_, _| 1, notice) {
             Pushed::Queued | Pushed::Ended => {}
             Pushed::Overflow => {
@@ -152,7 +152,7 @@ const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 
-/// A frame of RFC 6455, so that bytes count as they do on a socket.
+/// Encodes a frame by RFC 6455, so that bytes count as they do on a socket.
 pub(super) fn frame(frame: Frame<'_>) -> Rc<[u8]> {
     match frame {
         Frame::Text(text) => encode(TEXT, text.as_bytes()),
@@ -191,7 +191,7 @@ fn encode(head: u8, payload: &[u8]) -> Rc<[u8]> {
     bytes.into()
 }
 
-/// The first frame, and what is behind it; `None` when it is not there as a whole.
+/// Decodes the first frame, and returns the rest; `None` when the frame is incomplete.
 fn decode(bytes: &[u8]) -> Option<(Event, &[u8])> {
     let (&[head, short], rest) = bytes.split_first_chunk()?;
     let (len, rest) = match short {
@@ -216,7 +216,7 @@ fn decode(bytes: &[u8]) -> Option<(Event, &[u8])> {
             let (code, reason) = (u16::from_be_bytes(*code), text(reason));
             Event::Closed { code, reason }
         }
-        // No frame begins so.
+        // No frame is encoded with another first byte.
         _ => Event::Lost,
     };
     Some((event, rest))

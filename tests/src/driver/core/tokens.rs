@@ -1,4 +1,4 @@
-//! Tokens, as a host verifies them: the core gets the identity.
+//! Tokens: as with a host, the core gets the verified identity.
 
 #![allow(clippy::wildcard_enum_match_arm)] // any other result is unexpected
 
@@ -8,7 +8,7 @@ use super::{Core, unexpected};
 use crate::{Actor, Answer, driver::DriverError, op::Claim};
 
 impl<G: Gateway> Core<G> {
-    /// The same, where clients that connect without a user have to show a token first.
+    /// The same, where clients that connect without a user must show a token first.
     #[must_use]
     pub const fn with_tokens(mut self, tokens: bool) -> Self {
         self.tokens = tokens;

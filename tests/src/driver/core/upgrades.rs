@@ -1,4 +1,4 @@
-//! Requests for a WebSocket that wait for the word of an application.
+//! Upgrade requests that wait for the decision of an application.
 
 use std::{pin::Pin, task::Poll};
 
@@ -10,7 +10,7 @@ use roomcast_core::{
 use super::work::poll_through;
 use crate::{Actor, Answer};
 
-/// Requests under way. A clone has none, like that of the futures of handlers.
+/// Pending upgrade requests. A clone has none, because their futures cannot be cloned.
 #[derive(Default)]
 pub(super) struct Upgrades(Vec<Upgrade>);
 
@@ -30,7 +30,7 @@ pub(super) struct Upgrade {
     pub(super) deadline: Timestamp,
 }
 
-/// The answer to a request that has waited.
+/// The answer to an upgrade request that has waited.
 #[derive(Debug, Clone)]
 pub(crate) struct Late {
     pub(crate) actor: Actor,
@@ -55,7 +55,7 @@ impl Upgrades {
         self.0.retain(|upgrade| upgrade.actor != *actor);
     }
 
-    /// Takes out a request that has waited for longer than it may.
+    /// Removes and returns a request that has timed out.
     pub(super) fn take_late(&mut self, now: Timestamp) -> Option<Upgrade> {
         let at = self.0.iter().position(|upgrade| upgrade.deadline <= now)?;
         Some(self.0.remove(at))

@@ -1,4 +1,4 @@
-//! Futures that handlers began, polled without waiting.
+//! Futures of handlers, polled without waiting.
 
 use std::{
     sync::{
@@ -13,7 +13,7 @@ use roomcast_core::{
     gateway::{Token, Work},
 };
 
-/// Futures with their namespaces. A clone has none, like the application that it belongs to.
+/// Pending futures with their namespaces. A clone has none, like a clone of the application.
 #[derive(Default)]
 pub(super) struct UnderWay(Vec<(Box<str>, Token, Work)>);
 
@@ -23,7 +23,7 @@ impl Clone for UnderWay {
     }
 }
 
-/// True when a future was woken while it was polled: it waits for nobody but itself.
+/// True when a future was woken while it was polled: it waits only for itself.
 #[derive(Default)]
 struct Woken(AtomicBool);
 
@@ -33,7 +33,7 @@ impl Wake for Woken {
     }
 }
 
-/// Polls of futures that wake themselves: one that always does comes to no end.
+/// The largest number of polls in a row: a future that always wakes itself would never end.
 const POLLS_MAX: usize = 1_000;
 
 impl UnderWay {
@@ -48,7 +48,7 @@ impl UnderWay {
             .retain(|(home, token, _)| **home != *namespace || !cancelled.contains(token));
     }
 
-    /// Takes out a future that is done, with its outcome.
+    /// Removes a future that is done, and returns its outcome.
     pub(super) fn take_done(&mut self) -> Option<(Box<str>, Token, Outcome)> {
         let (at, outcome) = poll_through(|cx| {
             let mut all = self.0.iter_mut().enumerate();
@@ -62,7 +62,7 @@ impl UnderWay {
     }
 }
 
-/// Polls as long as nothing is done and what was polled has woken itself.
+/// Polls again while nothing is done and a polled future has woken itself.
 pub(super) fn poll_through<T>(mut poll: impl FnMut(&mut Context<'_>) -> Option<T>) -> Option<T> {
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(woken.clone());

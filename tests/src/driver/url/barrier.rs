@@ -1,4 +1,4 @@
-//! Waits for everything that an op led to.
+//! Waiting for all effects of an op.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{Actor, Event, Op, driver::DriverError};
 
-/// The beginning of the names of events that go through a relay to everybody, and tell nothing.
+/// The prefix of the names of barrier events, which go through a relay to everybody.
 const PASSED: &str = "relay-barrier-";
 
-/// True for such an event.
+/// True for a barrier event.
 pub(super) fn is_of_relay(event: &Event) -> bool {
     let text = if let Event::Text(text) = event {
         text.strip_prefix(r#"{"event":""#)
@@ -24,10 +24,10 @@ pub(super) fn is_of_relay(event: &Event) -> bool {
 }
 
 impl Url {
-    /// Waits until everything has arrived that the op led to.
+    /// Waits until all effects of the op have arrived.
     pub(super) fn synchronize(&mut self, op: &Op) -> Result<(), DriverError> {
         let actor = op.client();
-        // What follows from connecting has been read, and a ping would count for its rate.
+        // The effects of connecting have been read, and a barrier would count towards its rate.
         if let Some(actor) = actor
             && !matches!(op, Op::Connect { .. })
         {
@@ -41,7 +41,7 @@ impl Url {
         self.barrier(&others)
     }
 
-    /// Asks each of these for its rooms, and reads until the answer is there.
+    /// Requests the rooms of each actor, and reads until the answers arrive.
     fn barrier(&mut self, actors: &[Actor]) -> Result<(), DriverError> {
         self.barriers += 1;
         let id = format!("barrier-{}", self.barriers);
@@ -56,7 +56,7 @@ impl Url {
         Ok(())
     }
 
-    /// Reads what an actor gets up to something, or to the end of its connection.
+    /// Reads the events of an actor until `read` is done, or its connection ends.
     fn read_until(
         &mut self,
         actor: &Actor,
@@ -74,8 +74,8 @@ impl Url {
         Ok(())
     }
 
-    /// Has a message of each server go through the relay to everybody, and reads until they are
-    /// there: what a server publishes reaches each other one in its order.
+    /// Sends a message from each server through the relay to everybody, and reads until all have
+    /// arrived: the relay keeps the order in which a server publishes.
     pub(super) fn pass_relay(&mut self) -> Result<(), DriverError> {
         let open = self.sockets.keys().filter_map(|actor| {
             let conn = self.conns.get(actor)?;
@@ -97,7 +97,7 @@ impl Url {
         Ok(())
     }
 
-    /// Sends an event that tells nothing through the API of a server; gives its name.
+    /// Sends a barrier event through the API of a server, and returns its name.
     fn send_to_all(&mut self, namespace: &str, node: usize) -> Result<String, DriverError> {
         self.barriers += 1;
         let event = format!("{PASSED}{}", self.barriers);
@@ -117,7 +117,7 @@ impl Url {
         }
     }
 
-    /// The server may notice the end of a connection after its client: waits until it has.
+    /// Waits until the server has noticed the end of a connection.
     pub(super) fn wait_until_gone(&mut self, actor: &Actor) -> Result<(), DriverError> {
         let Some(Conn {
             namespace,

@@ -1,4 +1,4 @@
-//! The servers that a story is performed on: one, or several that share their rooms.
+//! The servers on which a story is performed: one, or several that share their rooms.
 
 use crate::driver::{DriverError, api::Api};
 
@@ -10,7 +10,7 @@ pub(super) struct Nodes {
     /// The API of each, or none.
     apis: Vec<Api>,
     key: Option<String>,
-    /// The number of that whose turn it was last.
+    /// The number of the server whose turn was last.
     last: usize,
     shared: bool,
     /// True when all connections go to the first.
@@ -57,7 +57,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// Has all connections go to the first one, and calls of the API to the others.
+    /// Sends all connections to the first server, and API calls to the others.
     pub(super) const fn keep_together(&mut self) {
         self.together = true;
     }
@@ -99,12 +99,12 @@ impl Nodes {
         self.addresses.len()
     }
 
-    /// Has the one behind this one be the next.
+    /// Makes the server after this one the next.
     pub(super) const fn follow(&mut self, node: usize) {
         self.last = node;
     }
 
-    /// Gives the turn to the next one, for a connection.
+    /// Chooses the next server for a connection.
     pub(super) const fn next_for_connection(&mut self) -> usize {
         if self.together {
             return 0;
@@ -112,7 +112,7 @@ impl Nodes {
         self.next()
     }
 
-    /// Gives the turn to the next one.
+    /// Chooses the next server.
     pub(super) const fn next(&mut self) -> usize {
         self.last = (self.last + 1) % self.addresses.len();
         if self.together && self.last == 0 && self.are_several() {

@@ -18,7 +18,8 @@ use tokio_tungstenite::{
 
 use crate::{driver::DriverError, event::Event};
 
-/// Time that a server may take for anything: a fault when it passes, never a way to decide.
+/// The time that a server may take for anything. Its end is always a failure, never an expected
+/// outcome.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -27,17 +28,18 @@ pub(super) struct Socket {
     speech: Speech,
 }
 
-/// In what a client asks for its id, and for an answer that shows that all before it has arrived.
+/// The form of the requests for a client's id, and for an answer that shows that everything before
+/// it has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Speech {
-    /// In the protocol's envelopes.
+    /// The protocol's envelopes.
     Envelopes,
-    /// In words that an application without envelopes knows.
+    /// Plain texts of an application without envelopes.
     Words,
 }
 
 impl Speech {
-    /// Not `$ping`: that does not wait for answers that take time.
+    /// The text of a barrier. It is not `$ping`, whose answer may overtake slow answers.
     fn barrier(self, id: &str) -> String {
         match self {
             Self::Envelopes => format!(r#"{{"event":"$rooms","id":"{id}"}}"#),
@@ -47,7 +49,7 @@ impl Speech {
 
     fn is_passed(self, id: &str, text: &str) -> bool {
         match self {
-            // Over the rate it is refused, which is as good an answer.
+            // Above the rate limit it is refused, which is an answer too.
             Self::Envelopes => text.starts_with(&format!(r#"{{"event":"$rooms","id":"{id}","#)),
             Self::Words => text.strip_prefix("Left room: ") == Some(id),
         }
@@ -58,7 +60,7 @@ fn broken(fault: &dyn std::fmt::Display) -> DriverError {
     DriverError::Transport(fault.to_string())
 }
 
-/// Either member that tells a connection its own id.
+/// The members of a frame that may contain a connection's own id.
 #[derive(Deserialize)]
 struct Named {
     event: String,
@@ -79,7 +81,8 @@ pub(super) fn welcomed(text: &str) -> String {
 }
 
 impl Socket {
-    /// Opens a connection and reads its `$welcome`, when it asks for one; the status of a refusal.
+    /// Opens a connection, and reads its `$welcome` if it asks for one; or returns the status of a
+    /// refusal.
     pub(super) async fn open(
         address: &str,
         headers: &[(Box<str>, Box<str>)],
@@ -114,8 +117,8 @@ impl Socket {
         Ok(Ok((socket, events)))
     }
 
-    /// The id of this connection, from a message to itself, and what had been sent to it before
-    /// without envelopes.
+    /// Finds the id of this connection by a message to itself. Returns also the earlier events, in
+    /// a namespace without envelopes.
     pub(super) async fn find_id(
         &mut self,
         name: &str,
@@ -143,7 +146,7 @@ impl Socket {
         }
     }
 
-    /// The same by a room that nobody else is in.
+    /// Does the same in words, with a room that nobody else is in.
     async fn find_id_by_words(&mut self, room: &str) -> Result<(String, Vec<Event>), DriverError> {
         self.send(&format!("join:{room}"), 1).await;
         self.send(&format!("leave:{room}"), 1).await;
@@ -165,7 +168,7 @@ impl Socket {
         }
     }
 
-    /// Sends a text so many times. A connection that is broken is noticed when it is read.
+    /// Sends a text `times` times. The next read notices a broken connection.
     pub(super) async fn send(&mut self, text: &str, times: u32) {
         for _ in 0..times {
             if self.stream.feed(Message::text(text)).await.is_err() {
@@ -180,13 +183,13 @@ impl Socket {
         let _ = self.stream.send(Message::Binary(bytes)).await;
     }
 
-    /// Asks for something whose answer comes behind all others.
+    /// Sends a barrier, whose answer comes after all earlier answers.
     pub(super) async fn ask(&mut self, id: &str) {
         let barrier = self.speech.barrier(id);
         self.send(&barrier, 1).await;
     }
 
-    /// Everything before that answer, and whether the connection is open still.
+    /// Reads the events before that answer, and returns whether the connection is still open.
     pub(super) async fn read_until_answered(
         &mut self,
         id: &str,
@@ -195,7 +198,7 @@ impl Socket {
         self.read_until(|text| speech.is_passed(id, text)).await
     }
 
-    /// The same before a message to everybody.
+    /// Reads the events before a message to everybody, in the same way.
     pub(super) async fn read_until_pushed(
         &mut self,
         event: &str,
@@ -233,7 +236,7 @@ impl Socket {
         let _ = self.stream.send(Message::Close(Some(frame))).await;
         let mut events = Vec::new();
         while let Some(event) = self.read().await? {
-            // The echo of the own close.
+            // The echo of this client's close.
             let echo = matches!(&event, Event::Closed { code: 1000, reason } if reason.is_empty());
             if !echo {
                 events.push(event);

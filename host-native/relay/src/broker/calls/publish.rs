@@ -1,4 +1,4 @@
-//! Publishes: all that come together leave in one write, and are answered together.
+//! Publishes: a batch leaves in one write, and is answered as a whole.
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,10 +18,10 @@ use crate::{
     wire::Kind,
 };
 
-/// Bytes of an envelope beside its body, at most.
+/// The upper bound for the bytes of an envelope without its body.
 const HEAD_BYTES: usize = 1_024;
 
-/// The fingerprint of a message without one.
+/// The text of the fingerprint 0, which stands for none.
 const NO_FINGERPRINT: &str = "0000000000000000";
 
 impl Shared {
@@ -70,8 +70,8 @@ impl Shared {
             Ok((session, signals))
                 if session.lineage_read.elapsed() >= self.settings.timing.lease =>
             {
-                // The node stood still, and so did the messages: others may have repeated them
-                // since, in data that the server has lost.
+                // The process was frozen, and its messages with it: clients may have published them
+                // again elsewhere since, and the server may have lost those records.
                 signals.fail(Loss::Silent);
                 Err(RelayError::Unavailable("this node stood still"))
             }
@@ -89,7 +89,7 @@ impl Shared {
     ) -> Result<Vec<Result<Published, RelayError>>, RelayError> {
         let mut ids = Ids::new();
         let mut calls = Pipeline::with_capacity(publishes.len());
-        // Neighbours are nearly always of one room.
+        // Adjacent publishes are nearly always for the same room.
         let mut keys: Option<(&Address, [String; 4])> = None;
         for publish in publishes {
             let address = &publish.address;
@@ -101,14 +101,14 @@ impl Shared {
         let answers = async move { session.publish(&scripts.publish, &calls).await };
         let (answers, is_replicated) = self.in_line(signals, answers).await?;
         if signals.loss().is_some() {
-            // A topic that the server ends unasked is told in between, where an answer is expected:
-            // those behind it may be of other messages.
+            // The server reports a subscription that it ends by itself where an answer is expected.
+            // The answers after that may belong to other messages.
             return Err(RelayError::InDoubt);
         }
         let answers = answers.into_iter().map(|answer| {
             let answer = outcome(Effect::Write, signals, Some(answer))?;
-            // Without replicas it is published, and may be lost in a failover: its key answers a
-            // retry.
+            // Without enough replicas the message is published, but a failover may lose it. A retry
+            // is answered by its key.
             is_replicated.then_some(()).ok_or(RelayError::InDoubt)?;
             published(&answer)
         });
@@ -124,7 +124,7 @@ impl Shared {
         ]
     }
 
-    /// The call of a publish. A room without an epoch begins the one of this id.
+    /// Makes the call for a publish. `id` names the epoch of a room that has none.
     fn publish_call(&self, session: &Session, publish: &Publish, keys: &[String], id: &str) -> Cmd {
         let address = &publish.address;
         let names = publish.once.as_ref();
@@ -143,7 +143,7 @@ impl Shared {
         call.arg(publish.retention.bytes).arg(Retention::TRIM_MAX);
         if let Some(once) = &publish.once {
             match once.fingerprint {
-                // Of nearly all: nobody but the node itself has their keys.
+                // Nearly all publishes have none: nobody but the node itself knows their keys.
                 0 => call.arg(NO_FINGERPRINT),
                 fingerprint => call.arg(format!("{fingerprint:016x}")),
             };
@@ -159,7 +159,7 @@ impl Shared {
         call
     }
 
-    /// The names of what the server has of an idempotency key.
+    /// The names of the server's keys that hold records of an idempotency key.
     fn names_of(&self, namespace: &str, once: &Once) -> Vec<String> {
         let Some(owner) = &once.owner else {
             return vec![self.keys.once(namespace, &once.key)];

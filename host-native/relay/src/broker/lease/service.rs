@@ -1,4 +1,4 @@
-//! Judgement of leases: which of them say that their nodes are dead.
+//! Judgement of leases: which ones prove that their nodes are dead.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +12,28 @@ pub(crate) type Lease = (String, String);
 /// The leases that may be taken away; none by default.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// The time of the server, in milliseconds, before which a lease has ended; 0 for none.
+    /// Leases that end before this time of the server, in milliseconds, have ended; 0 for none.
     pub(crate) before_ms: u64,
-    /// Leases that were not renewed for the time of a lease, by the clock of this node.
+    /// Leases that were not renewed for the length of a lease, by the clock of this node.
     pub(crate) stale: Vec<Lease>,
-    /// Leases that end after this time of the server are asked for; 0 for none.
+    /// Leases that end after this time of the server, in milliseconds, are requested; 0 for none.
     pub(crate) late_ms: u64,
 }
 
-/// The time for which heartbeats came without a pause, and the clock of the server without a step.
+/// A record of how long heartbeats have come without a pause, and the server's clock without a
+/// step.
 ///
-/// A lease that ended says that its node is dead where that could have renewed it: not while the
-/// server was away, nor while this node stood still, perhaps together with that one, nor where the
-/// clock was set forward. Where it was set back, the lease of a dead node ends too late: it is
-/// judged by the clock of this node.
+/// An ended lease proves that its node is dead only if the node could have renewed it. It could not
+/// while the server was away, while the processes were frozen (this one, and perhaps that one too),
+/// or when the server's clock was set forward. When that was set back, the lease of a dead node
+/// ends too late, and is judged by the clock of this node.
 #[derive(Debug)]
 pub(crate) struct Service {
     since: Instant,
     last: Instant,
     /// The time of the server at the last heartbeat, in milliseconds; 0 before the first.
     last_ms: u64,
-    /// Leases that end late, and the times since which they do.
+    /// Leases that end late, and the times at which this was first seen.
     late: BTreeMap<Lease, Instant>,
 }
 
@@ -46,12 +47,12 @@ impl Service {
         }
     }
 
-    /// Notes a heartbeat, with the time of this node and that of the server. Gives the leases that
+    /// Records a heartbeat, with the times of this node and of the server. Returns the leases that
     /// may be taken away.
     pub(crate) fn go_on(&mut self, (now, now_ms): (Instant, u64), timing: &Timing) -> Ended {
         let passed = now - self.last;
         let expected_ms = self.last_ms + millis(passed);
-        // A smaller step leaves every node the time to renew its lease.
+        // After a smaller step every node still has time to renew its lease.
         let is_step = now_ms.abs_diff(expected_ms) > millis(timing.lease / 4);
         if passed > timing.heartbeat * 2 || self.last_ms > 0 && is_step {
             self.since = now;
@@ -71,7 +72,7 @@ impl Service {
         ended
     }
 
-    /// Notes the leases that end late. One that is renewed has another end.
+    /// Records the leases that end late. A renewed lease has another end, so it counts from now.
     pub(crate) fn note_late(&mut self, now: Instant, late: Vec<Lease>) {
         let late = late.into_iter().map(|lease| {
             let since = self.late.get(&lease).copied().unwrap_or(now);
@@ -104,7 +105,7 @@ mod tests {
     fn leases_are_taken_away_after_heartbeats_without_a_pause() {
         let beats = [0, 3, 6, 9, 12, 15, 22, 25, 28, 31, 34].map(|at| (at, HOUR + at));
         let (not, is) = (false, true);
-        // Between 15 and 22 it stood still.
+        // Between 15 and 22 the node was frozen.
         let expected = [not, not, not, not, is, is, not, not, not, not, is];
         assert_eq!(claims(&beats), expected);
     }
@@ -134,7 +135,7 @@ mod tests {
             if !ended.stale.is_empty() {
                 stale.push((at, ended.stale.clone()));
             }
-            // Of the other one each is found once.
+            // Each lease of the living node is seen once.
             let alive = ("alive".to_owned(), at.to_string());
             let late = if at < 15 {
                 vec![dead.clone(), alive]

@@ -5,10 +5,10 @@ use redis::{RedisError, aio::MultiplexedConnection, cmd};
 use super::{cluster::has_tag, info::info_field, lineage::Lineage, url::RelayUrl};
 use crate::broker::settings::Settings;
 
-/// The oldest version: `SSUBSCRIBE`, and scripts that are refused as a whole.
+/// The oldest version that has `SSUBSCRIBE`, and refuses scripts before they start.
 const VERSION_MIN: u32 = 7;
 
-/// A server that the relay does not use.
+/// A reason why the relay cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -23,7 +23,7 @@ pub enum StartError {
     /// An old version.
     #[error("the relay needs Redis or Valkey 7 or newer, and this is {0}: upgrade the server")]
     Version(Box<str>),
-    /// A node of Redis Cluster, by an address of one server.
+    /// A node of Redis Cluster under the address of a single server.
     #[error(
         "the server of the relay is a node of Redis Cluster: give the addresses of nodes, \
          redis+cluster://host:6379,host:6379"
@@ -34,7 +34,7 @@ pub enum StartError {
         "the server of the relay is a replica: give the address of its primary, or of Sentinels"
     )]
     Replica,
-    /// Data that is removed when memory is full.
+    /// A `maxmemory-policy` that evicts data when memory is full.
     #[error(
         "the relay needs `maxmemory-policy noeviction`, and this is {0}: an evicted room would lose \
          messages without a trace"
@@ -46,7 +46,7 @@ pub enum StartError {
          version 7, a primary and `noeviction`, say so, and choose the lineage `data`"
     )]
     Hidden,
-    /// A lineage that would not see lost messages.
+    /// A lineage that could not detect lost messages on this server.
     #[error(
         "the lineage `data` needs `appendonly yes`, `appendfsync always` and no replica ({0}): \
          change that, or choose the lineage `replication`"
@@ -68,7 +68,7 @@ pub enum StartError {
     Command(RedisError),
 }
 
-/// Checks settings that no server can make right.
+/// Checks settings that are wrong for every server.
 pub(crate) fn check_settings(settings: &Settings) -> Result<(), StartError> {
     let timing = &settings.timing;
     let wrong = if settings.asks_lineage && settings.lineage != Lineage::Replication {
@@ -122,14 +122,14 @@ pub(crate) async fn check(
     Ok(())
 }
 
-/// True when a primary takes writes without a replica although another may have been promoted.
+/// True when a cut-off primary goes on taking writes although another may have been promoted.
 fn goes_on_alone(url: &RelayUrl, replicas: Option<&str>) -> bool {
     url.has_sentinels() && replicas == Some("0")
 }
 
 fn check_info(info: &str, is_cluster: bool) -> Result<(), StartError> {
     let field = |name| info_field(info, name).unwrap_or_default();
-    // Valkey says a version of Redis that it is compatible with, and its own.
+    // Valkey reports its own version, and the version of Redis that it is compatible with.
     let version = info_field(info, "valkey_version").unwrap_or_else(|| field("redis_version"));
     let major = version
         .split('.')
@@ -184,7 +184,7 @@ async fn config(
     }
 }
 
-/// True for a command that the server does not let this user have: by its rights, or renamed.
+/// True for a command that the server denies to this user, by its permissions or by renaming it.
 fn is_hidden(error: &RedisError) -> bool {
     let text = error.to_string();
     error.code() == Some("NOPERM") || text.contains("unknown command")

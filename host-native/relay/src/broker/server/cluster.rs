@@ -1,4 +1,4 @@
-//! Redis Cluster: the primary of the one slot that everything of a relay is in.
+//! Redis Cluster: the primary of the one slot that holds all data of a relay.
 
 use std::{io, time::Duration};
 
@@ -6,7 +6,7 @@ use redis::{AsyncConnectionConfig, Client, RedisResult, Value, cmd, from_redis_v
 
 use super::{hosts::Hosts, info::info_field};
 
-/// The time for each host to say what it knows.
+/// The timeout for each answer of a host.
 const ANSWER: Duration = Duration::from_secs(1);
 
 /// True for a prefix with a hash tag: all keys that begin with it are then in one slot.
@@ -18,8 +18,8 @@ pub(crate) fn has_tag(prefix: &str) -> bool {
 }
 
 impl Hosts {
-    /// The client of the primary that has the slot of a key. The hosts are asked one after the
-    /// other.
+    /// Finds the primary that has the slot of a key, and makes its client. The hosts are asked one
+    /// after the other.
     pub(super) async fn owner(&self, key: &str) -> RedisResult<Client> {
         let mut last = io::Error::from(io::ErrorKind::NotFound).into();
         for (host, port) in &self.addresses {
@@ -64,7 +64,7 @@ impl Hosts {
         match owner.map(|owner| &**owner) {
             Some([name, Value::Int(port), ..]) => {
                 let name: Option<String> = from_redis_value(name.clone())?;
-                // One that does not know its own name has that by which it was found.
+                // A node that does not know its own name is reached by the name it was asked under.
                 let name = name.filter(|name| !name.is_empty() && name != "?");
                 let port = u16::try_from(*port).unwrap_or_default();
                 Ok((name.unwrap_or_else(|| host.to_owned()), port))

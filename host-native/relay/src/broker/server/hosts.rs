@@ -1,4 +1,4 @@
-//! A list of servers of which any answers, with the user that the relay is to them.
+//! A list of servers, any of which may answer, with the credentials of the relay.
 
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult,
@@ -16,7 +16,7 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    /// Reads them, with the port of those that name none. `wrong` says what they are.
+    /// Parses a list. `port` is for hosts without one; `wrong` is the error text.
     pub(super) fn read(
         credentials: &str,
         hosts: &str,
@@ -72,8 +72,8 @@ impl Hosts {
         Client::open(info.set_redis_settings(redis))
     }
 
-    /// The client of the primary that Sentinels on these hosts name. User and password are those of
-    /// the primary.
+    /// Makes the client of the primary that Sentinels on these hosts name. User and password are
+    /// for the primary.
     pub(super) async fn primary(&self, service: &str) -> RedisResult<Client> {
         let address = |(host, port): &(String, u16)| ConnectionAddr::Tcp(host.clone(), *port);
         let sentinels = self.addresses.iter().map(address);

@@ -1,29 +1,29 @@
-//! The lineage of data: the token that epochs belong to.
+//! The lineage of data: a token that all epochs are bound to.
 
 use redis::{RedisResult, aio::MultiplexedConnection, cmd};
 
 use super::info::info_field;
 use crate::broker::{id::random_id, keys::Keys};
 
-/// The source of the token that says whose data a server has.
+/// The source of the token that identifies the data of a server.
 ///
-/// Replication is asynchronous: a replica that is promoted may lack the last messages, and would
-/// give their offsets out again. The token differs then, and each room begins a new epoch, which
-/// members are told of.
+/// Replication is asynchronous: a promoted replica may lack the last messages, and would give out
+/// their offsets again. Its token differs, so each room begins a new epoch, and members are
+/// notified of a gap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Lineage {
     /// `master_replid` of `INFO replication`: another one after each failover, and after a restart.
     #[default]
     Replication,
-    /// A random value that is kept with the data: epochs outlive a restart. It sees no failover, so
-    /// it is accepted only with `appendfsync always` and without a replica.
+    /// A random value that is kept with the data: epochs outlive a restart. It does not detect a
+    /// failover, so it is accepted only with `appendfsync always` and without a replica.
     Data,
-    /// `run_id` of `INFO server`: a failover there and back without a restart gives the old one.
-    /// Negative controls of tests show that it is wrong.
+    /// `run_id` of `INFO server`. It is unsafe: after a failover there and back without a restart
+    /// it has its old value again. Tests use it as a negative control.
     #[doc(hidden)]
     RunId,
-    /// The same for all data, for negative controls of tests.
+    /// A constant, which detects nothing. Tests use it as a negative control.
     #[doc(hidden)]
     Off,
 }
@@ -39,7 +39,7 @@ impl Lineage {
             Self::Replication => ("replication", "master_replid"),
             Self::RunId => ("server", "run_id"),
             Self::Data => {
-                // When memory is full, `SET` is refused also where it would change nothing.
+                // When memory is full, even a `SET` that would change nothing is refused.
                 let mut get = cmd("GET");
                 get.arg(keys.lineage());
                 if let Some(kept) = get.query_async::<Option<String>>(connection).await? {

@@ -9,13 +9,13 @@ use super::hosts::Hosts;
 /// The address of Redis or Valkey.
 ///
 /// - `redis://user:password@host:6379/0`, also `valkey://`; with TLS `rediss://`, `valkeys://`
-/// - `redis+sentinel://user:password@host:26379,host:26379/service`: the Sentinels are asked for the
-///   primary at each connection. User and password are those of the primary.
+/// - `redis+sentinel://user:password@host:26379,host:26379/service`: the Sentinels are asked for
+///   the primary at each connect. User and password are for the primary.
 /// - `redis+cluster://user:password@host:6379,host:6379`: nodes of Redis Cluster, which are asked
-///   for the primary of the relay's slot at each connection.
+///   for the primary of the relay's slot at each connect.
 /// - `unix:///path/to/socket`
 ///
-/// It is printed without user and password.
+/// `Display` and `Debug` leave out user and password.
 #[derive(Clone)]
 pub struct RelayUrl {
     place: Place,
@@ -43,7 +43,7 @@ pub enum UrlError {
     /// TLS in a build without it.
     #[error("this build has no TLS: build it with the feature `tls`, or use redis://")]
     NoTls,
-    /// Certificates that nobody checks.
+    /// TLS without a check of the certificate.
     #[error("remove `#insecure`: the relay checks the certificate of its server")]
     Insecure,
     /// A part that is wrong.
@@ -70,7 +70,7 @@ impl FromStr for RelayUrl {
             return Err(UrlError::Insecure);
         }
         let (credentials, place) = rest.rsplit_once('@').unwrap_or(("", rest));
-        // A query may have a password too.
+        // A query may contain a password too.
         let shown = place.split(['?', '#']).next().unwrap_or_default();
         let shown = format!("{scheme}://{shown}").into();
         let place = match group {
@@ -83,7 +83,7 @@ impl FromStr for RelayUrl {
 }
 
 fn server(text: &str) -> Result<Place, UrlError> {
-    // The error of the library is not shown: it may have the password.
+    // The error of the library is not shown: it may contain the password.
     let wrong = UrlError::Part("it reads redis://user:password@host:port/database");
     let info = text.into_connection_info().map_err(|_| wrong.clone())?;
     let redis = info.redis_settings().clone();
@@ -132,8 +132,8 @@ impl RelayUrl {
     pub(crate) async fn client(&self, key: &str) -> RedisResult<Client> {
         #[cfg(feature = "tls")]
         if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // The library asks for the provider of the process. That of a program that embeds the
-            // server goes first.
+            // The library needs a default provider. One that an embedding program has installed
+            // takes precedence.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         match &self.place {

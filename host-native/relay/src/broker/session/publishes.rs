@@ -47,9 +47,9 @@ pub(super) async fn run_all(
         .collect())
 }
 
-/// A connection for publishes alone. `WAIT` is about the writes of its own connection, and blocks
-/// what is behind it there: heartbeats and reads are on another one. One `WAIT` is for all
-/// publishes that were carried out before it.
+/// A connection for publishes alone. `WAIT` covers the writes of its own connection, and blocks
+/// later commands there, so heartbeats and reads use another one. One `WAIT` serves all publishes
+/// that were carried out before it.
 #[derive(Debug)]
 pub(crate) struct Replicated {
     commands: MultiplexedConnection,
@@ -60,11 +60,12 @@ pub(crate) struct Replicated {
     time: Duration,
     /// Calls that were carried out.
     done: Arc<AtomicU64>,
-    /// Held while one waits for replicas.
+    /// Locked while a `WAIT` is in flight.
     waited: Arc<Mutex<Waited>>,
 }
 
-/// The outcome of the last `WAIT`: so many of the calls were there, and have replicas.
+/// The outcome of the last `WAIT`: the number of calls that it covered, and of replicas that have
+/// them.
 #[derive(Debug, Default, Clone, Copy)]
 struct Waited {
     calls: u64,
@@ -72,7 +73,7 @@ struct Waited {
 }
 
 impl Replicated {
-    /// A connection that has just been made, and publishes that end after some silence.
+    /// A new connection, on which publishes time out after `silence`.
     pub(crate) fn new(
         commands: MultiplexedConnection,
         replicas: u8,
@@ -91,7 +92,7 @@ impl Replicated {
         }
     }
 
-    /// Runs publishes. Gives the answer to each, and whether enough replicas have them.
+    /// Runs publishes. Returns the answer to each, and whether enough replicas have them.
     pub(super) async fn run(
         &self,
         script: &Script,
@@ -103,7 +104,7 @@ impl Replicated {
         Ok((answers, replicas >= self.replicas))
     }
 
-    /// Gives the number of replicas that have a call.
+    /// Returns the number of replicas that have a call.
     async fn wait(&self, number: u64) -> RedisResult<u64> {
         let mut waited = self.waited.clone().lock_owned().await;
         if waited.calls >= number {
@@ -112,8 +113,8 @@ impl Replicated {
         let mut wait = cmd("WAIT");
         wait.arg(self.replicas).arg(millis(self.time));
         let (mut commands, done) = (self.commands.clone(), self.done.clone());
-        // In a task of its own. A publish whose time is over waits no more, and the connection is
-        // blocked all the same: another `WAIT` would only come behind this one.
+        // A separate task: when a publish times out, its `WAIT` still blocks the connection, and
+        // another one would only queue behind it.
         let waiting = tokio::spawn(async move {
             let calls = done.load(Relaxed);
             let replicas = wait.query_async::<u64>(&mut commands).await?;
@@ -124,7 +125,7 @@ impl Replicated {
         ended.unwrap_or_else(|error| Err(RedisError::from(std::io::Error::other(error))))
     }
 
-    /// Fails when the connection is lost. Behind a `WAIT` it answers later.
+    /// Fails when the connection is lost. A `WAIT` in flight delays the answer.
     pub(crate) async fn ping(&self) -> RedisResult<()> {
         let mut commands = self.commands.clone();
         cmd("PING").query_async::<String>(&mut commands).await?;

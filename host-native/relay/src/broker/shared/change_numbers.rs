@@ -1,4 +1,4 @@
-//! Numbers of changes of presence that the server may have made for calls without an answer.
+//! Tracking of presence changes that the server may have made for unanswered calls.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,26 +9,27 @@ use crate::{position::Address, presence::Change, ring::locked};
 
 /// Changes of presence whose answers are missing, by the numbers of their calls.
 ///
-/// The server remembers changes for a while. An answer has those of earlier calls for the same user
-/// too: a change counts with the first answer that has it.
+/// The server remembers changes for a while. An answer contains the changes of earlier unanswered
+/// calls for the same user too: each change counts with the first answer that contains it.
 #[derive(Debug, Default)]
 pub(crate) struct ChangeNumbers(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
     last: u64,
-    /// Calls that may have been carried out, and are not answered.
+    /// Unanswered calls that may have been carried out.
     unanswered: HashMap<(Address, Box<str>), BTreeSet<u64>>,
-    /// Changes of their users that reconciliations made since: they count with the next answer, as
-    /// nobody knows yet whether those calls had made others.
+    /// Changes that reconciliations have made to users with unanswered calls. They count with the
+    /// next answer: nobody knows yet what those calls have changed.
     corrected: HashMap<(Address, Box<str>), i64>,
-    /// Reconciliations that are not answered.
+    /// Reconciliations in flight.
     reconciling: usize,
-    /// Users about whom a call was answered since one of them began: true when they were there.
+    /// Users with a call that was answered while a reconciliation was in flight: true when the user
+    /// is present by that answer.
     overtook: HashMap<(Address, Box<str>), bool>,
 }
 
-/// A reconciliation under way.
+/// A reconciliation in flight.
 pub(crate) struct Reconciling<'a>(&'a ChangeNumbers);
 
 impl Drop for Reconciling<'_> {
@@ -46,7 +47,8 @@ impl ChangeNumbers {
         locked(&self.0)
     }
 
-    /// The number of a call about a user, and the earliest one whose change is not known.
+    /// Begins a call about a user. Returns its number, and the number of the user's earliest call
+    /// whose change is not known.
     pub(crate) fn begin(&self, address: &Address, user: &str) -> (u64, u64) {
         let open = &mut *self.open();
         open.last += 1;
@@ -56,8 +58,8 @@ impl ChangeNumbers {
         (open.last, numbers.first().copied().unwrap_or(open.last))
     }
 
-    /// Takes the answer to a call, with changes by their numbers. Users who came and went since the
-    /// last answer are no change.
+    /// Takes the answer to a call, with changes by their numbers. A user who came and left since
+    /// the last answer is no change.
     pub(crate) fn answered(
         &self,
         address: &Address,
@@ -78,13 +80,13 @@ impl ChangeNumbers {
         change_of(corrected + changes.map(|(_, change)| change).sum::<i64>())
     }
 
-    /// Begins a reconciliation, which ends with the value.
+    /// Begins a reconciliation, which ends when the returned value is dropped.
     pub(crate) fn reconcile(&self) -> Reconciling<'_> {
         self.open().reconciling += 1;
         Reconciling(self)
     }
 
-    /// Notes whether a user is there by the answer to a call, before what it has is counted.
+    /// Records whether a user is present by the answer to a call. It is called before `answered`.
     pub(crate) fn note(&self, address: &Address, user: &str, is_there: bool) {
         let open = &mut *self.open();
         if open.reconciling > 0 {
@@ -93,8 +95,8 @@ impl ChangeNumbers {
         }
     }
 
-    /// Takes a change that a reconciliation made. It counts at once where no call about the user is
-    /// without an answer. A later call may have been answered first, and have told the contrary.
+    /// Takes a change that a reconciliation made. It counts at once if the user has no unanswered
+    /// call. It is dropped if a later call was answered first and showed the opposite.
     pub(crate) fn corrected(&self, address: &Address, user: &str, change: i64) -> Option<Change> {
         let open = &mut *self.open();
         let key = (address.clone(), user.into());
@@ -121,7 +123,7 @@ impl ChangeNumbers {
         }
     }
 
-    /// Forgets all: the node has another incarnation, of which the server remembers nothing.
+    /// Forgets everything: the server remembers nothing of the node's new incarnation.
     pub(crate) fn clear(&self) {
         let open = &mut *self.open();
         open.unanswered.clear();
@@ -178,13 +180,13 @@ mod tests {
         let (numbers, room) = (ChangeNumbers::default(), room());
         let at_once = numbers.corrected(&room, "ann", 1);
         assert_eq!(at_once, Some(Change::Joined));
-        // She came by a call without an answer, and went by a reconciliation.
+        // Ann joined by an unanswered call, and left by a reconciliation.
         assert_eq!(numbers.begin(&room, "ann"), (1, 1));
         assert_eq!(numbers.corrected(&room, "ann", -1), None);
         assert_eq!(numbers.begin(&room, "ann"), (2, 1));
         let answered = numbers.answered(&room, "ann", 2, &[(1, 1)]);
         assert_eq!(answered, None, "gone and back");
-        // A later call was answered first: he has gone.
+        // A later call was answered first: Bob has left.
         let reconciling = numbers.reconcile();
         numbers.note(&room, "bob", false);
         assert_eq!(numbers.corrected(&room, "bob", 1), None);
