@@ -39,19 +39,20 @@ pub use self::{
 /// # Which handler
 ///
 /// A message belongs to the handler of its event. Where handlers of one event have paths, the path
-/// is the message's `room`: `{"event":"join","room":"/chat/lobby"}` fits `/chat/{room}`. Of several
-/// patterns that fit, the one counts that has a text where the other has a parameter, at the first
-/// place where they differ. Without a pattern that fits it is the handler without a path; without
-/// one the [`fallback`](Self::fallback); without that, the message is published to its room.
+/// is the message's `room`: `{"event":"join","room":"/chat/lobby"}` fits `/chat/{room}`. If several
+/// patterns fit, they are compared at the first segment where they differ, and a text wins over a
+/// parameter. If no pattern fits, the handler without a path is called; without such a handler, the
+/// [`fallback`](Self::fallback); without a fallback, the message is published to its room.
 ///
 /// # Guards
 ///
-/// Guards look and do not touch. Each may wait, by [`later`](crate::later). The first one that
-/// refuses ends it, and its [`Failure`] is the answer. For a message: those of the namespace
-/// ([`guard`](Self::guard)), then those of the event ([`guard_event`](Self::guard_event)), each in
-/// the order in which they were added; then the handler's arguments are made, then the handler
-/// runs. For a room ([`guard_rooms`](Self::guard_rooms)): before `$join`, `$leave`, and before what
-/// no handler claimed is published. For a WebSocket ([`guard_upgrade`](Self::guard_upgrade)):
+/// Guards decide and change nothing. Each may wait, by [`later`](crate::later). The first guard
+/// that refuses ends the request, and its [`Failure`] is the answer. A message passes the guards of
+/// the namespace ([`guard`](Self::guard)), then those of its event
+/// ([`guard_event`](Self::guard_event)), each in the order in which they were added; then the
+/// handler's arguments are made, and the handler runs. Guards of rooms
+/// ([`guard_rooms`](Self::guard_rooms)) run before `$join` and `$leave`, and before a message that
+/// no handler claimed is published. Guards of upgrades ([`guard_upgrade`](Self::guard_upgrade)) run
 /// before [`on_upgrade`](Self::on_upgrade).
 ///
 /// ```
@@ -91,7 +92,7 @@ pub struct Router<S = ()> {
     progress: Progress,
 }
 
-/// Progress of the hooks of the kind at hand.
+/// Progress through the hooks of one kind.
 #[derive(Debug, Default)]
 struct Progress {
     begun: usize,
@@ -99,7 +100,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Calls each hook that was not begun yet.
+    /// Calls each hook that was not started yet.
     fn run<H: ?Sized>(&mut self, hooks: &mut [Box<H>], mut call: impl FnMut(&mut H)) {
         self.of = hooks.len();
         while let Some(hook) = hooks.get_mut(self.begun) {
@@ -122,7 +123,7 @@ macro_rules! hooks {
     };
 }
 
-/// Without state.
+/// A router without state.
 impl Default for Router {
     fn default() -> Self {
         Self::new(())
@@ -130,7 +131,7 @@ impl Default for Router {
 }
 
 impl<S> Router<S> {
-    /// A gateway that does nothing yet, around this state.
+    /// Creates a gateway around this state, which does nothing yet.
     pub const fn new(state: S) -> Self {
         Self {
             state,
@@ -162,7 +163,7 @@ impl<S> Router<S> {
     ///
     /// # Panics
     ///
-    /// When the pattern is not one, when a handler has it already, and as for [`on`](Self::on).
+    /// When the pattern is not valid, when it has a handler already, and as for [`on`](Self::on).
     #[must_use]
     #[track_caller]
     pub fn on_path<A, M, H>(mut self, event: &str, path: &str, handler: H) -> Self
@@ -174,7 +175,7 @@ impl<S> Router<S> {
         self.of_one_kind()
     }
 
-    /// Handles what no other handler takes. What it leaves
+    /// Adds the handler of messages that no other handler takes. A message that it leaves
     /// [`Outcome::Unclaimed`](crate::Outcome::Unclaimed) is published.
     ///
     /// # Panics
@@ -191,13 +192,13 @@ impl<S> Router<S> {
         self.of_one_kind()
     }
 
-    /// Makes the namespace one without envelopes, and this the handler of every frame; see
+    /// Makes the namespace one without envelopes, and adds the handler of all its frames; see
     /// [`Gateway::is_raw`](crate::Gateway::is_raw).
     ///
     /// # Panics
     ///
-    /// When there are handlers of events too, or guards of messages or rooms: there is nothing that
-    /// they would be called for. When frames have a handler already.
+    /// When there are handlers of events too, or guards of messages or rooms: they would never be
+    /// called. When frames have a handler already.
     #[must_use]
     #[track_caller]
     pub fn on_frame(
@@ -209,7 +210,7 @@ impl<S> Router<S> {
         self.of_one_kind()
     }
 
-    /// Adds a guard before every message but protocol verbs.
+    /// Adds a guard for all messages except protocol verbs.
     #[must_use]
     pub fn guard<R>(mut self, guard: impl Fn(&Context<'_>, &S, &Message<'_>) -> R + 'static) -> Self
     where
@@ -220,11 +221,11 @@ impl<S> Router<S> {
         self.of_one_kind()
     }
 
-    /// Adds a guard before the messages of one event.
+    /// Adds a guard for the messages of one event.
     ///
     /// # Panics
     ///
-    /// When the event has no valid name.
+    /// When the name of the event is not valid.
     #[must_use]
     pub fn guard_event<R>(
         mut self,
@@ -239,12 +240,12 @@ impl<S> Router<S> {
         self.of_one_kind()
     }
 
-    /// Says who connects, behind the guards; see [`Gateway::upgrade`](crate::Gateway::upgrade). It
-    /// may wait, by [`later`](crate::later).
+    /// Sets the hook that decides who connects, after the guards; see
+    /// [`Gateway::upgrade`](crate::Gateway::upgrade). It may wait, by [`later`](crate::later).
     ///
     /// # Panics
     ///
-    /// When this was called before.
+    /// When there is such a hook already.
     #[must_use]
     pub fn on_upgrade<R>(mut self, hook: impl Fn(&UpgradeRequest<'_>, &S) -> R + 'static) -> Self
     where
@@ -258,7 +259,7 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a guard before every request for a WebSocket.
+    /// Adds a guard for all requests for a WebSocket.
     #[must_use]
     pub fn guard_upgrade<R>(
         mut self,
@@ -274,7 +275,7 @@ impl<S> Router<S> {
         self
     }
 
-    /// Adds a guard before what clients do to rooms; see
+    /// Adds a guard for actions of clients on rooms; see
     /// [`Gateway::admit`](crate::Gateway::admit). It may wait, by [`later`](crate::later).
     #[must_use]
     pub fn guard_rooms<R>(
@@ -292,9 +293,9 @@ impl<S> Router<S> {
     }
 
     /// Adds a hook for [`Gateway::connect`](crate::Gateway::connect). Hooks of one kind run in the
-    /// order in which they were added; the first one that refuses a connection is the last. It may
-    /// wait, by [`later`](crate::later), and go on behind that, by
-    /// [`then`](crate::gateway::Later::then): the hooks added behind it wait too.
+    /// order in which they were added; none runs after one that refuses the connection. A hook may
+    /// wait, by [`later`](crate::later), and continue after that, by
+    /// [`then`](crate::gateway::Later::then): the hooks added after it wait too.
     #[must_use]
     pub fn on_connect<R: IntoConnecting<S>>(
         mut self,
@@ -312,17 +313,17 @@ impl<S> Router<S> {
         on_joined joined: FnMut(&mut Context<'_>, &mut S, &str);
         /// Adds a hook for [`Gateway::left`](crate::Gateway::left).
         on_left left: FnMut(&mut Context<'_>, &mut S, &str);
-        /// Adds a hook for [`Gateway::present`](crate::Gateway::present): a room, and a user who
-        /// has come.
+        /// Adds a hook for [`Gateway::present`](crate::Gateway::present), with a room, and a user
+        /// who has come.
         on_present present: FnMut(&mut NamespaceContext<'_>, &mut S, &str, &str);
-        /// Adds a hook for [`Gateway::absent`](crate::Gateway::absent): a room, and a user who is
-        /// really gone from it, after the grace for those who reconnect.
+        /// Adds a hook for [`Gateway::absent`](crate::Gateway::absent), with a room, and a user who
+        /// is gone from it, after the grace period for reconnects.
         ///
         /// ```
         /// use roomcast_core::Router;
         ///
         /// # fn post(_: &str) {}
-        /// // Where a backend has to hear of it: a channel to a task that calls it, for example.
+        /// // To notify a backend, `post` could use a channel to a task that calls it.
         /// let router = Router::default()
         ///     .on_absent(|_, (), room, user| post(&format!("{user} has left {room}")));
         /// # let _ = router;
@@ -344,18 +345,19 @@ impl<S> Router<S> {
         self
     }
 
-    /// Serves one namespace together with another router, each with its own state, for clients that
-    /// have one connection to both.
+    /// Combines this router with another one to serve one namespace, each with its own state, for
+    /// clients that have one connection to both.
     ///
     /// A message whose event or path has a handler passes the guards of the router that the handler
-    /// was added to, and its handler has that router's state. All else belongs to both: messages
-    /// without a handler pass the guards of messages of both, and so do rooms and upgrades theirs.
-    /// Hooks, schedules and `on_upgrade` of both are called, those of this router first. Of an
-    /// [`Admission`] the user, the session and the subprotocol may come from either.
+    /// was added to, and its handler has that router's state. All else concerns both: messages
+    /// without a handler pass the message guards of both, and rooms and upgrades pass the guards of
+    /// both too. Hooks, schedules and `on_upgrade` of both are called, those of this router first.
+    /// The user, the grants, the session and the subprotocol of an [`Admission`] may come from
+    /// either; it is an internal error if they differ.
     ///
-    /// The state is the pair of both. State that one of them saves by
-    /// [`persistent`](Self::persistent) is saved. Handlers and hooks that are added to the result
-    /// have the pair as their state, and guards that are added to it stand before all handlers.
+    /// The state is the pair of both states. If one of them is
+    /// [`persistent`](Self::persistent), it is still saved. Handlers and hooks that are added to
+    /// the result have the pair as their state, and guards that are added to it guard all handlers.
     ///
     /// ```
     /// use roomcast_core::{Context, Failure, Router};
@@ -386,8 +388,8 @@ impl<S> Router<S> {
     /// # Panics
     ///
     /// When both have a handler for the same event and path, a fallback, or a handler of frames:
-    /// the text names both places. When one has a handler of frames, and the other is for
-    /// envelopes.
+    /// the message names both places. When one has a handler of frames, and the other handles or
+    /// guards envelopes.
     #[must_use]
     #[track_caller]
     pub fn merge<T: 'static>(self, other: Router<T>) -> Router<(S, T)>
@@ -442,11 +444,11 @@ impl<S> Router<S> {
 }
 
 impl<S: Serialize + DeserializeOwned> Router<S> {
-    /// Keeps the state while the host sleeps, as JSON.
+    /// Saves the state as JSON while the host sleeps.
     ///
     /// # Panics
     ///
-    /// When the state has no form in JSON.
+    /// When the state cannot be serialized as JSON.
     #[must_use]
     pub fn persistent(mut self) -> Self {
         let saved = Whole.save(&self.state);

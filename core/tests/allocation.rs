@@ -25,7 +25,7 @@ fn crowd(count: usize) -> (Hub, Vec<ConnId>, Outbox) {
     (hub, conns, out)
 }
 
-/// Does it once to warm the buffers, then counts what doing it 100 times allocates.
+/// Runs `turn` once to warm the buffers, then asserts that 100 more runs allocate nothing.
 #[track_caller]
 fn assert_free(mut turn: impl FnMut()) {
     turn();

@@ -1,4 +1,4 @@
-//! Handlers that do not compile, and what the compiler says of them.
+//! Handlers that do not compile, and the compiler's messages.
 
 use std::{
     env, fs,
@@ -13,7 +13,7 @@ struct Core {
 }
 
 impl Core {
-    /// The newest of several builds that may lie there.
+    /// Finds the newest build, since there may be several.
     fn find() -> Self {
         let test = env::current_exe().expect("this test");
         let folder = test.parent().expect("a folder").to_owned();
@@ -63,7 +63,7 @@ impl Core {
         (!compiled.status.success()).then_some(said)
     }
 
-    /// The compiler says this of a handler, and nothing of the other things that may be wrong.
+    /// Asserts that the compiler reports this mistake in a handler, and no other.
     #[track_caller]
     fn says(&self, name: &str, handler: &str, what: &Mistake) {
         let said = self.compile(name, handler).expect("it does not compile");
@@ -79,7 +79,7 @@ impl Core {
     }
 }
 
-/// Texts of one thing that may be wrong.
+/// Texts of the compiler for one mistake.
 #[derive(PartialEq)]
 struct Mistake(&'static [&'static str]);
 

@@ -28,7 +28,7 @@ impl Server {
             .find_map(|line| Some(line.split_once("listening on http://")?.1.to_owned()))
             .map(|address| format!("ws://{address}/ws"))
             .expect("the server says where it listens");
-        // A pipe that nobody empties would stop the server some day.
+        // An unread pipe would eventually block the server.
         thread::spawn(move || lines.for_each(drop));
         Self { process, url }
     }
@@ -47,7 +47,7 @@ impl Drop for Server {
     }
 }
 
-/// The command, with nothing from the environment of whoever runs the test.
+/// The command, without settings from the caller's environment.
 fn roomcast(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roomcast"));
     command.args(args).env_clear();

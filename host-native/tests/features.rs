@@ -9,7 +9,7 @@ use std::{
 
 fn cargo(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO"));
-    // What is needed is here already: this package was built from it.
+    // All dependencies are available offline, since this package was built from them.
     command.current_dir(folder).args(args).arg("--offline");
     command.output().expect("cargo runs")
 }
@@ -70,7 +70,7 @@ fn a_program_with_another_sqlite_takes_the_bare_library() {
     ] {
         assert!(!packages.contains(absent), "{absent} is in {packages:?}");
     }
-    // The same program cannot have two: this is what the feature is for.
+    // A program cannot link SQLite twice: the feature exists for this case.
     let stored = embedder(
         folder.path(),
         "default-features = false, features = [\"store\"]",

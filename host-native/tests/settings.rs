@@ -120,7 +120,7 @@ fn serve<'a>(flags: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     fixed.into_iter().chain(flags).map(str::to_owned).collect()
 }
 
-/// Settings that must fit a number at its most.
+/// Returns further settings that allow the maximum of a number.
 fn company(flag: &str) -> &'static [&'static str] {
     match flag {
         "--message-bytes-max" => &[
@@ -334,7 +334,7 @@ fn what_is_not_as_it_was_asked_for_is_in_the_log() {
     assert!(warned("RLIMIT_NOFILE"), "{:?}", server.said);
 }
 
-/// A port alone is one of this machine: nobody outside reaches it.
+/// A port without an address listens on loopback only.
 #[test]
 fn an_address_is_read_as_people_write_it() {
     let listen = Settings::TABLE.iter().find(|row| row.name == "listen");

@@ -14,7 +14,7 @@ DEADLINE_S = 20.0
 
 
 class Failed(Exception):
-    """A case did not see what it had to see."""
+    """A case saw something unexpected."""
 
 
 def show(value):
@@ -81,7 +81,7 @@ def check_error(text, head, code, secret=None):
 
 
 def check_details(details, message):
-    """The limit in the details of an error is a number: the one that its message names, if it names one."""
+    """The limit in an error's details is a number, and equals the number in its message, if any."""
     limit = details.get("limit")
     same = str(limit) in message or not re.search(r"\d", message)
     holds(isinstance(limit, int) and same, f"{details} must have the limit of: {message}")

@@ -1,12 +1,13 @@
-// The client of `client/` against a server behind lines that break, by seeded scripts:
+// The client of `client/` over unreliable connections to a server, driven by seeded scripts:
 //
 //     node client_faults.mjs PATH_TO_ROOMCAST|PORT [SCRIPTS] [FIRST_SEED] [EVICT_URL]
 //
-// A server that listens at PORT has the policies and the key of below. A post to EVICT_URL evicts its object,
-// which happens now and then.
+// A server on PORT must have the policies and the key below. Posts to EVICT_URL evict its object
+// from time to time.
 //
-// In each script two clients publish and listen, and a third listens on a line that holds. What was acknowledged
-// is received by all, once and in order; each client has one socket at a time, and leaves nothing behind.
+// In each script two clients publish and listen, and a third listens on a reliable connection.
+// Acknowledged messages reach all of them, once and in order. Each client has one socket at a time,
+// and leaves nothing open.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -123,7 +124,7 @@ async function breaks(proxy, random) {
   }
 }
 
-/** With `quiet`, it goes on from there when all have joined and nobody says anything. */
+/** Runs a script; awaits `quiet` once all have joined, before anybody publishes. */
 async function script(seed, port, quiet = async () => {}) {
   const random = seeded(seed);
   const room = `feed:${seed}`;
@@ -218,7 +219,7 @@ const worker = async () => {
   for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) await run(seed);
 };
 await Promise.all(Array.from({ length: TOGETHER }, worker));
-// A slow machine is never idle during the others. Here the object is, and has members.
+// On a slow machine the object is never idle during the other scripts. Here it is, with members.
 await run(alone, async () => {
   const before = evicted;
   while (evictUrl && evicted === before) await pause(EVICT_EACH_MS);

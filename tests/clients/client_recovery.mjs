@@ -1,4 +1,4 @@
-// The client of `client/` comes back, with the npm library `ws` and a server of its own:
+// The client of `client/` reconnects, with the npm library `ws` and a server of its own:
 //
 //     node client_recovery.mjs PATH_TO_ROOMCAST
 //
@@ -67,7 +67,7 @@ class Server {
     }
   }
 
-  /** Ends all connections of a namespace. The client comes back when the function is called that this gives. */
+  /** Ends all connections of a namespace; the client reconnects once the result is called. */
   async drop(heard) {
     let back;
     heard.held = new Promise((resolve) => (back = () => resolve(null)));
@@ -278,7 +278,7 @@ const cases = {
     const heard = listener(server.port);
     heard.join("full");
     for (const number of numbers(1, 127)) heard.join(`chat:${number}`);
-    // Faster than the server lets it: so it is told to wait.
+    // Faster than the server's rate, so it is told to wait.
     const last = members(server, "chat:127");
     await until("the last", async () => (await last()) === 1);
     equal(await members(server, "full")(), 1, "members of the full room");

@@ -2,9 +2,9 @@
 //
 //     node client_rolling.mjs PATH_TO_ROOMCAST RELAY_URL PROXY_PORT SERVER_PORT...
 //
-// Clients connect to a proxy before the servers, which this starts. They publish and listen in a few rooms all the
-// time. Each message is received by each other member once and in order, nobody is told of a loss, and no user is
-// seen to leave.
+// Starts the servers; clients connect to a proxy in front of them. They publish and listen in a few
+// rooms throughout. Each message reaches every other member once and in order, no client is told of
+// a loss, and no user appears to leave.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,7 +19,7 @@ import { SECRET, tokenOf } from "./hs256.mjs";
 import { equal, withDeadline } from "./ws_client.mjs";
 
 const [binary, relay, proxyPort, ...ports] = process.argv.slice(2);
-// Clients come back within 5 s, and the lease of a server is 10 s: so long are its users waited for.
+// Clients reconnect within 5 s. Users of a stopped server are kept for its lease of 10 s.
 const POLICIES = '[[rooms]]\nmatch = "feed:*"\nhistory.messages = 10000\npresence = "members"\npresence_grace_s = 30\n';
 const ROOMS = ["feed:a", "feed:b", "feed:c"];
 const PUBLISHERS = 2;
@@ -135,7 +135,7 @@ async function restarts() {
     const [code] = await servers[at].ended;
     equal(code, 0, `the exit code of server ${at}:\n${servers[at].said.join("\n")}`);
     servers[at] = await start(port);
-    // Until somebody is back, so that the load is on the others meanwhile.
+    // Waits for a first reconnect, so that the other servers carry the load meanwhile.
     const count = () => everybody.reduce((sum, { connections }) => sum + connections, 0);
     while (count() === before) await pause(20);
   }

@@ -2,7 +2,7 @@
 //
 //     node client_tokens.mjs PATH_TO_ROOMCAST|URL
 //
-// A server that runs already, at URL, has the keys of below, and takes nobody without a token.
+// A running server at URL must have the keys below, and require a token.
 
 import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
@@ -55,7 +55,7 @@ const comes = (what, look) => until(what, async () => {
 
 const cases = {
   async "a token is renewed on the open connection"({ url }) {
-    // The server takes it for 10 s longer, and warns in the middle of what is left.
+    // The server accepts it for 10 s more, and warns at half of the remaining time.
     const seen = watched(url, (count) => tokenOf("ann", { lasts: count === 1 ? -4 : 3_600 }));
     const room = seen.client.room("lobby");
     await room.joined;

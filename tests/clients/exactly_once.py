@@ -29,7 +29,7 @@ PUBLISHES = 1000
 ROUNDS = 20
 BURST = 60
 UP, DOWN = "up", "down"
-# Ids and offsets have more digits later than in the conversation that is measured.
+# Later ids and offsets have more digits than those in the measured conversation.
 GROWTH = 12
 SECRET = "a secret of thirty-two bytes or more"
 TOKEN_KEY = f"hs256:{SECRET}"
@@ -182,7 +182,7 @@ def said(message):
 
 
 def check(peer, acknowledged):
-    """Each number is in the room's history once for each user, at the offset that its publisher was told."""
+    """Each number is in the history once for each user, at the offset in its acknowledgement."""
     kept = history(peer)
     equal(len(kept), len(acknowledged), "how many messages the room has")
     equal({number: offset for offset, number in kept.items()}, acknowledged, "the offsets of the messages")
@@ -194,7 +194,7 @@ def reader(server, has_users):
 
 
 def conversation(server, publisher):
-    """Bytes that go up and down for one publish, from the first to the last; its number, and its offset."""
+    """The range of bytes of one publish in each direction, its number, and its offset."""
     counts = {UP: 0, DOWN: 0}
 
     class Counted(Peer):
@@ -215,8 +215,8 @@ def conversation(server, publisher):
 
 
 def cut_everywhere(server, publishers, publishes=PUBLISHES, between=lambda number: None):
-    """Publishes over connections that are cut at each byte of the conversation of each publisher, at least so
-    often; with users, now and then once more, and as somebody else. Prints the figures."""
+    """Publishes over connections that are cut at each byte of each publisher's conversation, a minimum
+    number of times; with users, sometimes once more, and as another user. Prints the figures."""
     has_users = publishers[0].user is not None
     watcher = reader(server, has_users)
     watcher.join(ROOM)
@@ -282,13 +282,13 @@ def users_cut_at_every_byte(binary, flags, folder):
 
 def kill(binary, flags, folder, users):
     """Kills a server while all of the users publish the same under the same keys."""
-    # A server that is killed before it read anything gets all of it over one connection later.
+    # A server that is killed before it reads anything later gets everything over one connection.
     flags = (*flags, "--store", os.path.join(folder, "store"), "--idempotency-keys-per-client-max", "10000")
     acknowledged, waiting, conns, retried = {}, {}, [], 0
     for turn in range(ROUNDS + 1):
         with Server(binary, *flags) as server:
             peers = {user: server.open(**bearer(user, "join", "publish")) for user in users}
-            # Those of earlier rounds first: they may have been delivered, or not.
+            # First the publishes of earlier rounds, which may have been delivered or not.
             retried += len(waiting)
             keys = {turn * BURST + n: os.urandom(8).hex() for n in range(BURST)} if turn < ROUNDS else {}
             fresh = {(user, number): key for number, key in keys.items() for user in users}
@@ -299,7 +299,7 @@ def kill(binary, flags, folder, users):
             waiting.update(fresh)
             conns = [*conns, *(peer.conn for peer in peers.values())][-16:]
             for user, peer in peers.items():
-                # Some moment of its own for each round; the last one reads all.
+                # Each round is killed at a different moment; the last one reads everything.
                 all_of_it = sum(who == user for who, _ in waiting)
                 for _ in range(turn * 17 % BURST if turn < ROUNDS else all_of_it):
                     take_answer(peer, user, acknowledged, waiting)

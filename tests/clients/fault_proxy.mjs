@@ -30,7 +30,7 @@ export class FaultProxy {
       socket.on("error", () => {});
       socket.on("close", () => {
         this.#pairs.delete(pair);
-        // A black hole tells nobody.
+        // A black hole reports nothing to either side.
         if (!pair.isHole) this.#end(pair);
       });
     }

@@ -40,7 +40,7 @@ def timed_out(peer):
 
 @fault("--keep-alive-ms", "500", "--handshake-time-ms", "60000")
 def silent_connection_is_ended_without_a_word(server):
-    """A proxy that connects ahead of need would take a word for the answer to what it asks just then."""
+    """A proxy that connects in advance would take any bytes for the answer to its next request."""
     equal(server.tcp().read_to_end(), b"", "what came at the end of a silent connection")
 
 
@@ -232,7 +232,7 @@ def who_has_said_all_is_answered(server):
          f"{len(body):x}\r\n{body}\r\n0\r\n\r\n", 200),
         (f"GET /nothing HTTP/1.1\r\n{host}\r\n\r\n", 404),
         ("GET /healthz HTTP/1.1\r\n\r\n", 400),
-        # Not whole.
+        # The body is incomplete.
         (f"POST {SEND} HTTP/1.1\r\n{host}\r\nContent-Length: {len(body)}\r\n\r\n{body[:-1]}", 400),
         (f"POST {SEND} HTTP/1.1\r\n{host}\r\nTransfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n{body}\r\n", 400),
         (f"GET /healthz HTTP/1.1\r\n{host}\r\n", 400),
@@ -292,7 +292,7 @@ def idle_connection_is_kept_alive_for_a_time_of_its_own(server):
 
 @fault()
 def idle_connection_outlives_those_of_a_proxy(server):
-    """nginx keeps its own for 60 s; five seconds are what an earlier server kept them for."""
+    """nginx keeps idle connections for 60 s. An earlier version of the server kept them for 5 s."""
     peer = server.tcp()
     request = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
     peer.write(request)
@@ -331,12 +331,12 @@ def refusal_of_a_request_with_a_large_body_is_read(server):
             peer.end()
 
     every(lambda case: written_blindly(*case), cases)
-    # What cannot be read as HTTP is answered as well.
+    # Bytes that are not HTTP are answered too.
     for garbage, status in ((b"BAD\x00 " + body, 400), (b"GET / HTTP/1.1\r\nX: " + body[:200_000], 431)):
         peer = server.tcp()
         peer.write(garbage)
         equal(peer.response().status, status, "the status of what is no request")
-    # Who asks first is not made to send.
+    # A client that asks with `Expect` gets the refusal before it sends the body.
     peer = server.tcp()
     peer.write(f"POST {SEND} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n".encode())
     equal(peer.response().status, 401, "the status")

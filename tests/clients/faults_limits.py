@@ -337,7 +337,7 @@ def emfile_on_accept_does_not_spin_and_heals(server):
     early = server.open()
     silent = []
     for _ in range(200):
-        # The backlog of the kernel holds those that the server has no file for; past it connects wait.
+        # The kernel's backlog holds connections without a descriptor; beyond it, connects wait.
         peer = Peer(server.port, connect=False)
         peer.socket.settimeout(0.2)
         silent.append(peer)

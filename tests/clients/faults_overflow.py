@@ -79,7 +79,7 @@ def drop_oldest_keeps_the_slow_reader_and_tells_it(server):
     healthy, publisher = member(server, "oldest"), server.open()
     slow = member(server, "oldest", receive_buffer=4096)
     dropped = OUTCOMES % "drop-oldest"
-    # Again and again, so that there is more than one gap to tell of at a time.
+    # Repeatedly, so that several gaps are pending at once.
     count = flood_until(server, "oldest", publisher, healthy, lambda: metric(server, dropped) >= 5)
     holds(metric(server, "roomcast_messages_dropped_total") >= 5, "dropped messages are counted")
     # Answers have room of their own.
@@ -102,7 +102,7 @@ def drop_oldest_keeps_the_slow_reader_and_tells_it(server):
             at, gap = message["offset"], False
     holds(gaps >= 1, "a gap had to be told")
     equal(lost, metric(server, "roomcast_messages_dropped_total"), "messages that are missing")
-    # It is as good as any other.
+    # The connection still works like any other.
     publisher.send('{"event":"e","room":"oldest","data":"last"}')
     holds('"data":"last"' in slow.next() and '"data":"last"' in healthy.next(), "the next message")
     equal((metric(server, OUTCOMES % "close"), metric(server, OUTCOMES % "latest")), (0, 0), "other outcomes")

@@ -72,7 +72,7 @@ def kill(server):
 
 
 def written(kit, *flags):
-    """A server that was killed with three messages in its store; gives where a client was at first."""
+    """Kills a server with three messages in its store; returns a client's position before them."""
     with kit.server(*flags) as server:
         peer = server.open()
         start = join(peer)
@@ -82,7 +82,7 @@ def written(kit, *flags):
 
 
 def recovers(server, since, count):
-    """A client that comes back gets so many messages, and the room goes on behind them."""
+    """A client that reconnects gets this many messages, and the room continues after them."""
     peer = server.open()
     joined = join(peer, since=since)
     equal((joined["recovered"], joined.get("missed"), joined["epoch"]), (True, count, since["epoch"]), "the join")

@@ -16,7 +16,7 @@ import { Api, Client, equal, namespace } from "./ws_client.mjs";
 const PORT = 8787;
 const API_KEY = "dev-key";
 const WORKER = fileURLToPath(new URL("../../host-worker", import.meta.url));
-// It builds the worker, when that was not done before.
+// Builds the worker if necessary.
 const START_MS_MAX = 240_000;
 const END_MS_MAX = 20_000;
 const POLL_MS = 50;
@@ -81,7 +81,7 @@ async function main() {
       if (dev.exitCode !== null) throw new Error(`it ended with ${dev.exitCode}`);
       return isListening();
     });
-    // The first build takes minutes, and looks like nothing unless cargo is heard.
+    // The first build takes minutes, and seems to hang unless cargo's output is shown.
     // Wrangler puts its own words before each piece that it reads.
     const heard = output.replace(/\s*(\[custom build\]\s*)+/g, " ");
     if (!/Finished `worker` profile/.test(heard)) throw new Error("cargo was not heard");

@@ -52,7 +52,7 @@ def mounted(server):
 def one_warning(server, words):
     """There is one warning with these words, also after everything that was asked before is logged."""
     until(lambda: warnings(server, words), f"a warning of {words!r} in {server.log}")
-    # Lines come in order: what the server logs last is behind any second warning.
+    # Lines come in order: a second warning would precede the server's last line.
     server.terminate()
     until(lambda: any("shut down" in line for line in server.log), "the end")
     equal(len(warnings(server, words)), 1, f"warnings of {words!r} in {server.log}")
@@ -107,7 +107,7 @@ def bare_proxy_pass_is_refused_and_ends_the_keyless_api(server):
         send(server.api, 200)
         send(nginx.api, 403)
         send(nginx.api, 403, Host="127.0.0.1")
-        # From here on, whoever asks.
+        # Applies to every client from now on.
         send(server.api, 403)
     line = one_warning(server, "a proxy stands before this server")
     holds("HTTP/1.0" in line and "--api-key" in line, f"the sign and the fix: {line}")
@@ -117,7 +117,7 @@ NOBODY = 65534
 
 
 def other_user_case(name, *directives):
-    """nginx runs as a user of its own, as everywhere, and nothing in what it passes on shows it."""
+    """nginx runs as its own user, as usual, and nothing in the forwarded request reveals the proxy."""
 
     def refused(server):
         if os.geteuid() != 0:
@@ -229,7 +229,7 @@ def loopback_names_leave_the_keyless_api_on(server):
 @case("--keyless-api", "off")
 def keyless_api_can_be_off_for_good(server):
     keyless_is_off(server)
-    # Also where nothing tells of the proxy.
+    # The same if nothing reveals the proxy.
     with Nginx(server.port, "proxy_http_version 1.1", "proxy_set_header Host $http_host") as nginx:
         send(nginx.api, 403, Host="127.0.0.1")
 
@@ -264,7 +264,7 @@ def foreign_names_are_refused(server, key=None):
     api = Api(server.port, key)
     for host in (evil, "localhost.evil.example", "127.0.0.1.evil.example", "evillocalhost", "10.0.0.1"):
         every(lambda path: api.refuses("GET", path, 403, headers={"Host": host}, code="forbidden"), PATHS)
-    # It tells nothing, and monitors ask under any name.
+    # The endpoint reveals nothing, and monitors use any name.
     for path in ("/healthz", "/readyz"):
         equal(api.call("GET", path, headers={"Host": evil}).status, 200, path)
 

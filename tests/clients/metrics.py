@@ -4,7 +4,7 @@ import sys
 
 from prometheus_client.parser import text_string_to_metric_families
 
-# No client chooses a value of these.
+# Labels whose values no client can choose.
 LABELS = {"cause", "class", "code", "le", "outcome", "reason", "version"}
 
 text = sys.stdin.read()

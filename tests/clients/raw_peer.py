@@ -17,7 +17,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, WS_PING, WS_PONG = 0, 1, 2, 8, 9, 10
 
 
 class Ended(Failed):
-    """The TCP connection ended where something had to come."""
+    """The TCP connection ended although more was expected."""
 
 
 def frame(opcode, payload=b"", fin=True, rsv=0, masked=True, length=None):

@@ -42,7 +42,7 @@ def fault_of_the_binary(case):
 
 
 def environment(**more):
-    """Ours, with no other settings of a server than these."""
+    """Our environment, with only these server settings."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ROOMCAST_")}
     return ours | SETTINGS | more
 

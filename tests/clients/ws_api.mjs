@@ -239,7 +239,7 @@ export async function head_is_get_and_options_says_what_there_is({ ws, api }) {
       equal(`${head.status} ${head.text}`, `${get.status} `, `HEAD ${path}`);
       equal(head.headers.get("content-type"), get.headers.get("content-type"), `the type of HEAD ${path}`);
     }
-    // Without a key: it says nothing but what stands in the documentation.
+    // Needs no key: it reveals only what the documentation says.
     const options = await api.call("OPTIONS", path, { key: null });
     equal(`${options.status} ${options.headers.get("allow")}`, `204 ${allow}`, `OPTIONS ${path}`);
   }

@@ -73,7 +73,7 @@ export class Client {
         reject(Object.assign(new Error(`HTTP ${response.statusCode}`), { response }));
       });
     });
-    // What goes wrong later is seen as a close.
+    // Later faults show as a close.
     this.socket.on("error", () => {});
   }
 

@@ -21,7 +21,7 @@ const api = new Api(base, key);
 const { host, port, hostname, pathname } = new URL(base);
 const path = pathname.replace(/\/$/, "");
 
-/** The bytes of an answer to these bytes, behind which the client ends its half of the connection. */
+/** Sends these bytes, ends the client's half of the connection, and returns the answer's bytes. */
 async function half(request) {
   const socket = net.connect({ port: Number(port), host: hostname, allowHalfOpen: true });
   let answer = "";
@@ -91,7 +91,7 @@ const cases = {
 
   async calls_need_a_key() {
     for (const wrong of [null, "wrong"]) await api.refuses("GET", "/api/v1/default/rooms", 401, { key: wrong });
-    // It may be too large, and is refused all the same.
+    // A large body is refused for its key too.
     const body = `{"audience":{"all":true},"event":"e","data":"${"x".repeat(900_000)}"}`;
     await api.refuses("POST", "/api/v1/default/send", 401, { key: "wrong", body });
     await api.refuses("POST", "/api/v1/default/send", 413, { body: body.replace("xxx", "x".repeat(500_000)) });

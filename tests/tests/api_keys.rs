@@ -84,7 +84,8 @@ pub(crate) fn assert_scopes(authority: &str, keys: &[NewKey]) -> u64 {
             let (status, body) = call(authority, method, path, &key.text);
             let what = format!("{method} {path} with {}: {status} {body}", key.scope);
             if key.scope == needed || key.scope == "admin" {
-                // The room and the connection are not there, which only a key of the scope is told.
+                // The room and the connection do not exist, which only a key with the scope is
+                // told.
                 assert!([200, 404, 403].contains(&status), "{what}");
                 assert!(!body.contains("the scope"), "{what}");
                 continue;

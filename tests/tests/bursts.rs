@@ -23,7 +23,7 @@ use crate::stories::config_over_sockets;
 
 /// Clients of a story.
 const FEW: usize = 4;
-/// So many that the worker keeps a burst to them together.
+/// Enough members for the worker to batch a burst to them.
 const MANY: usize = 40;
 
 /// Texts that one client sends at once.
@@ -61,7 +61,7 @@ fn story(clients: usize) -> impl Strategy<Value = Vec<Burst>> {
     bursts.prop_map(move |bursts| [joins.clone(), bursts].concat())
 }
 
-/// A hub in this process, to say what is right.
+/// A hub in this process that provides the expected messages.
 struct Truth {
     hub: Hub,
     conns: Vec<ConnId>,
@@ -159,7 +159,7 @@ fn normalised(text: &str, names: &[(String, String)], epoch: &mut Option<String>
     text
 }
 
-/// Returns the connection id of a client, as its neighbour sees it in a room of their own.
+/// Returns the id of a client, as its neighbour sees it in a shared room.
 async fn id_of(clients: &mut [Client], client: usize) -> String {
     let other = (client + 1) % clients.len();
     let say = |event: &str| vec![format!(r#"{{"event":"{event}","room":"who"}}"#)];
@@ -191,7 +191,8 @@ async fn compare(address: &str, count: usize, story: &[Burst]) -> Result<(), Tes
             truth.receive(burst.client, text);
         }
         clients[burst.client].send(&burst.texts).await;
-        // First the one that spoke: once it has its pong, the others have had their mail sent.
+        // The sender is read first: after its pong, the messages to the others have left its
+        // thread.
         for client in (burst.client..count).chain(0..burst.client) {
             let received = clients[client].read_to_pong().await;
             let received: Vec<_> = received
@@ -213,7 +214,7 @@ fn on_server(flags: &[&str]) {
     at(&server.address(), FEW, |_| {});
 }
 
-/// Every story in a namespace of its own, which is told before it begins.
+/// Tells every story in a namespace of its own; `begins` gets its name beforehand.
 fn at(address: &str, clients: usize, begins: impl Fn(&str)) {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
@@ -260,7 +261,7 @@ fn there_are_so_many_that_the_worker_waits() {
     let mut lines = shim.lines();
     let many = lines.find_map(|line| line.strip_prefix("const MANY = ")?.strip_suffix(';'));
     let many: usize = many.and_then(|many| many.parse().ok()).expect("a number");
-    // Without who publishes and who has left.
+    // The publisher and clients that left are not counted.
     assert!(many + 4 <= MANY, "it waits for {many}");
 }
 
@@ -269,7 +270,7 @@ fn a_burst_to_many_is_answered_as_message_by_message_by_the_worker() {
     at(&worker().address(0), MANY, |_| {});
 }
 
-/// All the time, so that it leaves memory between any two messages of a burst.
+/// Evicts continuously, so that the object leaves memory between any two messages of a burst.
 #[test]
 fn a_burst_is_answered_as_message_by_message_by_the_worker_while_it_is_evicted() {
     evicted(FEW);
@@ -297,15 +298,15 @@ fn evicted(clients: usize) {
     assert!(evictions > 500, "{evictions} evictions");
 }
 
-/// More members than are flushed in one go. Some are in another room too, and ask for something of
-/// their own: nothing passes by anything.
+/// Uses more members than one flush covers. Some are in another room too, and send requests of
+/// their own: no frame overtakes another.
 #[test]
 fn a_large_room_that_is_flushed_in_slices_keeps_the_order() {
     let server = Server::start(&Settings::default().flags());
     large_room(&server.address());
 }
 
-/// A burst to many leaves together there, a turn later.
+/// The worker sends a burst to many members together, one turn later.
 #[test]
 fn a_large_room_keeps_the_order_on_the_worker() {
     large_room(&worker().address(0));
@@ -335,7 +336,7 @@ fn large_room(address: &str) {
         publisher.send(&texts).await;
         let few: Vec<_> = (0..90).collect();
         let all: Vec<_> = few.iter().copied().filter(|data| data % 10 != 9).collect();
-        // While those are on their way.
+        // The burst is still in flight.
         for member in &mut members {
             let ask = (0..3).map(|id| format!(r#"{{"event":"nobody","id":{id}}}"#));
             member.send(&ask.collect::<Vec<_>>()).await;

@@ -1,5 +1,5 @@
-//! The chat of the examples: its session is the one that its page prints, and nobody hears a
-//! message that is not meant for them, whatever happens.
+//! The chat example: its session matches the one that its page prints, and no message reaches an
+//! actor for whom it is not meant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -206,7 +206,7 @@ fn check<G: Gateway>(world: World<G>, story: &[Op]) -> Result<(), TestCaseError>
             let Event::Text(text) = event else {
                 return None;
             };
-            // Whatever comes out of a room: refusals name it as well.
+            // Any frame from a room. Refusals name the room too.
             let said = text.contains(r#""event":"said""#) || text.contains(r#","room":"#);
             (said && !text.contains(r#","error":"#)).then(|| who.clone())
         });
@@ -277,7 +277,7 @@ fn shortest<G: Gateway + 'static>(gateway: fn() -> G) -> Vec<String> {
     story.iter().map(Op::to_string).collect()
 }
 
-/// Must fail: the fault is planted, and found as the shortest story that shows it.
+/// Checks that the planted fault is found, as the shortest story that shows it.
 #[test]
 fn a_forgotten_leave_is_found() {
     assert_eq!(

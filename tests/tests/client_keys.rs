@@ -50,8 +50,8 @@ fn on_threads(threads: usize) {
     // The newest key of the last one is known: there was room for it.
     let last = peers.last_mut().expect("a peer");
     assert_eq!(publish(last, KEYS - 1), KEYS as u64);
-    // A key that is not known gives a new message, and takes the place of others: so of each
-    // namespace the newest keys are tried, as long as they are known.
+    // Trying an unknown key publishes a message and evicts another key. So the keys of each
+    // namespace are tried from the newest, as long as they are known.
     let known: usize = peers
         .iter_mut()
         .map(|peer| {

@@ -134,7 +134,7 @@ fn lost(server: &Server, namespaces: usize) -> Vec<String> {
     }
     for other in &mut others {
         other.write(&close(1000));
-        // What all of them said is read up to the close, so that none was slow.
+        // Everything is read up to the close, so no reader was slow.
         assert!(other.rest().contains(&Said::Close(1000)));
     }
     lost

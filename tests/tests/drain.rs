@@ -38,13 +38,13 @@ async fn stay(mut client: Client, room: usize, publishes: bool, stop: watch::Rec
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut next, mut acks, mut bye_ms) = (0_u64, BTreeMap::new(), None);
-    // Held so that the sender knows of everybody.
+    // Held, so that the sender can count the clients.
     let _stop = stop;
     loop {
         tokio::select! {
             _ = ticks.tick(), if publishes => {
                 let text = format!(r#"{{"event":"n","id":{next},"room":"chat:{room}","data":{next}}}"#);
-                // Unless it was closed, which is read next.
+                // An error means that the connection was closed, which is read next.
                 let _ = client.send(text).await;
                 next += 1;
             }
@@ -99,7 +99,7 @@ async fn drain(clients: usize) {
     assert_eq!(code, Some(0), "the exit code");
     assert!(took < LONGEST, "it took {took:?}");
     let share = share_of_a_second(begun, &left);
-    // Also while the server was going.
+    // Includes messages acknowledged during the shutdown.
     let acked = recovered(&Server::start(&flags), &starts, &left).await;
     let all: usize = left.iter().map(|(_, left)| left.acks.len()).sum();
     assert_eq!(acked, all, "every acknowledged publish is recovered");

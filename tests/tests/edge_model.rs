@@ -92,7 +92,7 @@ fn tell(settings: &Settings, cast: &Cast) {
     );
 }
 
-/// Were connections lost in an eviction, the tests here would fail.
+/// Checks that the tests of this file fail if evictions lose connections.
 #[test]
 fn an_eviction_that_closes_the_sockets_is_noticed() {
     let edge = Edge::start(&[&settings()]);

@@ -157,7 +157,7 @@ fn who_is_sent_too_much_unheard_is_closed() {
             assert!(push.is_some_and(|push| push.len() > data.len()));
             lively.is_answered().await;
         }
-        // What was sent before: all that fits, and the one with which it was too much.
+        // Receives the earlier messages: those that fit, and the one that exceeded the limit.
         let mut pushes = 0;
         let bye = loop {
             match silent.next().await {

@@ -59,7 +59,7 @@ fn tell_all(run: impl Fn(&Trace, Url, &World) -> Result<(), String> + Sync) {
         run(trace, users.url(trace).with_users(), &users)
     });
     for world in [plain, users] {
-        // What is an error to the workers is none that a story leads to.
+        // No story causes an error in the workers' log.
         let log = world.edge.log().join("\n");
         assert!(log.is_empty(), "the workers logged:\n{log}");
     }

@@ -1,5 +1,5 @@
-//! All states of a small world: three connections, three rooms. Whatever is tried in any of them
-//! leads to what the model says.
+//! All states of a small world with three connections and three rooms. Every op in every state
+//! behaves as in the model.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -131,7 +131,7 @@ fn every_transition_of_every_state_is_what_the_model_says() {
     assert_eq!(transitions, seen.len() * alphabet.len());
 }
 
-/// The strategies reach what the search reaches: no state is out of the reach of a random story.
+/// Checks that random stories can reach every state of the search.
 #[test]
 fn random_stories_reach_many_of_these_states() {
     use proptest::{

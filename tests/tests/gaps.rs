@@ -1,8 +1,8 @@
 //! Readers in bursts of a room that drops its oldest messages: a `$gap` stands where the loss is,
 //! on any number of threads.
 //!
-//! A notice that comes late is a loss that nobody sees: a client that is cut off before the notice
-//! has an offset behind the gap, and comes back from there.
+//! A late notice hides a loss: a client that is cut off before the notice has an offset after the
+//! gap, and reconnects from there.
 #![allow(clippy::print_stdout)] // the figures
 
 use std::{
@@ -36,8 +36,8 @@ const POLICY: &str =
 #[derive(Debug, Default)]
 struct Seen {
     gaps: u64,
-    /// Losses that no notice stands before, from where to where; notices that came after messages
-    /// from behind the loss, and how far.
+    /// Losses without a notice before them, as ranges; notices that came after messages from beyond
+    /// the loss, with the offsets of both.
     silent: Vec<(u64, u64)>,
     late: Vec<(u64, u64)>,
 }
@@ -68,7 +68,7 @@ fn read(mut peer: Peer, pause: Duration, over: &AtomicBool) -> Seen {
             if offset != at + 1 && told != Some(at) {
                 seen.silent.push((at + 1, offset));
             }
-            // A notice stands for what is lost behind it as long as nothing is between.
+            // A notice covers the loss after it, as long as no message is in between.
             told = None;
             at = offset;
             if offset == MESSAGES {
@@ -95,7 +95,7 @@ fn server(threads: usize) -> (tempfile::TempDir, Server) {
     (folder, server)
 }
 
-/// Gaps, and those that were not told where they are.
+/// Returns the number of gaps, and the misplaced or missing notices.
 fn run(threads: usize, pause: Duration) -> (u64, Vec<(u64, u64)>) {
     let (_folder, server) = server(threads);
     let over = AtomicBool::new(false);

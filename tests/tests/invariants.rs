@@ -25,7 +25,7 @@ fn cast() -> Cast {
         .with_time()
 }
 
-/// Stories in which every message is another one: its payload is its number.
+/// Stories in which every message is unique: its payload is its number.
 fn stories() -> impl Strategy<Value = Vec<Op>> {
     cast().ops(1..=60).prop_map(|mut story| {
         for (number, op) in (0_u32..).zip(&mut story) {
@@ -126,7 +126,7 @@ fn i26_work_is_bounded(core: &Core, op: &Op) {
     }
 }
 
-/// Looking again changes nothing, early or late: a timer that fires needlessly is harmless.
+/// A repeated timeout changes nothing, early or late: a needless timer is harmless.
 fn i43_a_needless_timeout_does_nothing(core: &Core) {
     if let Some(hub) = core.hub("default") {
         let (mut hub, mut out) = (hub.clone(), roomcast_core::Outbox::new());
@@ -216,7 +216,7 @@ proptest! {
         prop_assert_eq!(gone.hub("default").map(state), before);
     }
 
-    /// Everything that can still come for a connection that ended, with its place taken by another.
+    /// Applies every late input for a connection that ended and whose slot was taken by another.
     #[test]
     fn i7_a_dead_connection_changes_nothing(story in stories(), actor in cast().actor()) {
         let mut core = told(&story);
@@ -245,8 +245,8 @@ proptest! {
         }
     }
 
-    /// I8 as far as this version has answers that come late: a leave and a join between a message
-    /// and its delivery are the new membership's.
+    /// I8, as far as this version has late answers: after a leave and a join, no message of the
+    /// earlier membership arrives.
     #[test]
     fn i8_a_membership_begins_anew(story in stories(), actor in cast().actor()) {
         let mut core = told(&story);

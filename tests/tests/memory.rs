@@ -1,4 +1,4 @@
-//! A crowd that has gone leaves no memory behind.
+//! A crowd leaves no memory in use after it has disconnected.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -14,7 +14,7 @@ use roomcast_tests::{Server, Settings};
 
 /// Few enough for a limit of 1,024 open files.
 const CROWD: usize = 900;
-/// Pays for what the server makes once.
+/// The connections of a warm-up, for everything that the server allocates once.
 const FEW: usize = 100;
 /// Time in which the server has noticed that they are gone; a fault when it passes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,7 +79,7 @@ fn a_crowd_that_has_gone_leaves_no_memory() {
     for _ in 0..10 {
         come_and_go(server.authority(), CROWD);
     }
-    // A tenth more at most. Without anything given back it is a third; and on a quiet machine,
-    // where `tests/bench` holds it to a twentieth, it is next to nothing.
+    // Allows a tenth more. If nothing were freed it would be a third; on a quiet machine, where
+    // `tests/bench` allows a twentieth, it is close to zero.
     wait_until_gone(&server, first + first / 10);
 }

@@ -152,7 +152,7 @@ fn a_stranger_who_names_a_user_is_refused_counted_and_logged_without_the_user() 
     flags.extend(FLAGS);
     let mut process = Process::start(&flags);
     for value in ["s3cret", "", "s3cret,s3cret"] {
-        // What it says of its address is its own word.
+        // The address that it claims is not trusted.
         let fields = format!("{USER}: {value}\r\nX-Forwarded-For: 10.0.0.1\r\n");
         let refused = answer(&process, &fields);
         assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
@@ -218,7 +218,7 @@ fn limits_per_address_count_the_clients_of_a_trusted_proxy() {
     let process = Process::start(&[limit, "--trusted-proxy=127.0.0.1"]);
     let (first, _) = Peer::connect_with(&process.authority, &from("203.0.113.1"));
     let (second, _) = Peer::connect_with(&process.authority, &from("203.0.113.1, 203.0.113.2"));
-    // What stands to the left is the client's own word.
+    // Addresses to the left come from the client itself.
     for again in [
         "203.0.113.1",
         "203.0.113.9, 203.0.113.2",

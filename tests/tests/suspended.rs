@@ -118,7 +118,7 @@ fn a_request_whose_rest_came_meanwhile_is_answered() {
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         let head = sending.head();
         assert!(!head.starts_with("HTTP/1.1 408"), "{head}");
-        // Who never ends it is still told.
+        // A request that is never completed still gets 408.
         let mut never = Peer::silent(server.authority());
         never.write(b"GET /healthz HTTP/1.1\r\nHost: loc");
         let head = never.head();

@@ -81,7 +81,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(config(512))]
 
-    /// So nobody gains or loses by it that a meter is kept only until it is full.
+    /// A full meter can be dropped without effect on anybody.
     #[test]
     fn a_meter_that_is_full_is_as_a_new_one((messages, bytes, refusals) in allowance(), sent in sent()) {
         let rates = Allowance::new(Some(messages), Some(bytes), refusals);

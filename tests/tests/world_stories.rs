@@ -87,7 +87,7 @@ fn a_story_is_a_trace_that_holds() {
     trace
         .run(&mut core)
         .unwrap_or_else(|fault| panic!("{fault}"));
-    // What no op did cannot be told.
+    // An action that no op performed cannot be part of a trace.
     let namespace = world.namespace();
     world.ask(namespace.broadcast("e", &1)).expect("sent");
     assert!(world.trace("door", "More.").is_err());

@@ -1,4 +1,4 @@
-//! A backend that is asked who a connection is, and what it may join.
+//! A backend that is asked who a connection is, and which rooms it may join.
 
 mod breaker;
 mod cache;
@@ -35,19 +35,19 @@ use crate::request::Request;
 pub struct AskLimits {
     /// Time for an answer, from the question on; default 1 s: a client that connects waits for it.
     pub timeout: Duration,
-    /// Requests under way at one time; default 32, enough for thousands of answers a second.
+    /// Requests in flight at the same time; default 32, enough for thousands of answers a second.
     pub in_flight_max: usize,
-    /// Questions that wait, those under way included; default 1,024, what a backend answers within
-    /// the time. Passed: `overloaded`.
+    /// Questions that wait, those in flight included; default 1,024, as many as a backend answers
+    /// within the time. Further questions are answered `overloaded`.
     pub waiting_max: usize,
-    /// Answers that are kept; default 10,000. Passed: those that end first are dropped.
+    /// Answers in the cache; default 10,000. Above that, those that expire first are evicted.
     pub cached_max: usize,
-    /// Bytes of the answers that are kept; default 16 MiB. Passed: the same.
+    /// Bytes of the answers in the cache; default 16 MiB. Above that, the same.
     pub cached_bytes_max: usize,
-    /// Failures in a row after which the backend is left alone; default 5. A failure is that it is
-    /// not reached or does not answer in time, by its word or by a gateway's.
+    /// Failures in a row after which the backend is not asked for a while; default 5. A failure
+    /// means that it cannot be reached or does not answer in time, also if a gateway says so.
     pub failures_max: u32,
-    /// The time for which it is, and up to half as much again; default 5 s.
+    /// The time for which it is not asked, plus up to half as much; default 5 s.
     pub pause: Duration,
 }
 
@@ -66,22 +66,22 @@ impl Default for AskLimits {
 }
 
 /// The questions to one backend: [`ask`](Self::ask) one; [`poll`](Self::poll) for the requests to
-/// send; when one is over, say so by [`done`](Self::done); then
+/// send; report the outcome of each by [`done`](Self::done); then
 /// [`take_answers`](Self::take_answers), and poll again.
 ///
-/// Each question is answered once, at once or within the time, whatever the backend does. Equal
-/// questions share a request, and its answer for as long as the backend says.
+/// Each question is answered once, immediately or within the timeout, whatever the backend does.
+/// Equal questions share a request, and its answer for as long as the backend allows.
 #[derive(Debug, Clone)]
 pub struct Ask {
     epoch: Box<str>,
     limits: AskLimits,
     next: u64,
-    /// Requests to send and under way, by their number: the oldest first.
+    /// Requests to send and in flight, by their number: the oldest first.
     groups: BTreeMap<u64, Group>,
     by_key: BTreeMap<Key, u64>,
     /// Requests to send.
     line: VecDeque<u64>,
-    /// Requests under way, those that nobody waits for any more included.
+    /// Requests in flight, including those whose questions do not wait any more.
     in_flight: BTreeSet<u64>,
     /// Questions that wait.
     waiting: usize,
@@ -102,7 +102,7 @@ struct Group {
     deadline: Timestamp,
 }
 
-/// The answer to a question, or the number under which it comes.
+/// The answer to a question, or the number under which it will come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// The answer.
@@ -114,7 +114,7 @@ pub enum Asked {
 /// The next thing to do for a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AskPoll {
-    /// Nothing, before the next question or the end of a request.
+    /// Nothing until the next question or the end of a request.
     Idle,
     /// Poll again at this time, or when there is another question.
     WaitUntil(Timestamp),
@@ -125,60 +125,60 @@ pub enum AskPoll {
 /// A request to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskRequest {
-    /// The number to report the outcome by.
+    /// The number to report the outcome with.
     pub number: u64,
     /// The request.
     pub request: Request,
-    /// The time at which it is given up: nobody waits from then on.
+    /// The time at which to give up: no question waits for the request any more.
     pub deadline: Timestamp,
 }
 
 /// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AskOutcome<'a> {
-    /// A whole answer came. A redirect is one like any other: it is not followed.
+    /// A complete answer came. A redirect is an answer like any other: it is not followed.
     Answered {
         /// The status.
         status: u16,
         /// The body.
         body: &'a [u8],
     },
-    /// The backend was reached, and gave no whole answer, or too long a one. Its question alone is
-    /// refused.
+    /// The backend was reached, and its answer was incomplete or too long. Only the questions of
+    /// this request are refused.
     Broken,
     /// The backend was not reached, or did not answer in time.
     Failed,
 }
 
-/// Counts of questions by their answer, and of what there is.
+/// Counts of questions by their answer, and the current sizes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AskCounts {
-    /// The backend let them in.
+    /// Questions that the backend answered by allowing.
     pub allowed: u64,
-    /// The backend refused them.
+    /// Questions that the backend answered by refusing.
     pub refused: u64,
-    /// The backend gave no answer that can be used.
+    /// Questions to which the backend gave no usable answer.
     pub unavailable: u64,
-    /// Too many waited.
+    /// Questions that were refused because too many waited.
     pub overloaded: u64,
-    /// Questions among all these that were answered by what was kept.
+    /// Questions among all these that were answered from the cache.
     pub cached: u64,
     /// Questions that wait.
     pub waiting: usize,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: usize,
-    /// Answers that are kept.
+    /// Answers in the cache.
     pub kept: usize,
-    /// Their bytes.
+    /// Bytes of the answers in the cache.
     pub kept_bytes: usize,
-    /// True while the backend fails and is left alone.
+    /// True from the failures that open the circuit breaker until an answer closes it.
     pub is_open: bool,
 }
 
 impl Ask {
-    /// A backend that was asked nothing yet. The epoch names its requests among those of other
-    /// starts; so it is random.
+    /// A backend that was asked nothing yet. The epoch distinguishes its requests from those of
+    /// other starts of the server, so it must be random.
     pub fn new(epoch: &str, limits: AskLimits) -> Self {
         Self {
             epoch: epoch.into(),
@@ -197,7 +197,7 @@ impl Ask {
         }
     }
 
-    /// Asks a question. Work: its hash.
+    /// Asks a question. Work: hashing it.
     pub fn ask(&mut self, now: Timestamp, question: &Question<'_>) -> Asked {
         let json = question.to_json();
         let key = Key::of(&json);
@@ -232,7 +232,7 @@ impl Ask {
         Asked::Waits(number)
     }
 
-    /// The next thing to do. Work: the questions whose time is over.
+    /// The next thing to do. Work: the questions that have timed out.
     pub fn poll(&mut self, now: Timestamp) -> AskPoll {
         self.expire(now);
         let limit = self.limits.in_flight_max;
@@ -250,13 +250,13 @@ impl Ask {
                 deadline: group.deadline,
             });
         }
-        // The oldest ends first: all have the same time.
+        // The oldest times out first: all have the same timeout.
         let first = self.groups.values().next();
         first.map_or(AskPoll::Idle, |group| AskPoll::WaitUntil(group.deadline))
     }
 
-    /// Tells the outcome of a request. `unix_s` is the time in seconds since 1970; `random` is for
-    /// the pause.
+    /// Reports the outcome of a request. `unix_s` is the time in seconds since 1970; `random` is
+    /// for the pause.
     pub fn done(
         &mut self,
         now: Timestamp,
@@ -297,7 +297,7 @@ impl Ask {
         }
     }
 
-    /// A request ended without an answer.
+    /// Handles a request that ended without an answer.
     fn unanswered(
         &mut self,
         now: Timestamp,
@@ -319,7 +319,7 @@ impl Ask {
         }
     }
 
-    /// The backend is not there, or too slow.
+    /// Handles a failure: the backend cannot be reached, or is too slow.
     fn failed(
         &mut self,
         now: Timestamp,
@@ -337,8 +337,8 @@ impl Ask {
         }
     }
 
-    /// Answers the questions of a request without the backend's word, and all that wait to be sent
-    /// when it is left alone.
+    /// Answers the questions of a request `unavailable`, and if the backend is not asked for a
+    /// while, those of all requests still to send.
     fn refuse(&mut self, number: u64, is_left_alone: bool) {
         self.answer(number, &Verdict::Unavailable);
         while is_left_alone && let Some(number) = self.line.pop_front() {
@@ -346,12 +346,12 @@ impl Ask {
         }
     }
 
-    /// Takes the answers since this was last called, each with the number of its question.
+    /// Takes the answers since the last call, each with the number of its question.
     pub fn take_answers(&mut self) -> Vec<(u64, Verdict)> {
         core::mem::take(&mut self.answers)
     }
 
-    /// Counts of questions, and of what there is.
+    /// Counts of questions by their answer, and the current sizes.
     pub fn counts(&self) -> AskCounts {
         AskCounts {
             waiting: self.waiting,
@@ -363,7 +363,7 @@ impl Ask {
         }
     }
 
-    /// True when no question waits and no request is under way.
+    /// True when no question waits and no request is in flight.
     pub fn is_idle(&self) -> bool {
         self.waiting == 0 && self.in_flight.is_empty()
     }
@@ -373,19 +373,19 @@ impl Ask {
         self.next
     }
 
-    /// Up to half as long again, so that many servers do not come back at once.
+    /// The pause plus up to half as much, so that many servers do not retry at the same time.
     fn pause(&self, random: u64) -> Duration {
         let pause = self.limits.pause;
         let half_ms = u64::try_from(pause.as_millis() / 2).unwrap_or(u64::MAX - 1);
         pause + Duration::from_millis(random % (half_ms + 1))
     }
 
-    /// Answers the questions whose time is over.
+    /// Answers the questions that have timed out.
     fn expire(&mut self, now: Timestamp) {
         while let Some((&number, group)) = self.groups.first_key_value()
             && group.deadline <= now
         {
-            // Those whose turn did not come were too many.
+            // A request that was never sent means that there were too many.
             let verdict = if group.request.is_some() {
                 Verdict::Overloaded(self.limits.in_flight_max)
             } else {

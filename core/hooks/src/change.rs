@@ -1,13 +1,13 @@
-//! Changes of a line, for hosts that keep it.
+//! Changes of a line, for hosts that store it.
 
 use alloc::boxed::Box;
 
 use roomcast_core::Timestamp;
 
-/// An event as it is kept, or a gap in the place of several.
+/// A stored event, or a gap that replaces several events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptEvent {
-    /// The first number that it stands for; of an event, its own.
+    /// The first number that a gap stands for; for an event, its own number.
     pub first_seq: u64,
     /// The number.
     pub seq: u64,
@@ -15,12 +15,12 @@ pub struct KeptEvent {
     pub json: Box<str>,
 }
 
-/// A change of what a line holds.
+/// A change of the stored contents of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Keep an event.
+    /// Store an event.
     Keep(KeptEvent),
-    /// Forget the events with these numbers.
+    /// Delete the events with these numbers.
     Forget {
         /// The first number.
         first_seq: u64,
@@ -29,17 +29,18 @@ pub enum Change {
     },
 }
 
-/// The progress of a line, beside its events.
+/// The progress of a line, stored besides its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// The number of the next event, where none that is kept has it or a later one.
+    /// The number of the next event, unless a stored event has this number or a later one.
     pub next_seq: u64,
     /// Failures in a row.
     pub failures: u32,
     /// The time of the next attempt, at the earliest.
     pub not_before: Timestamp,
-    /// The first attempt at what is first in the line; `None` when there was none.
+    /// The time of the first attempt to send the head of the line; `None` when there was none.
     pub tried_since: Option<Timestamp>,
-    /// True when the receiver wants no more; a host may try again at `not_before`, a day later.
+    /// True when the receiver wants no more events; a host may try again at `not_before`, a day
+    /// later.
     pub is_disabled: bool,
 }

@@ -6,23 +6,23 @@ use roomcast_core::policy::{EventKind, Pattern, Subscription};
 
 use crate::{hook_url::HookUrl, key::KeySource, limits::KEYS_MAX};
 
-/// An endpoint: its URL, its keys, and the events that it is told.
+/// An endpoint: its URL, its keys, and the events that it receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hook {
     /// The URL that events are sent to.
     pub url: HookUrl,
-    /// The events, and the rooms that they are told of. Events of connections have no room.
+    /// The events, and the rooms that they are about. Events of connections have no room.
     pub subscription: Subscription,
     /// The keys that sign.
     pub keys: Vec<KeySource>,
 }
 
-/// Settings of an endpoint that make no sense.
+/// The error of invalid settings of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HookError {
-    /// Nothing would be told.
+    /// No event is named, so nothing would be sent.
     #[error("`events` names one event at least")]
     NoEvents,
     /// The number of keys does not fit.

@@ -9,11 +9,11 @@ use roomcast_token::{JwksUrl, JwksUrlError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookUrl(JwksUrl);
 
-/// A text that is no URL of an endpoint.
+/// The error of a text that cannot be the URL of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HookUrlError {
-    /// The URL is not of `https`.
+    /// The scheme of the URL is not `https`.
     #[error(
         "the URL begins with `https://`; with `http://` it may only lead to this machine, such as \
          http://127.0.0.1:8080/hook"

@@ -9,11 +9,11 @@ use sha2::Sha256;
 
 use crate::limits::{KEYS_MAX, SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 
-/// A signing key by Standard Webhooks, written `whsec_` and its bytes in Base64.
+/// A signing key of Standard Webhooks, written as `whsec_` and its bytes in Base64.
 #[derive(Clone)]
 pub struct Key(Box<Hmac<Sha256>>);
 
-/// A key that cannot be used. It says nothing of the key.
+/// The error of a key that cannot be used. It does not reveal the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -54,7 +54,7 @@ impl fmt::Debug for Key {
 pub struct Keys(Vec<Key>);
 
 impl Keys {
-    /// Keys, of which a receiver knows one at least.
+    /// The keys of an endpoint, of which the receiver must know at least one.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Keys {
     }
 }
 
-/// The place of a key, as a file of settings names it.
+/// The source of a key, as given in a file of settings.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeySource {

@@ -1,4 +1,4 @@
-//! Webhooks of Roomcast: events of rooms and connections, told to backends in any language.
+//! Webhooks of Roomcast: events of rooms and connections, sent to backends in any language.
 //!
 //! Sans-IO, like the core: a host puts events into the [`Line`] of an endpoint, asks it for the
 //! request to send, sends it, and reports the outcome. Time and randomness are inputs.
@@ -12,7 +12,7 @@
 //! let (mut now, unix_ms) = (Timestamp::ZERO, 1_700_000_000_000);
 //! line.push(now, unix_ms, "default", r#"{"type":"room.occupied","room":"lobby"}"#);
 //!
-//! // It waits for others, for a second at most.
+//! // The event waits for others, for a second at most.
 //! let Poll::WaitUntil(at) = line.poll(now) else { unreachable!() };
 //! now = at;
 //! let Poll::Send(request) = line.poll(now) else { unreachable!() };
@@ -25,7 +25,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A backend that is asked who a connection is, and what it may join, has an [`Ask`].
+//! For a backend that is asked who a connection is, and which rooms it may join, there is [`Ask`].
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -16,7 +16,7 @@ pub const RETRY_MIN: Duration = Duration::from_secs(1);
 pub const RETRY_MAX: Duration = Duration::from_secs(300);
 /// The longest time that a receiver can ask for by `Retry-After`.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
-/// The time for which events are tried to be told; then they are dropped.
+/// The time after which attempts to send events are given up, and the events dropped.
 pub const GIVE_UP: Duration = Duration::from_secs(24 * 3600);
 /// Keys of an endpoint, at most: an old one and a new one, and some more.
 pub const KEYS_MAX: usize = 8;
@@ -26,7 +26,7 @@ pub const SECRET_BYTES_MIN: usize = 24;
 pub const SECRET_BYTES_MAX: usize = 64;
 /// Endpoints of a server, at most: each costs a connection and a line.
 pub const HOOKS_MAX: usize = 16;
-/// Bytes of an answer of a backend that is asked, at most: 32 rules, metadata and rooms fit well.
+/// Bytes of an answer of a backend that is asked, at most: room for 32 rules, metadata and rooms.
 pub const ASK_ANSWER_BYTES_MAX: usize = 16 << 10;
 /// The longest time for which such an answer is kept.
 pub const ASK_TTL_MAX: Duration = Duration::from_secs(3600);
@@ -34,10 +34,10 @@ pub const ASK_TTL_MAX: Duration = Duration::from_secs(3600);
 pub const ASK_EXPIRY_S_MAX: u64 = 10 * 365 * 24 * 3600;
 /// Bytes of the text of a refusal that the client reads, at most.
 pub const ASK_MESSAGE_BYTES_MAX: usize = 200;
-/// Header fields of the client's request that travel to a backend, at most.
+/// Header fields of the client's request that are forwarded to a backend, at most.
 pub const ASK_HEADERS_MAX: usize = 16;
-/// Requests that find out at one time whether a backend is there again, at most: a question that it
-/// does not answer must not stand in the way of the others.
+/// Probes in flight at the same time, at most, which find out whether a backend can be reached
+/// again: a question that it does not answer must not block the others.
 pub const ASK_PROBES_MAX: usize = 4;
 /// The shortest time for an answer that can be set.
 pub const ASK_TIMEOUT_MIN: Duration = Duration::from_millis(10);

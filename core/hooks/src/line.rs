@@ -16,9 +16,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LineLimits {
-    /// Events that wait; default 100,000. Passed: the oldest are dropped, and a `gap` tells of it.
+    /// Events that wait; default 100,000. Above that, the oldest are dropped, and a `gap` says so.
     pub events_max: usize,
-    /// Bytes of the events that wait; default 16 MiB, hours of a busy chat. Passed: the same.
+    /// Bytes of the events that wait; default 16 MiB, hours of a busy chat. Above that, the same.
     pub bytes_max: usize,
 }
 
@@ -32,11 +32,11 @@ impl Default for LineLimits {
 }
 
 /// The line of one endpoint: [`push`](Self::push) events; [`poll`](Self::poll) for the request to
-/// send; when it is over, say so by [`done`](Self::done), and poll again.
+/// send; report its outcome by [`done`](Self::done), and poll again.
 ///
-/// One request is under way at a time, so events arrive in the order of their numbers. An event
-/// stays in the line until a request with it was answered by 2xx: it arrives at least once, but for
-/// those that a `gap` names.
+/// One request is in flight at a time, so events arrive in the order of their numbers. An event
+/// stays in the line until a request with it is answered by 2xx: each event arrives at least once,
+/// except those that a `gap` names.
 #[derive(Debug, Clone)]
 pub struct Line {
     epoch: Box<str>,
@@ -44,10 +44,10 @@ pub struct Line {
     next_seq: u64,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
-    /// Events that were dropped, right behind those of the batch.
+    /// Events that were dropped, right after those of the batch.
     gap: Option<Span>,
     batch: Option<Batch>,
-    /// The first attempt at what is first in the line.
+    /// The time of the first attempt to send the head of the line.
     tried_since: Option<Timestamp>,
     /// True while the batch is being sent.
     is_sending: bool,
@@ -56,7 +56,7 @@ pub struct Line {
     not_before: Timestamp,
     is_disabled: bool,
     dropped: u64,
-    /// Changes since they were last taken; `None` when nobody keeps the line.
+    /// Changes since they were last taken; `None` when no host stores the line.
     changes: Option<Vec<Change>>,
 }
 
@@ -68,14 +68,14 @@ struct Waiting {
     json: Box<str>,
 }
 
-/// Numbers of events that follow each other.
+/// A range of numbers of consecutive events.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     first: u64,
     last: u64,
 }
 
-/// The events of a request, which stays the same however often it is sent.
+/// The events of a request, which does not change when it is retried.
 #[derive(Debug, Clone)]
 struct Batch {
     request: Request,
@@ -86,7 +86,7 @@ struct Batch {
 /// The next thing to do for a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Poll {
-    /// Nothing, before the next event.
+    /// Nothing until the next event.
     Idle,
     /// Poll again at this time, or when there is another event.
     WaitUntil(Timestamp),
@@ -95,8 +95,8 @@ pub enum Poll {
 }
 
 impl Line {
-    /// An empty line. The epoch names this line among those before it, whose numbers say nothing
-    /// of its own; so it is random.
+    /// An empty line. The epoch distinguishes its numbers from those of earlier lines, so it must
+    /// be random.
     pub fn new(epoch: &str, limits: LineLimits) -> Self {
         Self {
             epoch: epoch.into(),
@@ -116,8 +116,8 @@ impl Line {
         }
     }
 
-    /// The same line, as far as an earlier one with its epoch had come: for hosts whose time goes
-    /// on while nothing is in memory.
+    /// The same line with the progress of an earlier one of this epoch: for hosts whose clock
+    /// continues while nothing is in memory.
     #[must_use]
     pub fn with_progress(mut self, progress: Progress) -> Self {
         self.next_seq = progress.next_seq.max(1);
@@ -128,7 +128,7 @@ impl Line {
         self
     }
 
-    /// The progress, to be kept beside the events.
+    /// The progress, to be stored besides the events.
     pub const fn progress(&self) -> Progress {
         Progress {
             next_seq: self.next_seq,
@@ -139,16 +139,16 @@ impl Line {
         }
     }
 
-    /// The same line, whose [changes](Self::take_changes) a host keeps.
+    /// The same line with a record of its [changes](Self::take_changes), for a host to store.
     #[must_use]
     pub fn with_changes(mut self) -> Self {
         self.changes = Some(Vec::new());
         self
     }
 
-    /// Puts kept events in, by their numbers, before there are others; the numbers go on behind
-    /// them. `epoch` must be that of the line that they were in. `at` is the time at which they
-    /// came, or that of the restart where no clock goes on.
+    /// Restores stored events, in the order of their numbers, before any other event; further
+    /// numbers follow theirs. The line must have the epoch of the line that they were in. `at` is
+    /// the time at which they came, or that of the restart if the clock does not continue.
     pub fn restore(&mut self, at: Timestamp, events: impl IntoIterator<Item = KeptEvent>) {
         for event in events {
             let span = Span {
@@ -165,7 +165,7 @@ impl Line {
         }
     }
 
-    /// Takes the changes since this was last called, to be kept in their order.
+    /// Takes the changes since the last call, to be stored in their order.
     pub fn take_changes(&mut self) -> Vec<Change> {
         self.changes
             .as_mut()
@@ -173,15 +173,15 @@ impl Line {
             .unwrap_or_default()
     }
 
-    /// The name of this line among those before it.
+    /// The epoch, which distinguishes this line from earlier ones.
     pub const fn epoch(&self) -> &str {
         &self.epoch
     }
 
-    /// Appends an event of a namespace, a JSON object with a member at least. `unix_ms` is its time
-    /// in milliseconds since 1970.
+    /// Appends an event of a namespace, a JSON object with at least one member. `unix_ms` is its
+    /// time in milliseconds since 1970.
     ///
-    /// Work: constant, but for events that are dropped.
+    /// Work: constant, except for events that are dropped.
     pub fn push(&mut self, now: Timestamp, unix_ms: u64, namespace: &str, event: &str) {
         if self.is_disabled {
             self.dropped += 1;
@@ -232,7 +232,7 @@ impl Line {
         Poll::Send(request)
     }
 
-    /// Tells the outcome of the request under way. `random` is for the jitter.
+    /// Reports the outcome of the request in flight. `random` is for the jitter.
     pub fn done(&mut self, now: Timestamp, outcome: Outcome<'_>, random: u64) -> Report {
         if !core::mem::take(&mut self.is_sending) {
             return Report::Nothing;
@@ -272,17 +272,17 @@ impl Line {
         }
     }
 
-    /// Bytes of the events that wait, without those of the request under way.
+    /// Bytes of the events that wait, without those of the request in flight.
     pub const fn bytes(&self) -> usize {
         self.waiting_bytes
     }
 
-    /// Events that wait, those under way included.
+    /// Events that wait, those in flight included.
     pub fn len(&self) -> usize {
         self.waiting.len() + self.batch.as_ref().map_or(0, |batch| batch.events)
     }
 
-    /// True when nothing waits and nothing is under way.
+    /// True when nothing waits and nothing is in flight.
     pub fn is_empty(&self) -> bool {
         self.len() == 0 && self.gap.is_none()
     }
@@ -292,7 +292,7 @@ impl Line {
         self.dropped
     }
 
-    /// True when the receiver wants no more.
+    /// True when the receiver wants no more events.
     pub const fn is_disabled(&self) -> bool {
         self.is_disabled
     }
@@ -301,7 +301,7 @@ impl Line {
         self.waiting.len() >= BATCH_EVENTS_MAX || self.waiting_bytes >= BATCH_BYTES_MAX
     }
 
-    /// Makes a batch of the first events; there is a gap or an event.
+    /// Makes a batch of the first events. There must be a gap or an event.
     fn next_batch(&mut self, now: Timestamp) -> Batch {
         let mut body = format!(r#"{{"epoch":"{}","events":["#, self.epoch);
         let begin = body.len();
@@ -347,7 +347,7 @@ impl Line {
         self.keep_gap(gap);
     }
 
-    /// Drops the batch, and what has waited as long as that; says how many events.
+    /// Drops the batch, and the events that have waited as long; returns the number of events.
     fn give_up(&mut self, now: Timestamp) -> u64 {
         let before = self.dropped;
         self.tried_since = None;
@@ -397,7 +397,7 @@ impl Line {
         }
     }
 
-    /// Keeps a gap in the place of all that it stands for.
+    /// Stores a gap in place of the events that it stands for.
     fn keep_gap(&mut self, gap: Span) {
         if self.changes.is_some() {
             self.forget(gap);
@@ -414,7 +414,7 @@ impl Span {
         }
     }
 
-    /// The event that tells of a gap.
+    /// The event that reports a gap.
     fn to_json(self) -> String {
         let Self { first, last } = self;
         format!(r#"{{"seq":{last},"type":"gap","first_seq":{first}}}"#)

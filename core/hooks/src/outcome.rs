@@ -9,7 +9,7 @@ use crate::limits::RETRY_AFTER_MAX;
 /// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome<'a> {
-    /// An answer came. A redirect is one like any other: it is not followed.
+    /// An answer came. A redirect is an answer like any other: it is not followed.
     Answered {
         /// The status.
         status: u16,
@@ -56,8 +56,8 @@ pub enum Report {
         /// Their number.
         events: u64,
     },
-    /// The receiver wants no more: nothing is told to it.
+    /// The receiver wants no more events: nothing is sent to it.
     Disabled,
-    /// There was no request under way.
+    /// There was no request in flight.
     Nothing,
 }

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use crate::limits::{RETRY_MAX, RETRY_MIN};
 
-/// The pause behind a number of failures in a row: doubled each time, and up to half as much again
-/// by `random`, so that many lines do not come back at once.
+/// The pause after a number of failures in a row: doubled each time, plus up to half as much by
+/// `random`, so that many lines do not retry at the same time.
 pub(crate) fn pause(failures: u32, random: u64) -> Duration {
     let longest = RETRY_MAX * 2 / 3;
     let doubled = RETRY_MIN.saturating_mul(1 << failures.saturating_sub(1).min(16));

@@ -1,4 +1,4 @@
-//! The API: a backend's way to push, look and remove.
+//! The API, by which backends send, query and disconnect.
 
 mod call;
 mod query;
@@ -27,12 +27,12 @@ use crate::{
     request::{Headers, Request},
 };
 
-/// A request of the API that is understood, as far as its head goes.
+/// A request of the API whose head was read.
 #[derive(Debug)]
 pub enum ApiRequest {
-    /// Complete; a body, if any, is not looked at.
+    /// A complete call; a body, if any, is ignored.
     Call(ApiCall),
-    /// The body is still to come.
+    /// A send whose body is still to come.
     Send(SendHead),
 }
 
@@ -41,7 +41,7 @@ impl ApiRequest {
     ///
     /// # Errors
     ///
-    /// The answer to a request that is not of the API, or not right.
+    /// The answer to a request that is not a call of the API, or not valid.
     pub fn read<H: Headers>(
         request: &Request<'_, H>,
         access: &Access,
@@ -74,7 +74,7 @@ impl ApiRequest {
     }
 }
 
-/// The methods of a path of the API, whatever the namespace.
+/// The methods of a path of the API, in any namespace.
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ pub(super) fn scope(method: &str, path: &str) -> Option<KeyScope> {
     })
 }
 
-/// The parts of a path behind `/api/`, decoded.
+/// The segments of a path after `/api/`, decoded.
 fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Problem> {
     let path = path.strip_prefix("/api/").unwrap_or_default();
     if !is_encoded(path) {
@@ -111,7 +111,7 @@ fn segments(path: &str) -> Result<Vec<Cow<'_, str>>, Problem> {
     decoded.map_err(|_| Problem::PathEncoding)
 }
 
-/// The namespace, and what comes behind it.
+/// The namespace, and the segments after it.
 fn below_version<'a>(segments: &'a [&'a str]) -> Result<(&'a str, &'a [&'a str]), Problem> {
     match segments {
         ["v1", namespace, resource @ ..] => Ok((namespace, resource)),
@@ -120,7 +120,7 @@ fn below_version<'a>(segments: &'a [&'a str]) -> Result<(&'a str, &'a [&'a str])
 }
 
 /// The pattern of a path of the API, such as `/api/v1/{namespace}/rooms/{room}`; `None` where there
-/// is no such path. For spans and metrics: no name of a room or a user is in it.
+/// is no such path. For spans and metrics: it contains no name of a room or a user.
 pub fn api_pattern(path: &str) -> Option<&'static str> {
     let segments = segments(path).ok()?;
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
@@ -128,13 +128,13 @@ pub fn api_pattern(path: &str) -> Option<&'static str> {
     found(resource).map(|(pattern, _)| pattern)
 }
 
-/// The methods of what comes behind the namespace.
+/// The methods of a path after the namespace.
 fn methods(resource: &[&str]) -> Result<&'static str, Problem> {
     let found = found(resource).ok_or(Problem::NoCall)?;
     Ok(found.1)
 }
 
-/// The pattern and the methods of what comes behind the namespace.
+/// The pattern and the methods of a path after the namespace.
 fn found(resource: &[&str]) -> Option<(&'static str, &'static str)> {
     macro_rules! of {
         ($pattern:literal, $methods:expr) => {
@@ -164,10 +164,10 @@ fn found(resource: &[&str]) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// The question or wish of the path behind the namespace, with one of its [`methods`]. `HEAD` is as
-/// `GET`: the body is left out where the answer is sent.
+/// The request that the path after the namespace makes with one of its [`methods`]. `HEAD` is
+/// handled like `GET`: the body is left out when the answer is sent.
 fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Result<Ask, Problem> {
-    // `room...?room=NAME` is `rooms/NAME...`: nothing on the way changes a name in a query.
+    // `room...?room=NAME` means `rooms/NAME...`: proxies do not change a name in a query.
     let name;
     let (room, resource) = match resource {
         ["room", rest @ ..] => {
@@ -229,7 +229,7 @@ fn ask(method: &str, resource: &[&str], mut query: Query, limits: &Limits) -> Re
     })
 }
 
-/// The end of all connections of a user, or of those whose identity is older than a time.
+/// The request to end all connections of a user, or those whose identity is older than a time.
 fn ask_of_user(user: &str, query: &Query) -> Result<Ask, Problem> {
     query.only(&["not_before", "code", "reason"])?;
     let user = Some(user).filter(|user| !user.is_empty());
@@ -248,10 +248,10 @@ fn ask_of_user(user: &str, query: &Query) -> Result<Ask, Problem> {
     }
 }
 
-/// The last second of the year 9999: a larger number was meant in milliseconds.
+/// The last second of the year 9999: a larger number was probably meant as milliseconds.
 const SECONDS_MAX: u64 = 253_402_300_799;
 
-/// The question or wish about a room, of the path behind its name.
+/// The request about a room that the path after its name makes.
 fn ask_of_room(
     method: &str,
     room: String,
@@ -290,8 +290,8 @@ fn ask_of_room(
     })
 }
 
-/// The question why a connection got a message or did not, would get one that another publishes at
-/// once, or has a right or does not.
+/// The request to explain why a connection did or did not get a message, would get a message that
+/// another connection publishes, or has a right.
 fn ask_why(query: &Query, limits: &Limits) -> Result<Ask, Problem> {
     query.only(&["room", "offset", "from", "conn", "right"])?;
     let room = query.owned("room").ok_or(Problem::RoomMissing)?;
@@ -322,7 +322,7 @@ fn connection(text: &str) -> Result<ConnId, Problem> {
     text.parse().map_err(|_| Problem::NoConnection)
 }
 
-/// The code of a close frame and the reason in it.
+/// The code and the reason of a close frame.
 fn close(query: &Query) -> Result<(CloseCode, String), Problem> {
     let code = |text| CloseCode::new(number(text)?.try_into().ok()?);
     let code = query.get("code").map_or(Some(CloseCode::REMOVED), code);

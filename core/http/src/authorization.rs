@@ -11,16 +11,16 @@ impl Access {
     /// Checks that a request may use the API. `is_proxied` says that an earlier request had a
     /// [`proxy_sign`](Request::proxy_sign).
     ///
-    /// With keys, whoever has one whose scope allows the call. Without, programs of this machine
-    /// that run as the same user, and this server's own page: not other pages in a browser of this
-    /// machine, whatever name they resolve to it, and nobody once a proxy stands before the server,
-    /// whose visitors look like programs of this machine.
+    /// With keys, a request needs one whose scope allows the call. Without keys, the API is open to
+    /// programs of this machine that run as the same user, and to this server's own page. It is
+    /// closed to other pages in a browser of this machine, whatever name resolves to the machine,
+    /// and to all once a proxy stands before the server, whose visitors look like local programs.
     ///
-    /// A request that is no call of the API needs no scope: [`ApiRequest::read`] refuses it.
+    /// A request that is not a call of the API needs no scope: [`ApiRequest::read`] refuses it.
     ///
     /// # Errors
     ///
-    /// The answer when it may not.
+    /// The answer when the request may not use the API.
     ///
     /// [`ApiRequest::read`]: crate::ApiRequest::read
     pub fn authorize<H: Headers>(
@@ -53,7 +53,7 @@ impl Access {
         Err(problem)
     }
 
-    /// True when a request has a known key, whatever that allows.
+    /// True when a request has a known key, whatever its scope.
     pub fn has_key<H: Headers>(&self, request: &Request<'_, H>) -> bool {
         self.granted(request).is_ok()
     }

@@ -1,4 +1,4 @@
-//! A file of settings in TOML: room policies, grants, backends, who may connect and use the API.
+//! A file of settings in TOML: room policies, grants, backends, API keys and allowed origins.
 
 use alloc::{
     boxed::Box,
@@ -25,7 +25,8 @@ mod hooks;
 mod settings;
 mod text;
 
-/// Contents of a file of settings: room policies, keys of the API, and origins that may connect.
+/// Contents of a file of settings: room policies and grants, keys of the API, origins that may
+/// connect, and backends.
 ///
 /// ```
 /// use roomcast_http::ConfigFile;
@@ -50,10 +51,10 @@ pub struct ConfigFile {
     pub api_keys: Vec<ApiKey>,
     /// Browser origins that may connect, `allow_origins`; default none.
     pub allow_origins: Vec<OriginRule>,
-    /// Endpoints that are told of events, a table `[[hooks]]` for each; default none.
+    /// Endpoints that are notified of events, a table `[[hooks]]` for each; default none.
     pub hooks: Vec<Hook>,
-    /// The backend that is asked who a connection is, and what it may join, the table `[ask]`;
-    /// default none.
+    /// The backend that is asked who a connection is, and which rooms it may join, the table
+    /// `[ask]`; default none.
     pub ask: Option<AskSettings>,
 }
 
@@ -83,7 +84,7 @@ impl ConfigFile {
     ///
     /// # Errors
     ///
-    /// The first line that must change. It says nothing of the values in `api_keys` and `keys`.
+    /// The first line that must change. It never shows the values in `api_keys` and `keys`.
     pub fn from_toml(text: &str) -> Result<Self, PolicyFileError> {
         let file: File = parse(text)?;
         Ok(Self {
@@ -98,12 +99,11 @@ impl ConfigFile {
 
 impl ConfigFile {
     /// Reads a file in TOML that may also have settings with these names, as keys above its tables:
-    /// `heartbeat_ms = 25000` is `heartbeat-ms`.
+    /// `heartbeat_ms = 25000` sets `heartbeat-ms`.
     ///
     /// # Errors
     ///
-    /// The first line that must change. It says nothing of the values in `api_keys`, and nothing of
-    /// those of settings.
+    /// The first line that must change. It never shows the values in `api_keys` and of settings.
     pub fn with_settings(
         text: &str,
         names: &[&str],
@@ -114,8 +114,8 @@ impl ConfigFile {
     }
 }
 
-/// Reads a file in TOML: one table `[[rooms]]` for each policy, and one table `[[grants]]` for each
-/// rule of who may do what.
+/// Reads a file in TOML with a table `[[rooms]]` for each policy, and a table `[[grants]]` for each
+/// rule that gives rights.
 ///
 /// ```
 /// use roomcast_http::policies_from_toml;
@@ -150,14 +150,14 @@ pub fn policies_from_toml(text: &str) -> Result<Policies, PolicyFileError> {
     Ok(policies(text, file.rooms)?.with_grants(grants(text, file.grants)?))
 }
 
-/// Policies that stand in this text.
+/// Converts the policies of a file.
 fn policies(text: &str, rooms: Vec<Spanned<RoomPolicy>>) -> Result<Policies, PolicyFileError> {
     let lines: Vec<_> = rooms.iter().map(|room| room.span().start).collect();
     Policies::new(rooms.into_iter().map(Spanned::into_inner))
         .map_err(|fault| PolicyFileError::new(text, lines.get(fault.index()).copied(), fault))
 }
 
-/// Grants that stand in this text.
+/// Converts the grants of a file.
 fn grants(
     text: &str,
     grants: Vec<Spanned<StandardGrant>>,
@@ -176,7 +176,7 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, PolicyFileError> {
     })
 }
 
-/// The parser's message, with the key and the fix where it has none.
+/// The parser's message, completed with the key and the fix if it lacks them.
 fn told(text: &str, at: Option<usize>, message: &str) -> String {
     let at = at.filter(|&at| text.is_char_boundary(at));
     let value = at.map_or("", |at| &text[at..]);
@@ -186,7 +186,7 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
     if let Some(list) = list.filter(|key| LISTS.contains(key) && message.contains("invalid type")) {
         return format!("`{list}`: {LIST}");
     }
-    // A date is a table to the parser, of one key with a name of its own.
+    // The parser presents a date as a table with one private key.
     let is_date = value.starts_with(|first: char| first.is_ascii_digit());
     if !is_date && message.ends_with("invalid type: map, expected a sequence") {
         let (table, each) = match list {
@@ -230,7 +230,7 @@ fn told(text: &str, at: Option<usize>, message: &str) -> String {
     }
 }
 
-/// Keys of lists of texts. Of another value of theirs no error says what it is: it may be a secret.
+/// Keys whose values are lists of texts. Errors never show a wrong value: it may be a secret.
 const LISTS: [&str; 6] = [
     "api_keys",
     "allow_origins",
@@ -240,8 +240,7 @@ const LISTS: [&str; 6] = [
     "headers",
 ];
 
-/// Keys that a file may have. Any other word in it may be a secret in the wrong place, and is not
-/// told.
+/// Keys that a file may have. Any other word may be a misplaced secret, and errors do not show it.
 const KEYS: &str = "api_keys allow_origins rooms match history messages bytes age_s presence \
     presence_grace_s publish echo members overflow grants for can hooks tell events keys ask \
     url on timeout_ms headers with_token";
@@ -255,7 +254,7 @@ fn is_of_a_key(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// The key that stands at a place.
+/// The key at a position of the text.
 fn key_at(text: &str, at: usize) -> &str {
     let (before, behind) = text.split_at(at);
     let begin = before.trim_end_matches(is_of_a_key).len();
@@ -267,7 +266,7 @@ fn key_at(text: &str, at: usize) -> &str {
     &key[..end]
 }
 
-/// The key whose value a place is in: the one right before it, or that of its line.
+/// The key whose value is at a position: the key right before it, or the key of its line.
 fn key_of(text: &str, at: usize) -> Option<&str> {
     let before = text[..at].trim_end();
     let right_before = before.strip_suffix('=').map(|before| {

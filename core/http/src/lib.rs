@@ -1,28 +1,28 @@
 //! HTTP rules that all hosts share: the page, health, the API, and who may open a WebSocket.
 //!
-//! Like the core it does no I/O. A host turns what arrived into a [`Request`], and goes on
-//! by its [`Route`], which [`Access::route`] gives:
+//! Like the core it does no I/O. A host converts an incoming request into a [`Request`], and
+//! handles it by its [`Route`], which [`Access::route`] gives:
 //!
 //! 1. [`Route::Page`], [`Route::Inspector`], [`Route::Client`], [`Route::Server`],
 //!    [`Route::Health`], [`Route::Ready`], [`Route::Metrics`], [`Route::Options`]: answers of
 //!    [`Response`].
 //! 2. [`Route::Socket`]: [`Upgrade::check`], then [`Access::admit`], then [`Tokens::credentials`].
-//!    The host verifies the token with [`Tokens::verifier`], of which [`identity_of`] makes an
-//!    identity. A client that may not connect is told so through the open socket when
-//!    [`Upgrade::refuse_in_band`].
+//!    The host verifies the token with [`Tokens::verifier`], and [`identity_of`] makes an identity
+//!    of its claims. If [`Upgrade::refuse_in_band`], a client that may not connect is told so
+//!    through the open socket.
 //! 3. [`Route::Api`]: [`Access::authorize`], then [`ApiRequest::read`]. A [`SendHead`] still needs
-//!    the body. The [`ApiCall`] may travel to where its namespace is, and is run
-//!    there; the [`Answer`] becomes a [`Response`].
+//!    the body. The [`ApiCall`] can be sent to the place of its namespace, and is run there; the
+//!    [`Answer`] becomes a [`Response`].
 //!
-//! Whatever fails on the way is a [`Problem`], which becomes a [`Response`] as well; also a fault
-//! that a host alone can find. A host counts it by its [`Reason`], and logs what [`RefusalNotices`]
-//! says of it.
+//! Every failure is a [`Problem`], which becomes a [`Response`] as well; so is a fault that only
+//! the host can find. A host counts it by its [`Reason`], and logs the notice that
+//! [`RefusalNotices`] gives for it.
 //!
 //! A host that knows its peers may trust some of them, by [`ProxyTrust`], to name the address and
 //! the user of a client.
 //!
-//! [`Request::proxy_sign`] shows that a proxy stands before the host. From the first such request
-//! on the host tells [`Access::authorize`] so.
+//! [`Request::proxy_sign`] shows that a proxy stands before the host. After the first such request
+//! the host passes `is_proxied` to [`Access::authorize`].
 //!
 //! ```
 //! use std::borrow::Cow;

@@ -23,10 +23,10 @@ use crate::{
     trusted_proxy::NamedUserError,
 };
 
-/// Entries of one page of a list.
+/// The number of entries in one page of a list, at most.
 pub(crate) const PAGE_MAX: usize = 1000;
 
-/// A request that is not granted, and why. Its [`Display`](core::fmt::Display) is the text that the
+/// The reason that a request is refused. Its [`Display`](core::fmt::Display) is the text that the
 /// client reads.
 ///
 /// Errors of a hub keep their code, their text and their details.
@@ -78,35 +78,35 @@ pub enum Problem {
     /// There is no such room.
     #[error("there is no such room: nobody is in it, and it keeps no history")]
     NoRoom,
-    /// There is no such connection. The path names it, and the text does not repeat it.
+    /// There is no such connection. The path names it, so the text does not repeat it.
     #[error("no live connection has this id")]
     NoConnection,
-    /// The path takes other methods: these.
+    /// The path takes only these methods.
     #[error("this path takes {0}")]
     Method(&'static str),
 
     /// The header `Host` is missing, or there are several.
     #[error("a request must have one Host header")]
     OneHost,
-    /// The path is encoded in another way.
+    /// The path is not valid percent-encoded UTF-8.
     #[error(
         "the path must be percent-encoded UTF-8: two hexadecimal digits behind each %, which is \
          itself written %25"
     )]
     PathEncoding,
-    /// The query is encoded in another way.
+    /// The query is not percent-encoded.
     #[error(
         "the query must be percent-encoded: two hexadecimal digits behind each %, which is itself \
          written %25"
     )]
     QueryEncoding,
-    /// The query is no text.
+    /// The query is not UTF-8.
     #[error("the query must be percent-encoded UTF-8")]
     QueryText,
     /// The query has this parameter several times.
     #[error("{0} is given more than once")]
     Repeated(String),
-    /// The query has this parameter, and the call takes those.
+    /// The query has an unknown parameter: this one. The call takes the second ones.
     #[error("unknown parameter {0}: this call takes {1}")]
     Unknown(String, String),
     /// The parameter `room` is missing.
@@ -115,50 +115,50 @@ pub enum Problem {
     /// The parameter `user` is missing.
     #[error("name the user: ?user=NAME, or DELETE connections/{{conn}}")]
     UserMissing,
-    /// The parameter of this name is no offset.
+    /// The parameter of this name is not an offset.
     #[error("{0} must be an offset: 0 to {max}, digits only", max = u64::MAX)]
     Offset(&'static str),
-    /// The parameter `not_before` is no time.
+    /// The parameter `not_before` is not a time.
     #[error(
         "not_before must be seconds since 1970, digits only (milliseconds are larger): identities \
          from before are refused"
     )]
     NotBefore,
-    /// The parameter `offset` is missing, or no offset of a message.
+    /// The parameter `offset` is missing, or not the offset of a message.
     #[error("name the message: ?offset=N, the `offset` of its frame, 1 or more, digits only")]
     MessageOffset,
-    /// The parameter `right` is no right, or there is an offset beside it.
+    /// The parameter `right` is not a right, or is combined with `from` or `offset`.
     #[error("right must be join, publish, presence or history, and stand in place of offset")]
     Right,
-    /// The parameter `from` is no connection, or there is an offset beside it.
+    /// The parameter `from` is not a connection, or is combined with `offset`.
     #[error("from must be the connection that publishes, and stand in place of offset")]
     From,
-    /// The parameter `conn` is missing, or no connection.
+    /// The parameter `conn` is missing, or not a connection.
     #[error("name the connection: ?conn=ID, a decimal number below 2^53; it may have ended")]
     Conn,
-    /// The parameter `limit` is no number, or out of its range.
+    /// The parameter `limit` is not a number, or out of its range.
     #[error("limit must be 1 to {PAGE_MAX}, digits only")]
     PageLimit,
-    /// The parameter `after` is no connection.
+    /// The parameter `after` is not a connection.
     #[error("after must be a connection id")]
     After,
-    /// The parameter `code` is no close code that the API sends.
+    /// The parameter `code` is not a close code that the API sends.
     #[error("code must be 1000, 1001, 1008, 1011, 1013 or 3000 to 4999")]
     CloseCode,
     /// The parameter `reason` does not fit in a close frame.
     #[error("reason must have at most {CLOSE_REASON_BYTES_MAX} bytes")]
     CloseReason,
-    /// The header `Idempotency-Key` is no key, or there are several.
+    /// The header `Idempotency-Key` is not a valid key, or there are several.
     #[error("send one Idempotency-Key of 1 to {KEY_BYTES_MAX} visible characters, without commas")]
     Key,
-    /// The head of the request is larger than the host takes: than so many bytes.
+    /// The head of the request is larger than the host accepts: this number of bytes.
     #[error(
         "the head of a request has at most {}: send shorter headers, or raise \
          ROOMCAST_HEADER_BYTES_MAX (--header-bytes-max)",
         Counted(*.0, "byte")
     )]
     HeadTooLarge(usize),
-    /// The request has more headers than the host takes: than so many.
+    /// The request has more headers than the host accepts: this number.
     #[error(
         "a request has at most {}: send fewer, or raise ROOMCAST_HEADERS_MAX (--headers-max)",
         Counted(*.0, "header")
@@ -167,39 +167,39 @@ pub enum Problem {
     /// The body is compressed.
     #[error("the body must be sent as it is: leave Content-Encoding out")]
     ContentEncoding,
-    /// The body or a part of it is not in this form, from a line and a column on.
+    /// The body or a part of it does not have this form, from this line and column on.
     #[error("{0}: look at line {1}, column {2} of it")]
     Form(&'static str, usize, usize),
     /// The body is a list, or its audience is.
     #[error("the body and its audience must be objects")]
     Objects,
-    /// The body is larger than the host takes: than so many bytes.
+    /// The body is larger than the host accepts: this number of bytes.
     #[error(
         "the body must have at most {}: send less, or raise ROOMCAST_API_BODY_BYTES_MAX \
          (--api-body-bytes-max)",
         Counted(*.0, "byte")
     )]
     BodyTooLarge(usize),
-    /// The body is larger than a middleware before the server lets through.
+    /// The body is larger than a middleware in front of the server lets through.
     #[error("the body is over a limit of the program around this server")]
     BodyLimited,
     /// The body ended early.
     #[error("the body did not arrive whole")]
     BodyCut,
-    /// The body took too long: longer than so many milliseconds.
+    /// The body took too long: more than this number of milliseconds.
     #[error("the body did not arrive in time: within {0} ms")]
     BodyLate(usize),
 
-    /// The API takes a key, and this is none.
+    /// The API needs a key, and the request has no valid one.
     #[error(
         "send Authorization: Bearer KEY, with a key that ROOMCAST_API_KEY (--api-key) gives the \
          server"
     )]
     Unauthorized,
-    /// The API takes a key, and this is the hash of one.
+    /// The API needs a key, and the request has the hash of one.
     #[error("this is the hash of a key, for the server's settings: send the key itself")]
     KeyHash,
-    /// The key has not the scope that the call needs: this one.
+    /// The key does not have the scope that the call needs: this one.
     #[error(
         "this call needs a key with the scope `{}`{}, and this key has another: give the server \
          one in ROOMCAST_API_KEY (--api-key)",
@@ -207,7 +207,7 @@ pub enum Problem {
         if *.0 == KeyScope::Admin { "" } else { " or `admin`" }
     )]
     Scope(KeyScope),
-    /// The API has no key, and may not be used without.
+    /// The API has no key, and the settings do not allow its use without one.
     #[error("the API needs a key: set ROOMCAST_API_KEY (--api-key)")]
     KeylessOff,
     /// The API has no key, and the settings let other machines in.
@@ -222,7 +222,7 @@ pub enum Problem {
          programs on this machine: set ROOMCAST_API_KEY (--api-key)"
     )]
     KeylessProxied,
-    /// The API has no key, and another user of the machine asks.
+    /// The API has no key, and the request comes from another user of the machine.
     #[error(
         "the API needs a key, for who calls runs as another user than this server, as a proxy does: \
          set ROOMCAST_API_KEY (--api-key)"
@@ -235,7 +235,7 @@ pub enum Problem {
     )]
     KeylessForeign,
 
-    /// The path is a WebSocket's, and the request is for none.
+    /// The path is that of a WebSocket, and the request is not an upgrade.
     #[error("this is a WebSocket: send Connection: Upgrade and Upgrade: websocket")]
     NoUpgrade,
     /// The form of an upgrade is wrong.
@@ -244,7 +244,7 @@ pub enum Problem {
     /// The upgrade is to another version of the protocol.
     #[error("the WebSocket version must be 13")]
     SocketVersion,
-    /// The header `Sec-WebSocket-Key` is no key.
+    /// The header `Sec-WebSocket-Key` is not a key.
     #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
     SocketKey,
     /// The page's origin is not allowed.
@@ -253,7 +253,7 @@ pub enum Problem {
          scheme, host and port"
     )]
     Origin,
-    /// The page's origin is not allowed, and the `Host` looks as if a proxy had put it there.
+    /// The page's origin is not allowed, and the `Host` looks as if a proxy had rewritten it.
     #[error(
         "this page's origin may not connect: list it in ROOMCAST_ALLOW_ORIGIN (--allow-origin), \
          scheme, host and port; or, if it is this server's own address and a proxy has rewritten \
@@ -261,7 +261,7 @@ pub enum Problem {
          $http_host)"
     )]
     OriginBehindProxy,
-    /// The `Host` is a name under which a server on loopback is not taken.
+    /// The `Host` is a name under which a server on loopback does not answer.
     #[error(
         "this server listens on loopback and is taken under loopback names only, such as \
          localhost: name this host in ROOMCAST_ALLOW_HOST (--allow-host), or have the proxy \
@@ -271,18 +271,18 @@ pub enum Problem {
     /// A header field names a user, and is refused.
     #[error(transparent)]
     NamedUser(#[from] NamedUserError),
-    /// The server has as many connections as it may have: so many.
+    /// The server has as many connections as it may have: this number.
     #[error(
         "too many connections: raise --connections-max or the limit of open files, or try later"
     )]
     Connections(usize),
-    /// The address has as many connections as it may have: so many.
+    /// The address has as many connections as it may have: this number.
     #[error(
         "too many connections from this address: raise --connections-per-address-max, or close \
          others first"
     )]
     ConnectionsPerAddress(usize),
-    /// The user has as many connections as it may have: so many.
+    /// The user has as many connections as it may have: this number.
     #[error(
         "{}, or raise --connections-per-user-max", // the core does not know the setting
         RequestError::UserConnections { limit: *.0 }
@@ -294,45 +294,45 @@ pub enum Problem {
     /// The server has no id for a connection.
     #[error("no connection ids are left: with --relay Redis gives more, else restart the server")]
     Exhausted,
-    /// The server has as many namespaces as it may have: so many.
+    /// The server has as many namespaces as it may have: this number.
     #[error("too many namespaces: raise --namespaces-max, or try later")]
     Namespaces(usize),
-    /// The client's token is not taken, or it has none.
+    /// The client's token is refused, or the client has none.
     #[error("{}", .0.client_text())]
     Token(TokenRefusal),
     /// The backend of `[ask]` does not let the client in, or cannot be asked.
     #[error("{0}")]
     Backend(Verdict),
-    /// The application does not want the connection.
+    /// The application refuses the connection.
     #[error("{}", .0.reason())]
     Rejected(Rejection),
 
     /// The server is shutting down, and the API with it.
     #[error("the server is shutting down: ask another, or try again")]
     Draining,
-    /// The server is shutting down, and takes no connections.
+    /// The server is shutting down, and accepts no connections.
     #[error("the server is shutting down: connect to another, or try again")]
     DrainingSocket,
-    /// The namespace did nothing.
+    /// The namespace could not save its state or be reached, and did nothing.
     #[error("the namespace could not save its state or be reached, and did nothing: try again")]
     Unsaved,
-    /// The answer has no form in JSON.
+    /// The answer cannot be serialized as JSON.
     #[error("the answer could not be encoded")]
     Answer,
-    /// The host failed: the text says in which setting.
+    /// The host failed because of a setting, which the text names.
     #[error("{0}")]
     Setting(String),
     /// The host failed.
     #[error("{}", RequestError::Internal)]
     Internal,
 
-    /// A room has no valid name.
+    /// The name of a room is not valid.
     #[error(transparent)]
     Room(#[from] RoomNameError),
     /// There is no such page.
     #[error(transparent)]
     Page(#[from] PageError),
-    /// The namespace did not do what it was asked for.
+    /// The namespace did not carry out the call.
     #[error(
         "{}{}", .0, // the core does not know the setting
         if matches!(.0, AskError::TooManyNamespaces { .. }) { ", or raise --namespaces-max" } else { "" }
@@ -396,7 +396,7 @@ impl Coded for Problem {
 }
 
 impl Problem {
-    /// The reason under which a host counts it; `None` for what is no refusal but a mistake in the
+    /// The reason under which a host counts it; `None` if it is not a refusal but a mistake in the
     /// request, or a fault.
     #[allow(clippy::wildcard_enum_match_arm)] // the others are counted by their code
     pub fn reason(&self) -> Option<Reason> {
@@ -433,7 +433,7 @@ impl Problem {
         }
     }
 
-    /// The header fields of the answer, beside that of its type.
+    /// The header fields of the answer, besides its content type.
     #[allow(clippy::wildcard_enum_match_arm)] // the others have none
     fn headers(&self) -> Vec<(&'static str, &'static str)> {
         match self {
@@ -482,7 +482,7 @@ impl From<Rejection> for Problem {
     }
 }
 
-/// A connection that a namespace did not take.
+/// A connection that a namespace refused.
 impl From<ConnectError> for Problem {
     fn from(error: ConnectError) -> Self {
         match error {

@@ -1,11 +1,11 @@
-//! The state of a server, as load balancers ask for it.
+//! The readiness of a server, for load balancers.
 
-/// The state of a server in which new connections should come to it, or not.
+/// The readiness of a server for new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// New connections should come here.
     Ready,
-    /// The server shuts down.
+    /// The server is shutting down.
     Draining,
     /// The server cannot reach its relay: publishes fail.
     Unrelayed,
@@ -32,7 +32,7 @@ impl Readiness {
         }
     }
 
-    /// The state that an answer tells; `None` when it is not that of a server.
+    /// Parses the state from an answer; `None` when the answer is not from such a server.
     pub fn of(status: u16, body: &str) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
         all.find(|state| state.status() == status && state.text().trim_end() == body.trim_end())

@@ -13,18 +13,18 @@ pub struct Request<'a, H> {
     pub query: &'a str,
     /// The header fields.
     pub headers: H,
-    /// True when the peer is a program on the host's own machine. At the edge no peer is.
+    /// True when the peer is a program on the host's own machine; always false at the edge.
     pub local: bool,
     /// True when that program is known to run as another user than the host, as a proxy does. A
-    /// host looks where [`Access::asks_for_user`](crate::Access::asks_for_user) says so.
+    /// host finds out only where [`Access::asks_for_user`](crate::Access::asks_for_user).
     pub other_user: bool,
-    /// True when only programs on the host's own machine reach the address that the host listens
-    /// on.
+    /// True when only programs on the host's own machine can reach the address that the host
+    /// listens on.
     pub loopback_listener: bool,
     /// True when the request came in HTTP/1.0.
     pub http_1_0: bool,
-    /// True when the host serves the API, the metrics and the page on another listener than the one
-    /// that the request came to.
+    /// True when the host serves the API, the metrics and the page on another listener than this
+    /// request's.
     pub admin_elsewhere: bool,
 }
 
@@ -32,8 +32,8 @@ pub struct Request<'a, H> {
 pub trait Headers {
     /// The values of all fields with this name, which is in lower case, in order.
     ///
-    /// A host that sees several only as one, joined by `", "`, gives that one. What is not UTF-8 is
-    /// given with replacement characters.
+    /// A host that sees several fields only joined by `", "` gives the joined value. Bytes that are
+    /// not UTF-8 become replacement characters.
     fn values(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>>;
 
     /// The names of all fields, in lower case, in any order.
@@ -41,14 +41,14 @@ pub trait Headers {
 }
 
 impl<H: Headers> Request<'_, H> {
-    /// The first value of a field; `?` for one that is not visible ASCII, the only text that all
-    /// parties read in the same way.
+    /// The first value of a field; `?` for a value that is not visible ASCII, the only text that
+    /// all parties read in the same way.
     pub fn first(&self, name: &'static str) -> Option<Cow<'_, str>> {
         let value = self.headers.values(name).next()?;
         Some(if is_text(&value) { value } else { "?".into() })
     }
 
-    /// True when a field that is a list, separated by commas, has such an item.
+    /// True when a field that is a list, separated by commas, contains such an item.
     pub fn lists(&self, name: &'static str, item: impl Fn(&str) -> bool) -> bool {
         let mut values = self.headers.values(name);
         values.any(|value| is_text(&value) && value.split(',').any(|found| item(found.trim())))
@@ -58,7 +58,7 @@ impl<H: Headers> Request<'_, H> {
 /// Form of a namespace's name.
 pub const NAMESPACE_FORM: &str = "1 to 64 of A-Z a-z 0-9 _ -";
 
-/// Bytes of a namespace's name.
+/// The bytes of a namespace's name, at most.
 pub(crate) const NAMESPACE_BYTES_MAX: usize = 64;
 
 /// True when a text is a namespace name, in its [form](NAMESPACE_FORM).
@@ -67,7 +67,7 @@ pub fn is_namespace(name: &str) -> bool {
     (1..=NAMESPACE_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits)
 }
 
-/// True when a value is visible ASCII.
+/// True when a value is visible ASCII; spaces and tabs count as visible.
 pub(crate) fn is_text(value: &str) -> bool {
     let is_visible = |byte| matches!(byte, b'\t' | b' '..=b'~');
     value.bytes().all(is_visible)

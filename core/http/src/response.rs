@@ -1,4 +1,4 @@
-//! A whole answer.
+//! Complete answers to requests.
 
 use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 
@@ -10,26 +10,26 @@ const INSPECTOR: &str = include_str!("../page/inspect.html");
 #[cfg(not(feature = "inspector"))]
 const INSPECTOR: &str = "";
 
-/// The client for browsers, as `client/` makes it.
+/// The client for browsers, as built from `client/`.
 const CLIENT: &str = include_str!("../page/client.js");
 
-/// Content security policy of the page: the data that it shows comes from anywhere, and must not
-/// run.
+/// Content security policy of the page: the data that it shows may come from anyone, and must not
+/// run as code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// Content security policy of the inspector: it talks to nobody, and compiles its own module.
+/// Content security policy of the inspector: it makes no requests, and compiles its own module.
 const INSPECTOR_POLICY: &str = "default-src 'none'; \
     script-src 'unsafe-inline' 'wasm-unsafe-eval'; style-src 'unsafe-inline'; img-src data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The header field in which `GET /readyz` says the server's time, in milliseconds since 1970. The
-/// `Date` of an answer is that of the last proxy, as nginx writes one of its own.
+/// The header field in which `GET /readyz` gives the server's time, in milliseconds since 1970. The
+/// `Date` of an answer may come from a proxy instead: nginx, for one, sets its own.
 pub const TIME_HEADER: &str = "roomcast-time";
 
-/// A whole answer, to be sent as it is.
+/// A complete answer, to be sent as it is.
 ///
 /// A host leaves the body out when the method was `HEAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]

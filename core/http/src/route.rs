@@ -27,13 +27,12 @@ pub enum Route<'a> {
     Metrics,
     /// `/ws` and `/ws/{namespace}`, with any method.
     Socket {
-        /// The name as it came: [`Access::admit`] says whether it is one.
+        /// The name, not validated: [`Access::admit`] checks it.
         namespace: &'a str,
     },
     /// Everything below `/api/`, with any method but `OPTIONS`.
     Api,
-    /// `OPTIONS` of a path that there is, or of `*`. Load balancers ask it to see that a
-    /// server is there.
+    /// `OPTIONS` of a path that exists, or of `*`. Load balancers use it as a health check.
     Options {
         /// The methods that the path takes.
         allow: &'static str,
@@ -45,11 +44,11 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// When there is nothing at the path, or not with this method; or when the host is asked under
-    /// a name that is not one of its own, or, while its API has no key, for the page or the metrics
-    /// through a proxy, or for the page by another user. The latter are not looked at for health
-    /// and `OPTIONS`, which tell nothing, and the name is left to [`admit`](Self::admit) for
-    /// WebSockets.
+    /// When the path does not exist, or does not take the method. Also when the request names the
+    /// host in a way that it does not accept, or asks for the page or the metrics through a proxy
+    /// or as another user while the API has no key. These checks are left out for health and
+    /// `OPTIONS`, which reveal nothing, and for WebSockets, whose host name [`admit`](Self::admit)
+    /// checks.
     pub fn route<'a, H: Headers>(&self, request: &Request<'a, H>) -> Result<Route<'a>, Problem> {
         if request.headers.values("authorization").nth(1).is_some() {
             return Err(Problem::Repeated("Authorization".into()));
@@ -70,7 +69,7 @@ impl Access {
             Ok(Route::Page(_) | Route::Inspector | Route::Server | Route::Metrics)
         );
         if is_for_tries && self.has_keyless_api() {
-            // What is open to this machine is not for the visitors of a proxy on it.
+            // Pages that are open to this machine are not for the visitors of a proxy on it.
             if request.proxy_sign().is_some() {
                 return Err(Problem::KeylessProxied);
             }
@@ -83,11 +82,11 @@ impl Access {
 }
 
 impl<'a> Route<'a> {
-    /// The route of a request. A path that the host does without is like one that never was.
+    /// The route of a request. A path that is switched off is like one that does not exist.
     ///
     /// # Errors
     ///
-    /// When there is nothing at the path, or not with this method.
+    /// When the path does not exist, or does not take the method.
     fn of<H>(request: &Request<'a, H>, access: &Access) -> Result<Self, Problem> {
         let is_options = request.method == "OPTIONS";
         let api = !request.admin_elsewhere;
@@ -125,8 +124,8 @@ impl<'a> Route<'a> {
     }
 }
 
-/// The methods of what is only read, and of a WebSocket: `HEAD` says that it is one, as `GET`
-/// without an upgrade does.
+/// The methods of a read-only path, and of a WebSocket: `HEAD` says that it is a WebSocket, as
+/// `GET` without an upgrade does.
 pub(crate) const READ: &str = "GET, HEAD, OPTIONS";
 
 #[cfg(test)]

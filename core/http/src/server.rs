@@ -1,4 +1,4 @@
-//! The server as it describes itself.
+//! The server's description of itself.
 
 use alloc::vec::Vec;
 
@@ -35,8 +35,8 @@ enum Store {
 }
 
 impl ServerFacts {
-    /// The facts of a server with so many I/O threads. With a store its histories outlive the
-    /// process.
+    /// The facts of a server with this number of I/O threads. With a store its histories outlive
+    /// the process.
     pub const fn native(threads: usize, has_store: bool, has_metrics: bool) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),

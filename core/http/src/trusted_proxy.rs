@@ -12,10 +12,10 @@ pub use self::{
 };
 use crate::settings::SettingError;
 
-/// Trust in proxies before a host: in what they say of a client's address and user. By default
-/// there is none.
+/// Trust in proxies before a host, to name the address and the user of a client. By default none
+/// is trusted.
 ///
-/// Whoever reaches the host from a trusted network can name any user.
+/// Every program that reaches the host from a trusted network can name any user.
 ///
 /// ```
 /// use roomcast_http::{NamedUserError, ProxyTrust};
@@ -39,16 +39,16 @@ use crate::settings::SettingError;
 pub struct ProxyTrust {
     /// Networks that the proxies are in; default none.
     pub networks: Vec<Network>,
-    /// Header field in which they name the user; default none.
+    /// The header field in which the proxies name the user; default none.
     pub user_header: Option<UserHeader>,
 }
 
 impl ProxyTrust {
-    /// Checks that somebody may name users where a header field for them is set.
+    /// Checks that there is a trusted network if a header field for users is set.
     ///
     /// # Errors
     ///
-    /// When nobody may.
+    /// When there is no trusted network.
     pub fn check(&self) -> Result<(), SettingError> {
         if self.user_header.is_some() && self.networks.is_empty() {
             let fault = "needs --trusted-proxy (ROOMCAST_TRUSTED_PROXY), the address or network of \
@@ -64,12 +64,12 @@ impl ProxyTrust {
     }
 
     /// The user whom the peer names, given the values of all fields of the name
-    /// [`user_header`](Self::user_header); `None` is anonymous.
+    /// [`user_header`](Self::user_header); `None` if anonymous.
     ///
     /// # Errors
     ///
-    /// When the peer is not trusted and names one all the same, or when it is trusted and does not
-    /// name exactly one valid user.
+    /// When the peer names a user without being trusted, or when it is trusted and the fields do
+    /// not name exactly one valid user.
     pub fn user<'v>(
         &self,
         peer: IpAddr,
@@ -86,8 +86,8 @@ impl ProxyTrust {
     }
 
     /// The address of the client, given the values of all fields `X-Forwarded-For` in order: the
-    /// rightmost that is not a trusted proxy. What stands to the left of it is the client's own
-    /// word. Where an entry is no address, the proxy that wrote it is the client.
+    /// rightmost address that is not a trusted proxy. Entries to the left of it are claims of the
+    /// client. If an entry is not an address, the proxy that wrote it counts as the client.
     ///
     /// Work: the number of entries that trusted proxies wrote.
     pub fn client<'v>(

@@ -1,4 +1,4 @@
-//! The way from a request to a WebSocket.
+//! Requests to upgrade to a WebSocket.
 
 use crate::{
     problem::Problem,
@@ -6,11 +6,11 @@ use crate::{
     route::READ,
 };
 
-/// The subprotocol in which the server speaks first. The answer to an upgrade names it when
-/// [`Upgrade::welcome`].
+/// The subprotocol in which the server sends the first message. The answer to an upgrade names it
+/// if [`Upgrade::welcome`].
 pub const SUBPROTOCOL: &str = "roomcast.v1";
 
-/// Fields of an upgrade that stand in it once, as they are read and shown.
+/// Header fields that an upgrade has only once: the name to look up, and the name to show.
 const ONCE: [(&str, &str); 2] = [
     ("sec-websocket-version", "Sec-WebSocket-Version"),
     ("sec-websocket-key", "Sec-WebSocket-Key"),
@@ -22,18 +22,18 @@ const ONCE: [(&str, &str); 2] = [
 pub struct Upgrade {
     /// True when the client offers [`SUBPROTOCOL`], and so is greeted with `$welcome`.
     pub welcome: bool,
-    /// True when the client asks that a refusal to connect is sent through the open socket.
-    /// Browsers ask so, because they cannot see an HTTP status.
+    /// True when the client asks to receive a refusal through the open socket. Clients in browsers
+    /// do, because they cannot see an HTTP status.
     pub refuse_in_band: bool,
 }
 
 impl Upgrade {
-    /// Reads a request for a WebSocket. What a host's HTTP library checks of the handshake is not
-    /// looked at here: the key, the version, `Connection`.
+    /// Reads a request for a WebSocket. It leaves to the host's HTTP library what that checks: the
+    /// key, the version, `Connection`.
     ///
     /// # Errors
     ///
-    /// The answer to a request that is none.
+    /// The answer to a request that is not a valid upgrade.
     pub fn check<H: Headers>(request: &Request<'_, H>) -> Result<Self, Problem> {
         if !matches!(request.method, "GET" | "HEAD") {
             return Err(Problem::Method(READ));
@@ -47,7 +47,7 @@ impl Upgrade {
         }
         for (name, shown) in ONCE {
             let mut values = request.headers.values(name);
-            // Several may come as one, joined by commas.
+            // Several fields may arrive as one, joined by commas.
             let is_joined = values.next().is_some_and(|first| first.contains(','));
             if is_joined || values.next().is_some() {
                 return Err(Problem::Repeated(shown.into()));

@@ -1,4 +1,4 @@
-//! Answers: the frames of an outcome, and the messages that wait for a late one.
+//! Answers: the frames of an outcome, and the messages that wait for an answer.
 
 use alloc::{borrow::ToOwned, boxed::Box, format, string::String, vec::Vec};
 
@@ -13,8 +13,8 @@ use crate::wire::{Address, ConnId, ErrorBody, Frame, Message, OwnedAddress, writ
 use crate::{outbox::Outbox, policy::Right, time::Timestamp, time::whole_millis};
 
 impl NamespaceContext<'_> {
-    /// Answers a message. An answer to nobody is dropped; [`Outcome::Later`] and
-    /// [`Outcome::Unclaimed`] are none.
+    /// Answers a message. The answer is dropped if the connection has ended; [`Outcome::Later`] and
+    /// [`Outcome::Unclaimed`] are not answers.
     pub(super) fn answer(&mut self, conn: ConnId, to: Address<'_>, outcome: &Outcome) {
         let reply = |namespace: &mut Self, reply: &Reply, id| {
             let event = reply.event.as_deref().unwrap_or(to.event);
@@ -63,7 +63,7 @@ impl NamespaceContext<'_> {
         }
     }
 
-    /// Waits for an answer that comes later, unless it can reach nobody.
+    /// Registers an answer that comes later, unless the connection has ended.
     pub(super) fn wait(&mut self, conn: ConnId, token: Token, request: Address<'_>) {
         let failure = if token.conn() != conn || self.replies.pending(token).is_some() {
             Failure::internal("the handler returned the token of another request")
@@ -81,8 +81,8 @@ impl NamespaceContext<'_> {
         self.fail(conn, request, &failure);
     }
 
-    /// Applies an outcome that somebody waits for: the message continues, or is answered. Returns
-    /// the request when the gateway is to continue with it.
+    /// Applies an outcome that a message waits for: the message continues, or is answered. Returns
+    /// the request if the gateway has to continue with it.
     fn complete(
         &mut self,
         token: Token,
@@ -115,17 +115,17 @@ impl NamespaceContext<'_> {
     }
 }
 
-/// Messages that wait for an answer, and go on behind it.
+/// Messages that wait for an answer, and continue after it.
 impl<G: Gateway> App<G> {
-    /// Gives an answer that a handler promised with [`Outcome::Later`], and goes on with the
-    /// messages of the connection that waited for it. Work that ends without an answer has failed:
-    /// nobody completes its token again.
+    /// Delivers an answer that a handler promised with [`Outcome::Later`], and handles the messages
+    /// of the connection that waited for it. Work that ends without an answer has failed, since
+    /// its token is never completed again.
     ///
     /// Work: that of the messages that waited, at most 64.
     ///
     /// # Errors
     ///
-    /// When nobody waits for it, or the outcome is not an answer; nothing reaches the client then.
+    /// When no request waits for it, or the outcome is not an answer; the client gets nothing then.
     pub(super) fn complete(
         &mut self,
         now: Timestamp,
@@ -138,7 +138,7 @@ impl<G: Gateway> App<G> {
         }
         let conn = token.conn();
         if self.hub.connection(conn).is_none() {
-            // A gateway without hooks does not hear of ends.
+            // Without hooks, the end of the connection has not cancelled its answers yet.
             self.replies.cancel(conn);
             return Err(CompleteError::Ended);
         }
@@ -185,7 +185,7 @@ impl<G: Gateway> App<G> {
         let _ = self.complete(now, token, &late, out);
     }
 
-    /// Lets the gateway go on with a message, behind its work.
+    /// Lets the gateway continue with a message whose work has ended.
     fn go_on(
         &mut self,
         now: Timestamp,
@@ -218,16 +218,17 @@ impl<G: Gateway> App<G> {
         self.call_hooks(now, out);
     }
 
-    /// Takes the futures that handlers began since the last call, each with the token to complete.
-    /// A host polls them all, and drops those of [`take_cancelled`](Self::take_cancelled).
+    /// Takes the futures that handlers started since the last call, each with the token to
+    /// complete. A host polls them all, and drops those that
+    /// [`take_cancelled`](Self::take_cancelled) names.
     pub fn take_work(&mut self) -> Vec<(Token, Work)> {
         core::mem::take(&mut self.replies.work.0)
     }
 
-    /// Joins that the host asks a backend for, since this was last asked: each with its room and
-    /// the token to complete, by [`Outcome::Grant`] or a failure. Only with
-    /// [`Config::asks_join`](crate::Config::asks_join). Those of
-    /// [`take_cancelled`](Self::take_cancelled) need no answer.
+    /// Takes the joins since the last call that the host has to ask a backend about: each with its
+    /// room and the token to complete, by [`Outcome::Grant`] or a failure. There are none without
+    /// [`Config::asks_join`](crate::Config::asks_join). Tokens that
+    /// [`take_cancelled`](Self::take_cancelled) names need no answer.
     pub fn take_asked(&mut self) -> Vec<(Token, Box<str>)> {
         let asked = core::mem::take(&mut self.replies.asked).into_iter();
         let asked = asked.filter_map(|token| {
@@ -254,8 +255,8 @@ impl<G: Gateway> App<G> {
         self.replies.waiting.len(conn) > 0 || self.replies.opening.contains_key(&conn)
     }
 
-    /// The answer to send in place of one that will never come: for a host that can lose its work
-    /// together with this value, and so has to know the text beforehand. `None` when nobody waits.
+    /// The answer to send when the real one will never come: for a host that can lose its work
+    /// together with this `App`, and must know the text in advance. `None` when no request waits.
     pub fn lost_answer(&self, token: Token) -> Option<String> {
         if self.replies.opening.contains_key(&token.conn()) {
             return None; // closed
@@ -271,8 +272,8 @@ impl<G: Gateway> App<G> {
         Some(text)
     }
 
-    /// Lets a message wait, unless it is a `$ping`: that asks whether the server is there. A frame
-    /// without an envelope that finds no space is dropped, like one over the rate.
+    /// Makes a message wait, unless it is a `$ping`, which is answered at once. In a namespace
+    /// without envelopes, a frame over the limits of waiting is dropped, like one over the rate.
     #[cold]
     #[inline(never)]
     pub(super) fn wait(

@@ -1,4 +1,4 @@
-//! A hub and the application before it.
+//! A hub together with the application in front of it.
 
 use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
 use core::fmt;
@@ -21,70 +21,72 @@ use crate::{
 
 /// A namespace with its application: a [`Hub`] and a [`Gateway`].
 ///
-/// It takes the place of the hub in a host. With `()` for a gateway it does what the hub does, byte
-/// for byte.
+/// A host uses it in place of a bare hub. With `()` as the gateway it behaves exactly like the hub,
+/// byte for byte.
 ///
-/// 1. **The way in**: [`apply`](Self::apply) takes whatever may change the namespace as an
-///    [`Input`](crate::Input), lets the gateway decide where it has something to decide, and
-///    appends commands to the [`Outbox`].
-/// 2. **News** for the host behind that: [`take_errors`](Self::take_errors),
+/// 1. **Input**: [`apply`](Self::apply) takes every change of the namespace as an
+///    [`Input`](crate::Input), asks the gateway where it has to decide, and appends commands to the
+///    [`Outbox`].
+/// 2. **News** for the host after an input: [`take_errors`](Self::take_errors),
 ///    [`take_work`](Self::take_work), [`take_cancelled`](Self::take_cancelled).
-/// 3. **Questions**: [`hub`](Self::hub), [`upgrade`](Self::upgrade),
+/// 3. **Queries**: [`hub`](Self::hub), [`upgrade`](Self::upgrade),
 ///    [`next_timeout`](Self::next_timeout).
 /// 4. **Sleep and wake**: [`state`](Self::state), [`restore`](Self::restore),
 ///    [`take_unsaved`](Self::take_unsaved).
 ///
 /// # When a handler panics
 ///
-/// The core cannot catch it. A host that does (`std::panic::catch_unwind`) gives the same input to
-/// [`unwound`](Self::unwound) and carries out the outbox as it is: whatever the gateway had done to
-/// rooms and connections stays done, nothing is left half done, the client is answered `internal`,
-/// and the remaining hooks run.
+/// The core cannot catch the panic. A host that does (`std::panic::catch_unwind`) passes the same
+/// input to [`unwound`](Self::unwound) and carries out the outbox as it is. The changes that the
+/// gateway had made to rooms and connections remain, no operation is left half done, the client is
+/// answered `internal`, and the remaining hooks run.
 #[derive(Clone)]
 pub struct App<G> {
     pub(super) hub: Hub,
     pub(super) gateway: G,
     pub(super) replies: PendingReplies,
-    /// Changes that hooks have yet to be called for, each with the number of hooks that led to it.
+    /// Changes not yet reported to the hooks, each with the length of the chain of hooks that led
+    /// to it.
     pub(super) changes: VecDeque<(u32, Change)>,
-    /// The change that the gateway is being told.
+    /// The change that is being reported to the gateway.
     pub(super) telling: Option<(u32, Change)>,
     pub(super) timetable: Timetable,
-    /// False when messages are the hub's alone.
+    /// False when the hub handles all messages without the gateway.
     decides: bool,
     /// False when the gateway has no hooks and no schedules, so that there is nothing to call.
     has_hooks: bool,
     pub(super) connecting: Option<Connecting>,
-    /// Connections whose `connect` waited when the namespace fell asleep, until they are closed.
+    /// Connections whose `connect` was pending when the namespace went to sleep, until they are
+    /// closed.
     pub(super) abandoned: Vec<ConnId>,
-    /// The request that the gateway goes on with.
+    /// The request that the gateway's `resume` is working on.
     pub(super) continuing: Option<(ConnId, OwnedAddress)>,
-    /// The connection that an outcome is for, until it has gone on.
+    /// The connection whose outcome is being applied, until its waiting messages are handled.
     pub(super) completing: Option<ConnId>,
-    /// The hook that was called last, and its connection: a panic in it is reported with them.
+    /// The hook that was called last, and its connection: the report of a panic names them.
     pub(super) called: (&'static str, Option<ConnId>),
-    /// True while the gateway is asked about a message or verb that was not answered yet.
+    /// True while the gateway decides about a message or verb that has no answer yet.
     pub(super) answering: bool,
-    /// The connection whose messages need not wait any more, until there are none.
+    /// The connection whose waiting messages are being handled.
     pub(super) resumed: Option<Resumed>,
     pub(super) unsaved: bool,
 }
 
-/// A connection about which the gateway is being asked.
+/// A connection that the gateway is deciding about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Connecting {
     pub(super) conn: ConnId,
-    /// The beginning of its commands.
+    /// The position in the outbox where its commands begin.
     pub(super) mark: Mark,
-    /// True when the gateway let the connection in.
+    /// True when the gateway has admitted the connection.
     pub(super) admitted: bool,
-    /// False while the host has not been told its id.
+    /// False until the host is given its id.
     pub(super) is_open: bool,
-    /// True when the client has been greeted, and said later who it is.
+    /// True when the client was greeted before it authenticated.
     pub(super) late: bool,
 }
 
-/// The ground state of an [`App`] that belongs to no connection.
+/// The ground state of an [`App`], without the states of its connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AppState {
@@ -107,7 +109,7 @@ impl From<HubState> for AppState {
 }
 
 impl<G: Gateway> App<G> {
-    /// A namespace that nobody is connected to.
+    /// Creates a namespace without connections.
     pub fn new(mut config: Config, gateway: G) -> Self {
         gateway_wants(&mut config, &gateway);
         Self::around(Hub::new(config), gateway)
@@ -137,12 +139,12 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// The namespace in the state that was saved. Whatever happens next, it answers as the saved
-    /// one would have; only answers that were under way are lost.
+    /// Restores a namespace from its saved state. It continues exactly as the saved one would have;
+    /// only pending answers are lost.
     ///
     /// # Errors
     ///
-    /// When the states contradict each other or the limits, or the gateway does not take its own.
+    /// When the states contradict each other or the limits, or the gateway cannot restore its own.
     pub fn restore(
         mut config: Config,
         mut gateway: G,
@@ -168,8 +170,8 @@ impl<G: Gateway> App<G> {
     /// [`Gateway::upgrade`]. It is not an input, since it changes nothing: the admission goes into
     /// the handshake of [`Input::Connect`](crate::Input::Connect).
     ///
-    /// Where the gateway waits, the future has all that it needs: whatever happens to the namespace
-    /// meanwhile, the host polls it, and drops it when the client is gone or out of time.
+    /// When the gateway needs time, the future owns all that it needs. The host polls it
+    /// independently of the namespace, and drops it when the client is gone or its time is up.
     pub fn upgrade(
         &self,
         request: &UpgradeRequest<'_>,
@@ -190,7 +192,8 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// Lets the gateway decide about a message that arrived, and the hub about what it left.
+    /// Lets the gateway handle a message that arrived, or the hub if the gateway leaves it
+    /// unclaimed.
     #[inline]
     pub(super) fn act_on(
         &mut self,
@@ -306,8 +309,8 @@ impl<G: Gateway> App<G> {
         self.hub.verb(now, request, out);
     }
 
-    /// Does what is due: first in the hub, then for hooks and guards that took too long, then each
-    /// schedule at most once, the earliest first.
+    /// Handles deadlines: first those of the hub, then those of hooks and guards that took too
+    /// long, then each schedule that is due, at most once, the earliest first.
     pub(super) fn handle_timeout(&mut self, now: Timestamp, out: &mut Outbox) -> Applied {
         self.hub.handle_timeout(now, out);
         self.call_hooks(now, out);
@@ -324,7 +327,7 @@ impl<G: Gateway> App<G> {
         Applied::Done
     }
 
-    /// Lets the schedules that are due wait for their next time, as if they had run.
+    /// Moves the schedules that are due to their next time, as if they had run.
     pub(super) fn skip_due(&mut self, now: Timestamp) -> Applied {
         while self.timetable.take_due(now).is_some() {
             self.unsaved = true;
@@ -343,8 +346,8 @@ impl<G: Gateway> App<G> {
         hub.into_iter().chain(schedules).chain(waits).min()
     }
 
-    /// The time at which the next schedule is due, for hosts that look for other deadlines less
-    /// often; `None` when none runs.
+    /// The time at which the next schedule is due, for hosts that check other deadlines less often;
+    /// `None` when no schedule runs.
     pub fn next_schedule(&self) -> Option<Timestamp> {
         self.timetable.next()
     }
@@ -364,39 +367,40 @@ impl<G: Gateway> App<G> {
         self.changes.shrink_to_fit();
     }
 
-    /// True when one of [`take_errors`](Self::take_errors), [`take_work`](Self::take_work) and
-    /// [`take_cancelled`](Self::take_cancelled) has anything, which is seldom.
+    /// True when [`take_errors`](Self::take_errors), [`take_work`](Self::take_work),
+    /// [`take_cancelled`](Self::take_cancelled) or [`take_asked`](Self::take_asked) has anything to
+    /// take, which is seldom.
     #[inline]
     pub fn has_news(&self) -> bool {
         self.replies.has_news()
     }
 
-    /// Takes the failures of the gateway since this was last called, to be logged; at most 256 are
-    /// kept.
+    /// Takes the gateway's failures since the last call, for the host to log; at most 256 are kept.
     pub fn take_errors(&mut self) -> Vec<HandlerError> {
         core::mem::take(&mut self.replies.errors)
     }
 
-    /// Takes the answers of the relay to what backends sent, each with the token that
-    /// [`Applied::Relayed`] gave. There are some only behind an [`Input::Relay`](crate::Input).
+    /// Takes the relay's answers to the messages of backends, each with the token from
+    /// [`Applied::Relayed`]. Only an [`Input::Relay`](crate::Input) adds any.
     pub fn take_send_outcomes(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
         self.hub.take_send_outcomes()
     }
 
-    /// Answers that nobody waits for any more, since their connections ended.
+    /// Takes the tokens of answers that are not awaited any more: their connections ended, or the
+    /// decision took too long.
     pub fn take_cancelled(&mut self) -> Vec<Token> {
         core::mem::take(&mut self.replies.cancelled)
     }
 
-    /// True when [`state`](Self::state) may have changed since this was last called: hosts that can
-    /// be evicted then save it at the end of a turn. Idempotency keys that expire do not count.
+    /// True when [`state`](Self::state) may have changed since the last call: a host that can be
+    /// evicted then saves it at the end of the turn. Expiry of idempotency keys does not count.
     pub fn take_unsaved(&mut self) -> bool {
         let changed = self.gateway.take_changed();
         let histories = self.hub.take_unsaved();
         core::mem::take(&mut self.unsaved) | changed | histories
     }
 
-    /// The ground state that belongs to no connection; that of a connection is
+    /// The ground state without the connections; for the state of a connection see
     /// [`Hub::conn_state`].
     pub fn state(&self) -> AppState {
         AppState {
@@ -406,7 +410,7 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// The hub, to be asked.
+    /// The hub, for queries.
     pub const fn hub(&self) -> &Hub {
         &self.hub
     }
@@ -416,13 +420,13 @@ impl<G: Gateway> App<G> {
         &self.gateway
     }
 
-    /// True when no answer is under way. Sleep would lose an answer under way and the messages that
-    /// wait for it: hosts stay awake until there is none.
+    /// True when no answer is pending. Sleep would lose a pending answer and the messages that wait
+    /// for it, so hosts stay awake until there is none.
     pub fn is_idle(&self) -> bool {
         self.replies.is_idle()
     }
 
-    /// True when this answer is awaited.
+    /// True when a request waits for this answer.
     pub fn is_pending(&self, token: Token) -> bool {
         self.replies.pending(token).is_some()
     }

@@ -1,4 +1,4 @@
-//! The way in: inputs, the calls of the gateway's hooks after a change, and recovery after one that
+//! Inputs, the calls of the gateway's hooks after a change, and recovery after a handler that
 //! unwound.
 
 use alloc::boxed::Box;
@@ -23,7 +23,7 @@ impl<G: Gateway> App<G> {
     /// Applies an input: the only way to change the namespace. The commands that follow are
     /// appended to the outbox.
     ///
-    /// Work: that of the hub's method, and of the hooks that it leads to.
+    /// Work: that of the hub's method, and of the hooks that it causes.
     #[allow(clippy::wildcard_enum_match_arm)] // all others are matched in `apply_other`
     pub fn apply(&mut self, now: Timestamp, input: &Input<'_>, out: &mut Outbox) -> Applied {
         let (conn, frame) = match input {
@@ -241,7 +241,7 @@ impl<G: Gateway> App<G> {
         self.decide_open(now, connecting, decided, &identity.rooms, out);
     }
 
-    /// Joins the rooms that an identity names, each with the answer that `$join` has.
+    /// Joins the rooms that an identity names, each with the same answer as a `$join`.
     pub(super) fn join_at_once(
         &mut self,
         now: Timestamp,
@@ -258,7 +258,7 @@ impl<G: Gateway> App<G> {
             self.verb(now, &request, Passed::default(), out);
             self.call_hooks(now, out);
         }
-        // The others wait, before the messages of the client.
+        // The remaining joins wait, in front of the client's messages.
         for room in rooms.rev() {
             let text = written(&Message::verb(conn, "$join", room)).into();
             let waiting = &mut self.replies.waiting;
@@ -266,7 +266,7 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// Hands the message of a backend to the relay, which may not take it.
+    /// Hands the message of a backend to the relay, which may refuse it.
     fn submit(
         &mut self,
         key: Option<&str>,
@@ -296,23 +296,23 @@ impl<G: Gateway> App<G> {
     }
 }
 
-/// Hooks.
+/// Calls of the gateway's hooks.
 impl<G: Gateway> App<G> {
-    /// Hooks that cause each other, one after the other, before the rest is cut off: an application
-    /// that leaves a room whenever it joins one and joins it whenever it leaves must not hang its
-    /// host.
+    /// The length of a chain of hooks that cause each other, at most; the rest is cut off. An
+    /// application that leaves each room that it joins, and joins each room that it leaves, must
+    /// not hang its host.
     const HOOKS_DEEP_MAX: usize = 64;
 
-    /// Tells the gateway of changes, and of the changes that its hooks caused.
+    /// Reports changes to the gateway, and the changes that its hooks cause.
     pub(super) fn call_hooks(&mut self, now: Timestamp, out: &mut Outbox) {
         if self.hub.records_changes() {
             self.collect(0);
-            // Each change may cause others, but all together no more than if each caused a chain,
-            // and each connection one.
+            // Changes may cause others, but in total no more than one full chain for each change
+            // and each connection.
             let chains = self.changes.len() + self.hub.counts().connections;
             let mut more = chains.saturating_mul(Self::HOOKS_DEEP_MAX);
             while let Some((deep, change)) = self.changes.pop_front() {
-                // A connection ends once, whoever ends it: that comes to an end by itself.
+                // A connection ends only once, so these changes cannot go on forever.
                 if deep > 0 && !change.is_of_the_end() {
                     if more == 0 || deep as usize >= Self::HOOKS_DEEP_MAX {
                         let error = "hooks cause each other without an end: not called any more";
@@ -333,7 +333,7 @@ impl<G: Gateway> App<G> {
         };
     }
 
-    /// Ends the report of a change: the gateway has taken it, or unwound over it.
+    /// Ends the report of a change: the gateway has handled it, or unwound.
     pub(super) fn told(&mut self) -> Option<(u32, Change)> {
         let told = self.telling.take()?;
         self.collect(told.0 + 1);
@@ -377,7 +377,7 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// Appends the changes that the hub recorded to those that are still to be told.
+    /// Appends the changes that the hub recorded to those that are still to be reported.
     fn collect(&mut self, deep: u32) {
         for change in self.hub.take_changes() {
             if let Change::Abandoned(conn) = change {
@@ -386,7 +386,7 @@ impl<G: Gateway> App<G> {
             }
             if let Change::Ended(ended) = &change {
                 self.replies.cancel(ended.id);
-                // One by one, so that a hook that panics keeps none of the others from running.
+                // Room by room, so that a hook that panics does not keep the others from running.
                 for room in &ended.rooms {
                     let left = Change::Left {
                         conn: ended.id,
@@ -403,13 +403,13 @@ impl<G: Gateway> App<G> {
 
 /// Recovery of a namespace after a handler that unwound.
 impl<G: Gateway> App<G> {
-    /// The gateway unwound while this input was performed: for hosts that catch panics.
+    /// Recovers after the gateway unwound during this input: for hosts that catch panics.
     ///
-    /// The outbox is the one that the input was performed with. A message is answered `internal`; a
-    /// connection that was opening is taken back, as if it had been refused, and the host refuses
-    /// it as [`Rejection::internal`](crate::Rejection::internal); hooks that were still to run,
-    /// run. These may unwind too: then this is called again, with [`Input::Timeout`], until it
-    /// returns. It does, since no hook runs twice. The text is handed back by
+    /// The outbox must be the one that the input was applied with. A message is answered
+    /// `internal`. A connection that was opening is removed as if it had been refused, and the host
+    /// refuses it as [`Rejection::internal`](crate::Rejection::internal). Then the remaining hooks
+    /// run. If they unwind too, call this again, with [`Input::Timeout`], until it does: no
+    /// hook runs twice. The text is among the errors of
     /// [`take_errors`](Self::take_errors).
     pub fn unwound(&mut self, now: Timestamp, input: &Input<'_>, text: &str, out: &mut Outbox) {
         let answering = core::mem::take(&mut self.answering);
@@ -455,8 +455,7 @@ impl<G: Gateway> App<G> {
         self.completing = None;
     }
 
-    /// Answers the message `internal`. The frame is decoded once more, a cost that only panics
-    /// have.
+    /// Answers the message `internal`. The frame is decoded again, a cost that only panics incur.
     fn answer_internal(
         &mut self,
         now: Timestamp,

@@ -1,4 +1,4 @@
-//! Connections that open: what the gateway decides about them, at once or later.
+//! Opening connections: the gateway's decision about them, at once or later.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::{mem, time::Duration};
@@ -11,15 +11,15 @@ use super::{
 use crate::wire::{CloseCode, ConnId, DisconnectReason, Frame};
 use crate::{hub::Handshake, outbox::Kind, outbox::Mark, outbox::Outbox, time::Timestamp};
 
-/// The end of the wait for a gateway that has slept: nobody works on it any more.
+/// The close reason when the namespace slept while `connect` was pending: its work is lost.
 const ABANDONED: &str = "the server forgot this connection while it opened: connect again";
 
 impl<G: Gateway> App<G> {
-    /// A connection opened.
+    /// Opens a connection, if the hub and the gateway accept it.
     ///
     /// # Errors
     ///
-    /// When the hub takes no more, or the gateway does not want it; nothing of it is left then.
+    /// When the hub or the gateway refuses the connection, which leaves no trace then.
     pub(super) fn connect(
         &mut self,
         now: Timestamp,
@@ -36,7 +36,7 @@ impl<G: Gateway> App<G> {
         if is_known && self.hub.tells() {
             self.hub.tell_opened(conn, out);
         }
-        // The application hears of a client when it is known who that is.
+        // The application is asked about a client once its identity is known.
         let decision = if is_known {
             self.connecting = Some(Connecting {
                 conn,
@@ -97,7 +97,7 @@ impl<G: Gateway> App<G> {
         Ok(conn)
     }
 
-    /// Asks the gateway about a connection, behind the hooks that it has passed.
+    /// Asks the gateway about a connection, from the first hook that it has not passed.
     pub(super) fn ask_connect(
         &mut self,
         now: Timestamp,
@@ -110,7 +110,7 @@ impl<G: Gateway> App<G> {
         gateway.connect(&mut Context::new(namespace, conn).with_passed(passed))
     }
 
-    /// Lets a connection wait for the word of the gateway. What it was sent so far waits with it.
+    /// Makes a connection wait for the gateway's decision. Frames already sent to it are held back.
     pub(super) fn hold_connection(
         &mut self,
         now: Timestamp,
@@ -119,7 +119,7 @@ impl<G: Gateway> App<G> {
         mut entry: Entry,
         out: &mut Outbox,
     ) -> Result<(), Rejection> {
-        // From the first wait on, however many follow.
+        // Counted from the first wait, even if more follow.
         let deadline = now + self.hub.limits().admission_timeout;
         let deadline = Some(*entry.deadline.get_or_insert(deadline));
         let Some(rooms) = self.hub.rooms_of(conn) else {
@@ -145,8 +145,8 @@ impl<G: Gateway> App<G> {
         Err(Failure::internal(misuse).into())
     }
 
-    /// Greets a connection once more, in place of the first time, when the gateway has said who it
-    /// is since a mark. Backends are told so too, before what it has done since then.
+    /// Replaces the greeting of a connection if the gateway has named its user since the mark.
+    /// Backends are told too, before the commands that were given since then.
     fn name(
         &mut self,
         now: Timestamp,
@@ -163,8 +163,8 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// Sends a connection what it gets as the first, and tells that it opened before all that was
-    /// given since a mark.
+    /// Tells backends that a connection opened, before the commands given since the mark. Then
+    /// sends the greeting and the frames that were held back.
     fn show(
         &mut self,
         now: Timestamp,
@@ -197,7 +197,7 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// The gateway's word on a connection that waits for it.
+    /// Applies the outcome that an opening connection waits for.
     pub(super) fn complete_connect(
         &mut self,
         now: Timestamp,
@@ -232,7 +232,7 @@ impl<G: Gateway> App<G> {
             }
             (Outcome::Fail(failure), _) => Decision::Refuse(failure.clone().into()),
             (Outcome::Reject(rejection), _) => Decision::Refuse((**rejection).clone()),
-            // A token of a gateway's own.
+            // A token without a hold, such as one of `Context::later`.
             _ => Decision::Allow,
         };
         let rooms = entry.rooms.clone();
@@ -247,12 +247,12 @@ impl<G: Gateway> App<G> {
                 held.map(|()| false)
             }
         };
-        // Behind its rooms come the messages that waited.
+        // The messages that waited are handled after it has joined its rooms.
         self.decide_open(now, connecting, decided, &rooms, out);
     }
 
-    /// Does with a connection that is open what was decided: true when it may come in, false when
-    /// that takes time.
+    /// Carries out the decision about an open connection: `Ok(true)` admits it, `Ok(false)` leaves
+    /// it waiting.
     pub(super) fn decide_open(
         &mut self,
         now: Timestamp,
@@ -312,7 +312,7 @@ impl<G: Gateway> App<G> {
         }
     }
 
-    /// Refuses a connection that is open, as if it had never been there for others.
+    /// Refuses an open connection; for others it has never existed.
     pub(super) fn refuse_open(
         &mut self,
         now: Timestamp,
@@ -324,7 +324,7 @@ impl<G: Gateway> App<G> {
         let code = rejection.close_code();
         let is_alive = self.hub.connection(conn).is_some();
         self.take_back(now, connecting, out);
-        // Or the gateway closed it, and that was taken back.
+        // A connection that is not alive was closed by the gateway, which was retracted above.
         if is_alive && !self.hub.is_raw() {
             out.send_to(conn, |text| text.push_str(&rejection.frame()));
             if late {
@@ -335,7 +335,7 @@ impl<G: Gateway> App<G> {
         out.close(conn, code, rejection.reason());
     }
 
-    /// Takes a connection back. A gateway that has let it in knows it, and hears of its end.
+    /// Removes a connection. A gateway that has admitted it is told of its end.
     pub(super) fn take_back(&mut self, now: Timestamp, connecting: Connecting, out: &mut Outbox) {
         let Connecting {
             conn,
@@ -352,7 +352,7 @@ impl<G: Gateway> App<G> {
         out.retract(mark, conn);
     }
 
-    /// Takes a connection back as if it had never been there.
+    /// Removes a connection as if it had never existed.
     fn revoke(&mut self, now: Timestamp, conn: ConnId, mark: Mark, out: &mut Outbox) {
         // Gone already when the gateway closed it.
         let reason = DisconnectReason::Violation(CloseCode::FORBIDDEN);
@@ -362,7 +362,7 @@ impl<G: Gateway> App<G> {
         self.replies.cancel(conn);
     }
 
-    /// Closes the connections whose `connect` waited when the namespace fell asleep.
+    /// Closes the connections whose `connect` was pending when the namespace went to sleep.
     #[cold]
     #[inline(never)]
     pub(super) fn close_abandoned(&mut self, now: Timestamp, out: &mut Outbox) {

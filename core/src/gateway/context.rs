@@ -1,4 +1,4 @@
-//! The connection that something happens to, and what can be done from there.
+//! The connection that a hook or a handler is called for, and the operations on it.
 
 use core::{any::Any, fmt, future::Future, ops::Deref, ops::DerefMut};
 
@@ -15,21 +15,21 @@ use crate::hub::{Audience, Delivery, JoinError, SessionError, SetUserError};
 use crate::policy::Right;
 use crate::wire::{CloseCode, ConnId, EncodeError, Event, Frame};
 
-/// The connection at hand, and through it the whole namespace: it can do all that a
-/// [`NamespaceContext`] can, and has shorter names for this connection.
+/// The connection that a hook or a handler is called for, and through it the whole namespace: all
+/// operations of a [`NamespaceContext`], and shorter ones for this connection.
 ///
-/// The meanings that "broadcast" has elsewhere have a name each, and none of them leaves anybody
-/// out by default:
+/// Each meaning that "broadcast" has elsewhere has its own name here, and none of them excludes
+/// anyone by default:
 ///
 /// | to | |
 /// |---|---|
 /// | this connection | `cx.emit(..)` |
 /// | every connection, this one included | `cx.broadcast(..)` |
-/// | every connection but this one | `cx.to(cx.others()).emit(..)` |
+/// | every connection except this one | `cx.to(cx.others()).emit(..)` |
 /// | the members of a room | `cx.to(cx.room("r")).emit(..)` |
-/// | the members of a room but this one | `cx.to(cx.room("r").except_self()).emit(..)` |
+/// | the members of a room except this one | `cx.to(cx.room("r").except_self()).emit(..)` |
 /// | the members of the room that the message names | `cx.to(cx.room_here()).emit(..)` |
-/// | whoever shares a room with this one | `cx.to(cx.my_rooms().except_self()).emit(..)` |
+/// | all others that share a room with this one | `cx.to(cx.my_rooms().except_self()).emit(..)` |
 /// | any other audience | `cx.to(Audience::user("ann")).emit(..)` |
 ///
 /// Each of them can carry a label: `cx.at("/alerts").emit(..)`, `cx.to(..).at("/alerts").emit(..)`.
@@ -74,8 +74,8 @@ impl<'a> Context<'a> {
         self
     }
 
-    /// Sends to this connection. Before the answer, when a message is at hand. Matches nobody once
-    /// the connection has ended.
+    /// Sends an event to this connection; in a message handler it comes before the answer. Matches
+    /// nobody once the connection has ended.
     ///
     /// # Errors
     ///
@@ -88,15 +88,15 @@ impl<'a> Context<'a> {
         self.namespace.send(&Audience::conn(self.conn), event, data)
     }
 
-    /// Sends a frame of one's own to this connection; see [`NamespaceContext::send_frame`].
+    /// Sends a raw frame to this connection; see [`NamespaceContext::send_frame`].
     pub fn emit_frame(&mut self, frame: Frame<'_>) -> Delivery {
-        // It names no room that could be wrong.
+        // The audience names no room, so it cannot be invalid.
         self.namespace
             .send_frame(&Audience::conn(self.conn), frame)
             .unwrap_or_default()
     }
 
-    /// Names whom to send to; nothing happens before [`To::emit`].
+    /// Selects the recipients; nothing is sent before [`To::emit`].
     pub fn to(&mut self, audience: impl Into<Audience>) -> To<'_, 'a> {
         To {
             namespace: &mut self.namespace,
@@ -105,28 +105,28 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Gives a label to an event that is sent to this connection; nothing happens before
-    /// [`To::emit`].
+    /// Sets the label of an event for this connection; nothing is sent before [`To::emit`].
     pub fn at<'c>(&'c mut self, path: &'c str) -> To<'c, 'a> {
         self.to(Audience::conn(self.conn)).at(path)
     }
 
-    /// Joins a room; says whether the connection is new there. The client is not told.
+    /// Joins a room. Returns true if the connection was not in it before. The client is not
+    /// notified.
     ///
     /// # Errors
     ///
-    /// When the name is not valid, the connection is in too many rooms, or has ended. By `?` the
-    /// first two become answers that say so.
+    /// When the name is not valid, the connection is in too many rooms, or has ended. With `?` the
+    /// client is told of the first two.
     pub fn join(&mut self, room: &str) -> Result<bool, JoinError> {
         self.namespace.join(self.conn, room)
     }
 
-    /// [`join`](Self::join), and presence shows `meta` of this connection's user, where the room's
-    /// policy shows members and the user is not there already.
+    /// Joins as [`join`](Self::join) does. Presence shows `meta` for this connection's user, if the
+    /// room's policy shows members and the user is not in the room already.
     ///
     /// # Errors
     ///
-    /// As for `join`; also when `meta` is over `Limits::meta_bytes` or has no form in JSON.
+    /// As for `join`; also when `meta` is over `Limits::meta_bytes` or cannot be serialized.
     pub fn join_with<T: Serialize + ?Sized>(
         &mut self,
         room: &str,
@@ -147,46 +147,46 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Leaves a room; says whether the connection was in.
+    /// Leaves a room. Returns true if the connection was in it.
     pub fn leave(&mut self, room: &str) -> bool {
         self.namespace.leave(self.conn, room).unwrap_or(false)
     }
 
-    /// Leaves the room that the message at hand names; says whether the connection was in.
+    /// Leaves the room that the message at hand names. Returns true if the connection was in it.
     pub fn leave_here(&mut self) -> bool {
         self.here.is_some_and(|room| self.leave(room))
     }
 
-    /// Closes this connection, behind what was sent to it; an answer to the message at hand is not
-    /// sent any more. Nothing happens when it has ended.
+    /// Closes this connection after all that was sent to it. The message at hand gets no answer
+    /// then. Nothing happens if the connection has ended.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        // It fails when there is nothing to close.
+        // Fails only if there is nothing to close.
         let _ = self.namespace.disconnect(self.conn, code, reason);
     }
 
-    /// A token for an answer that comes later: to be returned as
-    /// [`Outcome::Later`](crate::Outcome::Later), and used with
+    /// Creates a token for an answer that comes later: return it as
+    /// [`Outcome::Later`](crate::Outcome::Later), and complete it with
     /// [`Input::Complete`](crate::Input::Complete).
     pub fn later(&mut self) -> Token {
         self.namespace.replies.token(self.conn)
     }
 
-    /// Begins work that takes time, to answer the message at hand with its result: return the
-    /// token. A handler that returns a future does the same.
+    /// Starts a future whose output becomes the answer to the message at hand: return the token. A
+    /// handler that returns a future does the same.
     ///
     /// The host polls the future, on the thread of the namespace. Its output is anything that a
-    /// handler may return. Until then further messages of this connection wait, in order, so that
-    /// its requests never overtake each other; `$ping` does not. At most 64 messages and 256 KiB
-    /// wait, and messages beyond that are answered `overloaded`. When the connection ends, the
-    /// future is dropped.
+    /// handler may return. Until it ends, further messages of this connection wait, in order, so
+    /// that its requests never overtake each other; only `$ping` is answered at once. At most 64
+    /// messages and 256 KiB wait, and messages beyond that are answered `overloaded`. When the
+    /// connection ends, the future is dropped.
     ///
-    /// The context cannot go into the future: its answers would be out of date by then. Take the
-    /// needed values out, and reach the namespace with the handle of the host.
+    /// The future cannot use the context, which would be out of date by then. Copy the values that
+    /// it needs, and reach the namespace through the host's handle.
     ///
-    /// A token that is not returned is not waited for, and the result goes nowhere. A future that
-    /// is begun in [`Gateway::disconnect`](crate::Gateway::disconnect) runs to its end. A
-    /// connection may have 256 futures under way; further ones are dropped, which is logged, and
-    /// answered `overloaded`.
+    /// If the token is not returned, no message waits for the future, and its output is discarded.
+    /// A future that is started in [`Gateway::disconnect`](crate::Gateway::disconnect) runs to its
+    /// end. A connection may have 256 futures running; further ones are dropped, which is logged,
+    /// and answered `overloaded`.
     ///
     /// ```
     /// use roomcast_core::{Context, Router, ok};
@@ -209,8 +209,8 @@ impl<'a> Context<'a> {
         self.namespace.replies.begin(self.conn, true, work)
     }
 
-    /// The same as [`spawn`](Self::spawn), but nothing waits for it: later messages of this
-    /// connection may be answered before.
+    /// Starts a future as [`spawn`](Self::spawn) does, but no message waits for it: later messages
+    /// of this connection may be answered first.
     pub fn spawn_concurrent<F, M>(&mut self, work: F) -> Token
     where
         F: Future<Output: IntoOutcome<M>> + 'static,
@@ -220,10 +220,10 @@ impl<'a> Context<'a> {
         self.namespace.replies.begin(self.conn, false, work)
     }
 
-    /// Begins work that decides about the connection or the message at hand, for a
-    /// [`Gateway`](crate::Gateway) of one's own: return the token. It ends as
+    /// Starts work that decides about the connection or the message at hand, for a custom
+    /// [`Gateway`](crate::Gateway): return the token. The work ends as
     /// [`Outcome::Done`](crate::Outcome::Done) to allow it, or with a failure or a rejection.
-    /// [`passed`](Self::passed) is this number when the gateway is asked again.
+    /// When the gateway is asked again, [`passed`](Self::passed) returns this number.
     pub fn spawn_check(
         &mut self,
         passed: usize,
@@ -240,10 +240,10 @@ impl<'a> Context<'a> {
         replies.begin_hold(self.conn, Box::pin(work), hold)
     }
 
-    /// Begins work, with whose result [`Gateway::resume`](crate::Gateway::resume) continues, for a
-    /// custom gateway: return the token. The work ends as
+    /// Starts work for a custom gateway, which continues with the result in
+    /// [`Gateway::resume`](crate::Gateway::resume): return the token. The work ends as
     /// [`Outcome::Resume`](crate::Outcome::Resume), or with a failure or a rejection, which is the
-    /// answer. [`passed`](Self::passed) is this number then.
+    /// answer. For a connection, [`passed`](Self::passed) returns this number then.
     pub fn spawn_then(
         &mut self,
         passed: usize,
@@ -256,19 +256,19 @@ impl<'a> Context<'a> {
         replies.begin_hold(self.conn, Box::pin(work), hold)
     }
 
-    /// The number of guards or hooks that already let the message or the connection at hand pass; 0
-    /// on the first call. See [`spawn_check`](Self::spawn_check).
+    /// The number of guards or hooks that the message or the connection at hand has already passed;
+    /// 0 on the first call. See [`spawn_check`](Self::spawn_check).
     pub const fn passed(&self) -> usize {
         self.passed
     }
 
-    /// Hands an error to the host to log, with this connection, without telling anybody else.
+    /// Reports an error of this connection for the host to log; clients are not told.
     pub fn report(&mut self, place: &str, error: impl fmt::Display) {
         let error = alloc::format!("{error}");
         self.namespace.replies.report(Some(self.conn), place, error);
     }
 
-    /// Operations without a connection, where this type shadows one of the same name.
+    /// The [`NamespaceContext`] itself, for its methods whose names this type shadows.
     pub const fn namespace(&mut self) -> &mut NamespaceContext<'a> {
         &mut self.namespace
     }
@@ -304,13 +304,13 @@ impl<'a> Context<'a> {
         value.map_err(|_| SessionError::Type)
     }
 
-    /// Stores a value as the session of this connection, in place of the one before. A value that
+    /// Stores a value as the session of this connection, replacing the previous one. A value that
     /// is `null` in JSON, such as `()`, removes the session.
     ///
     /// # Errors
     ///
-    /// When the value has no form in JSON, is over `Limits::session_bytes`, or the connection has
-    /// ended; the one before stays.
+    /// When the value cannot be serialized as JSON, is over `Limits::session_bytes`, or the
+    /// connection has ended; the previous session stays.
     pub fn set_session<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SessionError> {
         let json = serde_json::to_string(value).map_err(|_| SessionError::Value)?;
         let json = (json != "null").then_some(json.into_boxed_str());
@@ -318,23 +318,23 @@ impl<'a> Context<'a> {
         hub.set_session(self.conn, json, out)
     }
 
-    /// Names the user of this connection, which has none and is in no room yet: in
-    /// [`Gateway::connect`](crate::Gateway::connect), so that `$welcome` says it, or before it
-    /// joins anything. Rights of the [`Policies`](crate::Policies) that users have are its own from
-    /// then on, and it counts as issued then. A host that limits users counts those that it knows
-    /// before: by `on_upgrade`, or a token.
+    /// Sets the user of this connection, which must have none and be in no room yet: in
+    /// [`Gateway::connect`](crate::Gateway::connect), so that `$welcome` names the user, or later,
+    /// before the first join. From then on it has the rights that the
+    /// [`Policies`](crate::Policies) give to users, and its identity counts as issued then. A host
+    /// that limits users counts only those that it knows before: by `on_upgrade`, or a token.
     ///
     /// # Errors
     ///
-    /// When the connection has another user, is in a room, or has ended; when this is no name of a
-    /// user, or identities of the user were withdrawn. Nothing changed then.
+    /// When the connection has another user, is in a room, or has ended; when the name is not
+    /// valid, or identities of the user were withdrawn. Nothing changes then.
     pub fn set_user(&mut self, user: &str) -> Result<(), SetUserError> {
         check_user(user)?;
         let NamespaceContext { hub, out, now, .. } = &mut self.namespace;
         hub.set_user(*now, self.conn, user, out)
     }
 
-    /// Returns the user of the connection; `None` is anonymous.
+    /// Returns the user of the connection; `None` if it is anonymous.
     pub fn user(&self) -> Option<&str> {
         match self.ended {
             Some(ended) => ended.user.as_deref(),
@@ -342,15 +342,15 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// True when the connection's grants allow something in a room: for handlers of messages to
-    /// rooms, since the hub does not check those.
+    /// True when the connection has a right in a room: for handlers of messages to rooms, which the
+    /// hub does not check.
     pub fn allows(&self, right: Right, room: &str) -> bool {
         let NamespaceContext { hub, now, .. } = &self.namespace;
         hub.allows(*now, self.conn, right, room)
     }
 
     /// The rooms of this connection, sorted. In [`Gateway::disconnect`](crate::Gateway::disconnect)
-    /// those that it was in.
+    /// the rooms that it was in at its end.
     pub fn rooms(&self) -> Vec<&str> {
         match self.ended {
             Some(ended) => ended.rooms.iter().map(|room| &**room).collect(),
@@ -375,7 +375,7 @@ impl<'a> Context<'a> {
         self.here
     }
 
-    /// Every live connection but this one.
+    /// Every live connection except this one.
     pub fn others(&self) -> Audience {
         Audience::all().except_conn(self.conn)
     }
@@ -415,7 +415,7 @@ impl DerefMut for Context<'_> {
     }
 }
 
-/// An audience as a connection sees it.
+/// An audience from which the connection at hand can be excluded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     audience: Audience,
@@ -423,7 +423,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Leaves out the connection at hand.
+    /// Excludes the connection at hand.
     #[must_use]
     pub fn except_self(self) -> Audience {
         self.audience.except_conn(self.conn)
@@ -446,14 +446,14 @@ pub struct To<'c, 'a> {
 }
 
 impl<'c> To<'c, '_> {
-    /// Labels the event that is sent: the member `path` of the envelope, for the client's code. It
-    /// has no meaning to the protocol, and has 1 to 200 bytes. A frame of one's own has none.
+    /// Sets the label of the event: the member `path` of the envelope, for the client's code. It
+    /// has 1 to 200 bytes, and no meaning to the protocol. A raw frame has no label.
     pub const fn at(mut self, path: &'c str) -> Self {
         self.path = Some(path);
         self
     }
 
-    /// Sends to them.
+    /// Sends an event to the recipients.
     ///
     /// # Errors
     ///
@@ -468,7 +468,7 @@ impl<'c> To<'c, '_> {
         self.namespace.send(&self.audience, event, data)
     }
 
-    /// Sends them a frame of one's own; see [`NamespaceContext::send_frame`].
+    /// Sends a raw frame to the recipients; see [`NamespaceContext::send_frame`].
     ///
     /// # Errors
     ///

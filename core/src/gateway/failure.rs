@@ -1,4 +1,4 @@
-//! Failures that handlers return when they cannot do what they were asked.
+//! Failures that handlers return when they cannot carry out a request.
 
 use alloc::{borrow::Cow, boxed::Box, string::String, string::ToString};
 use core::{error::Error, fmt};
@@ -10,13 +10,12 @@ use crate::{hub::JoinError, hub::error::INTERNAL};
 
 /// An error answer: a code, a message for people, and details if there are any.
 ///
-/// Any [`Error`] becomes an internal failure by `?`: the client learns that something went wrong
-/// and nothing else, the host gets the whole text, see
-/// [`App::take_errors`](crate::App::take_errors). A [`JoinError`] that the client can do something
-/// about keeps its code.
+/// With `?` any [`Error`] becomes an internal failure: the client learns only that something went
+/// wrong, and the host gets the whole text, see [`App::take_errors`](crate::App::take_errors). A
+/// [`JoinError`] that the client can correct keeps its code.
 ///
-/// A message never repeats what was refused: whoever reads it, in a log or behind a proxy, must not
-/// find there what the client sent.
+/// A message never repeats refused data: a reader of a log or a proxy must not find in it what the
+/// client sent.
 ///
 /// ```
 /// use roomcast_core::{ErrorCode, Failure};
@@ -69,12 +68,12 @@ impl Failure {
         Self::new(ErrorCode::Forbidden, message)
     }
 
-    /// `internal`: the client learns nothing, the host gets the text.
+    /// `internal`: the client is told no details, the host gets the text.
     pub fn internal(text: impl fmt::Display) -> Self {
         Self(Box::new(Kind::Internal(text.to_string())))
     }
 
-    /// The failure that tells the client of an error, with its code and its details.
+    /// The failure that reports an error to the client, with its code and its details.
     pub fn of(error: &impl Coded) -> Self {
         let failure = Self::new(error.code(), error.to_string());
         match error.details() {
@@ -83,8 +82,8 @@ impl Failure {
         }
     }
 
-    /// Adds details, as the member `details` of the error. A value without a form in JSON makes the
-    /// failure internal.
+    /// Adds details, as the member `details` of the error. A value that cannot be serialized as
+    /// JSON makes the failure internal.
     #[must_use]
     pub fn with_details<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
         if let Kind::Told { details, .. } = &mut *self.0 {
@@ -104,8 +103,8 @@ impl Failure {
         }
     }
 
-    /// The text of an internal failure, in full, for the host to log. That of an answer is among
-    /// [`App::take_errors`](crate::App::take_errors).
+    /// The full text of an internal failure, for the host to log. If the failure is an answer, the
+    /// text is also in [`App::take_errors`](crate::App::take_errors).
     pub fn cause(&self) -> Option<&str> {
         match &*self.0 {
             Kind::Told { .. } => None,
@@ -122,8 +121,8 @@ impl Failure {
     }
 }
 
-/// A success of a handler that fails with a [`Failure`]: `Ok::<_, Failure>(value)`, in a closure
-/// whose `?` would leave its error type open.
+/// Wraps the success of a handler as `Ok::<_, Failure>(value)`: for closures in which `?` alone
+/// leaves the error type ambiguous.
 ///
 /// ```
 /// use roomcast_core::{Context, Router, ok};
@@ -185,7 +184,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Something that went wrong in application code, for the host to log.
+/// An error in application code, for the host to log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandlerError {

@@ -22,7 +22,7 @@ pub enum RoomAction {
     Publish,
 }
 
-/// A decision about a connection, or about what a client wants to do.
+/// A decision about a connection, or about an action of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Decision<E> {
@@ -30,7 +30,7 @@ pub enum Decision<E> {
     Allow,
     /// Refused, for this reason.
     Refuse(E),
-    /// Not decided yet: the token is of [`Context::spawn_check`] or [`Context::spawn_then`].
+    /// Not decided yet: the token is from [`Context::spawn_check`] or [`Context::spawn_then`].
     Later(Token),
 }
 
@@ -40,7 +40,7 @@ impl<E> From<Result<(), E>> for Decision<E> {
     }
 }
 
-/// The application of one namespace: what it decides about connections, rooms and messages.
+/// The application of one namespace: its decisions about connections, rooms and messages.
 ///
 /// An [`App`](crate::App) calls these hooks. None of them blocks or waits: an answer that takes
 /// time is [`Outcome::Later`]. The same inputs should lead to the same calls of [`Context`] and
@@ -52,51 +52,53 @@ impl<E> From<Result<(), E>> for Decision<E> {
 /// The hooks of one connection come in this order: `upgrade`, where there is HTTP; `connect`; then
 /// `admit`, `message`, `joined` and `left`, as things happen; when it ends, `left` for each of its
 /// rooms, and `disconnect` as the last. Where presence is wanted, `present` comes behind `joined`,
-/// and `absent` when the user is really gone. A hook for a change runs when what caused the change
-/// is done, and its commands come after.
+/// and `absent` when the user is really gone. A hook for a change runs after the operation that
+/// caused the change, and its commands follow those of the operation.
 #[allow(unused_variables)] // their names tell what they are
 pub trait Gateway {
-    /// Somebody wants to connect. This is asked before the WebSocket opens, while an HTTP status
-    /// can still be answered, and it changes nothing: its findings go on in the [`Admission`].
+    /// Decides about a request to connect, before the WebSocket opens, while the answer can still
+    /// be an HTTP status. It changes nothing: its results are in the [`Admission`].
     ///
-    /// A future outlives the call: it takes along what it needs of the request and the state.
+    /// A future outlives the call, so it must own what it needs of the request and the state.
     fn upgrade(&self, request: &UpgradeRequest<'_>) -> NowOrLater<Result<Admission, Rejection>> {
         NowOrLater::Now(Ok(Admission::new()))
     }
 
-    /// A connection opened. Frames sent to it here come before anything else, but `$welcome`.
+    /// Decides about a connection that opened. Frames sent to it here come before anything else
+    /// except `$welcome`.
     ///
-    /// One that is refused leaves no trace, and `disconnect` is not called. What was sent to others
-    /// stays sent.
+    /// A refused connection leaves no trace, and `disconnect` is not called for it. Messages that
+    /// were sent to others stay sent.
     ///
-    /// With [`Decision::Later`] and the token of [`Context::spawn_check`] this is called once more
-    /// when the work ends as [`Outcome::Done`], and [`Context::passed`] says how far it was. Until
+    /// With [`Decision::Later`] and the token of [`Context::spawn_check`] this is called again when
+    /// the work ends as [`Outcome::Done`], and [`Context::passed`] tells where to continue. Before
     /// then the connection is in no audience and in no room, is sent nothing, and its messages
-    /// wait; an end leaves no trace either.
+    /// wait. If it ends before then, it leaves no trace either.
     fn connect(&mut self, cx: &mut Context<'_>) -> Decision<Rejection> {
         Decision::Allow
     }
 
-    /// Decides if a client may act on a room. Called before each `$join` and `$leave` that names
-    /// one, and before a message is published that the gateway left [`Outcome::Unclaimed`]. Not
-    /// called for actions of the application itself. A refusal is the client's answer.
+    /// Decides whether a client may act on a room. Called before each `$join` and `$leave` that
+    /// names a room, and before the hub publishes a message that the gateway left
+    /// [`Outcome::Unclaimed`]. Not called for actions of the application itself. A refusal is the
+    /// client's answer.
     ///
-    /// With [`Decision::Later`] and the token of [`Context::spawn_check`] the message waits, and
-    /// those behind it. This is called once more when the work ends as [`Outcome::Done`], and
-    /// [`Context::passed`] says how far it was.
+    /// With [`Decision::Later`] and the token of [`Context::spawn_check`] the message and those
+    /// behind it wait. This is called again when the work ends as [`Outcome::Done`], and
+    /// [`Context::passed`] tells where to continue.
     fn admit(&mut self, cx: &mut Context<'_>, action: RoomAction, room: &str) -> Decision<Failure> {
         Decision::Allow
     }
 
-    /// A message arrived: an application event, or a message to a room. With [`Outcome::Later`]
-    /// and the token of [`Context::spawn_check`] it waits as in [`admit`](Self::admit), to be given
-    /// here once more.
+    /// Handles a message: an application event, or a message to a room. With [`Outcome::Later`] and
+    /// the token of [`Context::spawn_check`] it waits as in [`admit`](Self::admit), and this is
+    /// called again.
     fn message(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Outcome {
         Outcome::Unclaimed
     }
 
-    /// The work of [`Context::spawn_then`] has a result: to go on with what was given there. Gives
-    /// the outcome of the message that waits; in [`connect`](Self::connect)
+    /// Continues after the work of [`Context::spawn_then`], with the `next` that was given there
+    /// and the result. Returns the outcome of the message that waits; for a connection that waits,
     /// [`Outcome::Done`] or [`Outcome::Reject`].
     fn resume(&mut self, cx: &mut Context<'_>, next: Box<dyn Any>, result: &str) -> Outcome {
         Outcome::Fail(Failure::internal("the gateway does not go on behind work"))
@@ -108,51 +110,51 @@ pub trait Gateway {
         true
     }
 
-    /// True when messages are the application's own, without envelopes: then [`frame`](Self::frame)
-    /// gets them, and there are no protocol verbs; see [`Config::raw`](crate::Config::raw). Called
-    /// once.
+    /// True when messages have a format of the application, without envelopes: then
+    /// [`frame`](Self::frame) gets them, and there are no protocol verbs; see
+    /// [`Config::raw`](crate::Config::raw). Called once.
     fn is_raw(&self) -> bool {
         false
     }
 
-    /// A frame arrived in a namespace that [`is_raw`](Self::is_raw).
+    /// Handles a frame, in a namespace that [`is_raw`](Self::is_raw).
     fn frame(&mut self, cx: &mut Context<'_>, frame: Frame<'_>) {}
 
-    /// A connection is in a room that it was not in before, by its own wish or the application's.
+    /// Called when a connection has joined a room, at the client's request or the application's.
     fn joined(&mut self, cx: &mut Context<'_>, room: &str) {}
 
-    /// A connection is out of a room that it was in, also because it ended.
+    /// Called when a connection has left a room, also because it ended.
     fn left(&mut self, cx: &mut Context<'_>, room: &str) {}
 
-    /// A connection ended. [`Context::rooms`] still says which rooms it was in, while no room has
-    /// it as a member any more; frames sent to it go nowhere.
+    /// Called when a connection has ended. [`Context::rooms`] still lists its rooms, although it is
+    /// a member of none of them any more; frames sent to it go nowhere.
     fn disconnect(&mut self, cx: &mut Context<'_>, reason: DisconnectReason) {}
 
-    /// A user is in a room that it was not in before, by the first of its connections there; in
-    /// rooms whose policy has presence, and not for connections without a user. Comes behind
-    /// [`joined`](Self::joined). Only called where [`wants_presence`](Self::wants_presence).
+    /// Called when the first connection of a user has joined a room whose policy has presence,
+    /// after [`joined`](Self::joined). Not called for connections without a user, and only called
+    /// if [`wants_presence`](Self::wants_presence) is true.
     fn present(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {}
 
-    /// A user is gone from a room that it was [`present`](Self::present) in: its last connection
-    /// left it, or was lost and no other one joined within the grace of the room's policy, however
-    /// long the host slept meanwhile. Once for each `present`, unless the room has lost its policy
-    /// in between.
+    /// Called when a user is gone from a room that it was [`present`](Self::present) in: its last
+    /// connection left, or was lost and no other one joined within the grace period of the room's
+    /// policy, no matter how long the host slept. Called once for each `present`, unless the room
+    /// has lost its policy in between.
     ///
-    /// In a crowd of more than `Limits::presence_list` nobody is waited for.
+    /// In a room with more than `Limits::presence_list` users there is no grace period.
     fn absent(&mut self, namespace: &mut NamespaceContext<'_>, room: &str, user: &str) {}
 
-    /// The period of each schedule, by which [`tick`](Self::tick) is called. Asked for once.
+    /// The period of each schedule, at which [`tick`](Self::tick) is called. Called once.
     fn schedules(&self) -> Vec<Duration> {
         Vec::new()
     }
 
-    /// A schedule is due; the index is the one in [`schedules`](Self::schedules).
+    /// Runs a schedule that is due; the index is the one in [`schedules`](Self::schedules).
     ///
-    /// Schedules run while somebody is connected, the first time one period after the first
-    /// connection. A host that is late calls once for all that was missed, and keeps the phase.
+    /// Schedules run while anyone is connected, for the first time one period after the first
+    /// connection. If the host is late, one call stands for all missed ones, and the phase is kept.
     fn tick(&mut self, namespace: &mut NamespaceContext<'_>, schedule: usize) {}
 
-    /// The host will close all connections soon.
+    /// Called when the host is about to close all connections.
     fn drain(&mut self, namespace: &mut NamespaceContext<'_>) {}
 
     /// Descriptions of the messages that the gateway has handlers for, for people to read: a host
@@ -166,16 +168,16 @@ pub trait Gateway {
         None
     }
 
-    /// True when there is state that must survive sleep, for which the namespace must stay when
-    /// nobody is connected.
+    /// True when there is state that must survive sleep, so that the namespace must be kept even
+    /// when nobody is connected.
     fn is_persistent(&self) -> bool {
         self.save().is_some()
     }
 
     /// True when there is more to do after [`joined`](Self::joined), [`left`](Self::left),
     /// [`disconnect`](Self::disconnect), [`present`](Self::present), [`absent`](Self::absent) or
-    /// [`drain`](Self::drain) unwound: it is then called once more for the same reason, to continue
-    /// after the code that unwound.
+    /// [`drain`](Self::drain) unwound: the hook is then called again with the same arguments, to
+    /// continue after the code that unwound.
     fn take_unfinished(&mut self) -> bool {
         false
     }
@@ -185,7 +187,7 @@ pub trait Gateway {
         false
     }
 
-    /// Takes what [`save`](Self::save) gave; false when it cannot.
+    /// Restores the state that [`save`](Self::save) gave; false when it cannot.
     fn restore(&mut self, saved: &str) -> bool {
         true
     }
@@ -196,8 +198,8 @@ pub trait Gateway {
         true
     }
 
-    /// True when `present` and `absent` are to be called. Called once. With true, a room with
-    /// presence that everybody has left is remembered until it waits for no user any more.
+    /// True when `present` and `absent` are to be called. Called once. If true, a room with
+    /// presence that everybody has left is kept until the grace periods of all its users are over.
     fn wants_presence(&self) -> bool {
         false
     }
@@ -214,7 +216,7 @@ impl Gateway for () {
     }
 }
 
-/// Hands hooks on to the gateway in the box.
+/// Forwards hooks to the gateway in the box.
 macro_rules! hand_on {
     ($($hook:ident($me:ty $(, $arg:ident: $kind:ty)*) $(-> $result:ty)?;)*) => {
         $(fn $hook(self: $me $(, $arg: $kind)*) $(-> $result)? {

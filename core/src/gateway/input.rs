@@ -1,4 +1,4 @@
-//! Inputs of a namespace, as one value, and their results.
+//! Inputs of a namespace, as one enum, and their results.
 
 use alloc::{borrow::Cow, borrow::ToOwned, boxed::Box};
 
@@ -19,18 +19,18 @@ use crate::{
 /// An input of [`App::apply`](crate::App::apply): anything that may change a namespace.
 ///
 /// A list of inputs with their times is a journal: applied to a new namespace with the same
-/// configuration and the same gateway, it gives the same outbox, byte for byte. Actions of the
-/// gateway are not in it, except for answers that came later.
+/// configuration and the same gateway, it gives the same outbox, byte for byte. It does not contain
+/// the gateway's actions, except for answers that came later.
 ///
-/// Large and frequent values are borrowed. An `Input<'static>` may travel to another thread.
+/// Large and frequent values are borrowed. An `Input<'static>` can be sent to another thread.
 ///
 /// Exhaustive on purpose: a new variant must break every host and every replay.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Input<'a> {
-    /// A connection opened: [`Hub::connect`](crate::Hub::connect), if the gateway wants it.
+    /// A connection opened: [`Hub::connect`](crate::Hub::connect), if the gateway accepts it.
     Connect(Handshake),
-    /// A client sent the verb `$auth`, and the host looked at its token:
+    /// A client sent the verb `$auth`, and the host has verified its token:
     /// [`Hub::authenticate`](crate::Hub::authenticate), and for a first identity
     /// [`Gateway::connect`](crate::Gateway::connect).
     Authenticate {
@@ -38,14 +38,14 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The message without its token: see [`AuthRequest`](crate::wire::AuthRequest).
         text: Cow<'a, str>,
-        /// The identity that the token gives; `None` when the token is not taken.
+        /// The identity that the token gives; `None` when the token is refused.
         identity: Option<Box<Identity>>,
-        /// True when it is not taken for now: the host has no keys to verify it with yet.
+        /// True when the token is refused only for now: the host has no keys to verify it with yet.
         #[serde(default, skip_serializing_if = "core::ops::Not::not")]
         unavailable: bool,
     },
-    /// A text message arrived: the hub checks and reads it, then the gateway decides, then
-    /// [`Hub::publish`](crate::Hub::publish) of what it left.
+    /// A text message arrived: the hub checks and reads it, then the gateway handles it, and
+    /// [`Hub::publish`](crate::Hub::publish) gets it if the gateway leaves it unclaimed.
     Text {
         /// The sender.
         conn: ConnId,
@@ -72,10 +72,10 @@ pub enum Input<'a> {
     /// [`Hub::handle_timeout`](crate::Hub::handle_timeout), then each schedule that is due at most
     /// once, the earliest first.
     Timeout,
-    /// Lets the schedules that are due wait for their next time, as if they had run: for a host
-    /// that cannot catch the panic of one, and would run it again and again.
+    /// Moves the schedules that are due to their next time, as if they had run: for a host that
+    /// cannot catch panics, and would otherwise run a panicking schedule again and again.
     SkipDue,
-    /// [`Hub::join`](crate::Hub::join), or with something to show
+    /// [`Hub::join`](crate::Hub::join), or with metadata
     /// [`Hub::join_with`](crate::Hub::join_with).
     Join {
         /// The connection.
@@ -127,7 +127,7 @@ pub enum Input<'a> {
     SetDelivery {
         /// The idempotency key.
         key: Cow<'a, str>,
-        /// The delivery that the key answers from now on.
+        /// The delivery that repeated sends with this key are answered from now on.
         delivery: Delivery,
     },
     /// [`Hub::close`](crate::Hub::close), or with a delay
@@ -139,7 +139,7 @@ pub enum Input<'a> {
         code: CloseCode,
         /// The reason in the close frame.
         reason: Cow<'a, str>,
-        /// The time that the client is to stay away, in milliseconds.
+        /// The time before which the client is not to reconnect, in milliseconds from now.
         #[serde(default, skip_serializing_if = "crate::time::is_zero")]
         away_ms: u64,
     },
@@ -158,31 +158,31 @@ pub enum Input<'a> {
     },
     /// [`Hub::trim_histories`](crate::Hub::trim_histories).
     TrimHistories {
-        /// Bytes that may be left.
+        /// The number of bytes to keep, at most.
         bytes_max: usize,
     },
     /// [`Hub::trim_client_keys`](crate::Hub::trim_client_keys).
     TrimClientKeys {
-        /// Keys that may be left.
+        /// The number of keys to keep, at most.
         keys_max: usize,
     },
     /// [`Hub::set_policies`](crate::Hub::set_policies).
     SetPolicies {
-        /// The policies from now on.
+        /// The new policies.
         policies: Cow<'a, Policies>,
     },
     /// [`Hub::set_backends`](crate::Hub::set_backends).
     SetBackends {
-        /// The events that backends are told of from now on.
+        /// The events that are reported to backends from now on.
         subscriptions: Cow<'a, Subscriptions>,
-        /// True when one is asked for joins from now on.
+        /// True when a backend is asked about joins from now on.
         #[serde(default, skip_serializing_if = "core::ops::Not::not")]
         asks_join: bool,
     },
     /// An answer that a handler promised with [`Outcome::Later`]. The messages of the connection
-    /// that waited for it, at most 64, follow at once.
+    /// that waited for it, at most 64, are handled right after it.
     Complete {
-        /// The promise.
+        /// The token of the promise.
         #[serde(with = "Token")]
         token: Token,
         /// The answer.
@@ -196,13 +196,13 @@ pub enum Input<'a> {
         /// Identities that were issued before this time, in seconds since 1970, are refused.
         not_before_s: u64,
     },
-    /// The relay of a clustered namespace said something, or the host says it of the relay.
+    /// An event from the relay of a clustered namespace, or from the host about the relay.
     Relay(Box<RelayEvent>),
     /// The host will close all connections soon: [`Gateway::drain`](crate::Gateway::drain).
     Drain,
 }
 
-// One for each message of a client on its way through a host, and between threads.
+// There is one for each client message in flight in a host, also between threads.
 const _: () = assert!(size_of::<Input<'_>>() <= 248 && size_of::<Applied>() <= 48);
 
 fn own<T: ToOwned + ?Sized + 'static>(cow: Cow<'_, T>) -> Cow<'static, T> {
@@ -213,7 +213,7 @@ fn own_some<T: ToOwned + ?Sized + 'static>(cow: Option<Cow<'_, T>>) -> Option<Co
     cow.map(own)
 }
 
-/// An input with its borrowed members made its own, by the function behind the name of each.
+/// Makes an input owned: each borrowed field is converted by the function named after it.
 macro_rules! owned {
     ($input:ident: $($one:ident($member:ident)),*; $($many:ident { $($field:ident $(: $own:ident)?),* },)*) => {
         match $input {
@@ -226,7 +226,7 @@ macro_rules! owned {
 }
 
 impl<'a> Input<'a> {
-    /// A message of a client.
+    /// The input for a client's message.
     pub const fn message(conn: ConnId, frame: Frame<'a>) -> Self {
         match frame {
             Frame::Text(text) => Self::Text {
@@ -240,7 +240,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The same, to be taken to another thread.
+    /// Converts this into an owned input, which can be sent to another thread.
     pub fn into_owned(self) -> Input<'static> {
         owned! { self:
             Connect(handshake), Activity(conn), Relay(event);
@@ -261,7 +261,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The close of a connection that may come back at once.
+    /// The input that closes a connection whose client may reconnect at once.
     pub fn close(conn: ConnId, code: CloseCode, reason: impl Into<Cow<'a, str>>) -> Self {
         Self::Close {
             conn,
@@ -272,34 +272,34 @@ impl<'a> Input<'a> {
     }
 }
 
-/// The result of an input. An error changed nothing.
+/// The result of an input. An input that failed has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     /// Done, without a result.
     Done,
     /// The input named a connection that is not alive, and changed nothing.
     UnknownConn(UnknownConn),
-    /// The result of [`Input::Connect`]. Nothing of a connection that was not taken is left.
+    /// The result of [`Input::Connect`]. A connection that was refused leaves no trace.
     Connected(Result<ConnId, ConnectError>),
     /// The result of [`Input::Send`], [`Input::SendText`] and [`Input::SendBinary`].
     Sent(Result<Delivery, SendError>),
-    /// The result of the same inputs of a clustered namespace: the relay was asked, and the answer
-    /// of this token comes by [`App::take_send_outcomes`](crate::App::take_send_outcomes).
+    /// The result of the same inputs in a clustered namespace: the relay was asked, and
+    /// [`App::take_send_outcomes`](crate::App::take_send_outcomes) gives its answer by this token.
     Relayed(u64),
-    /// The result of [`Input::Join`]: whether the connection was in the room before.
+    /// The result of [`Input::Join`]: true when the connection was in the room already.
     Joined(Result<bool, JoinError>),
     /// The result of [`Input::Withdraw`]: the number of connections that ended.
     Withdrawn(usize),
-    /// The result of [`Input::Leave`]: whether the connection was in the room.
+    /// The result of [`Input::Leave`]: true when the connection was in the room.
     Left(bool),
     /// The result of [`Input::Complete`].
     Completed(Result<(), CompleteError>),
 }
 
 impl Applied {
-    /// The result of an input over which the gateway unwound; see
-    /// [`App::unwound`](crate::App::unwound). Hooks run when what they are about is done, so that
-    /// it stays done.
+    /// The result of an input during which the gateway unwound; see
+    /// [`App::unwound`](crate::App::unwound). A hook runs after the change that it reports, so the
+    /// change remains.
     #[allow(clippy::wildcard_enum_match_arm)] // the others have no result of their own
     pub fn unwound(input: &Input<'_>) -> Self {
         match input {

@@ -1,4 +1,4 @@
-//! Application code, sans-IO like the hub behind it.
+//! The application layer in front of the hub, sans-IO like the hub itself.
 
 mod answer;
 mod app;

@@ -11,9 +11,9 @@ use crate::{outbox::Outbox, time::Timestamp, time::UnixTime};
 
 /// Operations of an application on its namespace without a connection at hand: in a schedule, for
 /// the HTTP API, from another task. With a connection at hand there is a
-/// [`Context`](crate::Context), which can do all this too.
+/// [`Context`](crate::Context), which has all of these too.
 ///
-/// Nobody is left out of an audience unless it says so. Questions are those of the [`Hub`], such as
+/// An audience excludes nobody unless it says so. Queries are those of the [`Hub`], such as
 /// [`members`](Hub::members), [`position`](Hub::position), [`presence`](Hub::presence),
 /// [`connection`](Hub::connection) and [`counts`](Hub::counts).
 ///
@@ -39,10 +39,10 @@ pub struct NamespaceContext<'a> {
 }
 
 impl NamespaceContext<'_> {
-    /// Sends to an audience. The frame has no `from`; it names its room when the audience is one
-    /// room, and its label when the event has one.
+    /// Sends an event to an audience. The frame has no `from`; it names its room when the audience
+    /// is one room, and its label when the event has one.
     ///
-    /// Work: that of [`Hub::send`](crate::Hub::send), and the writing of the value.
+    /// Work: that of [`Hub::send`](crate::Hub::send), and serializing the value.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl NamespaceContext<'_> {
         self.hub.send(self.now, audience, event, payload, self.out)
     }
 
-    /// Sends a frame of one's own, text or binary: for clients that do not speak in envelopes.
+    /// Sends a raw frame, text or binary: for clients that do not use envelopes.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl NamespaceContext<'_> {
         self.hub.send_frame(self.now, audience, frame, self.out)
     }
 
-    /// Sends to every live connection of the namespace.
+    /// Sends an event to every live connection of the namespace.
     ///
     /// # Errors
     ///
@@ -84,7 +84,8 @@ impl NamespaceContext<'_> {
         self.send(&Audience::all(), event, data)
     }
 
-    /// Puts a connection into a room; says whether it is new there. The client is not told.
+    /// Puts a connection into a room. Returns true if it was not in it before. The client is not
+    /// notified.
     ///
     /// # Errors
     ///
@@ -95,12 +96,12 @@ impl NamespaceContext<'_> {
         Ok(!joined.already)
     }
 
-    /// [`join`](Self::join), and presence shows `meta` of the user, where the room's policy shows
-    /// members and the user is not there already.
+    /// Joins as [`join`](Self::join) does. Presence shows `meta` for the user, if the room's policy
+    /// shows members and the user is not in the room already.
     ///
     /// # Errors
     ///
-    /// As for [`Hub::join_with`](crate::Hub::join_with); also when `meta` has no form in JSON.
+    /// As for [`Hub::join_with`](crate::Hub::join_with); also when `meta` cannot be serialized.
     pub fn join_with<T: Serialize + ?Sized>(
         &mut self,
         conn: ConnId,
@@ -114,7 +115,8 @@ impl NamespaceContext<'_> {
         Ok(!joined.already)
     }
 
-    /// A connection that the application has not decided about yet is not there for others.
+    /// Fails for a connection that the application has not admitted yet: for others it does not
+    /// exist.
     fn check_open(&self, conn: ConnId) -> Result<(), UnknownConn> {
         match self.hub.is_opening(conn) {
             true => Err(UnknownConn(conn)),
@@ -122,7 +124,7 @@ impl NamespaceContext<'_> {
         }
     }
 
-    /// Takes a connection out of a room; says whether it was in.
+    /// Removes a connection from a room. Returns true if it was in it.
     ///
     /// # Errors
     ///
@@ -131,7 +133,7 @@ impl NamespaceContext<'_> {
         self.hub.leave(self.now, conn, room, self.out)
     }
 
-    /// Closes a connection, behind what was sent to it. It leaves all its rooms.
+    /// Closes a connection after all that was sent to it. It leaves all its rooms.
     ///
     /// # Errors
     ///
@@ -145,18 +147,18 @@ impl NamespaceContext<'_> {
         self.hub.close(self.now, conn, code, reason, self.out)
     }
 
-    /// Hands an error to the host to log, without telling anybody else.
+    /// Reports an error for the host to log; clients are not told.
     pub fn report(&mut self, place: &str, error: impl fmt::Display) {
         self.replies.report(None, place, alloc::format!("{error}"));
     }
 
-    /// The time of what is happening.
+    /// The time of the current input.
     pub const fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// The wall-clock time of what is happening, as the host says. It is a part of the input: a
-    /// journal that is replayed gives the same.
+    /// The wall-clock time of the current input, as set by the host. It comes from inputs, so a
+    /// replayed journal gives the same time.
     pub const fn unix_time(&self) -> UnixTime {
         self.hub.unix_time(self.now)
     }
@@ -166,9 +168,9 @@ impl NamespaceContext<'_> {
         self.hub.rooms(prefix, None)
     }
 
-    /// Reads a page of a room's history: a future, since a room that has slept at the edge has its
-    /// messages in the storage. Messages sent after this call are not in the page, whenever the
-    /// future is awaited.
+    /// Reads a page of a room's history: a future, since the messages of a room that has slept at
+    /// the edge are in storage. Messages sent after this call are not in the page, no matter when
+    /// the future is awaited.
     ///
     /// | `offsets` | gives |
     /// |---|---|
@@ -180,8 +182,8 @@ impl NamespaceContext<'_> {
     /// The page is for the application, so it includes messages that some recipients were excluded
     /// from. A client's `$history` leaves out messages that excluded the client, such as its own.
     ///
-    /// They come oldest first; at most `limit`, `Limits::page_entries` and `Limits::page_bytes`,
-    /// but at least one if there is any. The page of an unknown room is empty.
+    /// The messages come oldest first; at most `limit`, `Limits::page_entries` and
+    /// `Limits::page_bytes`, but at least one if there is any. An unknown room has an empty page.
     ///
     /// A handler may return the future, or await it in one of its own:
     ///
@@ -218,7 +220,7 @@ impl NamespaceContext<'_> {
     }
 }
 
-/// The questions that the hub answers: members, positions, presence, connections, counts.
+/// The queries that the hub answers: members, positions, presence, connections, counts.
 impl Deref for NamespaceContext<'_> {
     type Target = Hub;
 

@@ -1,4 +1,4 @@
-//! Answers of a handler, and the values that become one.
+//! Outcomes of handlers, and the values that convert into them.
 
 use alloc::{borrow::Cow, boxed::Box, string::ToString, vec::Vec};
 use core::marker::PhantomData;
@@ -13,7 +13,7 @@ use crate::wire::{ConnId, EncodeError, Payload, check_event};
 
 /// The outcome of a message.
 ///
-/// Whatever it is, the sender gets exactly one answer when the message had an `id`; without one it
+/// In every case the sender gets exactly one answer if the message had an `id`. Without an `id` it
 /// gets the frames of the outcome, if there are any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
@@ -22,37 +22,38 @@ pub enum Outcome {
     Reply(Reply),
     /// Several frames in this order. The last is the answer; the others have no `id`.
     Replies(Vec<Reply>),
-    /// The message is dealt with and needs no answer: a message with an `id` is answered
+    /// The message is handled and needs no answer: a message with an `id` is answered
     /// `"data":null`.
     Done,
     /// A failure. Errors are answered with or without `id`.
     Fail(Failure),
     /// The answer comes later, with [`Input::Complete`](crate::Input::Complete).
     Later(Token),
-    /// The rights that a backend gives to the connection in the room, for a join that
-    /// [`App::take_asked`](crate::App::take_asked) had; no answer of a handler. With the right to
-    /// join the join goes on, and without it is `forbidden`.
+    /// The rights that a backend gives to the connection in the room, for a join from
+    /// [`App::take_asked`](crate::App::take_asked); not for handlers. With the right to join, the
+    /// join continues; without it, the answer is `forbidden`.
     Grant(Rights),
-    /// The result of work, in JSON, with which the gateway goes on: by
-    /// [`Gateway::resume`](crate::Gateway::resume), for a token of
-    /// [`Context::spawn_then`](crate::Context::spawn_then).
+    /// The result of work, as JSON, for a token of
+    /// [`Context::spawn_then`](crate::Context::spawn_then): the gateway continues with it in
+    /// [`Gateway::resume`](crate::Gateway::resume).
     Resume(Box<str>),
     /// The refusal of a connection whose [`connect`](crate::Gateway::connect) has waited.
     Reject(Box<Rejection>),
-    /// No handler for it: with a room it is published, without one it is an `unknown_event`.
+    /// No handler took the message: with a room it is published, without one the answer is
+    /// `unknown_event`.
     Unclaimed,
 }
 
 /// Names an answer that is still to come; see [`Context::later`](crate::Context::later).
 ///
-/// It names one answer to one connection and never another, as long as the
-/// [`App`](crate::App) lives. Answers that are under way do not survive sleep: whoever works on
-/// them would be gone as well.
+/// It names one answer to one connection, and is never used for another while the
+/// [`App`](crate::App) lives. Pending answers do not survive sleep, since the work on them would be
+/// lost as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(remote = "Self")] // a handler that returns one does not return a value
 pub struct Token(pub(super) ConnId, pub(super) u64);
 
-// One for each answer that is under way, in several indexes.
+// There is one for each pending answer, in several indexes.
 const _: () = assert!(size_of::<Token>() <= 16);
 
 impl Token {
@@ -64,10 +65,10 @@ impl Token {
 
 /// A frame to the sender of a message.
 ///
-/// It has the event, the `room` and, as the answer, the `id` of the message.
+/// It has the event and the `room` of the message and, if it is the answer, the `id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// `None` is the message's own.
+    /// The event; `None` stands for the event of the message.
     pub(super) event: Option<Cow<'static, str>>,
     /// JSON that may be relayed.
     pub(super) data: Box<str>,
@@ -116,14 +117,14 @@ pub(super) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Box<str>, Enco
 /// | it returns | the sender gets |
 /// |---|---|
 /// | a value that can be serialised | the value, under the event of the message |
-/// | what is `null` in JSON: `()`, `None` | nothing; `"data":null` when the message had an `id` |
+/// | a value that is `null` in JSON: `()`, `None` | nothing; `"data":null` if there was an `id` |
 /// | `Reply`, `Option<Reply>` | this frame, perhaps under another event |
 /// | `Vec<Reply>` | these frames; the last is the answer |
 /// | `Failure` | an error |
-/// | `Result` of any of these, with an error that is or becomes a [`Failure`] | the one or the other |
+/// | `Result` of any of these, with an error that is or becomes a [`Failure`] | either of them |
 /// | [`Token`] | an answer, later |
 /// | a future of any of these | the same, later |
-/// | [`Outcome`] | that |
+/// | [`Outcome`] | as it says |
 ///
 /// A value that cannot be serialised is an internal error.
 #[diagnostic::on_unimplemented(
@@ -208,7 +209,7 @@ enum Wire<'a> {
     Grant(Rights),
     Resume(Box<RawValue>),
     Reject(WireRejection<'a>),
-    /// An outcome that is no answer; the caller was told so.
+    /// An outcome that is not an answer; the caller got an error.
     None,
 }
 
@@ -219,8 +220,8 @@ struct WireReply<'a> {
     data: Box<RawValue>,
 }
 
-/// The form of outcomes in a journal. They are not `Serialize` themselves: a handler that returns
-/// one would then be taken for one that returns a value.
+/// The form of outcomes in a journal. They do not implement `Serialize`: an outcome that a handler
+/// returns would then be taken for a value.
 impl Outcome {
     pub(crate) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let replies: &[Reply] = match self {

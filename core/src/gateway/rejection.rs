@@ -1,4 +1,4 @@
-//! A connection that the application does not want.
+//! Rejections of connections by the application.
 
 use alloc::{borrow::Cow, boxed::Box, string::String};
 use core::error::Error;
@@ -37,7 +37,7 @@ impl<E: Error> From<E> for Rejection {
     }
 }
 
-/// A failure keeps its code, where that is one of the protocol; any other is `forbidden`.
+/// A failure keeps its code if that is a code of the protocol; any other becomes `forbidden`.
 impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
         if let Some(cause) = failure.cause() {
@@ -93,17 +93,17 @@ impl From<WireRejection<'_>> for Rejection {
 }
 
 impl Rejection {
-    /// 401, or 4401: no or no good credentials.
+    /// 401, or 4401: missing or invalid credentials.
     pub fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Unauthorized, reason)
     }
 
-    /// 403, or 4403: not allowed; the client should not come back.
+    /// 403, or 4403: not allowed; the client should not reconnect.
     pub fn forbidden(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Forbidden, reason)
     }
 
-    /// 503, or 1013: no place for it; the client should come back later.
+    /// 503, or 1013: no capacity; the client should reconnect later.
     pub fn overloaded(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::Overloaded, reason)
     }
@@ -115,7 +115,7 @@ impl Rejection {
         Self::new(ErrorCode::Unavailable, reason)
     }
 
-    /// 500, or 1011: a fault of the server, of which the client learns nothing else.
+    /// 500, or 1011: an error of the server; the client is told no details.
     pub fn internal() -> Self {
         Self::new(ErrorCode::Internal, INTERNAL)
     }
@@ -130,7 +130,7 @@ impl Rejection {
         }
     }
 
-    /// Sets another HTTP status, from 400 to 599; any other number is taken for 403.
+    /// Sets another HTTP status, from 400 to 599; any other number becomes 403.
     #[must_use]
     pub const fn with_status(mut self, status: u16) -> Self {
         self.status = if 400 <= status && status <= 599 {
@@ -168,26 +168,27 @@ impl Rejection {
         &self.reason
     }
 
-    /// The error behind an internal one, in full, for the host to log. That of a
-    /// [`connect`](crate::Gateway::connect) is among [`App::take_errors`](crate::App::take_errors).
+    /// The full text of the error behind an internal rejection, for the host to log. The text of a
+    /// [`connect`](crate::Gateway::connect) is also in
+    /// [`App::take_errors`](crate::App::take_errors).
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
 
-    /// The text frame that tells why through an open socket, before the close.
+    /// The text frame that gives the reason on an open socket, before the close.
     pub fn frame(&self) -> String {
         ErrorBody::new(self.code.as_str(), &*self.reason).frame()
     }
 }
 
-/// A connection that was not taken.
+/// The error of a connection that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The hub is full, or does not take the identity.
+    /// The hub is full, or refuses the identity.
     #[error(transparent)]
     Hub(#[from] Refusal),
-    /// The application does not want it.
+    /// The application refused it.
     #[error("the application refused the connection: {}", .0.reason())]
     Rejected(Rejection),
 }

@@ -28,7 +28,7 @@ impl Timetable {
         Self(schedules.collect())
     }
 
-    /// Takes deadlines over from a saved table, of schedules that are still the same.
+    /// Takes over the deadlines of a saved table for schedules whose period is still the same.
     pub(super) fn resume(&mut self, saved: &Self) {
         for (schedule, before) in self.0.iter_mut().zip(&saved.0) {
             if schedule.every_ms == before.every_ms {
@@ -37,7 +37,7 @@ impl Timetable {
         }
     }
 
-    /// Starts what does not run; says whether anything changed.
+    /// Starts the schedules that do not run; true when that changed anything.
     pub(super) fn start(&mut self, now: Timestamp) -> bool {
         let mut changed = false;
         for schedule in &mut self.0 {
@@ -49,7 +49,7 @@ impl Timetable {
         changed
     }
 
-    /// Stops everything; says whether anything changed.
+    /// Stops all schedules; true when that changed anything.
     pub(super) fn stop(&mut self) -> bool {
         let mut changed = false;
         for schedule in &mut self.0 {
@@ -62,7 +62,7 @@ impl Timetable {
         self.0.iter().filter_map(|schedule| schedule.due).min()
     }
 
-    /// The schedule that is due first, if one is; it is set to its next time after `now`.
+    /// Takes the schedule that is due first, if any, and sets it to its next time after `now`.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<usize> {
         let runs = self.0.iter_mut().enumerate();
         let due = runs.filter_map(|(index, schedule)| Some((schedule.due?, index, schedule)));

@@ -19,7 +19,7 @@ pub struct UpgradeRequest<'a> {
     pub query: &'a str,
     /// Names and values of the header fields, in order; names in any case.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The peer's address, where the host knows it; that of the client before a trusted proxy.
+    /// The peer's address, if the host knows it; behind a trusted proxy, the client's address.
     pub peer: Option<IpAddr>,
 }
 
@@ -41,8 +41,7 @@ impl<'a> UpgradeRequest<'a> {
         self
     }
 
-    /// Sets the peer. An IPv4 address that came as an IPv6 one (`::ffff:192.0.2.1`) is given as
-    /// IPv4.
+    /// Sets the peer. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) becomes an IPv4 address.
     #[must_use]
     pub const fn with_peer(mut self, peer: IpAddr) -> Self {
         self.peer = Some(peer.to_canonical());
@@ -54,7 +53,7 @@ impl<'a> UpgradeRequest<'a> {
         self.values(name).next()
     }
 
-    /// The first cookie of this name; its value as it came, without quotes around it.
+    /// The value of the first cookie of this name, not decoded, without surrounding quotes.
     pub fn cookie(&self, name: &str) -> Option<&'a str> {
         let pairs = self.values("cookie").flat_map(|value| value.split(';'));
         let mut pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
@@ -100,8 +99,8 @@ pub struct Admission {
     pub subprotocol: Option<Box<str>>,
 }
 
-/// Bytes of a user, at most; as many as in the name of a room. The user stands in every message
-/// that the user publishes.
+/// The bytes of a user's name, at most; as many as in the name of a room. The name is in every
+/// message that the user publishes.
 const USER_BYTES_MAX: usize = 200;
 
 pub(super) fn check_user(user: &str) -> Result<(), SetUserError> {
@@ -114,17 +113,17 @@ pub(super) fn check_user(user: &str) -> Result<(), SetUserError> {
 }
 
 impl Admission {
-    /// Lets it in.
+    /// Admits a connection, and leaves all else to the host.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the user: 1 to 200 bytes without control characters. Any other makes the upgrade fail
-    /// as an internal error, on every host.
+    /// Sets the user: 1 to 200 bytes without control characters. Any other name makes the upgrade
+    /// fail as an internal error, on every host.
     ///
     /// If the client's token, or another source, names a different user, the connection has none of
     /// that user's rights, metadata and rooms: give it rights by
-    /// [`with_grants`](Self::with_grants). It still ends with the token.
+    /// [`with_grants`](Self::with_grants). It still ends when the token expires.
     #[must_use]
     pub fn with_user(mut self, user: impl Into<Box<str>>) -> Self {
         self.user = Some(user.into());
@@ -139,7 +138,7 @@ impl Admission {
         self
     }
 
-    /// Sets the session; see [`Context::session`](crate::Context::session). One that is over
+    /// Sets the session; see [`Context::session`](crate::Context::session). A session over
     /// `Limits::session_bytes` makes the upgrade fail as an internal error.
     ///
     /// # Errors
@@ -158,7 +157,7 @@ impl Admission {
     }
 
     /// Checks the user and the session, as [`App::upgrade`](crate::App::upgrade) does: for a host
-    /// whose admission is not from there. Sessions have at most so many bytes.
+    /// whose admission is not from there. A session may have `session_bytes_max` bytes.
     ///
     /// # Errors
     ///
@@ -175,7 +174,7 @@ impl Admission {
         Ok(())
     }
 
-    /// The admission as it counts: checked, without a subprotocol that was not offered.
+    /// Checks the admission, and drops a subprotocol that was not offered.
     pub(super) fn fit<'o>(
         mut self,
         session_bytes_max: usize,
@@ -187,10 +186,10 @@ impl Admission {
         Ok(self)
     }
 
-    /// The handshake for [`Input::Connect`](crate::Input::Connect): the host's own, and what the
-    /// application said when it was asked, at this time. A user whom the application names need not
-    /// authenticate, and counts as issued at this time unless something else says when: a
-    /// withdrawal while the application decides still applies.
+    /// The handshake for [`Input::Connect`](crate::Input::Connect): the host's own, with the
+    /// application's decision, for which it was asked at the time `asked`. A user whom the
+    /// application names need not authenticate. Its identity counts as issued at that time, unless
+    /// another source gives a time: a withdrawal while the application decides still applies.
     pub fn handshake(self, mut host: Handshake, asked: UnixTime) -> Handshake {
         if let Some(user) = self.user {
             host.unidentified = false;

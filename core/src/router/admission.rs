@@ -1,4 +1,4 @@
-//! The word of a router's guards and hooks on an upgrade request.
+//! The decision of a router's guards and hooks about an upgrade request.
 
 use alloc::vec::Vec;
 
@@ -7,9 +7,9 @@ use crate::gateway::{Admission, NowOrLater, Rejection, UpgradeRequest, later};
 
 type Said = Result<Admission, Rejection>;
 
-/// Asks all of them, in their order. Those behind one that waits are asked at once too, for the
-/// request does not outlive the call; their futures are polled one after the other. The first
-/// refusal counts, also where it takes time and a later one does not.
+/// Asks all guards and hooks, in their order. Those after one that waits are asked at once too,
+/// since the request does not outlive the call; their futures are polled one after the other. The
+/// first refusal in this order counts, even if it takes time and a later one does not.
 pub(super) fn of<S>(hooks: &Hooks<S>, request: &UpgradeRequest<'_>, state: &S) -> NowOrLater<Said> {
     let guards = hooks.upgrade_guards.iter();
     let guards = guards.map(|guard| match guard(request, state) {
@@ -55,7 +55,7 @@ async fn in_order(mut said: Admission, waiting: Vec<NowOrLater<Said>>) -> Said {
     Ok(said)
 }
 
-/// Admits a connection as both say.
+/// Combines two admissions.
 fn both(first: Admission, second: Admission) -> Result<Admission, Rejection> {
     Ok(Admission {
         user: either(first.user, second.user)?,
@@ -65,8 +65,8 @@ fn both(first: Admission, second: Admission) -> Result<Admission, Rejection> {
     })
 }
 
-/// Refuses when both say something, and not the same: handlers of one of them would take it for
-/// theirs.
+/// Combines two values. Refuses when they differ: the handlers of one router would take the value
+/// of the other for their own.
 fn either<T: PartialEq>(first: Option<T>, second: Option<T>) -> Result<Option<T>, Rejection> {
     match (&first, &second) {
         (Some(one), Some(two)) if one != two => Err(TwoAdmissions.into()),

@@ -1,4 +1,4 @@
-//! A router as a gateway: which handlers, guards and hooks run.
+//! A router as a gateway: the choice of the handlers, guards and hooks that run.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{any::Any, time::Duration};
@@ -207,7 +207,7 @@ impl<S: 'static> Gateway for Router<S> {
     }
 
     fn restore(&mut self, saved: &str) -> bool {
-        // State that is kept no longer is dropped.
+        // Saved state is dropped if the router is not persistent any more.
         let Some(persist) = &self.persist else {
             return true;
         };

@@ -1,4 +1,4 @@
-//! Arguments that a handler takes beside its connection.
+//! Arguments that a handler takes besides its context.
 
 use alloc::string::{String, ToString};
 
@@ -18,9 +18,9 @@ pub struct Request<'m> {
 
 /// A handler's argument, made from the message.
 ///
-/// Any type that can be deserialised is the payload. `M` tells such types from those that implement
-/// this trait themselves: these write [`ViaSelf`], or [`ViaPayload`] when they are the payload as a
-/// whole too, of which a handler [takes one](super::OnePayload) at the most.
+/// Any type that can be deserialised is read from the payload. `M` distinguishes such types from
+/// those that implement this trait themselves. The latter use [`ViaSelf`], or [`ViaPayload`] if
+/// they too are read from the whole payload: a handler [takes one](super::OnePayload) at most.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that a handler can take",
     note = "a payload implements `serde::Deserialize` and borrows nothing: \
@@ -72,7 +72,7 @@ impl<T: DeserializeOwned> Extract<ViaSelf> for Path<T> {
     }
 }
 
-/// The payload as the JSON text it came as.
+/// The payload as JSON text, as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raw(pub String);
 
@@ -86,8 +86,8 @@ impl Extract<ViaSelf> for Raw {
 ///
 /// When it is not valid, the handler is not called. The answer names the first field that is wrong,
 /// and says what is wrong with each of them:
-/// `"details":{"path":"text","fields":{"text":["length is lower than 1"]}}`. Values are never among
-/// it; the keys of maps are, as parts of the paths to their values.
+/// `"details":{"path":"text","fields":{"text":["length is lower than 1"]}}`. It never contains
+/// values; it does contain keys of maps, as parts of the paths to their values.
 #[cfg(feature = "garde")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Valid<T>(pub T);
@@ -139,7 +139,7 @@ fn invalid(report: &garde::Report) -> Failure {
     })
 }
 
-/// Says what a payload should have been at this path, without a word of what it was.
+/// Says what was expected in the payload at this path, without repeating what was there.
 fn misfit(fault: &serde_json::Error, path: &str) -> Failure {
     #[derive(serde::Serialize)]
     struct At<'p> {
@@ -162,7 +162,7 @@ fn misfit(fault: &serde_json::Error, path: &str) -> Failure {
     Failure::bad_payload(message).with_details(&At { path, line, column })
 }
 
-/// The name of the field that the parser misses.
+/// The name of the missing field, from the parser's text.
 fn missing(text: &str) -> Option<&str> {
     let (field, _) = text.strip_prefix("missing field `")?.rsplit_once('`')?;
     Some(field)
@@ -187,7 +187,7 @@ fn hint(text: &str) -> Option<String> {
     if text.ends_with(", there are no fields") || text.ends_with(", there are no variants") {
         return None;
     }
-    // The last: what is quoted stands before it.
+    // The last occurrence: text quoted from the client stands before it.
     let (_, expected) = text.rsplit_once(", expected ")?;
     let bare = expected.strip_prefix("a ");
     let bare = bare.or_else(|| expected.strip_prefix("an "));

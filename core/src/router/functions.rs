@@ -22,14 +22,14 @@ type FrameHandler<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, Frame<'_>)>;
 type Schedule<S> = Box<dyn FnMut(&mut NamespaceContext<'_>, &mut S)>;
 type Call<S> = Box<dyn FnMut(&mut Context<'_>, &mut S, &Request<'_>) -> Answer<S>>;
 
-/// The way from a whole state to a part of it.
+/// Access from a whole state to a part of it.
 pub(super) struct Lens<S, U> {
     pub(super) part: fn(&U) -> &S,
     pub(super) part_mut: fn(&mut U) -> &mut S,
 }
 
-/// Guards and hooks, a list for each kind: its functions, and which part of a [`Lens`] gives them
-/// their state.
+/// Declares guards and hooks, a list for each kind: the type of its functions, and the part of a
+/// [`Lens`] that gives them their state.
 macro_rules! lists {
     ($($list:ident: $kind:ident(
         $first:ident: $first_type:ty, [$state:ty] $part:ident $(, $arg:ident: $type:ty)*
@@ -44,12 +44,12 @@ macro_rules! lists {
                 Self { $($list: Vec::new(),)* }
             }
 
-            /// Adds those of another router behind these.
+            /// Appends the guards and hooks of another router.
             fn extend(&mut self, other: Self) {
                 $(self.$list.extend(other.$list);)*
             }
 
-            /// The same around a state that has this one as a part.
+            /// The same guards and hooks for a larger state that contains this one.
             #[allow(unused_mut)] // some are `Fn`
             fn within<U: 'static>(self, lens: &Lens<S, U>) -> Hooks<U>
             where
@@ -84,7 +84,7 @@ lists! {
 
 /// Functions around a state of type `S`.
 pub(super) struct Functions<S> {
-    /// The number of this router. Those that were merged into it have the numbers below.
+    /// The number of this router. The routers that were merged into it have lower numbers.
     router: usize,
     pub(super) events: BTreeMap<Box<str>, Event<S>>,
     pub(super) fallback: Option<Route<S>>,
@@ -100,22 +100,22 @@ pub(super) type Place = &'static Location<'static>;
 
 pub(super) struct Event<S> {
     pub(super) guards: Vec<Guard<S>>,
-    /// The more special ones first.
+    /// The handlers by path, the more specific patterns first.
     pub(super) paths: Vec<(Pattern, Route<S>)>,
     pub(super) plain: Option<Route<S>>,
 }
 
-/// A guard before messages.
+/// A guard for messages.
 pub(super) struct Guard<S> {
     pub(super) call: MessageGuard<S>,
-    /// The routers whose handlers it stands before.
+    /// The numbers of the routers whose handlers it guards.
     routers: RangeInclusive<usize>,
 }
 
 pub(super) struct Route<S> {
     pub(super) call: Call<S>,
     pub(super) stateful: bool,
-    /// The router that it was added to.
+    /// The number of the router that it was added to.
     router: usize,
     added: Place,
 }
@@ -131,7 +131,7 @@ impl<S> Default for Event<S> {
 }
 
 impl<S> Guard<S> {
-    /// True when it stands before this handler, or before what no event is for.
+    /// True when it guards this handler, or when the event has no handler.
     pub(super) fn is_before(&self, route: Option<&Route<S>>) -> bool {
         route.is_none_or(|route| self.routers.contains(&route.router))
     }
@@ -162,7 +162,7 @@ impl<S> Event<S> {
     }
 }
 
-/// Panics when there is a first one.
+/// Panics when there is a first one already, and names both places.
 fn refuse_second(first: Option<Place>, second: Place, what: core::fmt::Arguments<'_>) {
     if let Some(first) = first {
         panic!("{what}, added at {first}; the second one is at {second}");
@@ -183,7 +183,7 @@ impl<S> Functions<S> {
         }
     }
 
-    /// A handler of this router.
+    /// Makes a function the handler of a route of this router.
     pub(super) fn route<A, M, H>(&self, mut handler: H, added: Place) -> Route<S>
     where
         H: Handler<S, A, Arguments: OnePayload, Returned: IntoAnswer<S, M>> + 'static,
@@ -201,7 +201,7 @@ impl<S> Functions<S> {
         }
     }
 
-    /// A guard of this router, and of all that were merged into it.
+    /// Makes a function a guard of this router, and of all routers that were merged into it.
     pub(super) fn guard<R>(
         &self,
         call: impl Fn(&Context<'_>, &S, &Message<'_>) -> R + 'static,
@@ -227,7 +227,7 @@ impl<S> Functions<S> {
         self.frame = Some((handler, added));
     }
 
-    /// All of these, and all of another router behind them.
+    /// Appends all functions of another router.
     pub(super) fn merge(mut self, other: Self) -> Self {
         let moved = self.router + 1;
         let moved_route = |route: Route<S>| Route {
@@ -264,7 +264,7 @@ impl<S> Functions<S> {
         self
     }
 
-    /// The same around a state that has this one as a part.
+    /// The same functions for a larger state that contains this one.
     pub(super) fn within<U: 'static>(self, lens: &Lens<S, U>) -> Functions<U>
     where
         S: 'static,

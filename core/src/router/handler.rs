@@ -26,7 +26,7 @@ pub trait Handler<S, A> {
     /// The type that the handler returns; see [`IntoAnswer`](super::IntoAnswer).
     type Returned;
 
-    /// Calls it.
+    /// Calls the handler.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ pub trait Handler<S, A> {
 #[derive(Debug)]
 pub enum WithState {}
 
-/// Marks handlers that do not.
+/// Marks handlers that do not take the state.
 #[derive(Debug)]
 pub enum WithoutState {}
 
@@ -76,7 +76,7 @@ handlers!(T1 M1, T2 M2);
 handlers!(T1 M1, T2 M2, T3 M3);
 handlers!(T1 M1, T2 M2, T3 M3, T4 M4);
 
-/// Arguments of which one at the most is the payload: two would each be read from all of `data`.
+/// Arguments of which at most one is the payload: two would each be read from all of `data`.
 #[diagnostic::on_unimplemented(
     message = "a handler takes one payload, and this one has several",
     label = "make one tuple or struct of these arguments",
@@ -86,7 +86,7 @@ pub trait OnePayload {}
 
 macro_rules! one_payload {
     ($($markers:tt),*) => {
-        // A list of these tuples says nothing to anybody.
+        // A list of these tuples in a compiler error helps nobody.
         $(
             #[diagnostic::do_not_recommend]
             impl OnePayload for $markers {}

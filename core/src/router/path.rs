@@ -40,7 +40,7 @@ impl fmt::Display for Pattern {
 impl Pattern {
     /// # Panics
     ///
-    /// When a parameter has no name, a name stands twice, or a brace stands inside a segment.
+    /// When a parameter has no name, a name occurs twice, or a brace occurs inside a segment.
     pub(super) fn new(pattern: &str) -> Self {
         let mut segments: Vec<Segment> = Vec::new();
         for segment in pattern.split('/') {
@@ -62,7 +62,7 @@ impl Pattern {
         Self(segments)
     }
 
-    /// The parameters of a path that fits, in order. A parameter is never empty.
+    /// The parameters of a path, in order; `None` when it does not fit. A parameter is never empty.
     pub(super) fn fit<'a>(&'a self, path: &'a str) -> Option<Vec<(&'a str, &'a str)>> {
         let mut params = Vec::new();
         let mut parts = path.split('/');
@@ -85,7 +85,8 @@ impl Pattern {
         self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
     }
 
-    /// The rank among patterns that fit one path: the one whose texts come first is meant.
+    /// The rank among patterns that fit the same path: the lowest wins, and texts rank before
+    /// parameters.
     pub(super) fn rank(&self) -> Vec<bool> {
         let is_param = |segment: &Segment| matches!(segment, Segment::Param(_));
         self.0.iter().map(is_param).collect()
@@ -98,7 +99,7 @@ pub(super) fn read<T: DeserializeOwned>(params: &[(&str, &str)]) -> Result<T, Mi
     T::deserialize(Params(params))
 }
 
-/// A parameter that is not what the handler takes. Says nothing about its content.
+/// The error of a parameter that the handler cannot take. It says nothing about the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a parameter of the path does not fit")]
 pub(super) struct Misfit;
@@ -109,7 +110,7 @@ impl de::Error for Misfit {
     }
 }
 
-/// Some parameters, or as a value the only one of them.
+/// Parameters as a deserialiser; for a single value there must be exactly one.
 struct Params<'p>(&'p [(&'p str, &'p str)]);
 
 impl<'p> Params<'p> {
@@ -230,7 +231,7 @@ impl<'de> Deserializer<'de> for Params<'_> {
     forward_to_deserialize_any! { str string bytes byte_buf identifier ignored_any }
 }
 
-/// The parameters of a path, for people.
+/// The names of the parameters of a path, for people to read.
 pub(super) fn names(params: &[(&str, &str)]) -> String {
     let names: Vec<&str> = params.iter().map(|&(name, _)| name).collect();
     names.join(", ")

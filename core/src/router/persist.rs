@@ -1,4 +1,4 @@
-//! The state of a router as text, and made from text.
+//! Saving the state of a router as text, and loading it.
 
 use alloc::{boxed::Box, string::String, vec, vec::Vec};
 
@@ -6,10 +6,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 pub(super) trait Persist<S> {
-    /// `None` when the state has no form in JSON.
+    /// Serializes the state; `None` when that fails.
     fn save(&self, state: &S) -> Option<String>;
 
-    /// False when this is not the text of such a state.
+    /// Replaces the state by the saved one; false when the text is not such a state.
     fn load(&self, saved: &str, state: &mut S) -> bool;
 }
 
@@ -29,10 +29,11 @@ impl<S: Serialize + DeserializeOwned> Persist<S> for Whole {
 
 type Part<S> = Option<Box<dyn Persist<S>>>;
 
-/// The kept ones of two states: `[[first],[second]]`, with nothing in the place of the other.
+/// The persistent ones of two states: `[[first],[second]]`, with an empty list for a state that is
+/// not persistent.
 struct Parts<S, T>(Part<S>, Part<T>);
 
-/// Persistence of the states of two routers; `None` when neither is kept.
+/// Persistence of the states of two routers; `None` when neither is persistent.
 pub(super) fn of_both<S: 'static, T: 'static>(first: Part<S>, second: Part<T>) -> Part<(S, T)> {
     let any = first.is_some() || second.is_some();
     any.then(|| Box::new(Parts(first, second)) as _)
@@ -59,7 +60,7 @@ fn save<S>(part: &Part<S>, state: &S) -> Option<Vec<Box<RawValue>>> {
     Some(vec![json])
 }
 
-/// A part that was not kept stays as it is, and one that is kept no longer is dropped.
+/// Loads a part. The state stays as it is if none was saved, or if the part is not persistent.
 fn load<S>(part: &Part<S>, saved: &[&RawValue], state: &mut S) -> bool {
     match (part, saved) {
         (Some(persist), [json, ..]) => persist.load(json.get(), state),

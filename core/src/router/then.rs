@@ -1,4 +1,4 @@
-//! Handlers and hooks that go on behind work: with the state, and a context of then.
+//! Handlers and hooks that continue after work, with the state and a new context.
 
 use alloc::boxed::Box;
 use core::{any::Any, fmt, future::Future, marker::PhantomData};
@@ -17,31 +17,31 @@ pub struct Then<S> {
     next: Next<S>,
 }
 
-/// The way on, from the result in JSON.
+/// The continuation, which gets the result as JSON.
 pub(super) type Next<S> = Box<dyn FnOnce(&mut Context<'_>, &mut S, &str) -> Answer<S>>;
 
-/// An answer of a handler, or of what goes on behind its work.
+/// An answer of a handler, or of its continuation after work.
 #[derive(Debug)]
 #[must_use]
 pub enum Answer<S> {
     /// The outcome, or a token for it.
     Outcome(Outcome),
-    /// Work, and what is done behind it.
+    /// Work, and its continuation.
     Then(Then<S>),
 }
 
-/// The decision of an `on_connect`, or what it waits for.
+/// The decision of an `on_connect`, or the work that it waits for.
 #[derive(Debug)]
 #[must_use]
 pub enum Connecting<S> {
     /// The decision, or a future of it.
     Decided(NowOrLater<Result<(), Rejection>>),
-    /// Work, and what is done behind it.
+    /// Work, and its continuation.
     Then(Then<S>),
 }
 
-/// Return types of handlers: anything that implements [`IntoOutcome`], a future of it that owns
-/// what it needs, which is begun as [`Context::spawn`] does, or a [`Then`] with the state of the
+/// Return types of handlers: anything that implements [`IntoOutcome`]; a future of it that owns
+/// what it needs, which is started as by [`Context::spawn`]; or a [`Then`] with the state of the
 /// router.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no answer of a handler",
@@ -51,11 +51,11 @@ pub enum Connecting<S> {
             of any that is `'static`, such as `async move {{ .. }}`"
 )]
 pub trait IntoAnswer<S, M> {
-    /// The answer; a future is begun.
+    /// Converts this into an answer; a future is started.
     fn into_answer(self, cx: &mut Context<'_>) -> Answer<S>;
 }
 
-/// Marks what is there.
+/// Marks values that are available now.
 #[derive(Debug)]
 pub struct Now<M>(PhantomData<M>);
 
@@ -63,11 +63,11 @@ pub struct Now<M>(PhantomData<M>);
 #[derive(Debug)]
 pub struct Waits<M>(PhantomData<M>);
 
-/// Marks what goes on behind work.
+/// Marks work with a continuation.
 #[derive(Debug)]
 pub enum Continued {}
 
-/// Marks what may go on behind work.
+/// Marks results that may be work with a continuation.
 #[derive(Debug)]
 pub enum MayContinue {}
 
@@ -112,15 +112,16 @@ impl<S> IntoAnswer<S, Decided> for Result<(), Rejection> {
 }
 
 impl<T: Serialize + DeserializeOwned + 'static> Later<T> {
-    /// Goes on behind the work: with the context and the state of then, as in an input of its own,
-    /// and with the result. For a handler of a [`Router`](crate::Router) with the state `S`, and
-    /// for [`on_connect`](crate::Router::on_connect). It returns anything that a handler may
-    /// return, other work to go on behind too; for `on_connect` also `Result<(), Rejection>`.
+    /// Continues after the work, as a separate input: with a new context, the state at that time,
+    /// and the result. For a handler of a [`Router`](crate::Router) with the state `S`, and for
+    /// [`on_connect`](crate::Router::on_connect). `next` returns anything that a handler may
+    /// return, also further work with a continuation; for `on_connect` also
+    /// `Result<(), Rejection>`.
     ///
-    /// The result is in the journal, as JSON: a replay goes on with it, and does no work.
+    /// The result is in the journal, as JSON: a replay continues with it, and repeats no work.
     ///
-    /// Until then further messages of the connection wait. When it ends, the work is dropped, and
-    /// nothing goes on.
+    /// Until the work ends, further messages of the connection wait. If the connection ends first,
+    /// the work is dropped, and `next` is not called.
     ///
     /// ```
     /// use roomcast_core::{Context, Router, later};
@@ -147,8 +148,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Later<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + 'static> Later<Result<T, Failure>> {
-    /// Goes on behind work that succeeded, as [`then`](Self::then) does. A failure is the answer,
-    /// and refuses a connection.
+    /// Continues after work that succeeded, as [`then`](Self::then) does. A failure is the answer;
+    /// in `on_connect` it refuses the connection.
     ///
     /// ```
     /// use roomcast_core::{Context, Router, later};
@@ -182,7 +183,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Later<Result<T, Failure>> {
     }
 }
 
-/// The result of work as it is in the journal.
+/// The result of work as an outcome, in the form that the journal has.
 fn resume<T: Serialize>(value: &T) -> Outcome {
     match serde_json::to_string(value) {
         Ok(json) => Outcome::Resume(json.into()),
@@ -214,7 +215,7 @@ impl<S> Then<S> {
         Self { work, next }
     }
 
-    /// The same for a state that has this one as a part.
+    /// The same continuation for a larger state that contains this one.
     pub(super) fn within<U: 'static>(self, part_mut: fn(&mut U) -> &mut S) -> Then<U>
     where
         S: 'static,
@@ -229,7 +230,7 @@ impl<S> Then<S> {
 }
 
 impl<S: 'static> Then<S> {
-    /// Begins the work; the outcome is a token.
+    /// Starts the work, and returns its token.
     pub(super) fn begin(self, cx: &mut Context<'_>, passed: usize) -> Token {
         let next: Box<dyn Any> = Box::new(self.next);
         cx.spawn_then(passed, self.work, next)
@@ -244,7 +245,7 @@ impl<S: 'static> Answer<S> {
         }
     }
 
-    /// The outcome for the hub; work begins.
+    /// Starts the work, if any, and returns the outcome for the hub.
     pub(super) fn begin(self, cx: &mut Context<'_>, passed: usize) -> Outcome {
         match self {
             Self::Outcome(outcome) => outcome,
@@ -275,7 +276,7 @@ impl<S> fmt::Debug for Then<S> {
             `later(..).then(..)` with the router's own state"
 )]
 pub trait IntoConnecting<S> {
-    /// The decision, or what it waits for.
+    /// The decision, or the work that it waits for.
     fn into_connecting(self) -> Connecting<S>;
 }
 
@@ -297,7 +298,7 @@ impl<S> IntoConnecting<S> for Then<S> {
     }
 }
 
-/// The work of a guard, as it decides.
+/// Converts the decision of a guard's work into an outcome.
 pub(super) async fn check<E>(work: Later<Result<(), E>>, refuse: fn(E) -> Outcome) -> Outcome {
     work.await.map_or_else(refuse, |()| Outcome::Done)
 }

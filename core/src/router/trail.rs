@@ -11,11 +11,11 @@ use serde::{
 /// The path of the member that does not fit `T`: `items[3].price`. It is empty when the value as a
 /// whole does not fit, and `None` when all of it fits.
 ///
-/// Only names that `T` has itself stand in it. The key of a map is the client's own text, and
-/// stands there as `*`.
+/// It contains only names that `T` itself has. The key of a map is the client's text, and appears
+/// as `*`.
 ///
-/// Written by hand because the library for it repeats what a client called a field that is unknown.
-/// It reads the text a second time, so that what fits is not slowed down.
+/// Written by hand because the library for it repeats the name that a client gave to an unknown
+/// field. It reads the text a second time, so that payloads that fit are not slowed down.
 pub(super) fn stop<T: DeserializeOwned>(json: &str) -> Option<String> {
     let found = RefCell::new(None);
     let way = Way {
@@ -52,7 +52,7 @@ type Names = &'static [&'static str];
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// A field or a variant, as the type calls it.
+    /// A field or a variant, by its name in the type.
     Name(&'static str),
     /// An element of an array.
     Index(usize),
@@ -67,7 +67,7 @@ impl Step {
     }
 }
 
-/// The way to a value, from the inside out.
+/// The path to a value, linked from the inside out.
 #[derive(Clone, Copy)]
 struct Way<'w> {
     /// The path at which reading stopped.
@@ -109,7 +109,7 @@ impl<'w> Way<'w> {
         }
     }
 
-    /// Notes that it stopped here, unless it did further inside.
+    /// Records that reading stopped here, unless it stopped further inside.
     fn stopped<E>(&self, fault: E) -> E {
         let mut found = self.found.borrow_mut();
         if found.is_none() {
@@ -118,13 +118,13 @@ impl<'w> Way<'w> {
         fault
     }
 
-    /// Forgets what a type read in spite of a fault inside it.
+    /// Forgets a fault inside a value that was read in spite of it.
     fn passed(&self) {
         *self.found.borrow_mut() = None;
     }
 }
 
-/// A value on its way, or what makes one: a deserialiser, a visitor, a seed, or access to members.
+/// A deserialiser or a seed, with the path to its value.
 struct Traced<'w, T> {
     inner: T,
     way: &'w Way<'w>,

@@ -198,7 +198,7 @@ fn an_answer_to_who_has_gone_reaches_nobody() {
     assert!(!stage.app.is_pending(token));
     assert_eq!(stage.app.take_cancelled(), [token]);
     assert!(stage.app.take_cancelled().is_empty());
-    // In the same slot.
+    // The new connection takes the same slot.
     stage.connect("new").expect("room");
     stage.out.clear();
     let completed = stage.complete(token, Outcome::Done);

@@ -159,7 +159,7 @@ fn rights_in_rooms_that_could_not_be_joined_do_not_pile_up() {
         let token = stage.asked(&room);
         assert_eq!(stage.complete(token, all()), Ok(()));
     }
-    // Three rooms, and the last one that there was no place for.
+    // Kept for the three joined rooms, and for the last room that did not fit.
     let given = (0..10).filter(|number| allows(&stage, &format!("r{number}")));
     assert_eq!(given.collect::<Vec<_>>(), [0, 1, 2, 9]);
 }
@@ -203,7 +203,7 @@ fn nothing_is_asked_when_the_host_does_not_or_the_connection_may_do_everything()
     stage.out.clear();
     stage.text(b, r#"{"event":"$join","room":"r","id":1}"#);
     assert!(stage.app.take_asked().is_empty());
-    // A host that asks nobody.
+    // A host without a backend to ask.
     let mut stage = Stage::new(());
     let a = stage.connect_with(Handshake::new().with_identity(ann()));
     let a = a.expect("admitted");

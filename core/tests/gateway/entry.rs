@@ -232,7 +232,7 @@ fn a_withdrawal_is_over_for_users_whom_the_application_names_later() {
     assert_eq!(late, Err(ConnectError::Hub(Refusal::Withdrawn)));
     let back = [upgraded(6), named()].map(|handshake| stage.connect_with(handshake));
     assert!(back.iter().all(Result::is_ok), "{back:?}");
-    // Their times last, and come from the clock that the host has set.
+    // Withdrawal times survive sleep, and are compared with the host's wall clock.
     stage.sleep(by_session());
     assert_eq!(stage.apply(&withdraw(6)), Applied::Withdrawn(0));
     stage.apply(&Input::WallClock {

@@ -1,4 +1,4 @@
-//! Handlers that do what they should not: whoever else is there goes on.
+//! Handlers that misbehave: all other clients are still served.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,7 +18,7 @@ use super::stage::{Stage, caught};
 /// The place that panics, if any.
 type Place = Rc<Cell<Option<&'static str>>>;
 
-/// A panic where it is planted, in every place that the host calls.
+/// A router with a panic that can be planted in every function that the host calls.
 fn mined(place: &Place) -> Router<u32> {
     let mine = |here: &'static str| {
         let place = place.clone();
@@ -123,7 +123,7 @@ fn a_panic_without_envelopes_breaks_nothing() {
     };
     caught(&mut stage, &input("mine"));
     caught(&mut stage, &input("field"));
-    // What a panic should be called there is the application's to say, so nothing is.
+    // The application defines its own error frames, so the hub sends none for a panic.
     stage.expect(["send a field"]);
     assert_eq!(stage.faults().len(), 1);
 }
@@ -132,7 +132,7 @@ fn one() -> Outcome {
     Outcome::Reply(Reply::new(&1).expect("a number"))
 }
 
-/// Promises an answer to `slow`, under `now` gives one as well.
+/// Defers the answer to `slow`; `now` both defers and answers.
 fn promising(tokens: &Rc<Cell<Vec<Token>>>) -> Router {
     let promise = |tokens: &Rc<Cell<Vec<Token>>>| {
         let tokens = tokens.clone();
@@ -344,7 +344,7 @@ fn a_session_that_is_too_large_is_not_forgotten_in_silence() {
     );
 }
 
-/// "When the host leaves, the match is over": many hooks, each of them once.
+/// A hook that ends the match when its host leaves: many hooks run, each once.
 #[test]
 fn hooks_of_the_end_run_for_everybody() {
     let router = Router::new(0_u32).on_disconnect(|cx, ended, _| {

@@ -20,7 +20,7 @@ struct Notes {
     refuse: Option<&'static str>,
     /// The hook in which to panic.
     panic: Option<&'static str>,
-    /// Follow everybody who joins or leaves with the opposite.
+    /// True to leave after each join, and to join after each leave.
     contrary: bool,
 }
 
@@ -210,7 +210,7 @@ fn a_refused_connection_leaves_no_trace() {
     };
     assert_eq!((rejection.status(), rejection.reason()), (403, "no"));
     assert_eq!(taken(&log), ["connect eve"]);
-    // What others got stays; nothing names the connection that never was.
+    // Messages to others stay sent; nothing else mentions the rejected connection.
     assert_eq!(stage.take(), [r#"send a {"event":"came","data":"eve"}"#]);
     assert_eq!(stage.app.hub().members("hall"), [a]);
     let next = stage.connect("ben").expect("admitted");
@@ -227,7 +227,7 @@ fn a_room_action_can_be_refused() {
         &format!(r#"send a {{"event":"$join","id":1,{refused}"#),
         &format!(r#"send a {{"event":"said",{refused}"#),
     ]);
-    // The application is not asked.
+    // The application's own joins are not guarded.
     stage.text(a, r#"{"event":"join","room":"vault"}"#);
     assert_eq!(
         taken(&log).last().map(String::as_str),
@@ -339,14 +339,14 @@ fn a_handler_that_panics_is_answered_for() {
     caught(&mut stage, &text(a, r#"{"event":"$join","room":"r"}"#));
     assert!(stage.take()[0].contains(r#""code":"internal""#));
     assert!(stage.app.hub().members("r").is_empty());
-    // A hook after the answer: the answer stands.
+    // A hook after the answer panics: the answer stands.
     planted(&mut stage, Some("joined"));
     caught(
         &mut stage,
         &text(a, r#"{"event":"join","id":2,"room":"r"}"#),
     );
     stage.expect([r#"send a {"event":"join","id":2,"room":"r","data":null}"#]);
-    // Every hook of the end runs, whichever panics.
+    // All hooks of a disconnect run, even if some panic.
     planted(&mut stage, Some("left"));
     log.take();
     let reason = DisconnectReason::Lost;
@@ -368,7 +368,8 @@ fn a_handler_that_panics_is_answered_for() {
     stage.expect([]);
     assert_eq!(stage.app.hub().counts().connections, 1);
     assert_eq!(stage.app.hub().members("hall"), [b]);
-    // The host never learns its id, so it cannot stay; the gateway knows it, so it hears the end.
+    // The host never learns its id, so the connection must end. The gateway knows it, so its end is
+    // reported.
     planted(&mut stage, Some("joined"));
     log.take();
     caught(

@@ -42,7 +42,7 @@ fn stage(router: Router) -> Stage<Router> {
     Stage::with_policies(acting(router), POLICIES)
 }
 
-/// Has the application do something without a connection at hand.
+/// Runs an action of the application outside any connection.
 fn act<R: 'static>(
     stage: &mut Stage<Router>,
     act: impl FnOnce(&mut NamespaceContext<'_>) -> R + 'static,
@@ -66,7 +66,7 @@ fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     pin!(future).poll(&mut Poller::from_waker(Waker::noop()))
 }
 
-/// The offsets of a page that is there at once.
+/// Returns the offsets of a page that needs no loading.
 fn offsets(mut read: HistoryRead) -> Result<Vec<u64>, PageError> {
     let Poll::Ready(page) = poll(&mut read) else {
         panic!("the messages are in memory");
@@ -120,7 +120,7 @@ fn a_page_is_cut_by_its_offsets_and_its_limit() {
         panic!("the messages are in memory");
     };
     assert_eq!((page.offset, page.first), (3, 1));
-    // Too old by now, and not dropped yet: a question changes nothing.
+    // Expired by now but not dropped yet, since queries change nothing.
     stage.now = stage.now + std::time::Duration::from_secs(10);
     let page = act(&mut stage, move |namespace| namespace.history("log", .., 9));
     assert_eq!(offsets(page).as_deref(), Ok(&[][..]));
@@ -224,7 +224,7 @@ fn a_handler_awaits_messages_that_are_with_the_host() {
         messages: kept.to_vec().into(),
     });
     assert!(complete_of(&mut stage, waits).is_empty());
-    // What was sent behind the question is no part of the answer.
+    // The answer leaves out messages sent after the request.
     stage.expect([r#"send a {"event":"offsets","id":1,"data":[[1,2],2,3]}"#]);
     // As in memory.
     stage.text(ann, r#"{"event":"offsets","id":2}"#);

@@ -46,8 +46,8 @@ fn list() -> Router<Vec<u8>> {
     )
 }
 
-/// A router that notes which of its hooks run, by these letters; it panics over
-/// a join of the last.
+/// A router that logs its hooks by these letters, and panics when the room of the last letter is
+/// joined.
 fn hooks(of: [&'static str; 7]) -> Router<Log> {
     let [connected, joined, left, gone, ticked, drained, planted] = of;
     Router::new(Log::new())
@@ -221,7 +221,7 @@ fn hooks_and_schedules_of_both_run() {
     stage.apply(&Input::Drain);
     stage.lost(ann);
     let (one, two) = stage.app.gateway().state();
-    // Each joins a room of its own.
+    // Each router joins its own room.
     assert_eq!(one, &["c", "j", "j", "t", "d", "l", "l", "g"]);
     assert_eq!(two, &["C", "J", "J", "T", "D", "L", "L", "G"]);
 }
@@ -288,13 +288,14 @@ fn what_either_keeps_is_kept() {
     );
     let both = || counter().persistent().merge(list().persistent());
     assert_eq!(asleep(both), (7, vec![7]));
-    // As a whole.
+    // Persistent when merged.
     assert_eq!(
         asleep(|| counter().merge(list()).persistent()),
         (7, vec![7])
     );
 
-    // Of what was saved once, the one that is kept by now is taken; what does not fit is not.
+    // Saved state is restored only for a router that is still persistent. States that do not match
+    // the routers are an error.
     let (stage, [_]) = Stage::connected(both());
     let first = counter().persistent().merge(list());
     App::restore(config(), first, stage.app.state(), []).expect("the second is dropped");
@@ -307,7 +308,7 @@ fn what_either_keeps_is_kept() {
     }
 }
 
-/// `None` is a state too, and not the same as one that was not kept.
+/// `None` is a state, and differs from a state that was not saved.
 #[test]
 fn a_state_that_is_nothing_is_kept() {
     let router = || {
@@ -365,7 +366,7 @@ fn frames_without_envelopes_are_for_one_router() {
     assert!(text.contains("give it a namespace of its own"), "{text}");
     let text = text_of_panic(|| drop(raw().merge(raw())));
     assert!(text.starts_with("frames have a handler already"), "{text}");
-    // Hooks go with frames.
+    // Hooks can be merged with a frame handler.
     let heard = Router::new(0).on_frame(|_, count: &mut u8, _| *count += 1);
     let mut stage = Stage::new(heard.merge(Router::new(0).on_connect(|_, count: &mut u8| {
         *count += 1;

@@ -79,7 +79,7 @@ fn what_is_over_the_rate_is_dropped_and_a_flood_is_closed() {
     for _ in 0..200 {
         stage.text(a, "join:r");
     }
-    // As many as the burst allows.
+    // The burst allows 100 frames.
     assert_eq!(stage.app.gateway().state(), &100);
     stage.take();
     stage.text(a, "join:r");

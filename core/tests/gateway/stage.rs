@@ -96,7 +96,7 @@ impl<G: Gateway> Stage<G> {
         self.app.apply(self.now, input, &mut self.out)
     }
 
-    /// The application puts it there; it was not in.
+    /// Has the application add a connection that is not in the room yet.
     pub(crate) fn join(&mut self, conn: ConnId, room: &str) {
         let (room, meta) = (room.into(), None);
         let joined = self.apply(&Input::Join { conn, room, meta });
@@ -188,7 +188,7 @@ impl<G: Gateway> Stage<G> {
         lines
     }
 
-    /// There must be exactly these commands, `persist` left out.
+    /// Asserts that the commands are exactly these, except `persist`.
     #[track_caller]
     pub(crate) fn expect<const N: usize>(&mut self, expected: [&str; N]) {
         let mut lines = self.take();

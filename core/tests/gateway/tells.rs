@@ -1,4 +1,4 @@
-//! Events that backends are told of.
+//! Events that backends are notified of.
 
 use std::borrow::Cow;
 
@@ -132,7 +132,7 @@ fn users_leave_and_rooms_are_vacated_when_the_grace_is_over() {
         r#"{"type":"room.vacated","room":"r"}"#,
     ];
     assert_told(&mut stage, gone);
-    // Who leaves by will is gone at once.
+    // A user who leaves on purpose is gone at once.
     let ann = stage.connect("ann").expect("admitted");
     stage.join(ann, "r");
     told(&mut stage);
@@ -244,7 +244,7 @@ fn a_client_that_is_refused_late_behind_a_wait_was_never_there() {
     }
 }
 
-/// Names who comes, and puts it into a room: at once, or behind a wait.
+/// Identifies each connection and adds it to a room, at once or after a wait.
 fn lobby(waits: bool) -> Router {
     let enter = |cx: &mut Context, user: &str| {
         cx.emit("before", &())?;

@@ -39,7 +39,7 @@ impl Stage<Router<Told>> {
         self.join(conn, room);
     }
 
-    /// All that was told so far.
+    /// Asserts the hook calls so far.
     #[track_caller]
     fn told<const N: usize>(&self, expected: [&str; N]) {
         assert_eq!(self.app.gateway().state()[..], expected);
@@ -61,7 +61,7 @@ fn a_user_comes_once_and_goes_once() {
     stage.wait(10_000);
     stage.told(["ann in den"]);
     stage.leave(second, "den");
-    // Who leaves is not waited for.
+    // A user who leaves has no grace time.
     stage.told(["ann in den", "ann out of den"]);
 }
 
@@ -74,7 +74,7 @@ fn the_last_one_of_a_room_is_waited_for() {
     stage.told(["ann in den"]);
     let page = stage.presence("den");
     assert_eq!((page.users, page.conns), (1, 0));
-    // The room is there for nobody else.
+    // The room is invisible to everybody else.
     let hub = stage.app.hub();
     assert_eq!((hub.counts().rooms, hub.rooms("", None).count()), (0, 0));
     assert_eq!(hub.room("den"), None);
@@ -115,7 +115,7 @@ fn nothing_is_forgotten_in_sleep() {
     }
 }
 
-/// A room that is waited in for longer than its history is kept.
+/// A grace time that is longer than the retention of the room's history.
 #[test]
 fn a_history_ends_after_who_is_waited_for() {
     let mut stage = stage();
@@ -150,7 +150,7 @@ fn counts_and_no_grace_are_told_at_once_and_guests_never() {
     ]);
 }
 
-/// A user who is put out for good is not waited for.
+/// A user who is removed for good has no grace time.
 #[test]
 fn who_may_not_return_is_gone_at_once() {
     let mut stage = stage();
@@ -217,7 +217,7 @@ fn who_is_refused_on_return_is_gone() {
     stage.app.hub().assert_consistent();
 }
 
-/// Rooms that everybody has left are bounded like those with a history.
+/// Empty rooms with users in their grace time are limited like rooms with a history.
 #[test]
 fn nobody_is_waited_for_in_too_many_rooms() {
     let mut limits = Limits::default();
@@ -255,7 +255,7 @@ fn a_history_that_is_forgotten_takes_nobody_along_in_silence() {
     stage.told(["ann in a", "ben in b", "ann out of a"]);
 }
 
-/// The hooks of a user come behind those of its connection, and act on the namespace.
+/// The hooks of a user run after those of its connection, and act on the namespace.
 #[test]
 fn users_come_and_go_behind_their_connections() {
     let router = Router::default()
@@ -340,7 +340,7 @@ fn a_hook_that_panics_keeps_none_of_the_others_from_running() {
     assert_eq!(stage.faults(), ["absent: planted"]);
 }
 
-/// Without such hooks a room waits for its users all the same: they may be back one by one.
+/// A room without presence hooks still waits for its users, who may reconnect one at a time.
 #[test]
 fn who_does_not_ask_is_not_told() {
     let silent = Router::default().on_left(|_, (), _| {});
@@ -361,7 +361,7 @@ fn who_does_not_ask_is_not_told() {
     assert!(stage.app.hub().room("den").is_none(), "nobody is in it");
     stage.now = stage.app.next_timeout().expect("both are waited for");
     caught(&mut stage, &Input::Timeout);
-    // Nothing is left of it.
+    // The room is gone.
     assert_eq!(stage.app.hub().room_state("den"), None);
     assert!(stage.app.hub().is_idle(stage.now));
 }

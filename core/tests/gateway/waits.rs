@@ -1,4 +1,4 @@
-//! Guards and hooks that wait, and what goes on behind work.
+//! Guards and hooks that wait, and what continues after work.
 
 mod connect;
 mod deadlines;

@@ -1,4 +1,4 @@
-//! The time of the wall clock, as applications are told it.
+//! Wall-clock time, as given to applications.
 
 #![allow(clippy::wildcard_enum_match_arm)] // any other result is unexpected
 
@@ -20,7 +20,7 @@ fn texts(out: &Outbox) -> Vec<String> {
     texts.filter(|text| text.contains("time")).collect()
 }
 
-/// Inputs with their times, by the host's own times.
+/// Inputs with the host's times.
 fn story() -> Vec<(u64, Input<'static>)> {
     let conn = {
         let mut app = App::new(Config::new("e"), clock());
@@ -83,7 +83,7 @@ fn a_journal_replays_with_the_times_it_was_written_with() {
     }
 }
 
-/// Hosts whose times are those of the wall clock have nothing to say.
+/// Hosts whose clock is the wall clock set no zero.
 #[test]
 fn without_a_zero_the_times_of_the_host_are_those_of_1970() {
     let (mut app, mut out) = (App::new(Config::new("e"), clock()), Outbox::new());

@@ -208,7 +208,7 @@ fn work_whose_token_is_not_returned_is_not_waited_for() {
     let late = stage.complete(token, outcome(work));
     assert_eq!(late, Err(CompleteError::Answered));
     stage.expect([]);
-    // It ends with its connection all the same.
+    // The work still ends with its connection.
     stage.text(a, &asks("start", 3));
     let (token, _) = stage.one_work();
     assert!(!stage.app.is_idle());
@@ -259,7 +259,7 @@ fn a_future_may_come_from_a_handler_with_state() {
 
 #[test]
 fn what_it_gives_is_what_a_handler_may_return() {
-    /// A value without a form in JSON.
+    /// A value that JSON cannot represent.
     #[derive(serde::Serialize)]
     struct Keyed(std::collections::BTreeMap<(u8, u8), u8>);
 
@@ -341,7 +341,7 @@ fn a_clone_begins_nothing() {
     assert_eq!(stage.app.take_work().len(), 1);
 }
 
-/// A host that loses its work with everything else knows before what it has to say.
+/// A host that loses its work knows the error answers beforehand.
 #[test]
 fn what_a_lost_answer_would_have_to_be_is_known() {
     let (mut stage, [a, b]) = Stage::connected(shop());
@@ -361,7 +361,7 @@ fn what_a_lost_answer_would_have_to_be_is_known() {
     assert_eq!(stage.app.lost_answer(token), None);
 }
 
-/// For a host that cannot run them.
+/// Lets a host that cannot run schedules skip them.
 #[test]
 fn schedules_that_are_due_can_be_passed_over() {
     let second = std::time::Duration::from_secs(1);

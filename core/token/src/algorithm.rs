@@ -7,7 +7,7 @@ use core::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// HMAC with SHA-256, `HS256`: whoever verifies can also sign.
+    /// HMAC with SHA-256, `HS256`: the key that verifies can also sign.
     Hs256,
     /// ECDSA on P-256 with SHA-256, `ES256`.
     Es256,
@@ -28,7 +28,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of a name; letters in another case are another name.
+    /// The algorithm with this name, which is case-sensitive.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let all = [Self::Hs256, Self::Es256, Self::EdDsa, Self::Rs256];
         let found = all.into_iter().find(|algorithm| algorithm.name() == name);

@@ -25,20 +25,20 @@ pub struct Claims {
     /// The user, from `sub`: 1 to 200 bytes without control characters.
     pub user: Box<str>,
     /// The end of the token, from `exp`: on the monotonic clock, so that a step of the wall clock
-    /// changes nothing. The leeway of 10 s is in it.
+    /// changes nothing. It includes the leeway of 10 s.
     pub deadline: Timestamp,
     /// The time when the token was made, from `iat`, in seconds since 1970.
     pub issued_s: Option<u64>,
-    /// The rights, from `grants`; none without it. `{user}` is inserted.
+    /// The rights, from `grants`; none without it. `{user}` is replaced by the user.
     pub grants: Grants,
-    /// Metadata that presence shows by default, from `meta`, as it came. The hub limits its size.
+    /// Metadata that presence shows by default, from `meta`, unchanged. The hub limits its size.
     pub meta: Option<Box<RawValue>>,
-    /// Rooms to join at once, from `rooms`. Never a right: `grants` must allow each. The hub limits
-    /// their number and checks their names.
+    /// Rooms to join at once, from `rooms`. They give no rights: `grants` must allow each join. The
+    /// hub limits their number and checks their names.
     pub rooms: Vec<Box<str>>,
 }
 
-/// Conditions on claims that are configured.
+/// Configured conditions on claims.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Conditions {
     pub(crate) issuer: Option<Box<str>>,
@@ -131,7 +131,7 @@ fn claim<'a, T: Deserialize<'a>>(
     value.map_err(|_| TokenError::Claim { claim, expected })
 }
 
-/// A time in whole seconds since 1970; parts of a second are cut.
+/// A time in whole seconds since 1970; fractions of a second are cut off.
 fn time(object: &Object<'_>, name: &'static str) -> Result<Option<u64>, TokenError> {
     let expected = "a number of seconds since 1970, up to the year 9999 (milliseconds are larger)";
     let seconds: Option<f64> = claim(object, name, expected)?;

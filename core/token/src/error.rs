@@ -7,7 +7,7 @@ use roomcast_core::policy::GrantsError;
 use crate::{algorithm::Algorithm, json::JsonError, limits::TOKEN_BYTES_MAX};
 
 /// A cause for which a token is refused. Its text is for the server's log: it names the rule, and
-/// never holds the token. A client gets [`CLIENT_TEXT`](Self::CLIENT_TEXT), whatever the cause.
+/// never contains the token. A client always gets [`CLIENT_TEXT`](Self::CLIENT_TEXT).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -23,7 +23,7 @@ pub enum TokenError {
          signed JWT, as it was made"
     )]
     Shape,
-    /// A part of the token is no JSON object without duplicate keys.
+    /// A part of the token is not a JSON object, or has duplicate keys.
     #[error("the token's {part} {fault}")]
     Json {
         /// `header` or `claims`.
@@ -37,7 +37,7 @@ pub enum TokenError {
         /// The member.
         member: &'static str,
     },
-    /// A member of the header is of another type.
+    /// A member of the header has the wrong type.
     #[error("the token's header has a `{member}` that is not {expected}")]
     HeaderType {
         /// The member.
@@ -68,8 +68,8 @@ pub enum TokenError {
         /// The id of the key.
         kid: Box<str>,
     },
-    /// No key has the id that the header names. A published set may have it by now: see
-    /// [`Jwks::missing`](crate::Jwks::missing).
+    /// No key has the id that the header names. It may have been published since the last fetch:
+    /// see [`Jwks::missing`](crate::Jwks::missing).
     #[error(
         "no key has the id {kid:?} that the token names: give it in `token-key`, or publish it at the \
          URL of `jwks`"
@@ -78,7 +78,8 @@ pub enum TokenError {
         /// The id.
         kid: Box<str>,
     },
-    /// The token names no key, and none is for its algorithm, or several of a published set are.
+    /// The token names no key, and no configured key and not exactly one published key is for its
+    /// algorithm.
     #[error(
         "the token names no key (`kid`), and there is none for {said} in `token-key`, and not exactly \
          one at the URL of `jwks`: give one, or have tokens name theirs"
@@ -99,7 +100,7 @@ pub enum TokenError {
         /// The claim.
         claim: &'static str,
     },
-    /// A claim is of another type, or out of range.
+    /// A claim has the wrong type, or is out of range.
     #[error("the token's `{claim}` is not {expected}")]
     Claim {
         /// The claim.
@@ -107,19 +108,19 @@ pub enum TokenError {
         /// The type that it must have.
         expected: &'static str,
     },
-    /// The token's time is over.
+    /// The token has expired.
     #[error("the token expired {ago_s} s ago (`exp`): renew it earlier, or compare the clocks")]
     Expired {
         /// Seconds since then.
         ago_s: u64,
     },
-    /// The token's time has not begun.
+    /// The token is not valid yet.
     #[error("the token is not valid for another {ahead_s} s (`nbf`): compare the clocks")]
     NotYet {
         /// Seconds until then.
         ahead_s: u64,
     },
-    /// The token is by another issuer than the configured one.
+    /// The token is from another issuer than the configured one.
     #[error("the token's `iss` is {found:?}, and `token-issuer` is another")]
     Issuer {
         /// The issuer in the token, at most 100 characters of it.
@@ -131,16 +132,17 @@ pub enum TokenError {
     /// The token is for an audience, and none is configured.
     #[error("the token is for an audience (`aud`), and none is configured: set `token-audience`")]
     AudienceUnset,
-    /// The token's grants are not as they must be.
+    /// The token's grants are not valid.
     #[error("the token's `grants` are not as they must be: {0}")]
     Grants(GrantsError),
 }
 
 impl TokenError {
-    /// The one text for clients: more would tell an attacker how far a forgery came.
+    /// The text for clients, the same for all causes: more would tell an attacker how far a forgery
+    /// came.
     pub const CLIENT_TEXT: &'static str = "the token is not valid; the server's log says why";
 
-    /// A short name of the cause, for metrics: one of a fixed few.
+    /// A short name of the cause, for metrics, from a small fixed set.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Length { .. } | Self::Shape | Self::Json { .. } => "malformed",

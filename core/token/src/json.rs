@@ -1,4 +1,4 @@
-//! JSON objects that are read one member at a time, and have no key twice.
+//! JSON objects without duplicate keys, which are read one member at a time.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -12,12 +12,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The members of an object. No object in it has a key twice, at any depth: two parsers that
-/// choose differently would see two tokens in one.
+/// The members of an object. No object in it has a duplicate key, at any depth: parsers that choose
+/// different values would read different tokens.
 #[derive(Debug)]
 pub(crate) struct Object<'a>(BTreeMap<String, &'a RawValue>);
 
-/// A text that is no JSON object, or has a key twice.
+/// The error of a text that is not a JSON object, or has a duplicate key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// The text is not UTF-8, not JSON, or nested deeper than 128 values.
@@ -26,12 +26,12 @@ pub enum JsonError {
     /// The text is JSON, but not an object.
     #[error("is not a JSON object")]
     NotAnObject,
-    /// A key stands twice in an object.
+    /// A key occurs twice in an object.
     #[error("has a key twice in one object")]
     Duplicate,
 }
 
-/// A member that is not of its type.
+/// The error of a member that has the wrong type.
 #[derive(Debug)]
 pub(crate) struct WrongType;
 
@@ -59,7 +59,7 @@ impl<'a> Object<'a> {
         self.0.get(name).copied()
     }
 
-    /// A member, if it is there. `null` is a value like others.
+    /// A member, if it is present. `null` is a value like any other.
     pub(crate) fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, WrongType> {
         let json = self.raw(name).map(RawValue::get);
         json.map(serde_json::from_str)
@@ -68,7 +68,8 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Any value without duplicate keys in it. Strings are decoded, so that they are valid Unicode.
+/// Any value without duplicate keys in it. Strings are decoded, which checks that they are valid
+/// Unicode.
 struct Unique;
 
 impl<'de> Deserialize<'de> for Unique {

@@ -13,29 +13,29 @@ use crate::{
 
 /// Published keys, and when to fetch them. Like all of this crate it does no I/O:
 ///
-/// 1. A host calls [`poll`](Self::poll) at the start, at the time that it named, and after each
-///    [`missing`](Self::missing) that answered [`Missing::Wait`]. At [`Poll::Fetch`] it sends a
-///    `GET` to the [`JwksUrl`](crate::JwksUrl): without following redirects, for at most
+/// 1. A host calls [`poll`](Self::poll) at the start, at the time that the last poll named, and
+///    after each [`missing`](Self::missing) that answered [`Missing::Wait`]. At [`Poll::Fetch`] it
+///    sends a `GET` to the [`JwksUrl`](crate::JwksUrl): without following redirects, for at most
 ///    [`JWKS_FETCH_TIMEOUT`] and [`JWKS_BYTES_MAX`](crate::limits::JWKS_BYTES_MAX).
-/// 2. It gives the answer to [`received`](Self::received), or says that there was none with
-///    [`failed`](Self::failed). After either it polls again, and goes on with the tokens that wait.
-/// 3. It verifies with [`keys`](Self::keys). A token with a key id that is not among them goes to
+/// 2. It passes the answer to [`received`](Self::received), or reports that there was none with
+///    [`failed`](Self::failed). After either it polls again, and verifies the tokens that wait.
+/// 3. It verifies with [`keys`](Self::keys). If a token has an unknown key id, it asks
 ///    [`missing`](Self::missing).
 ///
-/// Tokens of known keys never wait. However many unknown ids come, two fetches begin at least
+/// Tokens of known keys never wait. However many unknown ids come, fetches start at least
 /// [`FetchPace::interval`] apart, and one runs at a time. After a failure the keys stay.
 #[derive(Debug, Clone)]
 pub struct Jwks {
     pace: FetchPace,
     keys: KeySet,
     loaded: bool,
-    /// The end of a fetch that runs, at the latest.
+    /// The latest end of the running fetch, if any.
     runs_until: Option<Timestamp>,
-    /// No fetch begins earlier.
+    /// The earliest time at which the next fetch may start.
     not_before: Timestamp,
-    /// The keys are fetched then, if not earlier.
+    /// The latest time at which the keys are fetched again.
     due: Timestamp,
-    /// Ids for which the next fetch is, or the one that runs.
+    /// Ids that the running or the next fetch is for.
     wanted: Vec<Box<str>>,
     unknown: Unknown,
 }
@@ -43,17 +43,17 @@ pub struct Jwks {
 /// The next thing to do for published keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Poll {
-    /// A fetch, at once.
+    /// Fetch the keys at once.
     Fetch,
-    /// Nothing until this time, unless something happens.
+    /// Poll again at this time, unless something happens before.
     WaitUntil(Timestamp),
 }
 
-/// The way on for a token whose key id is not among the keys.
+/// The next step for a token whose key id is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
-    /// The token waits until the fetch that runs, or that [`Jwks::poll`] asks for, is over. Then it
-    /// is verified once more, and refused if its key is still missing.
+    /// The token waits for the end of the fetch that runs, or that [`Jwks::poll`] asks for. Then it
+    /// is verified again, and refused if its key is still missing.
     Wait,
     /// The token is refused: no key has this id.
     Unknown,
@@ -61,7 +61,7 @@ pub enum Missing {
     Unavailable,
 }
 
-/// A fetch that brought no keys. The keys from before stay.
+/// The error of a fetch that brought no keys. The previous keys stay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
@@ -85,7 +85,7 @@ pub enum FetchError {
 }
 
 impl Jwks {
-    /// A machine without keys. The first [`poll`](Self::poll) asks for a fetch.
+    /// A state without keys. The first [`poll`](Self::poll) asks for a fetch.
     pub fn new(pace: FetchPace) -> Self {
         Self {
             pace,
@@ -99,8 +99,8 @@ impl Jwks {
         }
     }
 
-    /// Takes the keys of an earlier answer, which a host kept: its body, and its age. It is fetched
-    /// again at the age of [`FetchPace::refresh`].
+    /// Restores the keys from the body and the age of an earlier answer that a host stored. They
+    /// are fetched again at the age of [`FetchPace::refresh`].
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Jwks {
         })
     }
 
-    /// Sets another pace, which holds from the next fetch on.
+    /// Sets another pace, which applies from the next fetch on.
     pub const fn set_pace(&mut self, pace: FetchPace) {
         self.pace = pace;
     }
@@ -135,7 +135,7 @@ impl Jwks {
         &self.keys
     }
 
-    /// Says what to do next. A fetch whose end nobody told within its time counts as failed.
+    /// Says what to do next. A fetch whose end was not reported within its time counts as failed.
     pub fn poll(&mut self, now: Timestamp) -> Poll {
         if let Some(end) = self.runs_until {
             if now < end {
@@ -157,19 +157,19 @@ impl Jwks {
         Poll::Fetch
     }
 
-    /// True while a fetch runs whose end nobody told.
+    /// True while a fetch runs: its end was not reported yet.
     pub const fn is_fetching(&self) -> bool {
         self.runs_until.is_some()
     }
 
     /// True when the keys are old, or were never fetched, and no fetch runs. A host without timers
-    /// asks this now and then, and goes on with [`poll`](Self::poll).
+    /// checks this now and then, and then calls [`poll`](Self::poll).
     pub fn is_due(&self, now: Timestamp) -> bool {
         !self.is_fetching() && now >= self.due.max(self.not_before)
     }
 
-    /// The fetch was answered. With 200 and a set of keys these take the place of the others, and
-    /// the host may keep the body for [`restore`](Self::restore).
+    /// Handles the answer to a fetch. With 200 and a set of keys, these replace the previous keys,
+    /// and the host may store the body for [`restore`](Self::restore).
     ///
     /// # Errors
     ///
@@ -206,16 +206,16 @@ impl Jwks {
         }
     }
 
-    /// The fetch had no answer. The keys stay.
+    /// Handles a fetch without an answer. The keys stay.
     pub fn failed(&mut self, now: Timestamp) {
         self.runs_until = None;
         self.wanted.clear();
         self.due = now.max(self.not_before);
     }
 
-    /// Says how to go on with a token whose key id is not among the keys, after
-    /// [`TokenError::UnknownKey`](crate::TokenError::UnknownKey). Work: at most 256 ids that are
-    /// remembered, and the keys.
+    /// The next step for a token whose key id is unknown, after
+    /// [`TokenError::UnknownKey`](crate::TokenError::UnknownKey). Work: at most 256 remembered ids,
+    /// and the keys.
     pub fn missing(&mut self, now: Timestamp, kid: &str) -> Missing {
         if self.keys.has(kid) || self.unknown.has(now, kid) {
             return Missing::Unknown;
@@ -241,8 +241,8 @@ impl Default for Jwks {
     }
 }
 
-/// Ids that a fetch did not bring. They are apart from the keys, so that no number of them drives a
-/// key out.
+/// Ids that a fetch did not bring. They are stored apart from the keys, so that no number of ids
+/// evicts a key.
 #[derive(Debug, Clone, Default)]
 struct Unknown {
     /// The oldest first, with the time until which each is remembered.

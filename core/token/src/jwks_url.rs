@@ -9,7 +9,7 @@ use core::{
 
 /// The URL of published keys: `https://`, or `http://` to the machine itself.
 ///
-/// It is fixed. An address that a token could complete would let anybody bring keys of their own.
+/// It is fixed. A URL that a token could complete would let anyone use their own keys.
 ///
 /// ```
 /// use roomcast_token::JwksUrl;
@@ -20,17 +20,17 @@ use core::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwksUrl(Box<str>);
 
-/// A text that is no URL of published keys.
+/// The error of a text that cannot be the URL of published keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JwksUrlError {
-    /// The URL is not of `https`.
+    /// The scheme of the URL is not `https`.
     #[error(
         "the URL of published keys begins with `https://`; with `http://` it may only lead to this \
          machine, such as http://127.0.0.1:8080/jwks.json"
     )]
     Scheme,
-    /// The URL has characters of a template, or such as no URL has.
+    /// The URL has characters of a template, or characters that no URL has.
     #[error(
         "the URL of published keys is fixed, up to 2048 characters as a request sends them: no \
          templates (`{{...}}`), spaces, `#` or letters beyond ASCII"

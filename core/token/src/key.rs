@@ -35,12 +35,12 @@ pub struct Key {
 }
 
 impl Key {
-    /// Reads `hs256:` and a secret, or the text of a PEM or a JWK. A host reads the file of a
-    /// setting that has no `hs256:` before it, and gives its text.
+    /// Reads `hs256:` and a secret, or the text of a PEM or a JWK. If a setting does not begin with
+    /// `hs256:`, the host reads the file that it names, and passes the text.
     ///
     /// # Errors
     ///
-    /// When the text is no such key. The error says what to change.
+    /// When the text is not such a key. The error says what to change.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let (id, verifying) = match Text::of(text)? {
             Text::Secret(secret) => (None, secret::read(secret).map(Verifying::Hs256)?),
@@ -55,7 +55,7 @@ impl Key {
         self.verifying.algorithm()
     }
 
-    /// The id by which tokens name it (`kid`): that of a JWK that has one.
+    /// The id by which tokens name the key (`kid`). Only a JWK can have one.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
@@ -76,7 +76,7 @@ impl Key {
         }
     }
 
-    /// True when the signature is the message's.
+    /// True when this key made the signature for the message.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifying.verify(message, signature)
     }

@@ -10,7 +10,7 @@ use crate::{
     limits::JWKS_BYTES_MAX,
 };
 
-/// A published set of keys. A clone is cheap and never changes, so that threads can keep one.
+/// A published set of keys. Clones are cheap and never change, so each thread can keep one.
 #[derive(Debug, Clone, Default)]
 pub struct KeySet(Arc<Set>);
 
@@ -21,7 +21,7 @@ struct Set {
     first_ignored: Option<KeyError>,
 }
 
-/// A text that is not a set of keys.
+/// The error of a text that is not a set of keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySetError {
@@ -49,12 +49,12 @@ fn reason(first: &Option<KeyError>) -> alloc::string::String {
 }
 
 impl KeySet {
-    /// Reads the set that an issuer publishes. Keys that cannot be used are ignored: those of
-    /// unknown types, those that are not for signatures, secrets, and unsound ones.
+    /// Reads the set that an issuer publishes. Keys that cannot be used are ignored: keys of
+    /// unknown types, keys that are not for signatures, secrets, and invalid keys.
     ///
     /// # Errors
     ///
-    /// When the text is no set, or no key of it can be used.
+    /// When the text is not a set, or none of its keys can be used.
     pub fn read(text: &[u8]) -> Result<Self, KeySetError> {
         if text.len() > JWKS_BYTES_MAX {
             return Err(KeySetError::Length);

@@ -1,12 +1,12 @@
 //! Tokens of Roomcast (JWT): who a connection is, and what it may do.
 //!
-//! Like the core it does no I/O and has no clock. A host goes this way:
+//! Like the core it does no I/O and has no clock. The steps of a host:
 //!
 //! 1. At the start it reads keys with [`Key::parse`], and makes a [`Verifier`] of them.
 //! 2. With the URL of published keys it drives a [`Jwks`], which says when to fetch them.
 //! 3. For each token it calls [`Verifier::verify`] with the time on both clocks. The [`Claims`]
 //!    become the identity of the connection. The token goes no further than this.
-//! 4. A [`TokenError`] is logged; the client gets [`TokenError::CLIENT_TEXT`], whatever it is.
+//! 4. A [`TokenError`] is logged; the client always gets [`TokenError::CLIENT_TEXT`].
 //!
 //! ```
 //! use roomcast_core::Timestamp;
@@ -32,14 +32,14 @@
 //!
 //! The algorithm is that of the key; a token's header can only repeat it. `none` does not exist. A
 //! token has at most 8 KiB, no JSON key twice, and none of `crit`, `jku`, `jwk`, `x5u` in its
-//! header. It has a `sub` of 1 to 200 bytes and an `exp`; `nbf` is kept; clocks may differ by 10 s.
-//! `iss` and `aud` must be there and fit when they are configured. An `aud` is refused when none is
-//! configured, by RFC 7519.
+//! header. It has a `sub` of 1 to 200 bytes and an `exp`; `nbf` is enforced; clocks may differ by
+//! 10 s. `iss` and `aud` must be present and match if they are configured. An `aud` is refused if
+//! none is configured, by RFC 7519.
 //!
-//! The signatures are those of the RustCrypto crates. The rest is written here and not taken from
-//! a JWT library: these leave the rules above to their users, one by one, read headers and claims
-//! without a look for duplicates, ask the system for the time, and keep one set of algorithms for
-//! the whole process, which belongs to the application that embeds a server.
+//! The RustCrypto crates check the signatures. The rest is written here and not taken from a JWT
+//! library: such libraries leave each of these rules to their users, do not check headers and
+//! claims for duplicate keys, ask the system for the time, and have one set of algorithms for the
+//! whole process, which may be another application that embeds the server.
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -8,10 +8,10 @@ use crate::limits::{JWKS_FETCH_INTERVAL, JWKS_REFRESH};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchPace {
     /// The shortest time between the starts of two fetches, whatever clients do; default 30 s, so
-    /// that nobody can have an issuer asked more often than twice a minute.
+    /// that nobody can cause more than two requests a minute to an issuer.
     pub interval: Duration,
-    /// The age at which keys are fetched again, and so the time for which a key that is no longer
-    /// published is still taken; default an hour.
+    /// The age at which keys are fetched again, and so the time for which a removed key is still
+    /// accepted; default an hour.
     pub refresh: Duration,
 }
 

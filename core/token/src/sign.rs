@@ -1,4 +1,4 @@
-//! Tokens that are made here, for the command line and for tests.
+//! Signing of tokens, for the command line and for tests.
 
 use alloc::{boxed::Box, format, string::String};
 use core::fmt;
@@ -79,7 +79,7 @@ struct Header<'a> {
 }
 
 impl<'a> NewToken<'a> {
-    /// A token of a user without rights, from one second since 1970 to another.
+    /// A token of a user without rights, valid between two times in seconds since 1970.
     pub const fn new(user: &'a str, issued_s: u64, expires_s: u64) -> Self {
         Self {
             user,
@@ -97,11 +97,11 @@ impl<'a> NewToken<'a> {
 
 impl SigningKey {
     /// Reads `hs256:` and a secret, or the text of a PEM (`-----BEGIN PRIVATE KEY-----`) or a JWK
-    /// with its private half. The id of a JWK is written into its tokens.
+    /// with its private half. The id of a JWK becomes the `kid` of its tokens.
     ///
     /// # Errors
     ///
-    /// When the text is no such key, or an RSA key: those only verify here.
+    /// When the text is not such a key, or is an RSA key, which can only verify.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let (id, signing) = key::private(text)?;
         Ok(Self { id, signing })
@@ -121,13 +121,13 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// When a server with the same issuer and audience would refuse it, even at its beginning.
+    /// When a server with the same issuer and audience would refuse it even when it becomes valid.
     pub fn sign(&self, token: &NewToken<'_>) -> Result<String, TokenError> {
         let part = "claims";
         let fault = JsonError::Syntax;
         let claims = serde_json::to_string(token).map_err(|_| TokenError::Json { part, fault })?;
         let text = self.sign_json(&claims);
-        // One key is neither too many nor twice there.
+        // A single key is neither too many nor a duplicate.
         let mut verifier = Verifier::new([self.key()]).unwrap_or_default();
         if let Some(issuer) = token.issuer {
             verifier = verifier.with_issuer(issuer);

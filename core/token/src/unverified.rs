@@ -1,11 +1,10 @@
-//! Tokens that are looked at, and not believed.
+//! Reading of tokens without verification.
 
 use alloc::{string::String, vec::Vec};
 
 use crate::{error::TokenError, json::JsonError, verifier::decode};
 
-/// The parts of a token that nobody verified, as JSON: for people to read. Anybody can have written
-/// them.
+/// The parts of an unverified token as JSON, for people to read. Anybody can have written them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unverified {
@@ -16,11 +15,11 @@ pub struct Unverified {
 }
 
 impl Unverified {
-    /// Takes a token apart.
+    /// Splits and decodes a token.
     ///
     /// # Errors
     ///
-    /// When it is not three parts of base64, or one of them is no JSON.
+    /// When it is not three parts of base64, or the header or the claims are not JSON.
     pub fn read(token: &str) -> Result<Self, TokenError> {
         let parts: Vec<&str> = token.split('.').collect();
         let [header, claims, _] = parts[..] else {

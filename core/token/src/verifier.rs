@@ -18,8 +18,8 @@ use crate::{
 /// The verifier of tokens: configured keys and conditions.
 ///
 /// Make it with [`new`](Self::new), set [`issuer`](Self::with_issuer) and
-/// [`audience`](Self::with_audience), then [`verify`](Self::verify) as often as tokens come. It
-/// does not change, and can be shared by threads.
+/// [`audience`](Self::with_audience), then [`verify`](Self::verify) each token. It does not change,
+/// and can be shared by threads.
 #[derive(Debug, Clone, Default)]
 pub struct Verifier {
     keys: Vec<Key>,
@@ -27,11 +27,11 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Verifies with these keys, and with those of the published set that a call names.
+    /// A verifier with these keys; each call can add a published set.
     ///
     /// # Errors
     ///
-    /// When there are more than 16 keys, or two of them have one id.
+    /// When there are more than 16 keys, or two of them have the same id.
     pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, KeyError> {
         let keys: Vec<Key> = keys.into_iter().collect();
         if keys.len() > KEYS_MAX {
@@ -50,15 +50,15 @@ impl Verifier {
         })
     }
 
-    /// Wants this `iss` in each token.
+    /// Requires this `iss` in each token.
     #[must_use]
     pub fn with_issuer(mut self, issuer: impl Into<Box<str>>) -> Self {
         self.conditions.issuer = Some(issuer.into());
         self
     }
 
-    /// Wants this audience in each token: as its `aud`, or in the list that its `aud` is. Without
-    /// an audience a token that has one is refused: it was made for somebody else.
+    /// Requires this audience in each token: as its `aud`, or in the list that its `aud` is. If no
+    /// audience is set, a token that has one is refused: it was made for another server.
     #[must_use]
     pub fn with_audience(mut self, audience: impl Into<Box<str>>) -> Self {
         self.conditions.audience = Some(audience.into());
@@ -68,7 +68,7 @@ impl Verifier {
     /// Verifies a token, with the keys of this verifier and with published ones;
     /// `&KeySet::default()` for none.
     ///
-    /// Work: at most 17 signatures of a token that names no key, in general one.
+    /// Work: at most 17 checks of the signature for a token that names no key, usually one.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Verifier {
         Claims::read(&payload, &self.conditions, now)
     }
 
-    /// Checks the signature with each key that may be the token's.
+    /// Checks the signature with each key that may have signed the token.
     fn check(
         &self,
         header: &Header,
@@ -100,7 +100,7 @@ impl Verifier {
         let own = self.keys.iter().filter(|key| key.algorithm() == said);
         let Some(kid) = &header.kid else {
             let mut sets = published.keys().filter(|key| key.algorithm() == said);
-            // Each would be a signature to check, for a token by anybody.
+            // Each key would cost a check of the signature, for a token that anybody can send.
             let only = sets.next().filter(|_| sets.next().is_none());
             let keys: Vec<&Key> = own.chain(only).collect();
             return if keys.is_empty() {
@@ -118,7 +118,7 @@ impl Verifier {
             let kid = kid.clone();
             return Err(TokenError::OtherAlgorithm { said, kid });
         }
-        // A key without an id may be that of any token.
+        // A key without an id may have signed any token.
         let nameless = own.filter(|key| key.id().is_none());
         if named.copied().chain(nameless).any(fits) {
             Ok(())

@@ -1,4 +1,4 @@
-// A server of rooms on npm `ws`: what the native server does, for an application on Node.
+// A server of rooms on npm `ws`: the functions of the native server, for an application on Node.
 //
 //     node examples/server.mjs                   ws://127.0.0.1:3000/ws and the HTTP API
 //

@@ -1,4 +1,4 @@
-// A filter: words that all fit the lines that are left.
+// A filter: words that must all match a line.
 
 const KEYS = ["conn", "event", "from", "namespace", "not-received-by", "room"];
 const NAMED = KEYS.map((key) => `${key}:`).join(", ");
@@ -6,7 +6,7 @@ const BACKEND = "backend";
 const MISSED = "not-received-by";
 const ID = /^\d+$/;
 
-// Quotes hold spaces together.
+// Text in quotes may contain spaces.
 const pieces = (text) => text.match(/(?:"[^"]*"|\S)+/g) ?? [];
 const unquoted = (text) => /^"([^"]*)"$/.exec(text)?.[1];
 
@@ -25,13 +25,13 @@ function wordOf(piece) {
   return { key: low, value };
 }
 
-/** A word as it is typed. */
+/** A word in the form in which it is typed. */
 export const written = (key, value) => `${key}:${/\s/.test(value) || value === "" ? `"${value}"` : value}`;
 
 export class Filter {
-  /** Throws when a word is none. */
+  /** Throws when a word is not valid. */
   constructor(text = "") {
-    // A word that is being typed, without its value, asks for nothing yet.
+    // A word without a value is still being typed, and matches every line.
     this.words = pieces(text).map(wordOf).filter(({ key, value, text: plain }) => (key ? value !== "" : plain !== ""));
   }
 
@@ -40,12 +40,15 @@ export class Filter {
     return this.words.find((word) => word.key === key)?.value;
   }
 
-  /** The connections that `not-received-by:` asks about. */
+  /** The connections that `not-received-by:` names. */
   get missedBy() {
     return this.words.filter(({ key }) => key === MISSED).map(({ value }) => value);
   }
 
-  /** Says of a row whether it is left. `missed` has a set of lines for each connection of `missedBy`. */
+  /**
+   * A function that tells whether a row matches. `missed` has a set of lines for each connection of
+   * `missedBy`.
+   */
   matcher(missed) {
     const fits = this.words.map(({ key, value, text }) => {
       if (key === MISSED) return (row) => missed.get(value).has(row.number);

@@ -1,4 +1,4 @@
-// A journal: its rows, and the questions that the module answers about it.
+// A journal: its rows, and the queries that the module answers about it.
 
 import { Row } from "./row.js";
 import { inSlices } from "./slices.js";
@@ -7,7 +7,7 @@ import { Stepper } from "./stepper.js";
 /** Lines that are read before the first of them is shown. */
 const FIRST_LINES = 64;
 
-// Some lines of every kind that is frequent.
+// Sample lines of every frequent kind.
 const SAMPLE = [
   { open: { config: { epoch: "e" }, state: { next_serial: 0 } } },
   { input: { connect: { welcome: true } } },
@@ -18,7 +18,7 @@ const SAMPLE = [
 ].map((record) => `${JSON.stringify({ at: 0, namespace: "n", ...record })}\n`).join("");
 
 export class Journal {
-  /** Has the browser compile what a journal needs, while nobody waits: a first call takes long. */
+  /** Makes the browser compile the code for journals while nobody waits: first calls are slow. */
   static async warmUp() {
     const journal = new Journal(new TextEncoder().encode(SAMPLE));
     const always = () => true;
@@ -62,7 +62,9 @@ export class Journal {
     for (const reached of this.#stepper.deliveries(this.read)) this.rows[this.read++].deliveries = reached;
   }
 
-  /** Reads what is left. Lines from a bad one on are dropped: the fault is thrown. */
+  /**
+   * Reads the remaining lines. At a bad line it throws, and the rows from that line on are dropped.
+   */
   async readAll(after) {
     const took = () => {
       this.#take();
@@ -78,15 +80,17 @@ export class Journal {
     }
   }
 
-  /** The commands of a line, the state behind it, and the lines that were played again for it. */
+  /**
+   * The commands of a line, the state after it, and the number of lines that were replayed for it.
+   */
   step(line) {
     const outputs = JSON.parse(this.#stepper.step(line));
     return { outputs, replayed: this.#stepper.replayed(), state: JSON.parse(this.#stepper.state(line)) };
   }
 
   /**
-   * The differences without a line, with the lines that were played again to where they begin; `undefined` when
-   * they are not wanted any more.
+   * The differences without a line, with the number of lines that were replayed up to it;
+   * `undefined` when they are not wanted any more.
    */
   async skip(line, isWanted, after) {
     const comparison = this.#stepper.skip(line);
@@ -95,7 +99,7 @@ export class Journal {
     return differences && { ...differences, replayed };
   }
 
-  /** The lines whose messages a connection did not get, as a set; `undefined` as of `skip`. */
+  /** The set of lines whose messages a connection did not get; `undefined` as for `skip`. */
   async missed(conn, isWanted, after) {
     if (!this.#missed.has(conn)) {
       const search = this.#stepper.missed(conn);
@@ -106,7 +110,7 @@ export class Journal {
     return this.#missed.get(conn);
   }
 
-  /** The invariants that do not hold, and the rows that they are broken in; `undefined` as of `skip`. */
+  /** The violations of invariants, which are also noted in the rows; `undefined` as for `skip`. */
   async check(isWanted, after) {
     const invariants = this.#stepper.invariants();
     const take = () => JSON.parse(invariants.violations());
@@ -118,7 +122,7 @@ export class Journal {
     return found;
   }
 
-  // What a search in slices says at its end.
+  // Runs a search in slices, and returns its result.
   async #answer(search, isWanted, after, take, options) {
     try {
       const still = () => this.#isOpen && isWanted();

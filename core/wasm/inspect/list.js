@@ -1,4 +1,4 @@
-// The list of lines: those that are in view have elements.
+// The list of lines: only the lines in view have elements.
 
 import { make } from "./dom.js";
 
@@ -22,7 +22,7 @@ export class List {
     });
   }
 
-  /** Takes other rows, to be drawn by `reveal`. */
+  /** Replaces the rows; `reveal` draws them. */
   fill(rows) {
     this.rows = rows;
     this.space.style.height = `${rows.length * ROW_PX}px`;
@@ -54,7 +54,7 @@ export class List {
     return undefined;
   }
 
-  // The line so many rows further.
+  // The line this number of rows further.
   beside(by) {
     const at = this.place(this.current);
     const exact = this.rows[at]?.number === this.current;
@@ -79,7 +79,7 @@ export class List {
     else this.root.removeAttribute("aria-activedescendant");
   }
 
-  /** Draws again when one of these lines is in view. */
+  /** Redraws if one of these lines is in view. */
   changed(from, to) {
     const shown = this.space.children;
     const [first, last] = [shown[0]?.dataset.line, shown[shown.length - 1]?.dataset.line].map(Number);

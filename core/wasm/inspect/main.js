@@ -8,7 +8,7 @@ import { Panels } from "./panels.js";
 import { Play } from "./play.js";
 import { initSync } from "./stepper.js";
 
-// The module, compressed, behind a mark: the build writes it here.
+// The compressed module after a marker: the build inserts it here.
 const MODULE = "roomcast-stepper:";
 const MARK_LETTERS = 17;
 
@@ -18,15 +18,15 @@ async function compile() {
   const bytes = Uint8Array.from(atob(MODULE.slice(MARK_LETTERS)), (letter) => letter.charCodeAt(0));
   initSync({ module: await WebAssembly.compile(await inflate(new Blob([bytes]))) });
   await Journal.warmUp();
-  // The first number that is written as people do takes long, too.
+  // Formatting a number for the first time is slow, too.
   count(1_000, "line");
 }
 const compiled = compile();
 
 let journal;
-// The line to show when it is read, and since when that is wanted.
+// The line to show once it is read, and the time at which it was requested.
 let wanted;
-// Counts what is asked: work for an earlier question ends.
+// Counts queries: work for an earlier query of the same kind ends.
 const asked = { skip: 0, filter: 0, check: 0 };
 // The filter of the list, the last one that could be read.
 let shown = new Filter();
@@ -35,7 +35,7 @@ const list = new List($("list"), go);
 const play = new Play(playOn, () => {
   $("play").setAttribute("aria-label", play.isOn ? "Pause" : "Play");
   $("play").dataset.on = play.isOn;
-  // Nobody wants to be told of each line.
+  // A screen reader must not announce each line.
   $("status").setAttribute("aria-live", play.isOn ? "off" : "polite");
 });
 
@@ -43,7 +43,7 @@ const took = (since) => `in ${(performance.now() - since).toFixed(1)} ms`;
 const status = (text) => ($("status").textContent = text);
 const say = (what, since) => status(`${what} ${took(since)}`);
 
-// Shows a fault, or takes the last one away.
+// Shows a fault, or removes the last one.
 function problem(text = "") {
   $("problem").textContent = text;
   $("problem").hidden = text === "";
@@ -96,7 +96,7 @@ async function open(files) {
   }
 }
 
-// Reads on while the page is used.
+// Continues to read while the page is used.
 async function readAll(opened, said, since) {
   const isShown = () => journal === opened && ($("status").textContent.startsWith(said) || wanted);
   let from = opened.read;
@@ -141,14 +141,14 @@ function go(line, since = performance.now()) {
   say(`line ${line}, ${count(replayed, "line")} replayed`, since);
 }
 
-// The room and the client that a step stays with: those of the line, else of the filter.
+// The room or the client that steps follow: that of the line, or else that of the filter.
 function subject(of) {
   const { rooms, conn } = journal.rows[list.current - 1].fields;
   if (of === "room") return rooms[0] ?? shown.value("room");
   return conn || shown.value("conn") || shown.value("from");
 }
 
-// The next line of the list about a room or a client, or with `by` -1 the one before.
+// The next line of the list about a room or a client, or with `by` -1 the previous one.
 function beside(of, by, about = subject(of)) {
   if (about === undefined) return undefined;
   return list.next(by, of === "room" ? ({ fields }) => fields.rooms.includes(about) : ({ fields }) => fields.conn === about);
@@ -176,7 +176,7 @@ function stepBeside(of, by) {
   status(about === undefined ? `neither the line nor the filter names a ${of}` : `no input ${whose} ${about} ${where} this line`);
 }
 
-// Goes on so many lines; false at the end.
+// Moves on by this number of lines; false at the end.
 function playOn(lines) {
   if (wanted) return true;
   const line = list.beside(lines);
@@ -195,7 +195,7 @@ function changeRate(by) {
   $("rate").selectedIndex = Math.max(0, Math.min(options.length - 1, selectedIndex + by));
 }
 
-// What the button of the invariants says.
+// Sets the text of the button for the invariants.
 function verdict(text, is) {
   $("verdict").textContent = text;
   $("verdict").dataset.is = is;
@@ -219,7 +219,7 @@ function stepToViolation(by) {
   else status(`no violation ${by > 0 ? "behind" : "before"} this line`);
 }
 
-// Begins a question that the next one ends, and says how far its answer is.
+// Begins a query, which the next of its kind cancels, and reports its progress.
 function ask(what) {
   const own = (asked[what] += 1);
   const isWanted = () => own === asked[what];

@@ -1,4 +1,4 @@
-// What is told of one step: its frames, the state behind it, the differences without it.
+// The panels of one step: its frames, the state after it, the differences without it.
 
 import { $, count, make } from "./dom.js";
 import { written } from "./filter.js";
@@ -12,7 +12,7 @@ function some(items, element) {
 }
 
 export class Panels {
-  // `pick` is told a filter, `go` a line.
+  // `pick` is called with a filter, `go` with a line.
   constructor(pick, go) {
     this.id = (conn) => make("button", { type: "button", class: "id", title: `Inputs of connection ${conn}`, onclick: () => pick(`conn:${conn}`) }, conn);
     this.room = (room) => make("button", { type: "button", class: "id", title: `Inputs about ${room}`, onclick: () => pick(written("room", room)) }, room);
@@ -54,7 +54,7 @@ export class Panels {
     $("state").replaceChildren(make("h3", {}, "Rooms"), ...rooms, make("h3", {}, "Connections"), ...connections);
   }
 
-  /** What a check of the invariants found, or how far it is. */
+  /** Shows the result or the progress of a check of the invariants. */
   checked({ count: broken, violations }, about) {
     const more = broken > violations.length ? `, the first ${violations.length} of them here` : "";
     $("invariants-about").textContent = `${about}${broken > 0 ? `: ${count(broken, "violation")}${more}` : ""}`;
@@ -82,7 +82,7 @@ export class Panels {
   }
 }
 
-// Differences of a step that are the same for several connections are one.
+// Merges the differences of a step that are the same for several connections.
 function grouped(differences) {
   const groups = new Map();
   for (const { conn, ...same } of differences) {

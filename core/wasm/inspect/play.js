@@ -10,7 +10,10 @@ export class Play {
   #last = 0;
   #owed = 0;
 
-  /** `step(lines)` goes so many lines further, and is false at the end; `changed()` is told of start and stop. */
+  /**
+   * `step(lines)` moves on by this number of lines, and is false at the end; `changed()` is called
+   * at start and stop.
+   */
   constructor(step, changed) {
     this.#step = step;
     this.#changed = changed;
@@ -27,7 +30,7 @@ export class Play {
     this.#changed();
   }
 
-  // `rate()` is the lines per second, which may change on the way.
+  // `rate()` is the lines per second, which may change while playing.
   #start(rate) {
     this.isOn = true;
     this.#last = performance.now();

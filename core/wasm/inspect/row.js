@@ -1,4 +1,4 @@
-// A line of a journal as the list shows it. The rules read the line themselves.
+// A line of a journal as the list shows it. The core parses the line itself.
 
 const parsed = (text) => {
   try { return JSON.parse(text); } catch { return {}; }
@@ -12,11 +12,11 @@ export class Row {
     this.text = text;
     // The connections that it reaches; `undefined` until the line is read.
     this.deliveries = undefined;
-    // Names of the invariants that do not hold behind it.
+    // Names of the invariants that do not hold after it.
     this.broken = [];
   }
 
-  // Read when it is looked at: most lines never are.
+  // Parsed when needed: most lines are never shown.
   get fields() {
     return (this.#fields ??= fieldsOf(this.text));
   }

@@ -1,4 +1,4 @@
-// Long work in slices: between them the page is drawn, and answers.
+// Long work in slices, between which the page is drawn and reacts.
 
 const SLICE_MS = 12;
 const LINES = 32;
@@ -13,7 +13,7 @@ const turn = () => new Promise((resolve) => {
   port2.postMessage(null);
 });
 
-// Questions of the person at the page that are not answered yet, and work that lets them go first.
+// The number of pending queries of the user, and the work that waits for them.
 let questions = 0;
 const patient = [];
 
@@ -25,9 +25,9 @@ function answered() {
 }
 
 /**
- * Gives `work.read(lines)` turns until it says that it is done, and calls `after` with that behind each slice.
- * False when it ended because `isWanted()` is false. Work that nobody asked for is patient: it rests while a
- * question is answered.
+ * Calls `work.read(lines)` in slices until it returns true, and `after` with its result after each
+ * slice. Returns false if it ended because `isWanted()` is false. Patient work, which no user asked
+ * for, pauses while a query of the user is answered.
  */
 export async function inSlices(work, isWanted, after, { isPatient = false } = {}) {
   if (!isPatient) questions += 1;

@@ -1,4 +1,4 @@
-// For browsers: fetches the module. Bundlers see its URL, and serve the file.
+// For browsers: fetches the module. Bundlers find its URL, and serve the file.
 
 import { init as initFrom } from "./slim.js";
 

@@ -1,4 +1,4 @@
-// The module is a text in a script: nothing is fetched or read.
+// For any host: the module is a text in a script, so no file is fetched or read.
 
 import { gzip } from "../dist/inline.js";
 import { start } from "./namespace.js";

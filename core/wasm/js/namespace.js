@@ -3,17 +3,18 @@
 
 import { __wbg_reset_state, initSync, Namespace as Exported } from "../dist/roomcast.js";
 
-// The kinds of records on the tape, and the places in the layout: see src/tape.rs, src/layout.rs.
+// The kinds of records on the tape, and the indexes in the layout: see src/tape.rs, src/layout.rs.
 const [TEXT, BINARY, CLOSE] = [1, 2, 3];
 const [TAPE, TAPE_LEN, NEXT_TIMEOUT, ANSWER, ANSWER_LEN, INPUT, INPUT_LEN] = [0, 1, 2, 3, 4, 5, 6];
 const [UNKNOWN_CONN, UTF8, AUTHENTICATE] = [1, 2, 3];
-// By class.
+// The names of the classes, by their number.
 const CLASSES = ["control", "message", "droppable"];
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-// The module, and its instance: one for all namespaces. One that trapped is followed by another.
+// The module, and its instance, which all namespaces share. A new instance replaces one that
+// trapped.
 let module;
 let instance;
 // True when the bindings refer to an instance that trapped.
@@ -29,7 +30,7 @@ export class RoomcastError extends Error {
   }
 }
 
-/** Takes the module, unless there is one. */
+/** Sets the module, unless there is one already. */
 export function start(compiled) {
   module ??= compiled;
   current();
@@ -40,7 +41,8 @@ function current() {
     throw new RoomcastError({ code: "not_started", message: "call init() of roomcast-wasm, and await it, before the first Namespace" });
   }
   if (isStale) reset();
-  // `fault` is the trap that ended it; `isRead` while a host reads commands out of its memory.
+  // `fault` is the trap that ended it; `isRead` is true while a host reads commands from its
+  // memory.
   instance ??= { memory: initSync({ module }).memory, fault: undefined, isRead: false };
   return instance;
 }
@@ -58,7 +60,7 @@ function end(trapped, fault) {
   try {
     reset();
   } catch {
-    // Without memory or stack: the next namespace tries it again.
+    // There was no memory or stack: the next namespace tries again.
   }
 }
 
@@ -165,7 +167,7 @@ export class Namespace {
     return this.#rare("apply", input);
   }
 
-  // An input that is JSON, or a text of it, and is answered in JSON.
+  // Applies an input in JSON, given as a value or as text, and returns its answer.
   #rare(name, value, opened) {
     const now = this.#begin();
     this.#run(name, this.#writeText(typeof value === "string" ? value : JSON.stringify(value)), now);
@@ -209,7 +211,7 @@ export class Namespace {
     );
   }
 
-  // Memory that grew is another buffer.
+  // When memory grows, it becomes another buffer.
   #look() {
     const { buffer } = this.#instance.memory;
     if (this.#bytes?.buffer !== buffer) {
@@ -228,7 +230,7 @@ export class Namespace {
   }
 
   #writeText(text) {
-    // At most three bytes for each unit.
+    // A UTF-16 unit takes at most three bytes.
     const at = this.#room(text.length * 3);
     return encoder.encodeInto(text, this.#bytes.subarray(at, at + text.length * 3)).written;
   }
@@ -257,7 +259,7 @@ export class Namespace {
       throw new RoomcastError({ code: "bad_request", status: 400, message: "the text is not UTF-8: close the socket with 1007" });
     }
     this.#look();
-    // A command that the host fails at keeps none of the others from being carried out.
+    // If the host fails at a command, the others are still carried out.
     const faults = [];
     const attempt = (command) => {
       try {

@@ -1,4 +1,4 @@
-/** The id of a connection, as journals have it. */
+/** The id of a connection, as in journals. */
 export type ConnId = string;
 
 /** A command that a client can notice. */
@@ -18,7 +18,7 @@ export interface State {
   connections: { conn: ConnId; user: string | null; since: number; rooms: string[] }[];
 }
 
-/** The frames that a connection gets in a step with an input that is skipped, and without it. */
+/** The frames that a connection gets in a step with the skipped input, and without it. */
 export interface Difference {
   line: number;
   conn: ConnId;
@@ -26,7 +26,10 @@ export interface Difference {
   without: string[];
 }
 
-/** A statement of docs/invariants.md that does not hold behind a line, by its name there. `room` is empty for none. */
+/**
+ * An invariant of docs/invariants.md that does not hold after a line, by its name. `room` is empty
+ * for none.
+ */
 export interface Violation {
   line: number;
   invariant: string;
@@ -36,8 +39,9 @@ export interface Violation {
 }
 
 /**
- * A journal, step by step. Lines are counted from 1. A method throws an `Error` for a line that there is not, or
- * that is none of a journal; and for a namespace with an application, whose answers are not in the journal.
+ * A journal, step by step. Lines are counted from 1. A method throws an `Error` for a line that
+ * does not exist or cannot be read, and for a namespace with an application, whose answers are not
+ * in the journal.
  *
  * ```js
  * const replay = await Replay.open(await readFile("1.000001.jsonl"));
@@ -45,22 +49,28 @@ export interface Violation {
  * ```
  */
 export class Replay {
-  /** Takes a whole journal, at most 256 MiB; the parts of a run behind each other. */
+  /** Opens a whole journal, at most 256 MiB; concatenate the parts of a run. */
   static open(journal: string | Uint8Array): Promise<Replay>;
   private constructor();
   readonly lines: number;
   /** True when the last line was cut off: it is left out. */
   readonly cutOff: boolean;
-  /** The commands that a line led to. A line may be any: what is before it is played, from a snapshot on. */
+  /** The commands of any line. The lines before it are replayed, from a snapshot on. */
   step(line: number): Output[];
-  /** The state of the line's namespace behind the line; `null` for a line of no namespace. */
+  /** The state of the line's namespace after the line; `null` for a line without a namespace. */
   state(line: number): State | null;
-  /** The differences from a line to the end when its input is skipped. `count` is of all, and the first 500 are told. */
+  /**
+   * The differences from a line to the end when its input is skipped. `count` counts all; the first
+   * 500 are listed.
+   */
   skip(line: number): { count: number; differences: Difference[] };
-  /** The lines that publish messages of others to rooms, while a connection is there and gets none of them. */
+  /**
+   * The lines that publish a message of others to a room while a connection is open and does not
+   * get it.
+   */
   missed(conn: ConnId): number[];
-  /** The invariants that do not hold in the journal. `count` is of all, and the first 500 are told. */
+  /** The violations of invariants in the journal. `count` counts all; the first 500 are listed. */
   violations(): { count: number; violations: Violation[] };
-  /** Frees the memory. The replay is of no use then. */
+  /** Frees the memory. The replay cannot be used any more. */
   close(): void;
 }

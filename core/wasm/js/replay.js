@@ -13,7 +13,7 @@ async function start() {
   initSync({ module: await WebAssembly.compile(await new Response(stream).arrayBuffer()) });
 }
 
-// What the module throws is a text.
+// The module throws texts: this makes them errors.
 function told(act) {
   try {
     return act();
@@ -65,7 +65,7 @@ export class Replay {
     return this.#read(() => this.#stepper.invariants(), (invariants) => JSON.parse(invariants.violations()));
   }
 
-  // What a search says at the end of the journal.
+  // Runs a search to the end of the journal, and takes its result.
   #read(begin, take) {
     return told(() => {
       const search = begin();

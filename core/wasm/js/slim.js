@@ -1,4 +1,4 @@
-// Takes the module from whoever has it.
+// For any host: the application provides the module.
 
 import { start } from "./namespace.js";
 
@@ -14,6 +14,6 @@ async function compile(source) {
   if (source instanceof ArrayBuffer || ArrayBuffer.isView(source)) return WebAssembly.compile(source);
   const response = source instanceof Response ? source : await fetch(source);
   if (!response.ok) throw new Error(`${response.url} answered ${response.status} in place of roomcast.wasm`);
-  // Not every server names the type that streaming wants.
+  // Not every server sends the content type that streaming requires.
   return WebAssembly.compile(await response.arrayBuffer());
 }

@@ -5,9 +5,9 @@ export interface Client {
   readonly conn: Conn;
   /** The close that ended the connection; `undefined` while it is open. */
   readonly closed: { code: number; reason: string } | undefined;
-  /** Sends an envelope, or a text or bytes as they are. */
+  /** Sends an envelope, or a text or bytes unchanged. */
   send(message: Json | Uint8Array): unknown;
-  /** Takes what was received since the last call: texts as values. */
+  /** Takes the messages received since the last call: texts as parsed values. */
   take(): (Json | Uint8Array)[];
   /** Ends the connection. */
   disconnect(code?: number): void;
@@ -29,6 +29,9 @@ export class World {
   /** Milliseconds of the clock of this world. */
   readonly now: number;
   connect(caller?: Caller): Client;
-  /** Lets time pass: what is due happens, each at its time. Clients answer pings, unless `answersPings` is false. */
+  /**
+   * Moves the clock: each deadline is handled at its time. Clients answer pings, unless
+   * `answersPings` is false.
+   */
   advance(ms: number): void;
 }

@@ -3,7 +3,7 @@
 
 import { Namespace, init } from "./inline.js";
 
-/** A client, and what it was sent. */
+/** A client, and the frames sent to it. */
 class Client {
   #world;
   #inbox = [];

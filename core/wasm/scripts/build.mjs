@@ -1,5 +1,5 @@
-// Builds dist/: the module, the script that binds it, and the module as a text; beside it the module
-// that replays journals, which is that of the inspector. Needs cargo, and `npm ci` in host-worker.
+// Builds dist/: the module, its bindings, and the module as a text; also the module that replays
+// journals, which is the one of the inspector. Needs cargo, and `npm ci` in host-worker.
 //
 //     npm run build
 //     npm run build -- --quick      larger and slower, and built sooner: for tests

@@ -40,7 +40,7 @@ function roomcast() {
   };
 }
 
-// What a server without limits, histories and checks does.
+// A server without limits, histories and checks, to compare with.
 function plain() {
   const rooms = new Map([["lobby", new Set()]]);
   const members = Array.from({ length: MEMBERS + 1 }, (_, conn) => ({ conn: String(conn), socket }));

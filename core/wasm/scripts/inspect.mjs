@@ -1,5 +1,5 @@
-// Writes the inspector as one page, which the server has at /inspect; needs what scripts/build.mjs
-// does.
+// Writes the inspector as one page, which the server serves at /inspect; has the same requirements
+// as scripts/build.mjs.
 //
 //     npm run inspect                  the module, and the page
 //     npm run inspect -- --page        the page around the module that it has
@@ -16,9 +16,9 @@ import { bind, metadata } from "../../../host-worker/bindgen/module.mjs";
 
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const PAGE = at("../http/page/inspect.html");
-// The module is a line of the script, so that the rest can be compared.
+// The module is a string in the script, so that the rest of the page can be compared.
 const MODULE = /"roomcast-stepper:([^"]*)"/;
-// The script that binds the module, as the build wrote it.
+// The bindings of the module, written by the build.
 const BINDING = at("inspect/stepper.js");
 const HTML_BYTES_MAX = 600_000;
 

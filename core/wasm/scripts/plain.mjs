@@ -1,4 +1,5 @@
-// A server on npm `ws` with a Map of Sets, as many write it: without limits, histories and checks. To measure against.
+// A typical server on npm `ws` with a Map of Sets, without limits, histories and checks: to compare
+// with.
 
 import { createServer } from "node:http";
 import { WebSocketServer } from "ws";

@@ -1,5 +1,6 @@
-// Prints what a broadcast to 1,000 members over real sockets costs a Node server: `examples/server.mjs` beside npm
-// `ws` with a Map of Sets. The rounds of the two alternate. Needs `npm run build`.
+// Prints the cost of a broadcast to 1,000 members over real sockets for two Node servers:
+// `examples/server.mjs`, and npm `ws` with a Map of Sets. Their rounds alternate. Needs `npm run
+// build`.
 //
 //     node scripts/sockets.mjs
 
@@ -13,7 +14,7 @@ const ROUNDS = 7;
 const BROADCASTS = 100;
 const MESSAGE = JSON.stringify({ event: "said", room: "lobby", data: "x".repeat(100) });
 const SERVERS = { "roomcast-wasm": "../examples/server.mjs", "ws, Map of Sets": "plain.mjs" };
-/** A server tells its processor time when it is asked. */
+/** A module that makes a server report its processor time on request. */
 const TELLS = 'data:text/javascript,process.on("message",()=>process.send(process.cpuUsage()))';
 
 async function started(script) {
@@ -64,7 +65,7 @@ const figures = {};
 try {
   for (const [name, script] of Object.entries(SERVERS)) {
     rooms[name] = await started(script);
-    // Warm, and without a measure.
+    // Warm up: the first measurement is discarded.
     await measured(rooms[name]);
     figures[name] = [];
   }

@@ -16,7 +16,7 @@ pub(crate) fn ok(text: &mut String, value: &impl Serialize) {
     let _ = write!(text, "{{\"ok\":{json}}}");
 }
 
-/// Writes the fault of an input that JavaScript formed wrongly.
+/// Writes the error of an input that is malformed.
 pub(crate) fn bad_input(text: &mut String, message: &str) {
     error(text, (ErrorCode::BadRequest, None), message);
 }
@@ -42,7 +42,7 @@ fn error(text: &mut String, (code, details): (ErrorCode, Option<Details>), messa
     let _ = write!(text, "{{\"error\":{json}}}");
 }
 
-/// Writes a value, or why there is none.
+/// Writes a value or an error.
 pub(crate) fn result<T: Serialize>(text: &mut String, result: Result<T, impl Coded>) {
     match result {
         Ok(value) => ok(text, &value),
@@ -55,7 +55,7 @@ pub(crate) fn applied(text: &mut String, applied: Applied) {
     match applied {
         Applied::Done | Applied::Completed(_) => ok(text, &()),
         Applied::UnknownConn(fault) => result::<()>(text, Err(fault)),
-        // A number: the key of JavaScript's tables.
+        // A number, so that JavaScript can use it as a key of its tables.
         Applied::Connected(opened) => {
             result(text, opened.map(ConnId::as_u64).map_err(Problem::from));
         }

@@ -6,7 +6,7 @@ use roomcast_core::{Limits, Timestamp, ask::Asked, queue::QueueFate};
 use roomcast_http::{Access, ApiRequest as Read, Headers, Problem, Request, Response};
 use serde::{Deserialize, Serialize};
 
-/// A request of the API, by somebody who may use it: that is for the host to see to.
+/// A request of the API. The host must have checked that its sender may use the API.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApiRequest {
@@ -29,7 +29,7 @@ pub(crate) struct ApiResponse {
 }
 
 impl ApiRequest {
-    /// Does what the request asks for.
+    /// Carries out the request.
     pub(crate) fn answer(
         &self,
         limits: &Limits,
@@ -68,7 +68,7 @@ impl ApiRequest {
             Read::Send(head) => head.with_body(self.body.as_bytes())?,
         };
         let mut answer = call.run(now, namespace)?;
-        // The host queues, and closes who is too slow.
+        // The host has the queues, and closes connections that are too slow.
         answer.resolve(QueueFate::Kept);
         Ok(answer.into())
     }

@@ -1,4 +1,4 @@
-//! The identity of a connection, as JavaScript says it.
+//! The identity of a connection, as JavaScript gives it.
 
 use roomcast_core::{
     ConnId, Handshake, Identity, Input, Timestamp,
@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Caller {
     user: Option<Box<str>>,
-    /// Absent is every right.
+    /// The rights; absent means every right.
     grants: Option<GrantRules>,
-    /// The time at which it ends, in milliseconds of the host's clock.
+    /// The time at which the identity ends, in milliseconds of the host's clock.
     until_ms: Option<u64>,
     issued_s: Option<u64>,
     meta: Option<Box<RawValue>>,
@@ -23,7 +23,7 @@ pub(crate) struct Caller {
     unidentified: bool,
 }
 
-/// An `$auth` and what became of its token.
+/// An `$auth` and the verified identity of its token, if it is valid.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Authentication {
@@ -58,14 +58,14 @@ impl Caller {
 }
 
 impl Authentication {
-    /// The input by which a connection becomes somebody. A token whose grants cannot be is none.
+    /// The input that identifies a connection. A token with invalid grants counts as not valid.
     pub(crate) fn input(self) -> Input<'static> {
         let identity = self.identity.and_then(|caller| caller.identity().ok());
         Input::Authenticate {
             conn: self.conn,
             text: self.text.into(),
             identity: identity.map(Box::new),
-            // A host without keys yet answers late.
+            // A host that has no keys yet calls this later.
             unavailable: false,
         }
     }

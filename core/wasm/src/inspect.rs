@@ -1,5 +1,5 @@
-//! Journals, step by step: what each input led to, the state behind it, what would have been
-//! without it, who did not get a message, and whether the invariants hold.
+//! Journals, step by step: the commands of each input, the state after it, the differences without
+//! it, messages that a connection did not get, and a check of the invariants.
 
 mod comparison;
 mod difference;

@@ -1,24 +1,24 @@
-//! Places in memory that JavaScript reads and writes.
+//! Buffers in memory that JavaScript reads and writes.
 
-/// Places in the memory of the module, with their lengths, each as a number of JavaScript. They are
-/// right until the next call.
+/// Addresses and lengths of buffers in the memory of the module, each as a number of JavaScript.
+/// They are valid until the next call.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Layout {
-    /// The tape: its address.
+    /// The address of the tape.
     pub tape: f64,
-    /// Its numbers.
+    /// The count of its numbers.
     pub tape_len: f64,
     /// The time at which [`Namespace::timeout`](crate::Namespace::timeout) is to be called, in
     /// milliseconds; infinite when nothing is pending.
     pub next_timeout: f64,
-    /// The answer to an input that has one, JSON: its address.
+    /// The address of the answer in JSON, for an input that has one.
     pub answer: f64,
-    /// Its bytes.
+    /// The bytes of the answer.
     pub answer_len: f64,
-    /// The buffer for the bytes of the next input: its address.
+    /// The address of the buffer for the next input.
     pub input: f64,
-    /// The bytes that it takes.
+    /// The bytes that fit into it.
     pub input_len: f64,
 }
 

@@ -1,4 +1,4 @@
-//! A namespace, with the buffers by which JavaScript reaches it.
+//! A namespace, with the buffers that it shares with JavaScript.
 
 use roomcast_core::{
     App, Applied, CloseCode, ConnId, DisconnectReason, Hub, Input, Outbox, Timestamp,
@@ -17,16 +17,16 @@ use crate::{
 
 /// A namespace: a hub, its commands, and the buffers for inputs and answers.
 ///
-/// Every input ends what the one before left: tape, frames and answer.
+/// Every input invalidates the tape, the frames and the answer of the previous one.
 #[derive(Debug)]
 pub struct Namespace {
     app: App<()>,
     out: Outbox,
     tape: Vec<f64>,
-    /// Bytes that JavaScript writes. All of them are there, so that each may be written.
+    /// Bytes that JavaScript writes. The vector has its full length, so that all may be written.
     input: Vec<u8>,
     answer: String,
-    /// At one place for as long as the namespace lives.
+    /// At a fixed address while the namespace lives.
     layout: Box<Layout>,
 }
 
@@ -40,15 +40,15 @@ pub enum Status {
     UnknownConn = 1,
     /// The text is not UTF-8; nothing changed.
     Utf8 = 2,
-    /// The message asks to authenticate its sender, and has not been taken: the answer is
+    /// The message asks to authenticate its sender, and was not applied: the answer is
     /// `{"token":"...","text":"..."}`.
     Authenticate = 3,
 }
 
-/// The memory of a buffer that is kept between inputs: more than nearly all need.
+/// The bytes of the buffer that are kept between inputs: enough for nearly all inputs.
 const INPUT_BYTES_KEPT: usize = 64 << 10;
 
-/// A namespace that is asked.
+/// A namespace that answers requests.
 struct Asking<'a> {
     app: &'a mut App<()>,
     out: &'a mut Outbox,
@@ -66,11 +66,11 @@ impl Asked for Asking<'_> {
 }
 
 impl Namespace {
-    /// A namespace that nobody is connected to; with options in JSON.
+    /// A namespace without connections; with options in JSON.
     ///
     /// # Errors
     ///
-    /// When an option cannot be as it is.
+    /// When an option is not valid.
     pub fn new(options: &str) -> Result<Self, OptionsError> {
         let mut namespace = Self {
             app: App::new(options::read(options)?, ()),
@@ -84,19 +84,19 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// The places of buffers.
+    /// The addresses of the buffers.
     pub const fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Makes room for an input of so many bytes.
+    /// Makes room for an input of this number of bytes.
     pub fn reserve(&mut self, bytes: usize) {
         self.input.resize(bytes.max(self.input.len()), 0);
         self.point();
     }
 
-    /// A message of so many bytes arrived. With `tokens` a message that shows one is not taken, but
-    /// answered with `Status::Authenticate`.
+    /// Applies a message of this number of bytes. With `tokens`, a message that brings a token is
+    /// not applied, but answered with `Status::Authenticate`.
     pub fn receive(
         &mut self,
         conn: f64,
@@ -134,13 +134,14 @@ impl Namespace {
         status(&applied)
     }
 
-    /// A sign of life of a connection, such as a pong.
+    /// Notes a sign of life of a connection, such as a pong.
     pub fn note_activity(&mut self, conn: f64, now: f64) -> Status {
         let input = id(conn).map(Input::Activity);
         self.give(input, now)
     }
 
-    /// A connection ended, with the code of its close frame; 1006 when there was none.
+    /// Ends a connection whose socket was closed, with the code of its close frame; 1006 when there
+    /// was none.
     pub fn disconnect(&mut self, conn: f64, code: u16, now: f64) -> Status {
         let reason = match code {
             1006 => DisconnectReason::Lost,
@@ -150,12 +151,13 @@ impl Namespace {
         self.give(input, now)
     }
 
-    /// The time came that the layout has as its next.
+    /// Handles deadlines, when the `next_timeout` of the layout has come.
     pub fn timeout(&mut self, now: f64) {
         self.give(Some(Input::Timeout), now);
     }
 
-    /// A connection opened, of a client that so many bytes of JSON describe. The answer is its id.
+    /// Opens a connection of the client that this number of bytes of JSON describes. The answer is
+    /// its id.
     pub fn connect(&mut self, bytes: usize, now: f64) {
         self.with_json(bytes, now, |asking, caller: Caller, text| {
             match caller.connect() {
@@ -165,29 +167,29 @@ impl Namespace {
         });
     }
 
-    /// A client showed a token, and the host verified it, as so many bytes of JSON say.
+    /// Applies the verified token of a client, given as this number of bytes of JSON.
     pub fn authenticate(&mut self, bytes: usize, now: f64) {
         self.with_json(bytes, now, |asking, shown: Authentication, text| {
             answer::applied(text, asking.apply(&shown.input()));
         });
     }
 
-    /// Puts an input in that is so many bytes of JSON, as in a journal. The answer says what came
-    /// of it.
+    /// Applies an input that is this number of bytes of JSON, as in a journal. The answer is its
+    /// result.
     pub fn apply(&mut self, bytes: usize, now: f64) {
         self.with_json(bytes, now, |asking, input: Input<'static>, text| {
             answer::applied(text, asking.apply(&input));
         });
     }
 
-    /// Answers a request that is so many bytes of JSON: see [`Ask`].
+    /// Answers a request that is this number of bytes of JSON: see [`Ask`].
     pub fn ask(&mut self, bytes: usize, now: f64) {
         self.with_json(bytes, now, |asking, ask: Ask, text| {
             answer::result(text, ask.run(asking.now, asking));
         });
     }
 
-    /// Answers a request of the HTTP API that is so many bytes of JSON.
+    /// Answers a request of the HTTP API that is this number of bytes of JSON.
     pub fn api(&mut self, bytes: usize, now: f64) {
         self.with_json(bytes, now, |asking, request: api::ApiRequest, text| {
             let limits = asking.app.hub().limits().clone();
@@ -267,7 +269,7 @@ const fn status(applied: &Applied) -> Status {
     }
 }
 
-/// The connection of this id; `None` for a number that is no id.
+/// The connection with this id; `None` for a number that is not an id.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // compared
 fn id(number: f64) -> Option<ConnId> {
     let whole = number as u64;
@@ -275,7 +277,7 @@ fn id(number: f64) -> Option<ConnId> {
     is_whole.then(|| ConnId::from_u64(whole).ok())?
 }
 
-/// The time of a clock of JavaScript, in milliseconds. A number of another kind is 0.
+/// The time of a JavaScript clock, in milliseconds. A negative number, or none, becomes 0.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it saturates
 fn time(millis: f64) -> Timestamp {
     Timestamp::from_millis(millis as u64)

@@ -21,7 +21,7 @@ struct Options {
     policies: Policies,
 }
 
-/// Options that cannot be as they are. Says what to change.
+/// The error of invalid options. It says what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionsError(String);
 
@@ -52,7 +52,7 @@ fn named(name: &str, fault: &str) -> OptionsError {
     OptionsError(format!("settings.{} {fault}", name.replace('-', "_")))
 }
 
-/// Reads limits in the order of their table: some change what others set.
+/// Reads limits in the order of their table, since some change values that others set.
 fn limits(settings: &BTreeMap<String, Value>) -> Result<Limits, OptionsError> {
     let all = || LIMITS.iter().chain([&CONNECTIONS]);
     let names = || all().map(|setting| setting.name.replace('-', "_"));

@@ -9,8 +9,8 @@
 //! | 3, a close | id, code, address and bytes of the reason |
 //! | 4, a ping | id |
 //!
-//! A class is 0 for what must arrive, 1 for a message that closes a slow reader, and 2 for one that
-//! the policy of its room lets a host drop.
+//! A class is 0 for frames that must arrive, 1 for a message that closes a slow reader, and 2 for a
+//! message that the policy of its room lets a host drop.
 
 use roomcast_core::{Command, ConnId, Frame, Outbox, outbox::Class};
 
@@ -21,8 +21,7 @@ const BINARY: f64 = 2.0;
 const CLOSE: f64 = 3.0;
 const PING: f64 = 4.0;
 
-/// Writes the commands of an outbox. The addresses are right for as long as the outbox stays as it
-/// is.
+/// Writes the commands of an outbox. The addresses are valid until the outbox changes.
 pub(crate) fn write(tape: &mut Vec<f64>, out: &Outbox) {
     tape.clear();
     for command in out {
@@ -34,7 +33,7 @@ pub(crate) fn write(tape: &mut Vec<f64>, out: &Outbox) {
                 tape.extend([address(reason.as_ptr()), reason.len() as f64]);
             }
             Command::Ping { conn } => tape.extend([PING, id(conn)]),
-            // For hosts that are evicted, keep histories or tell backends: this one does not.
+            // For hosts that are evicted, store histories or notify backends, unlike this one.
             Command::Persist { .. }
             | Command::Append { .. }
             | Command::PersistRoom { .. }
@@ -62,7 +61,7 @@ fn send(tape: &mut Vec<f64>, to: &[ConnId], frame: Frame<'_>, class: Class<'_>) 
     tape.extend(to.iter().map(|&conn| id(conn)));
 }
 
-/// Below 2<sup>53</sup>, so that nothing is lost.
+/// The id as a number: below 2<sup>53</sup>, so exact.
 const fn id(conn: ConnId) -> f64 {
     conn.as_u64() as f64
 }

@@ -22,8 +22,8 @@ const GUARDS: Guards = Guards {
     }),
 };
 
-/// Takes the bytes of a connection at once, one by one, and in pieces whose size is the first byte:
-/// what the client did, and how it ended, does not depend on the pieces.
+/// Decodes the bytes of a connection at once, one by one, and in pieces of the size that the first
+/// byte gives. Events and end do not depend on the pieces.
 ///
 /// # Panics
 ///
@@ -38,7 +38,7 @@ pub fn decoder(data: &[u8]) {
     }
 }
 
-/// The events that come out, and the broken rule that ended them.
+/// Returns the events, and the violation that ended the connection.
 fn decode(bytes: &[u8], piece: usize) -> (Vec<String>, Result<(), Violation>) {
     let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
     for piece in bytes.chunks(piece.max(1)) {

@@ -39,13 +39,13 @@ eve sends {"event":"$join","room":"hall"}
 ann sends {"event":"said","room":"log","data":1}
 eve sends {"event":"said","room":"den","data":{"text":"two"}}"#;
 
-/// Sends each line as a message: of ann's first connection, behind `> ` of her second, behind `! `
-/// and when it is not UTF-8 as a binary one. Whoever was closed connects again.
+/// Sends each line as a message from ann's first connection, or from her second after `> `. A line
+/// after `! `, or one that is not UTF-8, is sent as binary. A closed connection reconnects.
 ///
 /// # Panics
 ///
-/// When a message leads to more than its bounds, to more than one answer, or to a frame that is no
-/// JSON; when a payload changes on its way; when the hub is broken.
+/// If a message exceeds its bounds, has more than one answer, or causes a frame that is not JSON;
+/// if a payload changes in flight; if the hub is inconsistent.
 pub fn envelope(data: &[u8]) {
     let settings: Settings = LIMITS.parse().expect("settings");
     let settings = settings.with_rooms(ROOMS).expect("policies");
@@ -63,7 +63,7 @@ pub fn envelope(data: &[u8]) {
 enum Check {
     /// All promises.
     Hub,
-    /// Promises that an application cannot undo: it sends what it likes.
+    /// Promises that hold for any application, whatever it sends.
     Application,
 }
 
@@ -149,7 +149,7 @@ impl Frame<'_> {
     }
 }
 
-/// Holds what a client got against what was sent.
+/// Checks the frames of a client against the message that was sent.
 fn look(op: &Op, is_sender: bool, events: &[Event], check: Check) {
     let text = op.text().unwrap_or_default();
     let sent: Option<Frame<'_>> = serde_json::from_str(&text).ok();

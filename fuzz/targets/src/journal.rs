@@ -8,9 +8,8 @@ use roomcast_core::{
 /// Lines that are read: more of them say nothing new.
 const LINES_MAX: usize = 200;
 
-/// Replays a text as a journal, a line at a time. A line is an entry or an error. An entry is
-/// written as it was read, and what it leads to leaves the hub consistent. A second replay gives
-/// the same commands.
+/// Replays a text as a journal, line by line. Each line is an entry or an error. An entry is
+/// written as it was read, and leaves the hub consistent. A second replay gives the same commands.
 ///
 /// # Panics
 ///

@@ -19,7 +19,7 @@ pub use self::{
     token::token, upgrade::upgrade,
 };
 
-/// A target: its name, which is that of its corpus, and its function.
+/// A target: its name, which is also the name of its corpus, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Ops that are performed: a longer story has a short one that fails too.
 const OPS_MAX: usize = 60;
-/// Bytes of a line, and of what is written out in it.
+/// The bytes of a line, and of its expanded text.
 const LINE_BYTES_MAX: usize = 6_000;
 
 const LIMITS: &str = "rooms_per_connection=3 presence_list=3 page_entries=2 recovery_messages=3 \
@@ -21,9 +21,9 @@ const ROOMS: &str = "log history.messages=4 history.age_s=20\n\
 /// Performs a text as a story, a line for each op as in a trace. Other lines, and ops that the
 /// model has no opinion on, are left out: so a trace is a story with its expectations left out.
 ///
-/// The core does what the model says: while it stays in memory, when it sleeps between two ops, and
-/// when it has of its connections only what it was told to keep. Of tokens the model knows nothing:
-/// in a story with them, those three do the same.
+/// The core behaves like the model: while it stays in memory, when it sleeps between ops, and when
+/// it restores only the connections that it was told to persist. The model knows no tokens: in a
+/// story with tokens, these three cores behave alike.
 ///
 /// # Panics
 ///
@@ -36,7 +36,7 @@ pub fn ops(data: &[u8]) {
     }
     tell(&story, LIMITS, Sleep::Never);
     tell(&story, LIMITS, Sleep::Saved);
-    // Liveness is no part of what is kept.
+    // Liveness is not persisted.
     tell(
         &story,
         &format!("{LIMITS} heartbeat_ms=off"),
@@ -95,12 +95,12 @@ fn perform((core, known): &mut (Core, Known), op: &Op) -> (Answer, Vec<(Actor, V
     (answer, events.collect())
 }
 
-/// The op of a line, when the model has an opinion on it.
+/// Returns the op of a line, if the model covers it.
 fn op(line: &str) -> Option<Op> {
     if line.len() > LINE_BYTES_MAX || !has_known_placeholders(line) {
         return None;
     }
-    // A bracket that is written by its number becomes one in a frame.
+    // A bracket written as an escape becomes a bracket in a frame.
     if expand(line).to_ascii_lowercase().contains("\\u003c") {
         return None;
     }
@@ -147,7 +147,7 @@ const fn is_of_tokens(op: &Op) -> bool {
     matches!(op, Op::Authenticate { .. } | Op::Withdraw { .. })
 }
 
-/// True for what the model has an opinion on, and for tokens.
+/// True for ops that the model covers, and for tokens.
 fn is_modelled(op: &Op) -> bool {
     match op {
         Op::Connect {

@@ -5,9 +5,9 @@ use roomcast_http::{ConfigFile, PolicyFileError, policies_from_toml};
 
 const SECRET: &str = "s3cret";
 
-/// Reads a text as a file of settings, as one of policies alone, and as the rest of one that begins
-/// with an API key. Policies that are read come back from JSON as they are. An error names a line
-/// of the file, and no key.
+/// Reads a text as a settings file, as a file of policies only, and as the rest of a file that
+/// begins with an API key. Policies survive a round trip through JSON. An error names a line of the
+/// file, and never a key.
 ///
 /// # Panics
 ///
@@ -34,7 +34,7 @@ pub fn policy_file(data: &[u8]) {
     let json = serde_json::to_string(&policies).expect("policies have a form in JSON");
     let read: Policies = serde_json::from_str(&json).expect("policies can be read");
     assert_eq!(read, policies, "{json}");
-    // The journal has them so: a second writing is the same text.
+    // Journals write them in this form: writing them twice gives the same text.
     assert_eq!(serde_json::to_string(&read).ok(), Some(json));
 }
 

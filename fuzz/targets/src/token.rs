@@ -21,9 +21,9 @@ const NOW: Now = Now {
 ///
 /// # Panics
 ///
-/// When a token is accepted that nobody signed, or that breaks a rule; when its claims are not
-/// those in it; when an error tells a secret or has several lines; when a key verifies nothing that
-/// it signs.
+/// If a token is accepted that nobody signed or that breaks a rule; if the claims returned differ
+/// from its own; if an error reveals a secret or has several lines; if a key cannot verify its own
+/// signature.
 pub fn token(data: &[u8]) {
     check_published(data);
     let text = String::from_utf8_lossy(data);
@@ -71,7 +71,7 @@ fn check_token(token: &str) {
     }
 }
 
-/// Holds the claims that were taken against those that were said.
+/// Checks the returned claims against those in the token.
 fn check_claims(claims: &Claims, said: &Value) {
     assert_eq!(said["sub"], *claims.user);
     let expires = said["exp"].as_f64().expect("an end");

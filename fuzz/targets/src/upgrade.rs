@@ -33,8 +33,8 @@ impl Headers for Fields<'_> {
 ///
 /// # Panics
 ///
-/// When somebody without the key is let in, or a name that is none is; when a refusal is no JSON or
-/// has the status of a success; when a line for the log is more than one.
+/// If a client without the key is admitted, or a name that is not valid; if a refusal is not JSON
+/// or has the status of a success; if a log entry has several lines.
 pub fn upgrade(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let head_end = text.find("\n\n").unwrap_or(text.len());

@@ -74,7 +74,7 @@ fn upgrade() {
     replay("upgrade");
 }
 
-/// Each target has a program for libFuzzer and a corpus, and this file a test of it.
+/// Each target has a libFuzzer program and a corpus, and this file has a test for each.
 #[test]
 fn every_target_is_fuzzed_and_replayed() {
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).expect("a manifest");

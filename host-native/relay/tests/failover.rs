@@ -1,8 +1,8 @@
-//! Failovers to a replica that lacks messages: the epoch ends, and so nobody is told that nothing
-//! is missing.
+//! Failovers to a replica that lacks messages: the epoch ends, so no reader is told that its
+//! history is complete.
 //!
-//! Each story is also told without the lineage, or with a wrong one: then the hole is there. So the
-//! stories are hard enough to find it.
+//! Each story also runs without the lineage, or with a wrong one, and then shows the hole. This
+//! proves that the stories would find it.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ use crate::{
 /// The findings about a reader that had all messages before a failover.
 #[derive(Debug, PartialEq, Eq)]
 struct Findings {
-    /// True when it is told that nothing is missing, while its offsets were given out again.
+    /// True when the reader is told that nothing is missing, although its offsets were assigned
+    /// again.
     is_recovered: bool,
     is_same_epoch: bool,
     /// The offset of the first message after the failover.
@@ -37,15 +38,15 @@ const HOLE: Findings = Findings {
     offset: 11,
 };
 
-/// A primary with a replica. The first replica of a primary changes its replication id, so it is
-/// there before the node.
+/// Returns a primary with a replica. A primary changes its replication id for its first replica, so
+/// the replica attaches before the node starts.
 fn pair() -> (Server, Server) {
     let (primary, replica) = (Server::start(&[]), Server::start(&[]));
     replica.follow(&primary);
     (primary, replica)
 }
 
-/// Publishes five messages and reads as one who has had 15.
+/// Publishes five messages, and reads as a client that had 15.
 async fn look(node: &Node, name: &str, before: &Position) -> Findings {
     let room = room(name);
     let published = node.publish_surely(&room, "new 1").await;
@@ -96,7 +97,8 @@ async fn without_the_lineage_a_stale_replica_hides_what_it_lacks() {
     assert_eq!(findings.await, HOLE);
 }
 
-/// A node asks the replica before the one that has the newest serials can tell of them.
+/// The promoted replica is asked for serials before the node with the newest ones has registered
+/// there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serials_that_a_promoted_replica_never_saw_are_given_out_once() {
     const COUNT: u64 = 100;
@@ -138,7 +140,8 @@ async fn promote_a_replica_with_a_ghost(set: impl FnOnce(&mut Settings)) -> (Nod
         .subscribe(std::slice::from_ref(&room))
         .await
         .unwrap();
-    // As a node does that registers anew; one that does not has said all that it has to say.
+    // A node under a new name enters its users again; a node that keeps its name has nothing to
+    // add.
     let bob = present(&room, "bob", 1);
     assert_eq!(node.relay.set_present(&bob).await.unwrap().change, None);
     (node, replica, proxy)
@@ -167,8 +170,8 @@ async fn without_the_lineage_users_whom_a_stale_replica_has_too_much_stay() {
     assert_eq!((members.total, members.connections), (2, 2));
 }
 
-/// The primary follows its stale replica for a while, and is promoted again. It is one process all
-/// the time.
+/// Makes the primary a replica of its stale replica, and promotes it again. Its process runs
+/// throughout.
 async fn go_there_and_back(set: impl FnOnce(&mut Settings)) -> Findings {
     let (primary, replica) = pair();
     let mut node = Node::start_with(&primary.url(), set).await;
@@ -200,8 +203,8 @@ async fn without_the_lineage_a_failover_there_and_back_is_hidden() {
     assert_eq!(findings.await, HOLE);
 }
 
-/// There and back between two heartbeats: the node notices nothing, and writes with the lineage of
-/// before.
+/// Fails over and back between two heartbeats: the node notices nothing, and writes with the
+/// earlier lineage.
 async fn go_there_and_back_unnoticed(asks_lineage: bool) -> Findings {
     let (primary, replica) = pair();
     let node = Node::start_with(&primary.url(), |settings| {
@@ -233,7 +236,7 @@ async fn between_heartbeats_a_failover_there_and_back_is_hidden() {
     assert_eq!(go_there_and_back_unnoticed(false).await, HOLE);
 }
 
-/// There and back while the node stands still, and its first publish behind that.
+/// Fails over and back while the node is stopped; its first publish comes after that.
 #[tokio::test]
 async fn a_node_that_stood_still_asks_for_the_lineage_by_itself() {
     let (primary, replica) = pair();
@@ -242,7 +245,7 @@ async fn a_node_that_stood_still_asks_for_the_lineage_by_itself() {
     replica.wait_caught_up(&primary);
     replica.promote();
     let before = publish(&node, "r", 11..=15).await;
-    // Without a pause for other tasks of this thread: no heartbeat comes between.
+    // Without yielding to other tasks of this thread, so no heartbeat runs in between.
     primary.follow(&replica);
     primary.promote();
     std::thread::sleep(Duration::from_secs(1));
@@ -279,7 +282,7 @@ async fn nodes_with_an_old_and_a_new_lineage_have_one_epoch() {
         let node = if count % 2 == 0 { &new } else { &old };
         assert_eq!(publish(node, "r", count..=count).await.epoch, after.epoch);
     }
-    // So has a room that the one begins that has not heard of it.
+    // The same holds for a room that is opened by the node that has not noticed.
     let begun = publish(&old, "s", 1..=1).await;
     assert_eq!(publish(&new, "s", 2..=2).await.epoch, begun.epoch);
     assert_eq!(old.relay.counters().snapshot().connects, 1, "it noticed");

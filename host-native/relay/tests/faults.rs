@@ -7,7 +7,7 @@ use crate::{
     server::Server,
 };
 
-/// Reads behind the last message that a node has, as its host does when the relay is back.
+/// Reads the messages after the last one that a node has, as its host does when the relay is back.
 async fn missed(node: &Node, epoch: &str, offset: u64) -> Vec<(u64, String)> {
     let read = Read::after(room("r"), epoch, offset);
     let page = node.relay.read(&read).await.unwrap();
@@ -30,7 +30,7 @@ async fn a_killed_subscription_is_told_and_what_it_missed_is_read() {
     let first = node.publish(&room, "one").await;
     assert_eq!(node.messages(&room, 1).await, [(1, "one".to_owned())]);
 
-    // Nobody else's subscription may be killed: the other node begins later.
+    // The other node starts later, so that its subscription is not killed.
     assert_eq!(server.run::<u64>("CLIENT KILL TYPE pubsub"), 1);
     let other = Node::start(&server).await;
     other.publish(&room, "two").await;
@@ -97,7 +97,7 @@ async fn a_full_ring_is_a_lost_relay() {
     while !is_lost(slow.relay.counters().snapshot()) {
         state.changed().await.unwrap();
     }
-    // All up to the loss is there, without a hole; nothing follows behind it.
+    // Every message before the loss arrives; none after it does.
     let mut last = 0;
     loop {
         match slow.events.next().await.unwrap() {

@@ -75,7 +75,7 @@ async fn a_key_of_an_owner_knows_its_attempt_and_outlives_an_epoch() {
     assert!(is_known(&node.relay, owned("ann", "k", 9)).await, "kept");
     let again = node.position(&room("r")).await;
     assert_ne!(again.epoch, first.epoch);
-    // Nothing shows of it any more.
+    // The message is in no history any more.
     server.run::<u64>("DEL roomcast:{ns}:h:r");
     for known in [false, true] {
         assert_eq!(is_known(&node.relay, owned("ann", "k", 9)).await, known);
@@ -93,7 +93,7 @@ async fn owners_whose_keys_have_ended_count_no_more() {
         short.expiry_ms = 1;
         is_known(&node.relay, short).await;
     }
-    // Their indexes end later than they do.
+    // The indexes of owners expire after the keys.
     assert!(!is_known(&node.relay, owned("cat", "k", 9)).await);
     let exist = "EXISTS roomcast:{ns}:o:ann roomcast:{ns}:o:bob";
     wait_for("indexes stay", || server.run::<u64>(exist) == 0);
@@ -117,7 +117,7 @@ async fn a_steady_owner_keeps_no_keys_that_have_ended() {
         }
         once
     };
-    // The others end before what they are in.
+    // The other keys expire before their index.
     is_known(&node.relay, steady(0, 600_000)).await;
     let mut key = 0;
     let mut fields = 0;

@@ -26,13 +26,13 @@ fn patient(settings: &mut Settings) {
     settings.timing.claim_after = Duration::ZERO;
 }
 
-/// The same with a lease that ends soon.
+/// Like [`patient`], with a short lease.
 fn short(settings: &mut Settings) {
     patient(settings);
     settings.timing.lease = Duration::from_secs(3);
 }
 
-/// Users who were told to have gone, with how often.
+/// The number of times that each user was reported gone.
 type Told = HashMap<(String, String), usize>;
 
 fn note(told: &mut Told, event: &Event) {
@@ -55,7 +55,7 @@ async fn enter_thousand(node: &Node) {
     join_all((0..1_000).map(enter)).await;
 }
 
-/// Ends a node without a word, and waits until nothing of it goes on.
+/// Ends a node without deregistering, and waits until none of its tasks run.
 async fn die(node: Node) {
     let Node { relay, mut events } = node;
     drop(relay);
@@ -143,7 +143,7 @@ async fn a_dead_node_is_cleared_away_though_the_clock_was_set_back() {
     assert_eq!(witness.relay.counters().snapshot().fenced, 0);
 }
 
-/// Nothing of a dead node is left, but for the two nodes that live.
+/// Waits until only the two live nodes have traces on the server.
 async fn wait_for_no_dead(server: &Server) {
     let began = Instant::now();
     while server.run::<u64>("SCARD roomcast:dead") > 0 {
@@ -159,7 +159,7 @@ async fn a_node_goes_on_where_another_one_died_while_it_cleared_away() {
     enter_thousand(&dead).await;
     let incarnation = dead.relay.nodes().await.unwrap()[0].incarnation.clone();
     die(dead).await;
-    // The other one had claimed the lease, and cleared one room of it.
+    // A third node had claimed the lease, and removed the users of one room.
     assert_eq!(
         server.run::<u64>(&format!("ZREM roomcast:leases {incarnation}")),
         1
@@ -408,7 +408,7 @@ async fn users_of_a_node_that_retires_may_be_back_before_its_lease_ends() {
     assert!(!nodes.iter().any(is_of_goes), "{nodes:?}");
     let back = stays.relay.set_present(&present(&room, "ann", 1)).await;
     assert_eq!(back.unwrap().change, None, "she was never away");
-    // So much later.
+    // Simulates the end of the lease.
     let ended: usize = server.run(&format!("ZADD roomcast:leases XX CH 1 {gone}"));
     assert_eq!(ended, 1);
     for number in 1..=2 {

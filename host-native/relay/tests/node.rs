@@ -1,4 +1,4 @@
-//! A node of a test: a relay, and what came to it.
+//! A node of a test: a relay, and the events that it received.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ impl Node {
         Self { relay, events }
     }
 
-    /// The next event that is wanted; others are thrown away.
+    /// Waits for the next matching event, and drops the others.
     pub(crate) async fn until<T>(&mut self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> T {
         let mut others = Vec::new();
         let found = timeout(PATIENCE, async {

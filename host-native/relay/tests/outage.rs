@@ -78,9 +78,9 @@ async fn calls_in_line_fail_in_time_too() {
     server.go_on();
 }
 
-/// A publish is given up behind more than a socket takes, and the server goes on before the next
-/// one is. Gives the offsets of both; `None` where the machine is so busy that the connection was
-/// lost meanwhile.
+/// A publish times out after others that fill the socket, and the server resumes before the next
+/// publish times out. Returns the offsets of both; `None` if the machine was so busy that the
+/// connection was lost meanwhile.
 async fn give_up_one() -> Option<(u64, u64)> {
     let server = Server::start(&[]);
     let node = Node::start_with(&server.url(), |settings| {
@@ -93,7 +93,7 @@ async fn give_up_one() -> Option<(u64, u64)> {
     let (room, mut publish) = (room("r"), message(&room("r"), "first"));
     publish.once = Some(once("first", 1));
     let large = message(&crate::node::room("other"), &"x".repeat(1 << 20));
-    // Its registration, and its look for others that are dead.
+    // The calls of the registration and of the check for dead nodes.
     wait_for_calls(&server, "evalsha", 2).await;
     node.position(&room).await;
     server.stop();
@@ -125,8 +125,8 @@ async fn a_publish_that_is_given_up_keeps_its_place_in_line() {
     panic!("the connection is lost each time");
 }
 
-/// The end of one has no turn: two calls are before it, of which each waits for as long as it may.
-/// That of the other one comes when the connection is lost.
+/// The first unsubscribe gets no turn, since two calls before it wait until their timeout. The
+/// second comes after the connection is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subscriptions_whose_ends_are_lost_do_not_come_back() {
     let server = Server::start(&[]);
@@ -235,7 +235,7 @@ async fn a_key_of_an_ended_epoch_is_done_where_its_message_is_kept() {
     let other = node.relay.publish(&counted).await;
     assert_eq!(other, Err(RelayError::KeyReused));
 
-    // A room that began anew had ended with its time, and nothing of it was lost.
+    // A room that restarted had expired, so nothing of it was lost.
     server.run::<()>("DEL roomcast:{ns}:m:kept");
     let other = node.publish(&room("kept"), "other").await;
     let again = node.relay.publish(&kept).await.unwrap();
@@ -348,7 +348,7 @@ fn leases(server: &Server) -> Vec<(String, u64)> {
     server.run("ZRANGE roomcast:leases 0 -1 WITHSCORES")
 }
 
-/// Ends all leases: so much later. Gives their incarnations.
+/// Simulates the end of all leases; returns their incarnations.
 fn end_leases(server: &Server) -> Vec<String> {
     let ended: Vec<_> = leases(server).into_iter().map(|(node, _)| node).collect();
     for node in &ended {
@@ -358,7 +358,7 @@ fn end_leases(server: &Server) -> Vec<String> {
     ended
 }
 
-/// Waits until a node has looked for dead ones: each heartbeat renews its lease, and then it looks.
+/// Waits until a node has checked for dead ones, which it does after each renewal of its lease.
 async fn wait_for_look(server: &Server, node: &Node) {
     let end = || {
         let own = |(incarnation, _): &(String, u64)| incarnation.starts_with(&*node.relay.node());
@@ -392,7 +392,7 @@ async fn nobody_leaves_in_an_outage_longer_than_a_lease() {
         node.until_lost().await;
     }
     let mut ended = end_leases(&server);
-    // The first that is back sees that the lease of the other one has ended.
+    // The node that reconnects first sees that the lease of the other has ended.
     for (node, way) in nodes.iter_mut().zip(&ways) {
         way.lead_to(server.port);
         node.until_ready().await;

@@ -199,7 +199,7 @@ async fn a_change_behind_a_reconciliation_is_not_undone_by_it() {
         let reconciled = node.relay.reconcile(&room, &own);
         let (reconciled, arrival) =
             futures_util::future::join(reconciled, node.relay.set_present(&gone)).await;
-        // Ann came and went. Whoever is told that she came is told that she has gone.
+        // Ann came and went: every node that reports her as joined must report her as left.
         let Corrections { count, mut changes } = reconciled.unwrap();
         let came = changes.iter().any(|(user, _)| &**user == "ann");
         let change = arrival.unwrap().change;
@@ -215,7 +215,7 @@ async fn a_change_behind_a_reconciliation_is_not_undone_by_it() {
     }
 }
 
-/// The server stands still, and does what it was asked when it goes on.
+/// The server stalls, and executes its pending commands when it resumes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_without_an_answer_is_told_with_the_next_one() {
     let server = Server::start(&[]);

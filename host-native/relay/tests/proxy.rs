@@ -16,7 +16,7 @@ pub(crate) struct Proxy {
     target: Arc<AtomicU16>,
     /// Bytes are read and thrown away: half open.
     is_mute: Arc<AtomicBool>,
-    /// A text after which the connection that has it brings nothing back.
+    /// A text after which the connection that carries it returns nothing more.
     last: Arc<Last>,
     generation: watch::Sender<u64>,
 }
@@ -72,7 +72,7 @@ impl Proxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Leads new connections to another server, and cuts those that are there.
+    /// Redirects new connections to another server, and cuts existing ones.
     pub(crate) fn lead_to(&self, target: u16) {
         self.target.store(target, SeqCst);
         self.generation.send_modify(|generation| *generation += 1);

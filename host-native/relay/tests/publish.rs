@@ -287,7 +287,7 @@ async fn a_room_is_remembered_as_long_as_its_history_and_its_keys() {
             kept > (minutes - 1) * MINUTE && kept <= minutes * MINUTE,
             "{kept}"
         );
-        // Whatever touches it next does not shorten that.
+        // The next command on the room does not shorten the expiry.
         server.run::<()>(&format!(
             "PEXPIRE roomcast:{{ns}}:m:{} 1000",
             room_of(publish)
@@ -346,7 +346,7 @@ async fn messages_that_leave_together_are_answered_each_for_itself() {
     let mut node = Node::start(&server).await;
     let subscribed = node.relay.subscribe(std::slice::from_ref(&room)).await;
     subscribed.unwrap();
-    // All in one call: an answer that is late or missing would be that of another message.
+    // All publishes are one call: a late or missing answer would shift the answers of the others.
     server.run::<()>("SCRIPT FLUSH");
     let keyed = |body: &str, fingerprint| {
         let mut publish = message(&room, body);
@@ -446,7 +446,7 @@ async fn give_serials_out(from: Option<u64>) {
     let above = nodes[2].relay.take_serials(COUNT, floor).await;
     assert_eq!(above, Ok(floor));
     all.extend((floor..floor + COUNT).map(|number| number % IDS));
-    // The data is lost, and what nodes had before is not. The lowest asks before others can.
+    // The relay loses its data, but not the nodes. The node with the lowest serials asks first.
     server.run::<()>("FLUSHALL");
     let anew = take(&nodes[0], &mut all).await;
     for node in &mut nodes {

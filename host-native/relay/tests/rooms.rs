@@ -10,7 +10,7 @@ use crate::{
     server::{PATIENCE, Server},
 };
 
-/// Says whether a node has members of the room `r`, which is remembered for so long without any.
+/// Sets whether a node has members in the room `r`, which is remembered for `age_ms` without any.
 async fn occupy(node: &Node, connections: u32, age_ms: &'static str) {
     occupy_room(node, "r", connections, age_ms).await;
 }

@@ -290,7 +290,7 @@ impl Side<'_> {
         format!("{:?}", self.nodes[node].rooms(&list).await.unwrap())
     }
 
-    /// Says whether a node has members of a room.
+    /// Sets whether a node has members in a room.
     async fn occupy(&self, node: usize, room: usize, occupied: bool) -> String {
         let presence = Presence {
             address: Address::room(&*self.namespace, format!("\u{1}r{room}")),

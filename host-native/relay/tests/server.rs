@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// The time after which a condition that a test waits for has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits for a condition; `fault` says what is wrong without it.
+/// Waits for a condition; `fault` describes the failure.
 pub(crate) fn wait_for(fault: &str, mut is_there: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_there() {
@@ -62,7 +62,7 @@ impl Server {
             }
             if let Ok(mut connection) = self.connect() {
                 let pong = redis::cmd("PING").query::<redis::Value>(&mut connection);
-                // One that wants a password answers too.
+                // A server that requires a password answers too.
                 let is_loading = |error: &redis::RedisError| error.code() == Some("LOADING");
                 if !pong.is_err_and(|error| is_loading(&error) || error.is_io_error()) {
                     return true;
@@ -147,7 +147,7 @@ impl Server {
         kill_process(pid(&self.child), signal).unwrap();
     }
 
-    /// Ends it as a power failure would.
+    /// Kills it, like a power failure.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -55,8 +55,8 @@ impl Sharded {
         }
     }
 
-    /// Has the replica take over. A primary that does not know it yet does not vote for it: then it
-    /// is asked again.
+    /// Promotes the replica. A primary that does not know the replica yet does not vote for it, so
+    /// the request is repeated.
     fn fail_over(&self) {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
@@ -114,7 +114,7 @@ async fn a_slot_has_everything_and_moves_with_its_primary() {
         assert_eq!(keys > 0, index == cluster.owner, "{keys} keys in {index}");
     }
 
-    // The replica takes over: the old one sends everybody away.
+    // The replica is promoted, and the old primary redirects all clients.
     cluster.fail_over();
     node.until_lost().await;
     node.until_ready().await;

@@ -1,4 +1,4 @@
-//! Servers that the relay does not use, and what it says of them.
+//! Servers that the relay rejects, with its messages.
 
 use roomcast_relay::{Lineage, RedisRelay, Settings, StartError};
 

@@ -28,7 +28,7 @@ async fn tell(one: &impl Relay, other: &impl Relay) {
             &[("ann", 8), ("bob", 9)],
             0,
         ),
-        // Past the limit the earliest hold for all.
+        // Over the limit, the earliest times are folded into one for all users.
         (
             withdrawn(&[("carol", 12), ("dora", 11)], 0),
             &[("carol", 12), ("dora", 11)],

@@ -12,7 +12,7 @@ use super::running::{Running, crowd, until};
 const ROUNDS: usize = 20;
 const AT_ONCE: usize = 16;
 
-/// Counts who is there by its hooks alone.
+/// Counts the present clients by its hooks alone.
 fn turnstile(here: &Arc<AtomicUsize>, work: &Arc<AtomicUsize>) -> Router {
     let (came, went, work) = (here.clone(), here.clone(), work.clone());
     Router::default()
@@ -57,7 +57,7 @@ impl Drop for Guard {
     }
 }
 
-/// Moves and removes whoever is there.
+/// Moves and removes any connected client.
 async fn interfere(server: Namespace) -> Result<usize, AskError> {
     let mut removed = 0;
     for round in 0.. {
@@ -67,7 +67,7 @@ async fn interfere(server: Namespace) -> Result<usize, AskError> {
         }
         for conn in server.connections().await.unwrap_or_default() {
             let id = conn.id;
-            // It may just have left.
+            // The connection may have ended meanwhile.
             let _ = server.join(id, "yard").await;
             let _ = server.leave(id, "hall").await;
             if round % 3 == 0

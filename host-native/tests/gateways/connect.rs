@@ -6,7 +6,8 @@ use roomcast::{Audience, Context, Rejection, Router};
 
 use super::running::{Running, crowd, settings};
 
-/// Two at most; who comes too late is told so, and everybody that somebody did.
+/// Admits two clients. A further client is told that the table is full, and the others are
+/// notified.
 fn table_for_two() -> Router {
     Router::default()
         .on_connect(|cx, _| {
@@ -82,7 +83,7 @@ async fn one_that_the_hook_closes_is_closed_behind_what_it_was_sent() {
     assert_eq!(counts.connections, 0);
 }
 
-/// Nobody waits for the other: the place is free again as soon as the client knows.
+/// Neither side waits for the other: the place is free as soon as the client knows.
 #[tokio::test]
 async fn a_refused_connection_ends_when_the_client_has_answered() {
     let mut settings = settings();

@@ -48,7 +48,7 @@ async fn everybody_is_told_before_the_close(threads: usize) {
         client.leave().await;
     }
     stopped.await.expect("no panic").expect("ended in order");
-    // Each once, also where nobody was connected.
+    // Each ran once, even in namespaces without connections.
     assert_eq!(drains.load(SeqCst), 4);
 }
 

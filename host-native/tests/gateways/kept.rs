@@ -14,7 +14,7 @@ use super::{
     running::{PATIENCE, Running, crowd, settings},
 };
 
-/// In code, as an embedder has them.
+/// Settings in code, as in an embedding program.
 fn kept() -> Settings {
     let mut log = RoomPolicy::new("log".parse().expect("a pattern"));
     log.history = Some(HistoryPolicy::default());
@@ -159,7 +159,7 @@ async fn where_nobody_is_there_is_nothing() {
     assert_eq!((page.users, page.conns), (0, 0));
     let refused = server.history("other", .., 9).await;
     assert_eq!(refused, Err(AskError::Page(PageError::NoHistory)));
-    // It begins with what it is to keep.
+    // The first message to be stored starts the namespace.
     let sent = server
         .send(Audience::room("log"), "said", &1)
         .await
@@ -227,7 +227,7 @@ async fn who_is_gone_for_good_is_told_also_by_the_next_server() {
                 Ok(Admission::new().with_user(&*user))
             })
             .on_absent(move |_, (), room, user| {
-                // Who asks may be gone.
+                // The receiver may have been dropped.
                 let _ = told.send(format!("{user} out of {room}"));
             })
     };

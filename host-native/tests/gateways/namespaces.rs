@@ -6,7 +6,7 @@ use roomcast::{Audience, Context, Failure, Host, Router, RunError};
 
 use super::running::{Running, crowd, listen_to_log, logged, settings, until};
 
-/// Keeps what it is told, and says whose it is.
+/// Remembers what it is told, and signs with its name.
 fn notebook(name: &str) -> Router<Vec<String>> {
     let name = name.to_owned();
     Router::new(Vec::new())
@@ -62,7 +62,8 @@ async fn one_with_a_gateway_of_its_own_keeps_its_state() {
     ann.ask(r#"{"event":"write","data":"one"}"#).await;
     ann.leave().await;
     crowd(&running.server, 0).await;
-    // Those without end in the meantime; this connection says when the server looked for them.
+    // Namespaces without persistence end meanwhile; this connection shows that the server has
+    // checked.
     let other = running.server.namespace("other");
     running.connect("/ws/other").await.leave().await;
     crowd(&other, 0).await;
@@ -71,7 +72,7 @@ async fn one_with_a_gateway_of_its_own_keeps_its_state() {
     assert_eq!(read, r#"{"event":"read","data":["kept",["one"]]}"#);
 }
 
-/// The same, which can be counted as long as it lives.
+/// Like [`notebook`], with a reference count that tells how many are alive.
 fn counted(name: &str, alive: &Arc<()>) -> Router<Vec<String>> {
     let alive = alive.clone();
     notebook(name).on("alive", move |_: &mut Context| Arc::strong_count(&alive))
@@ -90,14 +91,14 @@ async fn persistent_state_outlives_the_last_connection() {
         })
         .await;
         let none = Arc::strong_count(&alive);
-        // Of those that forget, one is at home on each thread.
+        // Each thread hosts one of the namespaces without persistence.
         for name in ["kept", "a", "b"] {
             let mut ann = running.connect(&format!("/ws/{name}")).await;
             ann.ask(r#"{"event":"write","data":"one"}"#).await;
             ann.leave().await;
             crowd(&running.server.namespace(name), 0).await;
         }
-        // When those have ended, the server has looked for all that could end.
+        // Once these have ended, the server has checked every namespace.
         let ended = || async { Arc::strong_count(&alive) };
         until(ended, |&count| count == none + 1).await;
         let mut ben = running.connect("/ws/kept").await;
@@ -106,7 +107,7 @@ async fn persistent_state_outlives_the_last_connection() {
     }
 }
 
-/// Else whoever names many would leave no place for others.
+/// Otherwise a client that names many namespaces would leave no room for others.
 #[tokio::test]
 async fn without_a_change_nothing_is_kept_for_nobody() {
     let mut settings = settings();

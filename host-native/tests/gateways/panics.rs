@@ -81,7 +81,7 @@ fn brittle() -> Router<u32> {
         })
 }
 
-/// The application, under a name of its own in the log, and somebody in it whom nothing concerns.
+/// Starts the application under its own name in the log, with an uninvolved client in it.
 async fn start(namespace: &'static str) -> (Running, Client) {
     listen_to_log();
     let mut running = Running::start(|host| host.gateway(namespace, |_| brittle())).await;
@@ -245,7 +245,7 @@ async fn in_the_hooks_of_a_room() {
         let ended = format!(r#"{{"event":"ended","room":"hall","data":["{place}",false]}}"#);
         assert!(told.contains(&ended), "{told:?}");
     }
-    // From outside, too.
+    // The same for joins by a task.
     let mut client = running.connect("/ws/rooms?user=joined").await;
     assert!(client.received().await.is_empty());
     let connections = running.server.connections().await.expect("running");
@@ -383,7 +383,7 @@ async fn in_the_factory_of_a_namespace_that_begins() {
     );
 }
 
-/// All requests get 503 from then on, and whoever runs the server may only await its end.
+/// All later requests get 503, and the embedding program can only await the end of the server.
 #[tokio::test]
 async fn in_the_factory_of_a_server_that_is_mounted() {
     listen_to_log();

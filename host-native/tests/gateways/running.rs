@@ -13,7 +13,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
 use super::client::{Client, Rejected};
 
-/// The time that anything may take: a fault when it passes, never a way to decide.
+/// The timeout of every step: passing it is a failure, never a decision.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server on a free port; it ends with this value.
@@ -72,7 +72,7 @@ impl Running {
         }
     }
 
-    /// A client with these header fields, or why there is none.
+    /// Connects a client with these header fields, or returns why that failed.
     pub(crate) async fn try_connect(
         &self,
         path: &str,
@@ -81,7 +81,7 @@ impl Running {
         Client::connect(self.address, path, headers).await
     }
 
-    /// Ends the server in order.
+    /// Shuts the server down gracefully.
     pub(crate) async fn stop(self) -> Result<(), RunError> {
         self.stop.send(()).expect("it runs");
         let ended = tokio::time::timeout(PATIENCE, self.task).await;
@@ -89,7 +89,7 @@ impl Running {
     }
 }
 
-/// Waits until a question is answered as it should be.
+/// Repeats a query until its answer is as expected.
 pub(crate) async fn until<T: Debug, F: Future<Output = T>>(
     mut ask: impl FnMut() -> F,
     holds: impl Fn(&T) -> bool,
@@ -128,7 +128,7 @@ impl io::Write for Log {
     }
 }
 
-/// Notes down what servers log from here on.
+/// Captures what servers log from this call on.
 pub(crate) fn listen_to_log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

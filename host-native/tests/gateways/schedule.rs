@@ -20,7 +20,7 @@ fn clock(period: Duration) -> Router<u32> {
 async fn they_run_for_as_long_as_somebody_is_connected() {
     let build = |host: Host| host.gateway("default", |_| clock(Duration::from_millis(20)));
     let running = Running::on_threads(2, build).await;
-    // Nobody has been there so far, so nothing was counted.
+    // There was no client so far, so nothing was counted.
     let mut ann = running.connect("/ws").await;
     assert_eq!(ann.next().await, r#"{"event":"tick","data":1}"#);
     let mut ben = running.connect("/ws").await;

@@ -78,7 +78,8 @@ async fn it_selects_a_subprotocol() {
         Some("chat.2")
     );
 
-    // Roomcast's own greets: where the application has no wish, and where it is the wish.
+    // Roomcast's subprotocol has a greeting, whether the application chose it or left the choice
+    // open.
     let echo = || {
         Router::default().on_upgrade(|request, ()| {
             let first = request.subprotocols().next().unwrap_or_default();

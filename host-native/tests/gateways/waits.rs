@@ -1,4 +1,4 @@
-//! Hooks and guards that wait for somebody else: a database, mostly.
+//! Hooks and guards that wait for an external answer, usually from a database.
 
 use std::{
     path::Path,
@@ -135,7 +135,7 @@ async fn a_user_is_looked_up_before_or_after_the_connection_opens() {
     }
 }
 
-/// The hook of the upgrade names the user, or that of the connection.
+/// The user is identified by the upgrade hook or by the connect hook.
 #[tokio::test]
 async fn a_withdrawn_user_who_is_looked_up_anew_comes_back() {
     let (running, _) = start(1, 4).await;
@@ -188,7 +188,7 @@ async fn a_lookup_that_fails_refuses_the_request() {
     }
 }
 
-/// An application that withdraws a right finds it there.
+/// An application that revokes access finds the connection in the list.
 #[tokio::test]
 async fn a_connection_whose_lookup_waits_is_listed_and_can_be_disconnected() {
     let (running, database) = start(2, 0).await;
@@ -208,7 +208,8 @@ async fn a_connection_whose_lookup_waits_is_listed_and_can_be_disconnected() {
     until(dropped, |&dropped| dropped == 1).await;
 }
 
-/// Before the connection opens it goes on: who asks over HTTP may close its half, and is answered.
+/// Before the upgrade, the lookup continues: an HTTP client may close its half and still be
+/// answered.
 #[tokio::test]
 async fn a_lookup_is_dropped_with_its_connection() {
     let (running, database) = start(2, 0).await;
@@ -269,7 +270,7 @@ fn only_file(folder: &Path) -> String {
     std::fs::read_to_string(file.path()).expect("a journal")
 }
 
-/// Half of them before their connections open, half of them when these do.
+/// Half of the lookups run before the connection opens, half when it does.
 #[tokio::test]
 async fn a_thousand_lookups_at_once_hold_up_nobody_and_are_replayed() {
     const CLIENTS: usize = 1_000;
@@ -301,7 +302,7 @@ async fn a_thousand_lookups_at_once_hold_up_nobody_and_are_replayed() {
         });
     }
     database.is_asked(2 + CLIENTS).await;
-    // All of them wait, and nobody else does.
+    // All lookups wait, and no other client does.
     for number in 0..20 {
         ann.send(&format!(r#"{{"event":"say","data":"{number}"}}"#))
             .await;

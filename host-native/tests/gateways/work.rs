@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::running::{Running, crowd, until};
 
-/// Work goes on when the test lets it, and says when it is dropped.
+/// Work that the test resumes, and that reports when it is dropped.
 #[derive(Clone)]
 struct Shop {
     door: Arc<Semaphore>,
@@ -163,7 +163,7 @@ async fn what_never_answers_holds_up_its_own_connection_alone() {
     assert!(stuck.received().await.is_empty());
     let mut other = running.connect("/ws").await;
     assert_eq!(other.ask(&asks("say", 3)).await, asks("say", 3));
-    // Pushes reach it all the same, and too much is refused and not kept.
+    // Pushes still reach it; excess messages are refused and not kept.
     running.server.broadcast("news", &()).await.expect("sent");
     assert_eq!(stuck.next().await, r#"{"event":"news","data":null}"#);
     for id in 0..64 {

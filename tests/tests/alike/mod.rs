@@ -1,5 +1,5 @@
-//! Random stories with every verb of an application, told to two drivers: nobody may be able to
-//! tell them apart.
+//! Random stories with every verb of an application, performed by two drivers: no client can tell
+//! them apart.
 
 use std::collections::BTreeSet;
 

@@ -65,7 +65,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Tells every story to a driver of its own.
+    /// Performs every story with a driver of its own.
     pub(crate) fn of<D: Driver>(mut driver: impl FnMut(&Application, &Trace) -> D) -> Self {
         let mut report = Self::default();
         for application in &APPLICATIONS {
@@ -85,7 +85,7 @@ impl Report {
         report
     }
 
-    /// Panics with all that went another way, or when other stories were left out than these.
+    /// Panics with all differences, or if the skipped stories are not exactly these.
     pub(crate) fn check(&self, left_out: &[&str]) {
         assert!(self.faults.is_empty(), "{}", self.faults);
         assert_eq!(self.skipped, left_out);

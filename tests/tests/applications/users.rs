@@ -1,8 +1,8 @@
-//! Rooms only, and users: who a client is stands in its address.
+//! An application that only names users, from the query of the request.
 
 use roomcast_core::{Router, gateway::Admission};
 
-/// The application. Of everything else it leaves the rooms as they are.
+/// Returns the application, which leaves everything else to the rooms.
 pub(crate) fn users() -> Router {
     Router::default().on_upgrade(|request, ()| {
         Ok(match request.param("user") {

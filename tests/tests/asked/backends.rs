@@ -12,7 +12,7 @@ use crate::{
     tokens::{KEY as TOKEN_KEY, OFFER, ask, text, token},
 };
 
-/// The refusal of a client, whose question is dealt with so.
+/// Returns the refusal of a client; `then` handles its question.
 pub(super) fn refused(server: &Process, cookie: &str, then: impl FnOnce() + Send) -> (u16, String) {
     let cookie = format!("Cookie: session={cookie}");
     thread::scope(|scope| {
@@ -96,7 +96,7 @@ fn whatever_a_backend_does_nobody_comes_in_without_its_word() {
             Box::new(|asked| asked.answer(504, "hush")),
         ),
     ];
-    // The others are not logged: ever fewer are, of answers and of failures.
+    // Repeated failures are logged less and less often: the others are not.
     let logged = [0, 1, 3, 4, 5, 7, 8];
     for (number, (told, answer)) in faults.into_iter().enumerate() {
         let answer = || answer(asked(&questions));
@@ -118,7 +118,7 @@ fn whatever_a_backend_does_nobody_comes_in_without_its_word() {
     );
 }
 
-/// The client chooses what its question says, and so what the backend does with it.
+/// A client controls its question, and thereby how the backend fails.
 #[test]
 fn a_stranger_whose_questions_the_backend_cannot_answer_keeps_nobody_out() {
     let (url, questions) = backend();
@@ -181,7 +181,7 @@ fn a_client_with_a_token_is_asked_for_where_the_settings_say_so() {
     let joined = join(&mut peer, "chat:1");
     assert!(joined.contains(r#""data":{"epoch""#), "{joined}");
     assert!(is_quiet(&questions), "asked in spite of a token");
-    // Without one the backend says who it is; a bad one is never good.
+    // Without a token the backend identifies the client; a bad token is always refused.
     let (status, _) = refused(&server, "1", || asked(&questions).answer(403, "{}"));
     assert_eq!(status, 403);
     let (status, _) = connect(&server, &["Authorization: Bearer x.y.z"]);

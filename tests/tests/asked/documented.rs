@@ -21,7 +21,7 @@ fn check(program: PathBuf, code: &str, name: &str) {
     assert_eq!(status, 401, "{body}");
     assert!(body.contains(r#""detail":"log in first""#), "{body}");
     assert!(body.contains(r#""code":"unauthorized""#), "{body}");
-    // Names of cookies that are none.
+    // An invalid cookie name.
     let (status, body) = connect(&server, &["Cookie: a/b=1"]);
     assert_eq!(status, 401, "{body}");
     let mut ann = client(&server, "s3cret");
@@ -34,7 +34,7 @@ fn check(program: PathBuf, code: &str, name: &str) {
         refused.contains(r#""error":{"code":"forbidden","message":"not your team""#),
         "{refused}"
     );
-    // From here on nobody comes in by it, and everybody is told why.
+    // Without the backend every connection is refused, with the reason.
     drop(backend);
     let refused = join(&mut ann, "team:cat");
     assert!(

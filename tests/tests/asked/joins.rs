@@ -47,7 +47,7 @@ fn what_is_sent_behind_a_join_waits_for_it_and_others_do_not() {
             let said = text(&mut ann);
             assert!(said.starts_with(expected), "{said}");
         }
-        // A connection that ends while it waits is no matter.
+        // The end of a waiting connection affects no other.
         ben.say(JOIN);
         let waits = asked(&questions);
         drop(ben);

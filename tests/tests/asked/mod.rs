@@ -114,7 +114,7 @@ fn read(stream: &mut TcpStream) -> (String, String) {
     }
 }
 
-/// A question that waits for its answer. One that is dropped is never answered.
+/// A pending question. If dropped, it is never answered.
 pub(crate) struct Asked {
     pub(crate) question: Value,
     pub(crate) head: String,
@@ -128,7 +128,7 @@ impl Asked {
         self.answer.send(answer).expect("it waits");
     }
 
-    /// Lets a user in who may do that in all rooms.
+    /// Admits a user with these rights in all rooms.
     pub(crate) fn allow(self, user: &str, can: &[&str]) {
         let body = format!(r#"{{"user":"{user}","grants":[{{"rooms":"*","can":{can:?}}}]}}"#);
         self.answer(200, &body);

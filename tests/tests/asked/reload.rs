@@ -46,7 +46,7 @@ fn a_backend_is_added_exchanged_and_removed_by_sighup() {
     asked(&questions).allow("ann", &["join"]);
     assert!(text(&mut ann).contains(r#""data":{"epoch""#));
 
-    // What was asked of the one before is answered by it.
+    // The old backend still answers its pending questions.
     ann.say(r#"{"event":"$join","id":1,"room":"late"}"#);
     let late = asked(&questions);
     write(&folder, &other_url, "");
@@ -71,7 +71,7 @@ fn a_backend_is_added_exchanged_and_removed_by_sighup() {
     server.logged("[ask] is gone, without tokens and grants");
     let line = server.logged(" again");
     assert!(line.contains("changed=ask -http://"), "{line}");
-    // What was granted stays, and nothing else is.
+    // Granted rights remain, and there are no others.
     let again = join(&mut ann, "r");
     assert!(again.contains(r#""already":true"#), "{again}");
     let forbidden = join(&mut ann, "x");

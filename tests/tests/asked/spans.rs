@@ -31,7 +31,7 @@ impl Span {
     }
 }
 
-/// The spans of the next request to the collector, which is answered so.
+/// Takes the spans of the next request to the collector, and answers it.
 fn exported(collector: &Questions, status: u16, answer: &str) -> Vec<Span> {
     let request = asked(collector);
     let spans = spans(&request.question);

@@ -27,17 +27,17 @@ pub(crate) struct Plants {
     pub(crate) offset_twice: bool,
     /// A topic that was dropped begins again under the same epoch.
     pub(crate) epoch_kept: bool,
-    /// A publish that was not answered in time is called a success.
+    /// A publish that timed out is reported as a success.
     pub(crate) doubt_is_success: bool,
     /// Positions are read before the subscription that they are for.
     pub(crate) position_first: bool,
-    /// A subscription that is dead is never found to be.
+    /// A dead subscription is never detected.
     pub(crate) no_probe: bool,
     /// All nodes give their connections the same numbers.
     pub(crate) same_serials: bool,
     /// A node delivers its own publishes at once, and again when they come back.
     pub(crate) local_first: bool,
-    /// A node tells nobody of a gap.
+    /// A node notifies no client of a gap.
     pub(crate) gap_ignored: bool,
     /// A node takes each epoch of a topic for the first.
     pub(crate) lineage_ignored: bool,
@@ -45,9 +45,9 @@ pub(crate) struct Plants {
     pub(crate) waiting_kept: bool,
     /// Users of dead nodes stay.
     pub(crate) no_reaper: bool,
-    /// A node writes after it was taken for dead.
+    /// A node still writes after it was declared dead.
     pub(crate) no_fence: bool,
-    /// A node keeps its name when the data of the relay may be older than it was.
+    /// A node keeps its name although the relay's data may be older than before.
     pub(crate) incarnation_kept: bool,
     /// A list of users says that it has the next notice too.
     pub(crate) list_too_new: bool,
@@ -80,7 +80,7 @@ pub(crate) struct Broker {
     incarnations: u64,
 }
 
-/// The epoch that each one goes on from, where it did not begin at 0, and its last offset.
+/// The earlier epoch that each epoch continues, and its last offset, unless it started at 0.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Continued(BTreeMap<Box<str>, (Box<str>, u64)>);
 
@@ -135,8 +135,8 @@ impl Broker {
         }
     }
 
-    /// The topic as a script finds it: begun anew when it is gone, under a new epoch when it is of
-    /// another lineage.
+    /// Returns the topic as a script finds it: restarted if it is gone, under a new epoch if it
+    /// belongs to another lineage.
     fn stream(&mut self, topic: &Topic) -> &mut Stream {
         let fresh: Box<str> = match self.plants.epoch_kept {
             true => "e".into(),
@@ -286,7 +286,7 @@ impl Broker {
         self.replica = self.master.clone();
     }
 
-    /// The master is gone: the replica takes its place, as far as it got.
+    /// The master is lost: the replica takes over with what it has replicated.
     pub(crate) fn promote(&mut self) {
         self.master = self.replica.clone();
         self.lineage += 1;

@@ -1,4 +1,4 @@
-//! A client: what it asked for, what it was told, and whether that can be.
+//! A client: its requests, the frames it received, and whether they are possible.
 
 mod frame;
 
@@ -51,7 +51,7 @@ pub(crate) struct Client {
     pub(crate) rooms: BTreeMap<String, Place>,
     /// Its positions in rooms that keep a history.
     pub(crate) known: BTreeMap<String, Known>,
-    /// Its place in the topic of everything but single rooms.
+    /// Its position in the topic of all.
     pub(crate) all: Place,
     /// Users whom it knows to be in rooms that show it.
     pub(crate) seen: BTreeMap<String, Seen>,
@@ -79,7 +79,7 @@ pub(crate) enum Request {
     Members { room: String },
 }
 
-/// A position, and the part of the log behind which the client lacks messages.
+/// A position, and the part of the log after which the client lacks messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub(crate) epoch: String,
@@ -283,7 +283,7 @@ impl Client {
         }
     }
 
-    /// Nothing that was owed lies before a place in the log, unless a gap was told.
+    /// Checks that no owed message precedes a position in the log, unless a gap was reported.
     fn nothing_is_missing(
         &self,
         topic: &Topic,

@@ -1,13 +1,13 @@
-//! A node that dies, and one that stands still for longer than its lease: nobody stays behind, and
-//! each is told once.
+//! A node that dies, and one that stalls for longer than its lease: no user stays behind, and each
+//! end is reported once.
 
 use std::collections::BTreeMap;
 
 use super::broker::{LEASE_MS, Plants};
 use super::story::Story;
 
-/// A story without chance: ann twice and a guest on the first node, ben on the second, another
-/// guest on the third. All are in a room that shows its members, and know who is there.
+/// A fixed story: ann twice and a guest on the first node, ben on the second, another guest on the
+/// third. All are in a room that shows its members, and know each other.
 fn begin() -> Story {
     let mut story = Story::new(1, Plants::default(), false);
     for (client, node) in [(0, 0), (1, 0), (3, 0), (2, 1), (4, 2)] {
@@ -26,7 +26,7 @@ fn begin() -> Story {
     story
 }
 
-/// Events that backends were told, sorted: no node tells what another does.
+/// Takes the events that backends received, sorted, since the order across nodes is undefined.
 fn told(story: &mut Story) -> Vec<String> {
     let tells = std::mem::take(&mut story.tells).into_iter();
     let mut told: Vec<_> = tells

@@ -43,9 +43,9 @@ pub(crate) struct Node {
     late_subscriptions: VecDeque<Topic>,
     /// Commands without an answer, in their order.
     unanswered: VecDeque<RelayCommand>,
-    /// True while messages are lost that the host thinks it gets.
+    /// True while messages are lost although the host thinks that it is subscribed.
     pub(crate) detached: bool,
-    /// True while the relay does nothing for this node: it talks to one that is gone.
+    /// True while the relay ignores this node, which talks to a relay that is gone.
     pub(crate) cut_off: bool,
     /// Frames for the story, in their order.
     pub(crate) frames: Vec<(ConnId, String)>,
@@ -233,7 +233,7 @@ impl Node {
         pushes
     }
 
-    /// The relay finds a command of a connection that is lost: nobody gets its answer.
+    /// The relay executes a command of a lost connection: its answer is lost.
     pub(crate) fn execute_late(&mut self, broker: &mut Broker) -> Vec<Push> {
         let Some((incarnation, command)) = self.late.pop_front() else {
             return Vec::new();
@@ -370,8 +370,8 @@ impl Node {
         }
     }
 
-    /// The host waited for too long: it begins another connection for commands, and says of all
-    /// that it asked that there is no answer. `finds` of them the relay finds later all the same.
+    /// The host times out: it opens another connection for commands, and reports every pending
+    /// command as unanswered. With `finds` the relay still executes them later.
     pub(crate) fn time_out(&mut self, now: u64, finds: bool) {
         self.late_commands(finds);
         self.answers.clear();

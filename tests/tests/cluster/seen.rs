@@ -71,7 +71,7 @@ impl Seen {
         }
     }
 
-    /// Users who are seen, but for the client itself, of whom it is not told.
+    /// Returns the users in view except the client itself, about which it gets no notices.
     pub(crate) fn others(&self, own: &str) -> BTreeSet<&str> {
         let names = self.names.iter().map(String::as_str);
         names.filter(|name| *name != own).collect()

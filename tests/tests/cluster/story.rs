@@ -221,7 +221,7 @@ impl Story {
         }
     }
 
-    /// The relay does something for a node, or finds something that is long lost.
+    /// The relay executes a command of a node, perhaps one of a lost connection.
     fn relay_acts(&mut self, node: usize) {
         let late = !self.nodes[node].late.is_empty() && self.chance(4);
         let broker = &mut self.broker;
@@ -273,7 +273,7 @@ impl Story {
         self.tick(end);
     }
 
-    /// Nodes do what is due up to a time.
+    /// Nodes act on timers that are due up to a time.
     fn tick(&mut self, end: u64) {
         for node in (0..NODES)
             .filter(|node| !self.nodes[*node].stopped)

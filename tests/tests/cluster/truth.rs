@@ -37,12 +37,12 @@ pub(crate) enum Publisher {
     },
 }
 
-/// The claim of one connection to a message.
+/// Tells if a connection must, must not or may receive a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
     Owed,
     Never,
-    /// Both are right: it is the client's own, of an earlier connection.
+    /// May or may not arrive: the client published it under an earlier connection.
     Maybe,
 }
 

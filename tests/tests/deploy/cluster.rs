@@ -183,8 +183,8 @@ fn three_servers_run_behind_nginx_as_in_the_file_for_compose() {
         nodes.iter().all(|node| cluster.contains(&node.authority))
     });
 
-    // One goes, as in a rolling restart: its member comes back by another. Clients that do not
-    // answer its close hold it up, and nginx had connections to it.
+    // A server stops, as in a rolling restart, and its member reconnects to another. Its end is
+    // delayed by clients that do not answer the close, and nginx had connections to it.
     let mut gone = cluster.nodes.remove(0);
     let silent: Vec<_> = (0..20).map(|_| member(&gone.authority)).collect();
     gone.signal("TERM");

@@ -1,4 +1,4 @@
-//! Files in `deploy`: the programs that they are for take them, and they name what is there.
+//! Files in `deploy`: the programs accept them, and everything that they name exists.
 
 mod cluster;
 mod container;

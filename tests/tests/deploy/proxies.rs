@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::{passes, path, text};
 
-/// In the place of Debian's file it has to give up root's rights by itself.
+/// Replaces Debian's file, so the file itself has to drop root.
 #[test]
 fn haproxy_takes_the_file_and_leaves_root() {
     let file = "haproxy/haproxy.cfg";

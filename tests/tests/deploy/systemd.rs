@@ -14,8 +14,8 @@ fn systemd_takes_the_unit() {
     // It would hide the id of the boot, by which the store knows what it can trust after a crash.
     let hides_boot = unit.lines().any(|line| line.trim() == "ProcSubset=pid");
     assert!(!hides_boot, "{unit}");
-    // The limit of starts would end it for good when a disk is full for a minute. With a wrong
-    // setting it would fail again.
+    // A start limit would stop the service for good after one minute of a full disk. A wrong
+    // setting would only fail again.
     let (head, service) = unit.split_once("[Service]").expect("a section");
     assert!(head.contains("\nStartLimitIntervalSec=0\n"), "{head}");
     assert!(service.contains("\nRestartPreventExitStatus=2\n"));

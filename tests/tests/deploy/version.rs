@@ -76,7 +76,7 @@ fn the_commit_is_that_of_the_crate() {
     git(&other, &["commit", "--quiet", "--allow-empty", "-m", "two"]);
     assert_eq!(version(&script, &other, &[]), shown(&other));
     assert_ne!(shown(&main), shown(&other));
-    // It would be compiled anew with each commit.
+    // Otherwise it would be recompiled with each commit.
     assert_eq!(version(&script, &main, &[("PROFILE", "debug")]), "0.1.0");
 
     // A published crate within the repository of somebody else.

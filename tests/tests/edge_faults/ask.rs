@@ -15,7 +15,8 @@ fn asking(url: &str, more: &str) -> Edge {
     Edge::start_with_vars(&[("ROOMCAST_CONFIG", &*settings(url, more))])
 }
 
-/// A client with a cookie, for whom the question is dealt with so; the head of its answer.
+/// Connects a client with a cookie while `then` handles its question; returns the head of the
+/// answer too.
 fn connect(edge: &Edge, cookie: &str, then: impl FnOnce() + Send) -> (Peer, String) {
     let cookie = format!("Cookie: session={cookie}");
     thread::scope(|scope| {

@@ -22,8 +22,8 @@ fn a_member_that_cannot_be_sent_a_message_is_closed() {
     world.nothing_happened();
 }
 
-/// The module is instantiated anew after a fault of its own. Which of the frames that follow from
-/// the input it had got to makes no difference.
+/// The module is instantiated again after a fault of its own, regardless of the frame of the input
+/// at which it broke.
 #[test]
 fn a_module_that_breaks_in_the_middle_of_an_input_begins_anew() {
     let (edge, settings) = start("");

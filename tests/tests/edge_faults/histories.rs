@@ -38,7 +38,8 @@ fn nothing_happened(world: &mut World<'_>) {
     world.play(&AFTERWARDS);
 }
 
-/// Each statement in turn: of the first message of a history, and of one for which another goes.
+/// Fails each statement in turn: for the first message of a history, and for one that replaces
+/// another.
 #[test]
 fn a_message_that_cannot_be_kept_is_not_sent() {
     let (edge, settings) = world_of();
@@ -146,7 +147,7 @@ fn a_history_that_cannot_be_read_is_asked_for_again() {
     }
 }
 
-/// A test that passes while nothing is kept tests nothing.
+/// Checks that the tests of this file fail if nothing is stored.
 #[test]
 fn a_message_that_is_not_written_is_noticed() {
     let (edge, settings) = world_of();

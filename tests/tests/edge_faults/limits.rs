@@ -11,8 +11,8 @@ use roomcast_tests::{Driver, Edge, Event, Sockets, Url};
 
 use super::world::{AFTERWARDS, CROWD, World, op, start};
 
-/// A restored object has exactly the saved state, so a test that passes while nothing is saved
-/// tests nothing.
+/// A restored object has exactly the saved state. This checks that the tests fail if nothing is
+/// saved.
 #[test]
 fn an_attachment_that_is_not_written_is_noticed() {
     let (edge, settings) = start("heartbeat_ms=off");
@@ -92,8 +92,8 @@ fn sockets_are_given_no_tags() {
     assert_eq!(world.post("/-/tags"), "0");
 }
 
-/// That an eviction takes an object out of memory, and leaves its sockets, is what all tests of
-/// evictions build on.
+/// Evictions remove an object from memory and keep its sockets: all tests of evictions build on
+/// this.
 #[test]
 fn an_evicted_object_is_born_again() {
     let (edge, settings) = start("");
@@ -105,8 +105,8 @@ fn an_evicted_object_is_born_again() {
     assert_eq!(world.post("/-/births"), "2");
 }
 
-/// A deployment closes all sockets and tells nobody. Who had one is nowhere any more, and what the
-/// namespace has promised holds: keys, and ids that are not given again.
+/// A deployment closes all sockets without notice. Their clients are in no room any more, and the
+/// namespace keeps its promises: keys, and ids that are not reused.
 #[test]
 fn who_lost_its_socket_in_a_deployment_is_in_no_room() {
     let (edge, settings) = start("");

@@ -1,5 +1,5 @@
-//! The platform fails under the worker, or is at its limits: an action that could not be done has
-//! no effect, whoever asked for it is told, and everything else goes on.
+//! The platform fails or reaches its limits: a failed action has no effect, its client is told, and
+//! everything else continues.
 
 mod access;
 mod ask;

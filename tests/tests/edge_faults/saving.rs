@@ -8,7 +8,7 @@ fn what_a_client_asks_for_and_cannot_be_saved_has_not_happened() {
     for (namespace, head, rest) in [
         ("join", r#"{"event":"$join","id":1,"room":"kitchen""#, "}"),
         ("leave", r#"{"event":"$leave","id":1,"room":"lobby""#, "}"),
-        // What is saved is when the connection was last heard of.
+        // The time of the connection's last activity is saved.
         (
             "publish",
             r#"{"event":"said","id":1,"room":"lobby""#,
@@ -84,8 +84,8 @@ fn a_connection_that_cannot_be_saved_is_refused() {
     }
 }
 
-/// An object that cannot read what it has saved closes whose message woke it, for it knows nothing
-/// of that connection; it reads again with the next input.
+/// An object that cannot read its saved state closes the connection that woke it, which it does not
+/// know; it reads again with the next input.
 #[test]
 fn who_wakes_an_object_that_cannot_be_read_is_closed() {
     whichever_read_fails(|world| {

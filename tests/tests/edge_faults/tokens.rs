@@ -88,8 +88,8 @@ fn refusals(edge: Edge) -> impl FnMut() -> String {
     }
 }
 
-/// The table of the native server. Each object tells of a cause once a minute: each token is for
-/// another one.
+/// Uses the table of the native server. Each object logs a cause once a minute, so each token goes
+/// to another object.
 #[test]
 fn hostile_tokens_are_refused_on_every_way_in_for_their_cause() {
     hostile::refuse_on_every_way(|group| {

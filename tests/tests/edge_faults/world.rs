@@ -96,7 +96,7 @@ impl<'e> World<'e> {
         self.post(&format!("/-/fail?call={method}&calls={call}"));
     }
 
-    /// Does on the worker alone what the line says: how it was answered, and what each actor got.
+    /// Performs the line on the worker alone; returns the answer, and the events of each actor.
     pub(crate) fn perform(
         &mut self,
         line: &str,
@@ -116,8 +116,8 @@ impl<'e> World<'e> {
         self.post("/-/happened") == "true"
     }
 
-    /// True when the platform failed in what the line says. Alice is then told so in one frame,
-    /// with this head and an error, and nobody gets anything else.
+    /// True if the platform failed during the line. Then alice gets one frame with this head and an
+    /// error, and nobody else gets anything.
     pub(crate) fn declines(&mut self, head: &str, line: &str) -> bool {
         let (_, events) = self.perform(line);
         if !self.has_failed() {
@@ -132,8 +132,8 @@ impl<'e> World<'e> {
         true
     }
 
-    /// True when the platform failed in what the line says. The caller is then answered with this
-    /// status, and nobody gets anything.
+    /// True if the platform failed during the line. Then the caller gets this status, and nobody
+    /// gets anything.
     pub(crate) fn refuses(&mut self, line: &str, status: u16) -> bool {
         let (answer, events) = self.perform(line);
         if !self.has_failed() {

@@ -6,7 +6,7 @@ use super::world::World;
 
 const FAILED: &str = r#""error":{"code":"internal","message":"internal server error (logged)"}}"#;
 
-/// A handler counted, joined a room and told everybody, and then panicked: none of it happened.
+/// A handler counts, joins a room, notifies everybody, and then panics: none of it takes effect.
 #[test]
 fn who_made_a_handler_panic_is_told_and_nobody_else() {
     let world = World::start();

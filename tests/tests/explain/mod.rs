@@ -20,7 +20,7 @@ use crate::stories::config;
 const ACTORS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 const ROOMS: [&str; 4] = ["log", "den", "live", "stage"];
 
-/// The thing that is tested: `Hub::explain`, or the same with a mistake.
+/// The function under test: `Hub::explain`, or a variant with a mistake.
 type Explain<'e> = &'e dyn Fn(&Hub, &Explained, ConnId) -> Explanation;
 
 fn cast() -> Cast {
@@ -90,7 +90,7 @@ fn send_of(core: &Core, op: &Op) -> Option<(Explained, String)> {
     }
 }
 
-/// Checks that before each send exactly those are explained to get it to whom it then goes.
+/// Checks that the recipients explained before each send are exactly those that then receive it.
 fn check_sends(story: &[Op], explain: Explain<'_>) -> Result<(), TestCaseError> {
     let mut world = world(Sleep::Never);
     for op in story {
@@ -155,7 +155,7 @@ fn deliver<'f>(
     }
 }
 
-/// Checks that each claim about the messages of all histories is what was delivered.
+/// Checks that each explanation of past messages matches the deliveries.
 fn check_claims(
     (core, story): (&Core, &[String]),
     delivered: &Delivered,
@@ -178,7 +178,8 @@ fn check_claims(
                     Reason::EndedSince | Reason::SentUnlessDropped { .. } => was_sent,
                     Reason::HistoryTrimmed { .. } => first.is_some_and(|first| offset < first),
                     Reason::MembershipUnknown | Reason::HistoryAway => !is_awake,
-                    // It says so of what it got as somebody else, too.
+                    // Also given for messages that the connection received under an earlier
+                    // identity.
                     Reason::NamedSince { .. } => true,
                     reason => reason.received() == Some(was_sent),
                 };

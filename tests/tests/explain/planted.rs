@@ -52,7 +52,7 @@ fn a_forgotten_echo_is_found() {
     assert!(story.len() <= 4 && last.contains("echo"), "{story:#?}");
 }
 
-/// Members of today in the place of those of then.
+/// Explains the past by the current members.
 fn by_members_of_today(hub: &Hub, send: &Explained, conn: ConnId) -> Explanation {
     let truth = hub.explain(send, conn);
     let Explained::Past { room, .. } = send else {
@@ -96,7 +96,7 @@ fn the_message_beside_the_right_one_is_found() {
         }
         hub.explain(&send, conn)
     });
-    // Of the newest there is no next one.
+    // There is no message after the newest.
     assert!((2..=3).contains(&story.len()), "{story:#?}");
 }
 
@@ -157,7 +157,7 @@ fn a_past_room_left_by_a_renewal_that_is_forgotten_is_found() {
     assert!(renewal.contains("authenticates"), "{story:#?}");
 }
 
-/// A recovery that was refused for want of the right is taken for one.
+/// A mistake takes a recovery that was refused for a missing right for a successful one.
 #[test]
 fn a_recovery_without_the_right_to_the_history_is_found() {
     let story = shortest_of(&stories(1..=40), |story| {

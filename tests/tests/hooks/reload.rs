@@ -28,7 +28,7 @@ fn folder(text: &str) -> TempDir {
     folder
 }
 
-/// Has a file read; gives the line that says what came of it.
+/// Reloads a file; returns the log line with the result.
 fn reload(server: &mut Process, folder: &Path, text: &str, told: &str) -> String {
     write(&folder.join("rooms.toml"), text);
     server.signal("HUP");
@@ -70,7 +70,7 @@ fn endpoints_are_added_changed_and_removed_by_sighup() {
     let folder = folder("# nobody is told\n");
     let path = folder.path();
     let mut server = serve(&folder, &["--threads=2"]);
-    // It is there before anybody is told, and its end is told.
+    // Connected before any hook exists; its end is reported.
     let before = ann(&server.authority);
     let added = table(&first, OPENED, KEY);
     let line = reload(&mut server, path, &added, " again");
@@ -147,7 +147,7 @@ fn lines_go_on_whatever_the_order_of_the_endpoints_and_nothing_is_told_twice() {
     assert_eq!(told(&opened, OPENED), (opened_epoch, vec![2]));
     assert_eq!(told(&closed, CLOSED), (closed_epoch.clone(), vec![2]));
     opened.answer(204, "");
-    // The rest waits for the next start, which has one table less.
+    // The remaining events wait for the next start, with one table fewer.
     let rest = [&*tables[1], &*tables[2]].concat();
     let line = reload(&mut server, folder.path(), &rest, " again");
     assert!(line.contains("changed=hooks -http://"), "{line}");
@@ -179,7 +179,7 @@ fn what_waits_for_an_endpoint_that_goes_is_dropped() {
     let (other, numbers) = accept(&requests, CLOSED, 1);
     assert_eq!(numbers, [1]);
     assert_ne!(other, epoch);
-    // The answer of before is for nobody.
+    // The answer to the old request is ignored.
     held.answer(204, "");
     chat(&server.authority);
     assert_eq!(accept(&requests, CLOSED, 2).1, [2]);

@@ -98,7 +98,7 @@ fn processor(process: &Process) -> Duration {
 
 async fn floods(name: &str, process: &Process, trust: Option<&Trust>) {
     let authority = process.authority.as_str();
-    // Pays for what is made once.
+    // Allocates everything that is allocated once.
     drop(upgraded(trust, authority).await);
     let mut declared = vec![0x81, 0xff];
     declared.extend((1_u64 << 62).to_be_bytes());
@@ -149,7 +149,8 @@ fn floods_take_no_memory_over_tls() {
     block_on(floods("tls", &process, Some(&trust)));
 }
 
-/// Behind a fault nothing has a meaning. A peer that goes on fills its own buffers, and no core.
+/// Bytes after a fault are meaningless. A peer that keeps sending fills its own buffers, and uses
+/// no processor.
 async fn goes_on_after_a_fault(process: &Process, trust: Option<&Trust>) {
     let mut wire = upgraded(trust, &process.authority).await;
     wire.write_all(&frame(0x83, b"")).await.expect("open");

@@ -51,7 +51,7 @@ fn since(joined: &Value, offset: u64, conn: &str) -> String {
     format!(r#""data":{{"since":{{"epoch":{epoch},"offset":{offset},"conn":"{conn}"}}}}"#)
 }
 
-/// A table that grows when a crowd is there already stops a thread for some 10 ms, each time.
+/// Growing the table under load would stop a thread for some 10 ms each time.
 #[test]
 fn the_table_of_descriptors_has_room_for_all_connections_from_the_start() {
     let process = Process::start(&["--connections-max=600"]);
@@ -345,7 +345,7 @@ fn a_reconnect_before_the_old_socket_is_dead_is_no_leave() {
             (&number.into(), &number.into())
         );
     }
-    // The old one is found, while the others say that they are there.
+    // The dead connection is detected, while the others answer pings.
     let mut number = 3;
     while closed(authority, 4408) == 0 {
         publish(&mut ben, number);

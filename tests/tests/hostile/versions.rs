@@ -71,7 +71,7 @@ fn a_client_of_a_later_version_is_served() {
     assert_eq!((&pong["event"], &pong["id"]), (&"$pong".into(), &4.into()));
 }
 
-/// A server of later: members and notices that nobody knows, around all that it says.
+/// A server of a later version: unknown members and notices surround everything that it sends.
 fn serve_later(listener: &TcpListener) {
     let (stream, _) = listener.accept().expect("a client");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");

@@ -1,5 +1,5 @@
-//! Journals that servers recorded, replayed: each leads to the same bytes as on the day it was
-//! recorded. `tests/journals/README.md` says what they hold, and how they are made.
+//! Recorded journals of servers, replayed: each gives the same bytes as when it was recorded.
+//! `tests/journals/README.md` describes their content and how to make them.
 
 mod kept;
 mod kinds;
@@ -49,7 +49,8 @@ fn gateway(namespace: &str) -> Box<dyn Gateway> {
     }
 }
 
-/// All that a journal has the core command, a line each, behind the number of the input's line.
+/// Returns all commands of the core for a journal, one in each line, after the line number of the
+/// input.
 fn commands(journal: &Journal) -> String {
     let gateways = match journal.name {
         OF_GATEWAYS => gateway,

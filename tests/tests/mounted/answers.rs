@@ -175,7 +175,7 @@ fn a_body_over_a_limit_of_the_application_is_refused_as_too_large() {
     assert!(body.contains("the program around this server"), "{body}");
 }
 
-/// The server cannot tell from where somebody asks.
+/// The mounted server cannot see the address of the client.
 #[test]
 fn the_api_needs_a_key_on_loopback_too_and_without_it_there_is_no_page() {
     let mut settings = settings();

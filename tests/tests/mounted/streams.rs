@@ -165,13 +165,13 @@ fn a_pumped_peer_that_is_silent_ends() {
         let code = roomcast::CloseCode::new(4410).expect("a code");
         let closed = secured.server.disconnect(conns[0].id, code, "out");
         closed.await.expect("it is there");
-        // All of it without an answer, up to the end.
+        // The client reads to the end and answers nothing.
         stream.read_to_end(&mut read).await.expect("an end");
         left(&secured.server, 0).await;
     });
 }
 
-/// Nobody but the pump holds its stream: it would stay for ever.
+/// Only the pump holds the stream, which would otherwise stay forever.
 #[test]
 fn a_pumped_peer_that_does_not_read_ends() {
     let pairs = Pairs::new();

@@ -24,7 +24,7 @@ use super::story::{GRANTS, Person, ROOMS, Rule, STANDARD, Step, USERS};
 pub(super) enum Bug {
     RenewalForgetsToLeave,
     PatternMatchesTooMuch,
-    /// Also the user `*` stands where `{user}` is.
+    /// The user `*` also replaces `{user}`.
     AnyNameIsInserted,
     DeadlineIsLostInSleep,
     WithdrawalIsLostInSleep,

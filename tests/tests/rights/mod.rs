@@ -18,9 +18,9 @@ use self::{
 };
 use crate::stories::config;
 
-/// Tells a story to the core and to the model. After every step the clients have got the same,
-/// those are in rooms who have the right to be, and an action was refused if its explanation said
-/// so.
+/// Performs a story on the core and on the model. After every step all clients received the same,
+/// every member has the right to be in its room, and an action was refused exactly if its
+/// explanation said so.
 fn tell(story: &[Step], bug: Option<Bug>) -> Result<(), TestCaseError> {
     let (mut machine, mut model) = (Machine::new(bug), Model::default());
     for (at, step) in story.iter().enumerate() {

@@ -293,7 +293,7 @@ impl Model {
         }
         let top = self.tops.get(&room).copied().unwrap_or_default();
         let seen = self.seen.get(&(who, room)).copied().unwrap_or_default();
-        // Only what is known to be there is asked for.
+        // The client only asks to recover messages that exist.
         let recovered = (since && top > 0).then(|| self.refusal(conn, HISTORY, room).is_none());
         let told = recovered.map_or(String::new(), |recovered| format!(" {recovered}"));
         self.tell(who, &format!("$join {name} ok{told}"));

@@ -1,5 +1,5 @@
-//! A client as its library would be: it knows where it stands in each room and who is there, and,
-//! which no library can, what it is owed.
+//! A client like its library: it knows its position in each room and its members, and also, unlike
+//! a library, which messages it is owed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ pub(crate) struct View {
 
 pub(crate) struct Position {
     pub(crate) epoch: String,
-    /// Up to here it has everything that is for it.
+    /// The offset up to which it has all messages for it.
     pub(crate) offset: u64,
     /// The number of missed messages that are still to come, and its position then.
     to_come: (usize, u64),
@@ -154,7 +154,7 @@ impl Client {
                 if frame["event"] == "$leave" {
                     self.views.remove(&room);
                 } else if frame["event"] == "$history" {
-                    // To read back is not to have all of it.
+                    // Reading the history does not prove that it has every message.
                 } else if let (Some(offset), Some(view)) = (frame["data"]["offset"].as_u64(), view)
                 {
                     view.moved_to(offset);
@@ -255,7 +255,7 @@ impl Client {
                 self.actor
             );
         }
-        // What is dropped from now on until it joins again is told by this too.
+        // This notice covers all later drops until the client joins again.
         for due in &mut link.due {
             match due {
                 Due::Said(said) => said.told |= said.room.as_deref() == Some(room),

@@ -148,8 +148,8 @@ impl World {
         room.age().map(|_| room.top + 1)
     }
 
-    /// Owes a message to the members of some rooms but those; puts it into the history of one.
-    /// Gives how many get it.
+    /// Adds a message to the frames due of the members of some rooms, except these; stores it in
+    /// the history of one. Returns the number of recipients.
     fn deliver(
         &mut self,
         names: &[&str],

@@ -13,7 +13,7 @@ pub(crate) struct Link {
     pub(crate) stalled: bool,
     /// Frames on their way to the client, in order.
     pub(crate) due: VecDeque<Due>,
-    /// Rooms of which something was dropped, and that it was not told of: the first offset.
+    /// Rooms with dropped messages that it was not told of, by the first dropped offset.
     pub(crate) unmarked: BTreeMap<String, u64>,
     /// The close code, when the client was told that the server closes.
     pub(crate) bye: Option<u64>,

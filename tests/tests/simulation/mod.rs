@@ -1,6 +1,6 @@
-//! Clients that stall, lose their connections and come back, a backend, a server that dies, and
-//! time: after every step every invariant of delivery, memory, history and presence is held against
-//! what must be true, under its number. The same seed gives the same story, byte for byte.
+//! Clients that stall, lose their connections and reconnect, a backend, a server that crashes, and
+//! time: after every step, every invariant of delivery, memory, history and presence is checked,
+//! under its number. The same seed gives the same story, byte for byte.
 //!
 //! `ROOMCAST_SEEDS=100000` runs more of it, `ROOMCAST_SEED=17` one story.
 //!

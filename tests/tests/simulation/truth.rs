@@ -131,7 +131,7 @@ impl Truth {
         }
     }
 
-    /// A room has this position: the one it had, or that of a new life.
+    /// Checks the position of a room: the known one, or that of a restarted room.
     pub(crate) fn i28_i32_position(&mut self, name: &str, epoch: &str, offset: u64) {
         let now = self.now;
         let room = self.rooms.get_mut(name).expect("a room of the story");

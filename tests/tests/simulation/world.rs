@@ -109,8 +109,8 @@ impl World {
         hub.counts().history_bytes + messages.map(Entry::memory).sum::<usize>()
     }
 
-    /// Histories that took so many bytes lose messages when one more may be too much for the limit
-    /// on all of them. Which, is up to the hub.
+    /// Allows dropped messages when one more might exceed the limit on all histories. The hub
+    /// chooses which.
     fn i22_messages_are_dropped_by_right(&mut self, before: usize) {
         let Some(hub) = self.core.hub("default") else {
             return;

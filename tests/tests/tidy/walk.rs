@@ -130,9 +130,9 @@ const TWICE: [(&str, &str); 3] = [
     ),
 ];
 
-/// Functions of the section that are in none of its files, files that are not there or that the way
-/// [enters twice](TWICE) without a reason, and functions that those of the section call and that
-/// are neither there nor [off](OFF) the way.
+/// Reports functions of the section that none of its files defines, files that do not exist or that
+/// the walk [enters twice](TWICE) without a reason, and called functions that are neither in the
+/// section nor [off](OFF) the walk.
 pub(crate) fn publish_walk(tree: &Tree) -> Vec<Violation> {
     let page = |document: &&Source| document.path == "ARCHITECTURE.md";
     let Some(page) = tree.documents.iter().find(page) else {

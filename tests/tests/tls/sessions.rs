@@ -80,7 +80,7 @@ fn a_slow_reader_is_closed_and_holds_nobody_up() {
             writer.publish("r", number, LARGE_BYTES).await;
             healthy.expect(number..number + 1, LARGE_BYTES).await;
         }
-        // It has a close frame to come, and reads nothing of it.
+        // The close frame is still to come, and stays unread.
         process.logged("code=4409");
         drop(slow);
         let text = r#"{"event":"$ping","id":2}"#.to_owned();

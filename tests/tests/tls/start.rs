@@ -57,7 +57,7 @@ fn an_expired_certificate_is_served_with_a_warning() {
     assert!(line.contains("wss://"), "{line}");
     let (_, rest) = line.split_once("https://").expect("an address");
     let authority = rest.split_once(',').expect("an address").0;
-    // The clients' business.
+    // An expired certificate is for the clients to refuse.
     let fault = block_on(Trust::new(&pairs).open(authority)).expect_err("expired");
     assert!(fault.to_string().contains("xpired"), "{fault}");
 }

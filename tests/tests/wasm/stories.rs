@@ -244,7 +244,7 @@ fn the_core_as_webassembly_equals_the_native_one() {
     );
 }
 
-/// A history of one message more gives others to whoever comes back.
+/// A history with one more message gives a returning client other frames.
 #[test]
 fn a_core_with_another_rule_is_found() {
     let other = settings("history.messages=4");

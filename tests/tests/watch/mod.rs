@@ -40,7 +40,7 @@ impl Watch {
         mut take: impl FnMut(&Actor) -> Vec<Event>,
     ) {
         self.moves(op, answer);
-        // Who was to hear it, by what was told before: the op changes no membership itself.
+        // The expected recipients, from the earlier frames: the op itself changes no membership.
         let members = self.rooms.clone();
         let mut heard = BTreeSet::new();
         for actor in self.everybody.clone() {

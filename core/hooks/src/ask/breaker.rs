@@ -7,19 +7,19 @@ use roomcast_core::Timestamp;
 
 use crate::limits::ASK_PROBES_MAX;
 
-/// Keeps requests away from a backend that is not there: it opens after failures in a row, lets a
-/// few requests through after a pause, and closes with the first answer. Only the backend's absence
-/// is a failure. What a client can bring about by its question is none: else it could keep
-/// everybody out.
+/// A circuit breaker, which stops requests to a backend that cannot be reached. It opens after
+/// failures in a row, lets a few probes through after a pause, and closes with the first answer.
+/// Faults that a client can cause by its question do not count as failures: it could otherwise lock
+/// out everyone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Breaker {
     /// Failures in a row.
     failures: u32,
-    /// The time until which nothing is asked; `None` when it is closed.
+    /// The time until which no request is sent; `None` when the breaker is closed.
     open_until: Option<Timestamp>,
-    /// Requests under way that find out whether the backend is there again.
+    /// Requests in flight that find out whether the backend can be reached again.
     probes: BTreeSet<u64>,
-    /// Probes since the pause that failed.
+    /// The number of probes that have failed since the pause.
     failed_probes: usize,
 }
 
@@ -35,21 +35,21 @@ impl Breaker {
         !self.refuses(now) && (self.open_until.is_none() || probes < ASK_PROBES_MAX)
     }
 
-    /// A request was sent.
+    /// Notes that a request was sent.
     pub(super) fn sent(&mut self, request: u64) {
         if self.open_until.is_some() {
             self.probes.insert(request);
         }
     }
 
-    /// An answer came; true when it closes the breaker.
+    /// Notes that an answer came; true when it closes the breaker.
     pub(super) fn answered(&mut self) -> bool {
         core::mem::take(self).open_until.is_some()
     }
 
-    /// A request was taken and ended without an answer, which says little about the next one; gives
-    /// the time for which the breaker opens again, when no other probe is under way and some
-    /// failed.
+    /// Notes that a request reached the backend and ended without an answer, which says little
+    /// about the next one. Returns the time for which the breaker opens again, if no other probe is
+    /// in flight and some have failed.
     pub(super) fn ended(
         &mut self,
         now: Timestamp,
@@ -64,8 +64,8 @@ impl Breaker {
         (is_over && self.failed_probes > 0).then(|| self.open(now, pause))
     }
 
-    /// A request failed; gives the time for which the breaker opens, if it does. Of several probes
-    /// the last one decides.
+    /// Notes that a request failed. Returns the time for which the breaker opens, if it does. Of
+    /// several probes the last one decides.
     pub(super) fn failed(
         &mut self,
         now: Timestamp,
@@ -95,7 +95,7 @@ impl Breaker {
         self.failures
     }
 
-    /// True from the first opening on until an answer comes.
+    /// True from the first opening until an answer comes.
     pub(super) const fn is_open(&self) -> bool {
         self.open_until.is_some()
     }

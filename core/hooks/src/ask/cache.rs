@@ -1,4 +1,4 @@
-//! Answers that are kept for as long as the backend said.
+//! A cache of answers, each for as long as the backend allows.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,8 @@ use roomcast_core::Timestamp;
 
 use super::{question::Key, verdict::Verdict};
 
-/// Answers by their question, within a limit of their number and one of their bytes. Past it, the
-/// one that ends first is dropped.
+/// Answers by their question, within limits of their number and their bytes. Above a limit, the
+/// answer that expires first is evicted.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cache {
     kept: BTreeMap<Key, Kept>,
@@ -23,13 +23,13 @@ struct Kept {
 }
 
 impl Cache {
-    /// The answer to a question, if it still holds.
+    /// The answer to a question, if it is still valid.
     pub(super) fn get(&self, now: Timestamp, key: &Key) -> Option<&Verdict> {
         let kept = self.kept.get(key).filter(|kept| now < kept.end);
         kept.map(|kept| &kept.verdict)
     }
 
-    /// Keeps an answer of so many bytes until its end. Work: the answers that are dropped.
+    /// Stores an answer of this number of bytes until its end. Work: the answers that are evicted.
     pub(super) fn keep(
         &mut self,
         now: Timestamp,

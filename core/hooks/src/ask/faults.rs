@@ -1,13 +1,13 @@
-//! Faults of answers, of which ever fewer are told.
+//! A count of faulty answers, of which ever fewer are logged.
 
 use core::time::Duration;
 
 use roomcast_core::Timestamp;
 
-/// The time after which faults are counted anew.
+/// The time after which the count restarts.
 const TIME: Duration = Duration::from_secs(60);
 
-/// Faults of a minute: clients can bring them about, so they must not fill a log.
+/// Faults of a minute: clients can cause them, so they must not fill a log.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Faults {
     since: Timestamp,
@@ -15,7 +15,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Counts a fault; gives its number in the minute.
+    /// Counts a fault, and returns its number in the minute.
     pub(super) fn count(&mut self, now: Timestamp) -> u32 {
         if now.saturating_since(self.since) >= TIME {
             (self.since, self.count) = (now, 0);

@@ -6,22 +6,22 @@ use core::fmt;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-/// A question to a backend. Two that are equal have one answer: they share a request.
+/// A question to a backend. Equal questions have the same answer: they share a request.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Question<'a> {
-    /// A client connects: its identity is asked for.
+    /// A client connects: the backend is asked for its identity.
     Connect {
         /// The namespace.
         namespace: Cow<'a, str>,
         /// The user that a token or a trusted proxy names.
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<Cow<'a, str>>,
-        /// Header fields of the request that the settings name, with lower-case names.
+        /// The header fields of the request that the settings select, with lower-case names.
         #[serde(serialize_with = "as_map")]
         headers: Vec<(String, String)>,
     },
-    /// A connection joins a room: its rights there are asked for.
+    /// A connection joins a room: the backend is asked for its rights there.
     Join {
         /// The namespace.
         namespace: Cow<'a, str>,
@@ -33,7 +33,7 @@ pub enum Question<'a> {
     },
 }
 
-/// Writes fields as one object: values of the same name are joined, as HTTP joins them.
+/// Serializes fields as one object: values of the same name are joined as in HTTP.
 fn as_map<S: Serializer>(fields: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = BTreeMap::<&str, String>::new();
     for (name, value) in fields {
@@ -61,7 +61,7 @@ impl Question<'_> {
     }
 }
 
-/// Says nothing of header fields, which may be secrets.
+/// Omits header fields, which may be secrets.
 impl fmt::Debug for Question<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -71,7 +71,7 @@ impl fmt::Debug for Question<'_> {
     }
 }
 
-/// The hash of a question: what is kept for a while has no secrets of clients in it.
+/// The hash of a question, so that the cache has no secrets of clients in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key([u8; 32]);
 

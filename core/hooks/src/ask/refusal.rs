@@ -1,4 +1,4 @@
-//! Verdicts as what they mean for the client that was asked about.
+//! Verdicts as identities and rights, or as refusals of the client.
 
 use alloc::string::String;
 
@@ -6,12 +6,12 @@ use roomcast_core::{Identity, policy::Rights};
 
 use super::verdict::Verdict;
 
-/// The reason for which a client does not come in, or does not join.
+/// The reason for which a client may not connect, or may not join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskRefusal {
     /// The verdict, for the client.
     pub verdict: Verdict,
-    /// The fault of an answer that could be read and means nothing, for the log.
+    /// The fault of an answer that could be read but is not usable, for the log.
     pub fault: Option<String>,
 }
 
@@ -23,7 +23,7 @@ impl From<Verdict> for AskRefusal {
 }
 
 impl AskRefusal {
-    /// The refusal for an answer with such a fault: nobody comes in by it.
+    /// The refusal for an answer with this fault.
     fn of(fault: String) -> Self {
         Self {
             verdict: Verdict::Unavailable,
@@ -33,12 +33,12 @@ impl AskRefusal {
 }
 
 impl Verdict {
-    /// The identity of a client that connects, who was so far the one `before`. With a token the
-    /// backend can but shorten its time.
+    /// The identity of a client that connects, whose previous identity is `before`. The backend
+    /// cannot extend the lifetime of a token, only shorten it.
     ///
     /// # Errors
     ///
-    /// When the backend does not let the client in, or its answer is for another user.
+    /// When the backend refuses the client, or its answer is for another user.
     pub fn identity(self, before: &Identity) -> Result<Identity, AskRefusal> {
         let Self::Allowed(answer) = self else {
             return Err(self.into());

@@ -12,7 +12,7 @@ pub enum AskReport {
         /// True when it had failed, and is asked again from here on.
         recovered: bool,
     },
-    /// The backend is there, and gave no answer to this question that can be used.
+    /// The backend was reached, and gave no usable answer to this question.
     Unusable {
         /// The fault of the answer; `None` when none came.
         fault: Option<String>,
@@ -20,25 +20,25 @@ pub enum AskReport {
         count: u32,
         /// True when it had failed, and is asked again from here on.
         recovered: bool,
-        /// The time for which it is left alone from here on: other probes failed.
+        /// The time for which it is not asked from here on: other probes failed.
         pause: Option<Duration>,
     },
-    /// The backend is not there, or is too slow.
+    /// The backend cannot be reached, or is too slow.
     Failed {
         /// The fault of the answer; `None` when none came.
         fault: Option<String>,
         /// Failures in a row.
         failures: u32,
-        /// The time for which it is left alone from here on.
+        /// The time for which it is not asked from here on.
         pause: Option<Duration>,
     },
-    /// There was no such request under way.
+    /// There was no such request in flight.
     Nothing,
 }
 
 impl AskReport {
-    /// The text for an operator; of failures in a row, and of unusable answers in a minute, the
-    /// first has one, then ever fewer have. `failure` says why no answer came.
+    /// The text for an operator, if any. Of failures in a row, and of unusable answers in a minute,
+    /// the first has a text, and then ever fewer. `failure` says why no answer came.
     pub fn notice(&self, failure: Option<&str>) -> Option<String> {
         let (fault, count, pause) = match self {
             Self::Unusable {

@@ -11,35 +11,35 @@ use crate::{
     limits::{ASK_HEADERS_MAX, ASK_TIMEOUT_MAX, ASK_TIMEOUT_MIN, KEYS_MAX},
 };
 
-/// A backend that is asked who a connection is, and what it may join.
+/// A backend that is asked who a connection is, and which rooms it may join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AskSettings {
     /// The URL that questions are sent to.
     pub url: HookUrl,
-    /// The events that it is asked at.
+    /// The events at which it is asked.
     pub on: AskOn,
-    /// Time for an answer; default 1 s, 10 ms to 10 s. Passed: `unavailable`.
+    /// Time for an answer; default 1 s, 10 ms to 10 s. After it the answer is `unavailable`.
     pub timeout: Duration,
-    /// Header fields of the client's request that travel to the backend; default none.
+    /// Header fields of the client's request that are forwarded to the backend; default none.
     pub headers: Vec<HeaderName>,
     /// The keys that sign.
     pub keys: Vec<KeySource>,
-    /// True when clients with a valid token are asked for as well; default false.
+    /// True when the backend is asked about clients with a valid token as well; default false.
     pub with_token: bool,
 }
 
-/// Events that a backend is asked at.
+/// Events at which a backend is asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AskOn {
     /// A client connects.
     pub connect: bool,
-    /// A client joins a room, and no grant of its own or of the settings lets it.
+    /// A client joins a room, and no grant of its own or of the settings allows it.
     pub join: bool,
 }
 
-/// An event that a backend can be asked at.
+/// An event at which a backend can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AskEvent {
@@ -66,7 +66,7 @@ impl FromIterator<AskEvent> for AskOn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderName(Box<str>);
 
-/// Settings that make no sense.
+/// The error of invalid settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskSettingsError {
@@ -86,7 +86,7 @@ pub enum AskSettingsError {
     /// There are too many header fields.
     #[error("`headers` has at most {ASK_HEADERS_MAX} names")]
     Headers,
-    /// The name of a header field is none.
+    /// The name of a header field is not valid.
     #[error("a header field has a name such as \"cookie\"")]
     HeaderName,
 }
@@ -95,7 +95,7 @@ impl AskSettings {
     /// The default of [`timeout`](Self::timeout).
     pub const TIMEOUT: Duration = Duration::from_secs(1);
 
-    /// A backend, with everything else by default.
+    /// A backend, with defaults for everything else.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl AskSettings {
         })
     }
 
-    /// True when the backend is asked for a client that connects, with a valid token or without.
+    /// True when the backend is asked about a client that connects, with or without a valid token.
     pub const fn asks_connect(&self, by_token: bool) -> bool {
         self.on.connect && (!by_token || self.with_token)
     }
@@ -135,7 +135,7 @@ impl AskSettings {
         Ok(self)
     }
 
-    /// Sets the header fields that travel.
+    /// Sets the header fields that are forwarded.
     ///
     /// # Errors
     ///

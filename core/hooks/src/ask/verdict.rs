@@ -23,13 +23,13 @@ pub enum Verdict {
     /// The backend does not know the client.
     #[error("{0}")]
     Unauthorized(Box<str>),
-    /// The backend does not let the client in.
+    /// The backend refuses the client.
     #[error("{0}")]
     Forbidden(Box<str>),
-    /// The backend gave no answer that can be used, or fails and is not asked for a while.
+    /// The backend gave no usable answer, or fails and is not asked for a while.
     #[error("the backend that decides about this cannot be asked: try again")]
     Unavailable,
-    /// Too many questions wait, or are under way: more than this.
+    /// Too many questions wait, or are in flight: more than this.
     #[error("too many questions wait for the backend that decides about this: try later")]
     Overloaded(usize),
 }
@@ -37,7 +37,7 @@ pub enum Verdict {
 impl Coded for Verdict {
     fn row(&self) -> (ErrorCode, Option<Details>) {
         let code = match self {
-            // No error; and where it is told as one, nothing was allowed.
+            // `Allowed` is not an error. Where it is reported as one, nothing was allowed.
             Self::Allowed(_) | Self::Forbidden(_) => ErrorCode::Forbidden,
             Self::Unauthorized(_) => ErrorCode::Unauthorized,
             Self::Unavailable => ErrorCode::Unavailable,
@@ -53,13 +53,13 @@ impl Coded for Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The user; `None` is that of the question.
+    /// The user; `None` stands for the user of the question.
     pub user: Option<Box<str>>,
     /// The rights.
     pub grants: GrantRules,
-    /// The time from which on it no longer holds.
+    /// The time at which it expires.
     pub deadline: Option<Timestamp>,
-    /// The time when it came, in seconds since 1970.
+    /// The time at which it came, in seconds since 1970.
     pub issued_s: u64,
     /// Metadata in JSON that presence shows by default.
     pub meta: Option<Box<str>>,
@@ -108,7 +108,7 @@ impl Answer {
     }
 }
 
-/// An answer as it is written.
+/// The JSON of an answer.
 #[derive(Deserialize)]
 #[serde(
     deny_unknown_fields,
@@ -129,7 +129,7 @@ struct Written {
     rooms: Vec<Box<str>>,
 }
 
-/// A refusal as it is written. Bodies of another form have no message.
+/// The JSON of a refusal. Bodies of another form count as having no message.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Refusal {
@@ -145,12 +145,12 @@ pub(super) struct Read {
     pub(super) ttl: Duration,
 }
 
-/// The fault of an answer, for the log. It says nothing of values in the answer.
+/// The fault of an answer, for the log. It does not repeat values of the answer.
 #[derive(Debug)]
 pub(super) enum AnswerError {
-    /// The backend is there, and its answer cannot be used.
+    /// The backend was reached, and its answer cannot be used.
     Unusable(String),
-    /// A gateway answered: the backend is not there, or is too slow.
+    /// A gateway answered: the backend cannot be reached, or is too slow.
     Absent(String),
 }
 
@@ -158,7 +158,7 @@ pub(super) enum AnswerError {
 ///
 /// # Errors
 ///
-/// When it is none that can be used.
+/// When the answer cannot be used.
 pub(super) fn read(
     now: Timestamp,
     unix_s: u64,
@@ -172,7 +172,7 @@ pub(super) fn read(
         200 => return allowed(now, unix_s, body).map_err(AnswerError::Unusable),
         401 | 403 => return Ok(refused(status, body)),
         300..=399 => format!("status {status}: redirects are not followed"),
-        // Cloudflare's have the numbers from 521 on; 520 is an answer that it could not read.
+        // Cloudflare uses the statuses from 521 on; 520 is an answer that it could not read.
         502..=504 | 521..=530 => {
             return Err(AnswerError::Absent(format!(
                 "status {status}: the backend is not there or too slow"
@@ -184,7 +184,7 @@ pub(super) fn read(
 }
 
 fn allowed(now: Timestamp, unix_s: u64, body: &[u8]) -> Result<Read, String> {
-    // A list would be read as its members.
+    // A derived struct would accept a list of its members.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err("the answer is no object in JSON".into());
     }
@@ -197,7 +197,7 @@ fn allowed(now: Timestamp, unix_s: u64, body: &[u8]) -> Result<Read, String> {
         rooms,
     } = serde_json::from_slice(body).map_err(|fault| {
         let (line, column) = (fault.line(), fault.column());
-        // Its own text may repeat values.
+        // The parser's own text may repeat values.
         let kind = match fault.classify() {
             serde_json::error::Category::Data => "a member is unknown or of another form",
             serde_json::error::Category::Eof

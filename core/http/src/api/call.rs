@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::source::{FromNodes, Source};
 use crate::{problem::Problem, response::Response};
 
-/// A request of the API that is right in itself. It owns what it needs: it can be run on another
-/// thread, or somewhere else.
+/// A valid request of the API. It owns what it needs: it can be run on another thread, or on
+/// another machine.
 #[derive(Debug)]
 pub struct ApiCall {
     pub(super) namespace: String,
@@ -33,21 +33,21 @@ impl ApiCall {
         &self.ask
     }
 
-    /// Does what the call asks for, in that namespace.
+    /// Carries out the call in its namespace.
     ///
-    /// Work: as the hub says for what is done. A list of rooms costs its page; one of connections
-    /// walks all of them, or all of the user.
+    /// Work: that of the hub's method. A list of rooms costs its page; a list of connections walks
+    /// all connections, or all of the user.
     ///
     /// # Errors
     ///
-    /// The answer when it cannot be done.
+    /// The answer when the call cannot be carried out.
     pub fn run(&self, now: Timestamp, namespace: &mut impl Asked) -> Result<Answer, Problem> {
         let answer = self.ask.run(now, namespace);
         let found = namespace.hub(|hub| Found::new(&self.ask, answer, hub));
         found.map(Answer::from)
     }
 
-    /// The request as several nodes are asked it: for an entry more than the page has, which says
+    /// The request to send to several nodes: for one entry more than the page has, which tells
     /// whether there is another page.
     pub fn ask_of_nodes(&self) -> Ask {
         let mut ask = self.ask.clone();
@@ -57,12 +57,12 @@ impl ApiCall {
         ask
     }
 
-    /// Makes an answer of what nodes answered to [that](Self::ask_of_nodes), with the rooms in it
-    /// that there are and the position of each. Nodes that did not answer are named.
+    /// Makes the answer from those of nodes to [`ask_of_nodes`](Self::ask_of_nodes), given the
+    /// rooms that exist and the position of each. Nodes that did not answer are named.
     ///
     /// # Errors
     ///
-    /// The answer when it cannot be done.
+    /// The answer when the call could not be carried out.
     pub fn answer_of_nodes(
         &self,
         gathered: Gathered,
@@ -85,7 +85,7 @@ impl ApiCall {
     }
 }
 
-/// Takes the entry out that is more than the page has; true when there was one.
+/// Removes the entries beyond the page; true when there were any.
 #[allow(clippy::wildcard_enum_match_arm)] // the others have no limit
 fn cut(
     ask: &Ask,
@@ -110,12 +110,12 @@ fn cut(
     (answer, has_more)
 }
 
-/// Result of a call: the things that it found or did. A [`Response`] is made of it.
+/// The result of a call, from which a [`Response`] is made.
 #[derive(Debug, Serialize)]
 pub struct Answer {
     #[serde(flatten)]
     found: Found,
-    /// Nodes that did not answer: it is a part without them.
+    /// Nodes that did not answer: the answer is partial without them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<Box<str>>,
 }
@@ -133,8 +133,8 @@ impl Answer {
         self.views().iter().map(|view| view.conn)
     }
 
-    /// The number under which the relay of a clustered namespace tells the outcome of a send;
-    /// `None` for an answer that is whole.
+    /// The number under which the relay of a clustered namespace reports the outcome of a send;
+    /// `None` for a complete answer.
     pub const fn relayed(&self) -> Option<u64> {
         if let Found::Relayed(number) = &self.found {
             Some(*number)
@@ -143,23 +143,23 @@ impl Answer {
         }
     }
 
-    /// Completes the answer to a send by its outcome.
+    /// Completes the answer to a send with its outcome.
     pub fn set_delivery(&mut self, delivery: Delivery) {
         self.found = Found::Sent(delivery);
     }
 
-    /// Fills in what is queued for a connection, in bytes; 0 is what an answer says without.
-    /// Nothing happens when the answer does not describe the connection. Work: a look-up.
+    /// Sets the number of bytes queued for a connection, which is 0 otherwise. Nothing happens if
+    /// the answer does not describe the connection. Work: a look-up.
     pub fn set_queued_bytes(&mut self, conn: ConnId, bytes: usize) {
         let views = self.views();
-        // They are sorted by id.
+        // The views are sorted by id.
         if let Ok(at) = views.binary_search_by_key(&conn, |view| view.conn) {
             views[at].queued_bytes = bytes;
         }
     }
 
-    /// The connection and the message that its queue is to be asked for, when the answer explains
-    /// one of which the queue alone knows whether it dropped it.
+    /// The connection and the message to ask its queue about, if the answer explains a message of
+    /// which only the queue knows whether it was dropped.
     pub fn at_queue(&self) -> Option<(ConnId, AtQueue)> {
         let Found::Explained(view) = &self.found else {
             return None;
@@ -168,7 +168,7 @@ impl Answer {
         Some((view.conn, view.explanation.at_queue(&past)?))
     }
 
-    /// Completes an explanation by what the queue knows.
+    /// Completes an explanation with the answer of the queue.
     pub fn resolve(&mut self, fate: QueueFate) {
         if let Found::Explained(view) = &mut self.found {
             view.explanation.resolve(fate);
@@ -250,7 +250,7 @@ struct ConnectionView {
 #[derive(Debug, Serialize)]
 struct ExplainedView {
     room: String,
-    /// The offset of a message; there is a right in its place otherwise.
+    /// The offset of a past message; absent for a publish or a right.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
     /// The connection that would publish.
@@ -316,7 +316,7 @@ impl ExplainedView {
 }
 
 impl Found {
-    /// The view of an answer, completed from the hub or by what nodes said.
+    /// The view of an answer, completed from the hub or from the answers of nodes.
     fn new(
         ask: &Ask,
         answer: Result<ask::Answer, AskError>,

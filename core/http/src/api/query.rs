@@ -16,11 +16,11 @@ use crate::problem::{PAGE_MAX, Problem};
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads a query string, a form as browsers write it: percent-encoded UTF-8, `+` is a space.
+    /// Reads a query string, a form as browsers encode it: percent-encoded UTF-8, `+` is a space.
     ///
     /// # Errors
     ///
-    /// When it is not UTF-8, or names a parameter twice: nobody could say which one counts.
+    /// When it is not UTF-8, or names a parameter twice, which would be ambiguous.
     pub(super) fn read(query: &str) -> Result<Self, Problem> {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -43,17 +43,17 @@ impl Query {
         self.get(name).map(str::to_owned)
     }
 
-    /// Takes a parameter out.
+    /// Removes and returns a parameter.
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(other, _)| other == name)?;
         Some(self.0.swap_remove(at).1)
     }
 
-    /// Checks that there are no parameters but these.
+    /// Checks that there are no other parameters than these.
     ///
     /// # Errors
     ///
-    /// The answer that names the first other one, and those that there are.
+    /// The answer that names the first unknown parameter, and the known ones.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), Problem> {
         let mut names = self.0.iter().map(|(name, _)| name.as_str());
         let Some(unknown) = names.find(|name| !known.contains(name)) else {
@@ -66,7 +66,7 @@ impl Query {
         Err(Problem::Unknown(shown(unknown), known))
     }
 
-    /// The edge of a history behind or before an offset, which is not in it.
+    /// The bound of a history after or before an offset, which is excluded.
     pub(super) fn offset(&self, name: &'static str) -> Result<Bound<u64>, Problem> {
         let edge = |text| number(text).map(Bound::Excluded);
         let offset = self.get(name).map_or(Some(Bound::Unbounded), edge);
@@ -82,13 +82,13 @@ impl Query {
     }
 }
 
-/// A number out of digits: no sign, no space.
+/// Parses a number that consists of digits only: no sign, no space.
 pub(super) fn number(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }
 
-/// True when each `%` of a text has two hexadecimal digits behind it.
+/// True when each `%` of a text is followed by two hexadecimal digits.
 pub(super) fn is_encoded(text: &str) -> bool {
     text.split('%').skip(1).all(|behind| {
         let digits = behind.as_bytes().get(..2);
@@ -96,7 +96,7 @@ pub(super) fn is_encoded(text: &str) -> bool {
     })
 }
 
-/// A name or a value, as it was meant.
+/// Decodes a name or a value.
 fn decoded(text: &str) -> Result<String, Problem> {
     if !is_encoded(text) {
         return Err(Problem::QueryEncoding);
@@ -106,7 +106,7 @@ fn decoded(text: &str) -> Result<String, Problem> {
     decoded.map(Cow::into_owned).map_err(|_| Problem::QueryText)
 }
 
-/// A parameter's name as a text may show it: a word, or nothing of it.
+/// A parameter's name as an error may show it: in full if it is a word, otherwise not at all.
 fn shown(name: &str) -> String {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if (1..=32).contains(&name.len()) && name.bytes().all(word) {

@@ -18,7 +18,7 @@ use crate::{
 
 /// A send whose body is still to come.
 ///
-/// A host reads the body within limits of its own, and answers one that is over them with
+/// A host reads the body within its own limits, and answers a larger one with
 /// [`Problem::BodyTooLarge`].
 #[derive(Debug)]
 pub struct SendHead {
@@ -48,7 +48,7 @@ impl SendHead {
         let mut keys = request.headers.values("idempotency-key");
         let key = keys.next();
         if let Some(key) = &key {
-            // Whoever stands in between may join several by commas.
+            // A proxy may have joined several keys by commas.
             let one = !key.contains(',') && keys.next().is_none();
             if !(one && (1..=KEY_BYTES_MAX).contains(&key.len()) && is_text(key)) {
                 return Err(Problem::Key);
@@ -67,11 +67,11 @@ impl SendHead {
     ///
     /// # Errors
     ///
-    /// The answer to a body that is not right.
+    /// The answer to a body that is not valid.
     pub fn with_body(self, body: &[u8]) -> Result<ApiCall, Problem> {
         let form: Body = serde_json::from_slice(body).map_err(|fault| misfit(SHAPE, &fault))?;
         let audience = form.audience.get();
-        // A derived struct would take an array for its members in order.
+        // A derived struct would accept an array of its members in order.
         if !(audience.starts_with('{') && body.trim_ascii_start().starts_with(b"{")) {
             return Err(Problem::Objects);
         }
@@ -92,7 +92,7 @@ impl SendHead {
 const SHAPE: &str = r#"the body must be {"audience":{...},"event":"...","data":...}"#;
 const AUDIENCE: &str = r#"`audience` must be {"all":true} or any of "rooms", "conns", "users", and "except_rooms", "except_conns", "except_users", lists of strings"#;
 
-/// Says where a text stops being what it should be, and not what stands there.
+/// Says where a text stops fitting the expected form, without repeating what is there.
 fn misfit(shape: &'static str, fault: &serde_json::Error) -> Problem {
     Problem::Form(shape, fault.line(), fault.column())
 }

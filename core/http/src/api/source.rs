@@ -1,22 +1,22 @@
-//! Sources that a view of an answer is completed from: the hub that gave it, or the words of nodes.
+//! Sources from which the view of an answer is completed: the hub that gave it, or other nodes.
 
 use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
 
 use roomcast_core::{ConnId, Hub, ask::ConnectionDetails, room::Position};
 
-/// A source of what an answer does not say itself.
+/// A source of details that an answer does not have itself.
 pub(super) trait Source {
     fn has_room(&self, room: &str) -> bool;
 
     fn position(&self, room: &str) -> Position<'static>;
 
-    /// The rooms of a connection, and the bytes that are queued for it as far as they are known.
+    /// The rooms of a connection, and the bytes that are queued for it; 0 if that is not known.
     fn details(&self, conn: ConnId) -> (Vec<String>, usize);
 
-    /// True when there is a room behind the last of a page.
+    /// True when there is a room after the last of a page.
     fn has_room_behind(&self, prefix: &str, last: &str) -> bool;
 
-    /// True when there is a connection behind the last of a page.
+    /// True when there is a connection after the last of a page.
     fn has_conn_behind(&self, user: Option<&str>, last: ConnId) -> bool;
 }
 
@@ -46,11 +46,11 @@ impl Source for Hub {
     }
 }
 
-/// Things that nodes said beside their answers.
+/// Details that nodes sent along with their answers.
 pub(super) struct FromNodes {
-    /// Rooms that there are, and the position of each.
+    /// The rooms that exist, and the position of each.
     pub(super) rooms: BTreeMap<String, Position<'static>>,
-    /// Sorted.
+    /// Details of connections, sorted by id.
     pub(super) connections: Vec<ConnectionDetails>,
     /// True when there is another page.
     pub(super) has_more: bool,

@@ -1,4 +1,4 @@
-//! The backend that is asked, in a file.
+//! The table `[ask]` of a file: the backend that is asked for decisions.
 
 use alloc::{boxed::Box, format, string::String, string::ToString, vec::Vec};
 use core::time::Duration;
@@ -30,7 +30,7 @@ pub(super) struct AskTable {
     with_token: bool,
 }
 
-/// Reads the backend that stands in a file.
+/// Reads the table `[ask]` of a file.
 pub(super) fn read(
     text: &str,
     table: Spanned<Box<AskTable>>,

@@ -5,7 +5,7 @@ use alloc::{
     string::{String, ToString},
 };
 
-/// The beginning of a fault of a key that is not told.
+/// The beginning of a fault whose key is not shown.
 pub(super) const A_KEY: &str = "a key";
 
 /// A file of policies that cannot be used. Prints the line, the key and what to change.
@@ -25,7 +25,7 @@ impl PolicyFileError {
         }
     }
 
-    /// Names the key of a fault of one that is not known, when it is one of these settings.
+    /// Shows the key in a fault that hides it, if the key is one of these settings.
     pub(super) fn with_key(mut self, text: &str, names: &[&str]) -> Self {
         let line = self.line.and_then(|line| text.lines().nth(line - 1));
         let key = line.and_then(|line| line.split_once('='));
@@ -38,7 +38,7 @@ impl PolicyFileError {
         self
     }
 
-    /// The line, from 1; `None` when the fault is in no single one.
+    /// The line, from 1; `None` when the fault is not in a single line.
     pub const fn line(&self) -> Option<usize> {
         self.line
     }

@@ -1,4 +1,4 @@
-//! Endpoints of hooks in a file.
+//! The tables `[[hooks]]` of a file: endpoints that are notified of events.
 
 use alloc::{format, string::String, string::ToString, vec::Vec};
 
@@ -26,7 +26,7 @@ pub(super) struct HookTable {
     keys: Vec<Spanned<Text>>,
 }
 
-/// Reads the endpoints that stand in a file.
+/// Reads the tables `[[hooks]]` of a file.
 pub(super) fn read(
     text: &str,
     tables: Vec<Spanned<HookTable>>,

@@ -1,4 +1,4 @@
-//! Settings in a file, beside its policies and grants.
+//! Settings in a file, besides its policies and grants.
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
@@ -10,9 +10,9 @@ use super::error::PolicyFileError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileSetting {
-    /// The name, as that of the flag: `heartbeat-ms`.
+    /// The name, as of the flag: `heartbeat-ms`.
     pub name: String,
-    /// The value, as a flag would have it.
+    /// The value, as it would be written for the flag.
     pub text: String,
     /// The line, from 1.
     pub line: usize,
@@ -25,8 +25,8 @@ impl FileSetting {
     }
 }
 
-/// Takes the settings with these names out of a file: in the text that is left blanks are in their
-/// places, so that lines stay what they are. A file that is no TOML is left as it is.
+/// Removes the settings with these names from a file. Blanks take their place in the remaining
+/// text, so that its lines keep their numbers. A file that is not TOML is left as it is.
 pub(super) fn take(
     text: &str,
     names: &[&str],
@@ -36,7 +36,7 @@ pub(super) fn take(
         return Ok((left, settings));
     };
     for (key, value) in table.get_ref() {
-        // In this spelling alone: another one of a key would be the same setting twice.
+        // Only this spelling counts: with another one a setting could be given twice.
         let mut names = names.iter();
         let Some(name) = names.find(|name| name.replace('-', "_") == **key.get_ref()) else {
             continue;
@@ -70,7 +70,7 @@ pub(super) fn take(
     Ok((left, settings))
 }
 
-/// A value as a flag would have it; `None` for what no flag can be.
+/// A value as it would be written for a flag; `None` for a value that no flag can have.
 #[allow(clippy::wildcard_enum_match_arm)] // no other kind of value is one of a flag
 fn text_of(value: &DeValue<'_>) -> Option<String> {
     match value {

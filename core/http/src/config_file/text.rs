@@ -12,11 +12,11 @@ use toml::Spanned;
 
 use super::error::PolicyFileError;
 
-/// The fault of a list of texts that is none.
+/// The fault of a value that should be a list of texts.
 pub(super) const LIST: &str =
     "it must be a list of texts, in quotes and brackets, separated by commas";
 
-/// A text; or something else, of which no error may say what it is: it may be a secret.
+/// A text, or another value, which no error may show: it may be a secret.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Text {

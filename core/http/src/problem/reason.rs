@@ -33,15 +33,15 @@ macro_rules! reasons {
 reasons! {
     /// The page's origin is not allowed.
     Origin = "origin";
-    /// The `Host` is a name under which a server on loopback is not taken.
+    /// The `Host` is a name under which a server on loopback does not answer.
     Host = "host";
     /// There is no such namespace.
     Namespace = "namespace";
     /// No API key, or a wrong one.
     Key = "key";
-    /// The API key has not the scope of the call.
+    /// The API key does not have the scope of the call.
     Scope = "scope";
-    /// The API has no key, and the call may not do without.
+    /// The API has no key, and does not allow the call without one.
     KeylessApi = "keyless_api";
     /// The client has no token, and needs one.
     TokenMissing = "token_missing";
@@ -49,15 +49,15 @@ reasons! {
     TokenSeveral = "token_several";
     /// No published keys could be fetched yet.
     TokenUnavailable = "token_unavailable";
-    /// The token is none, or too long.
+    /// The token is malformed, or too long.
     TokenMalformed = "token_malformed";
     /// The header of the token has something that is refused.
     TokenHeader = "token_header";
-    /// The algorithm of the token is refused, or not that of its key.
+    /// The algorithm of the token is refused, or differs from that of its key.
     TokenAlgorithm = "token_algorithm";
-    /// No key is the token's.
+    /// No key fits the token.
     TokenUnknownKey = "token_unknown_key";
-    /// The signature of the token does not fit.
+    /// The signature of the token is wrong.
     TokenSignature = "token_signature";
     /// A claim of the token is missing or wrong.
     TokenClaims = "token_claims";
@@ -65,23 +65,23 @@ reasons! {
     TokenExpired = "token_expired";
     /// The token is not valid yet.
     TokenNotYet = "token_not_yet";
-    /// The token is by another issuer.
+    /// The token is from another issuer.
     TokenIssuer = "token_issuer";
     /// The token is for another audience.
     TokenAudience = "token_audience";
     /// The grants of the token are wrong.
     TokenGrants = "token_grants";
-    /// The user's tokens from before were withdrawn.
+    /// The user's earlier tokens were withdrawn.
     TokenWithdrawn = "token_withdrawn";
     /// The backend of `[ask]` does not allow it.
     Backend = "backend";
     /// The backend of `[ask]` cannot be asked.
     BackendUnavailable = "backend_unavailable";
-    /// Too many questions wait for the backend of `[ask]`.
+    /// Too many requests wait for the backend of `[ask]`.
     BackendOverloaded = "backend_overloaded";
     /// The policy of the room does not allow it.
     Policy = "policy";
-    /// A header field names a user where it may not, or no valid one.
+    /// A header field names a user where it may not, or an invalid user.
     UserHeader = "user_header";
     /// The server has as many connections as it may have.
     Connections = "connections";
@@ -93,7 +93,7 @@ reasons! {
     Namespaces = "namespaces";
     /// The server is shutting down.
     Draining = "draining";
-    /// The application does not want the connection.
+    /// The application refuses the connection.
     Application = "application";
     /// The connection sends more than its rate.
     Rate = "rate";

@@ -1,4 +1,4 @@
-//! Problems as they are told: `application/problem+json` (RFC 9457), or a frame and a close.
+//! Problems as answers: `application/problem+json` (RFC 9457), or a frame and a close.
 
 use alloc::string::{String, ToString};
 
@@ -12,7 +12,7 @@ use super::Problem;
 use crate::response::Response;
 
 impl Problem {
-    /// The code that is told through an open socket.
+    /// The code that is sent through an open socket.
     fn socket_code(&self) -> ErrorCode {
         if self.code() == ErrorCode::NotFound {
             ErrorCode::Forbidden
@@ -21,7 +21,7 @@ impl Problem {
         }
     }
 
-    /// The text frame that tells why through an open socket.
+    /// The text frame that gives the reason on an open socket.
     pub fn frame(&self) -> String {
         let body = ErrorBody::new(self.socket_code().as_str(), self.to_string());
         match self.details() {
@@ -39,7 +39,7 @@ impl Problem {
         }
     }
 
-    /// The reason in it.
+    /// The reason in that close frame.
     pub fn close_reason(&self) -> &'static str {
         self.socket_code().as_str()
     }
@@ -61,7 +61,7 @@ struct Body<'a> {
 impl From<Problem> for Response {
     fn from(problem: Problem) -> Self {
         let (code, details) = problem.row();
-        // Without a title: whoever chooses a status of his own has none for it here.
+        // Without a title: there is none for a status that the application chose.
         let (status, title) = if let Problem::Rejected(rejection) = &problem {
             (rejection.status(), None)
         } else {

@@ -1,4 +1,4 @@
-//! The settings of [`Limits`], and those that each host has in a struct of its own.
+//! The settings of [`Limits`], and shared settings that each host has in its own struct.
 
 use alloc::format;
 
@@ -14,14 +14,14 @@ use super::{
 
 type Limit = Setting<Limits>;
 
-/// Upper end of rates and bursts.
+/// Upper bound of rates and bursts.
 const RATE_MAX: u64 = 1_000_000_000;
-/// Upper end of rates in bytes.
+/// Upper bound of rates in bytes.
 const BYTES_RATE_MAX: u64 = 4_000_000_000;
 
 /// Settings of [`Limits`], which every host has.
 ///
-/// Upper ends are far above what makes sense: they catch a slip of the finger.
+/// Upper bounds are far above sensible values: they catch typing errors.
 #[rustfmt::skip] // Few lines for each setting.
 pub const LIMITS: &[Limit] = &[
     Limit::number("auth-time-ms", 1..=DAY_MS, |it| &mut it.auth_timeout)
@@ -50,7 +50,7 @@ pub const LIMITS: &[Limit] = &[
     Limit::computed("inbound-burst", 1..=RATE_MAX,
         |it| Some(it.inbound_messages?.burst.into()), set_inbound_burst)
         .help(Inbound, "Messages that one connection may send at once after a rest"),
-    // Behind the rate of messages, which switches it off.
+    // Must come after the rate of messages, which switches it off.
     Limit::computed("inbound-bytes-rate", 1..=BYTES_RATE_MAX,
         |it| Some(it.inbound_bytes?.per_second.into()), set_bytes_rate).or_off()
         .help(Inbound, "Bytes per second from one connection; off with --inbound-rate off"),
@@ -154,7 +154,7 @@ pub const fn message_time_ms<T>(field: fn(&mut T) -> &mut dyn Number) -> Setting
     )
 }
 
-/// Connections of the host, or of its namespace, and the most that they may be.
+/// The number of connections of the host, or of its namespace; `most` is the upper bound.
 pub const fn connections_max<T>(most: u64, field: fn(&mut T) -> &mut dyn Number) -> Setting<T> {
     Setting::number("connections-max", 1..=most, field).help(
         Access,
@@ -162,7 +162,7 @@ pub const fn connections_max<T>(most: u64, field: fn(&mut T) -> &mut dyn Number)
     )
 }
 
-/// Bytes queued for one connection, and the most that they may be.
+/// The bytes queued for one connection; `most` is the upper bound.
 pub const fn outbox_bytes_max<T>(most: u64, field: fn(&mut T) -> &mut dyn Number) -> Setting<T> {
     Setting::number("outbox-bytes-max", 1..=most, field).help(
         Outbound,

@@ -11,12 +11,12 @@ use super::value::{Number, on_or_off, whole, within, yes_or_no};
 
 /// A setting: a flag, a variable and a row of `docs/settings.md`, which sets a field of `T`.
 ///
-/// Its default is what the field has in `T::default()`.
+/// Its default is the value of the field in `T::default()`.
 #[derive(Debug)]
 pub struct Setting<T> {
     /// The name, such as `message-bytes-max`.
     pub name: &'static str,
-    /// The heading of its place in the help.
+    /// The heading under which the help shows it.
     pub group: Group,
     /// A sentence for the help.
     pub help: &'static str,
@@ -36,7 +36,7 @@ pub enum Group {
     Outbound,
     /// Rooms, histories and presence.
     Rooms,
-    /// Silence.
+    /// Silent connections.
     Heartbeat,
     /// Files and the log.
     Operation,
@@ -68,7 +68,7 @@ enum Kind<T> {
 
 type Reader<T> = fn(&mut T, &str) -> Result<(), String>;
 
-/// The place of a number, which is `None` when it is off, or does not count.
+/// The place of a number, which is `None` when it is off, or has no effect.
 #[derive(Debug)]
 enum Place<T> {
     Field(fn(&mut T) -> &mut dyn Number),
@@ -85,8 +85,8 @@ impl<T> Setting<T> {
         }
     }
 
-    /// A whole number. The range never ends where the type of the field does, so that no sum with
-    /// it overflows.
+    /// A whole number. The range ends well below the maximum of the field's type, so that no sum
+    /// with it overflows.
     pub const fn number(
         name: &'static str,
         range: RangeInclusive<u64>,
@@ -95,7 +95,7 @@ impl<T> Setting<T> {
         Self::new(name, Kind::Number(range, false, Place::Field(field)))
     }
 
-    /// A whole number that is part of something else.
+    /// A whole number that is a part of a larger value.
     pub const fn computed(
         name: &'static str,
         range: RangeInclusive<u64>,
@@ -121,7 +121,7 @@ impl<T> Setting<T> {
         Self::new(name, Kind::List(entry, read))
     }
 
-    /// A text of any other form, and how it is shown: as nothing where there is none.
+    /// A text of any other form, with a function that shows it: empty when there is none.
     pub const fn text(
         name: &'static str,
         form: &'static str,
@@ -131,7 +131,7 @@ impl<T> Setting<T> {
         Self::new(name, Kind::Text(form, show, read))
     }
 
-    /// The same number, which may be `off` as well.
+    /// The same number setting, which may be `off` as well.
     #[must_use]
     pub const fn or_off(mut self) -> Self {
         if let Kind::Number(_, may_be_off, _) = &mut self.kind {
@@ -140,7 +140,7 @@ impl<T> Setting<T> {
         self
     }
 
-    /// The same with a sentence for the help, under a heading.
+    /// The same setting with a sentence for the help, under a heading.
     #[must_use]
     pub const fn help(mut self, group: Group, help: &'static str) -> Self {
         self.group = group;
@@ -198,7 +198,7 @@ impl<T> Setting<T> {
     ///
     /// # Errors
     ///
-    /// When it is none of those that the setting may have.
+    /// When the setting may not have this value.
     pub fn read(&self, target: &mut T, text: &str) -> Result<(), SettingError> {
         let read = match &self.kind {
             Kind::Number(range, may_be_off, place) => {
@@ -224,7 +224,7 @@ impl<T> Setting<T> {
     }
 }
 
-/// A setting that cannot be as it is. The message names its variable and says what to change.
+/// The error of an invalid setting. The message names its variable and says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} {fault}", variable(.name))]
 pub struct SettingError {
@@ -233,7 +233,7 @@ pub struct SettingError {
 }
 
 impl SettingError {
-    /// An error of the setting of this name, such as `threads`. The fault is one as "must be at
+    /// An error of the setting of this name, such as `threads`, with a fault such as "must be at
     /// least 1".
     pub fn new(name: &'static str, fault: impl Into<String>) -> Self {
         let fault = fault.into();
@@ -272,7 +272,7 @@ impl<T> Place<T> {
     }
 }
 
-/// Reads every setting of a table that has a variable; the others stay as they are.
+/// Reads the settings of a table whose variables are set; the others stay as they are.
 ///
 /// ```
 /// use roomcast_core::Limits;

@@ -1,9 +1,9 @@
-//! Values of settings: how they are read, and the types of the fields that have them.
+//! Values of settings: reading them, and the types of their fields.
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
-/// A day in milliseconds: no time that somebody waits for is longer.
+/// A day in milliseconds: the upper bound of times that are waited for.
 pub const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// Types of fields that whole numbers set; times are in milliseconds.
@@ -11,8 +11,8 @@ pub trait Number {
     /// The number; `None` when it is off.
     fn get(&self) -> Option<u64>;
 
-    /// Sets it. A number that is too large for the type becomes its largest; none is taken by types
-    /// alone that can be off.
+    /// Sets the number. A number that is too large for the type becomes its maximum. Types that
+    /// cannot be off ignore `None`.
     fn set(&mut self, number: Option<u64>);
 }
 
@@ -60,8 +60,8 @@ impl<N: Number + Default> Number for Option<N> {
     }
 }
 
-/// Reads a whole number in a range, or `off`. One that is too large for any type is told the range
-/// as well.
+/// Reads a whole number in a range, or `off`. The error gives the range even for a number that is
+/// too large for any type.
 pub(super) fn whole(
     text: &str,
     range: &RangeInclusive<u64>,
@@ -106,7 +106,7 @@ pub(super) fn on_or_off(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Reads a yes or a no. Any other word is refused: what it means must not depend on a guess.
+/// Reads a yes or a no. Any other word is refused, since its meaning would be a guess.
 pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
     match &*text.to_ascii_lowercase() {
         "true" | "yes" | "on" | "1" => Ok(true),

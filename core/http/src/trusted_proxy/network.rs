@@ -3,8 +3,8 @@
 use alloc::{borrow::ToOwned, format, string::String};
 use core::{fmt, net::IpAddr, str::FromStr};
 
-/// A network of IP addresses, written as `10.0.0.0/8`, or as one address. IPv4 addresses that are
-/// written as IPv6 ones (`::ffff:10.0.0.1`) are IPv4.
+/// A network of IP addresses, written as `10.0.0.0/8`, or as one address. IPv4-mapped IPv6
+/// addresses (`::ffff:10.0.0.1`) count as IPv4.
 ///
 /// ```
 /// use roomcast_http::Network;
@@ -19,11 +19,11 @@ use core::{fmt, net::IpAddr, str::FromStr};
 pub struct Network {
     /// The first address, canonical.
     first: IpAddr,
-    /// Bits that all addresses of the network begin with.
+    /// The number of bits that all addresses of the network have in common.
     prefix: u8,
 }
 
-/// Bits that IPv4 addresses have before them when they are written as IPv6 ones.
+/// The number of bits before the IPv4 address in an IPv4-mapped IPv6 address.
 const MAPPED_BITS: u8 = 96;
 
 impl Network {
@@ -42,7 +42,7 @@ impl Network {
         }
     }
 
-    /// The network of so many bits that an address is in.
+    /// The network with a prefix of this length that contains an address.
     const fn around(address: IpAddr, prefix: u8) -> Self {
         let first = match address {
             IpAddr::V4(address) => {
@@ -70,7 +70,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// A text that is no network, and what to write.
+/// The error of a text that is not a network. It says what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NetworkError(String);
@@ -89,7 +89,7 @@ impl FromStr for Network {
             NetworkError(form.to_owned())
         })?;
         let bits_max: u8 = if written.is_ipv4() { 32 } else { 128 };
-        // A sign is no digit, though `parse` takes one.
+        // Digits only: `parse` would also accept a sign.
         let whole = |bits: &str| {
             let is_number = bits.bytes().all(|byte| byte.is_ascii_digit());
             let prefix = bits.parse().ok().filter(|_| is_number);

@@ -8,7 +8,7 @@ use roomcast_core::{
     wire::{Coded, Details},
 };
 
-/// Bytes of a user, at most, as an application may name one.
+/// The bytes of a user's name, at most; the same limit as for an application.
 const USER_BYTES_MAX: usize = 200;
 /// Bytes of the name of a field, at most.
 const NAME_BYTES_MAX: usize = 100;
@@ -17,12 +17,12 @@ const NAME_BYTES_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserHeader(String);
 
-/// A text that is no name of a header field for users.
+/// The error of a text that cannot be the name of a header field for users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be the name of a header field that no browser sends, such as X-Auth-Request-User")]
 pub struct UserHeaderNameError;
 
-/// Names of fields that clients send by themselves: each of them would name a user.
+/// Names of fields that every client may send: any of them would name a user.
 const OF_CLIENTS: [&str; 8] = [
     "authorization",
     "connection",
@@ -59,13 +59,13 @@ impl FromStr for UserHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NamedUserError {
-    /// The peer is no proxy that may name users.
+    /// The peer is not a proxy that may name users.
     #[error(
         "this peer may not name a user: a proxy that may is listed in ROOMCAST_TRUSTED_PROXY \
          (--trusted-proxy)"
     )]
     Untrusted,
-    /// The field is there several times, or several were joined to one.
+    /// The field is there several times, or several fields were joined into one.
     #[error(
         "the proxy names several users: it has to replace the header field of the client, and the \
          user has no comma"
@@ -74,7 +74,7 @@ pub enum NamedUserError {
     /// The field is empty.
     #[error("the proxy names an empty user: it has to leave the header field out")]
     Empty,
-    /// The field is no user.
+    /// The field is not a valid user.
     #[error(
         "the proxy names no valid user: one has 1 to {USER_BYTES_MAX} bytes of UTF-8 without control \
          characters"
@@ -92,7 +92,7 @@ impl Coded for NamedUserError {
     }
 }
 
-/// Reads the user out of the values of all fields of that name; `None` when there is none.
+/// Reads the user from the values of all fields of that name; `None` when there are none.
 pub(super) fn read<'v>(
     values: impl IntoIterator<Item = &'v [u8]>,
 ) -> Result<Option<Box<str>>, NamedUserError> {
@@ -100,7 +100,7 @@ pub(super) fn read<'v>(
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    // Another proxy on the way may have joined several by commas.
+    // Another proxy may have joined several fields by commas.
     if values.next().is_some() || value.contains(&b',') {
         return Err(NamedUserError::Several);
     }

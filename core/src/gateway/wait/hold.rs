@@ -1,4 +1,4 @@
-//! Messages, connections and handlers that go on with the outcome of work.
+//! Messages, connections and handlers that continue with the outcome of work.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{any::Any, fmt};
@@ -8,24 +8,25 @@ use crate::gateway::outcome::{Outcome, Token};
 use crate::wire::{Address, ConnId, Message, write_head};
 use crate::{outbox::Mark, outbox::Outbox, time::Timestamp};
 
-/// The way on from the outcome of a token, where that is no answer.
+/// The continuation of a token whose outcome is not itself an answer.
 #[derive(Debug, Clone)]
 pub(in crate::gateway) enum Hold {
-    /// A join that a backend is asked for, as a message.
+    /// A join that a backend is asked about, as a message.
     Join(Box<str>),
-    /// A guard, or a hook of `connect`. The message goes on behind it; a connection has none.
+    /// A guard, or a hook of `connect`. The message `text` continues after it; it is empty for a
+    /// connection.
     Check { passed: Passed, text: Box<str> },
     /// A handler, or a hook of `connect`.
     Then { passed: usize, next: Next },
 }
 
 impl Hold {
-    /// True when an outcome of this kind is one to go on with.
+    /// True when an outcome is of a kind that this can continue with.
     pub(in crate::gateway) fn fits(&self, outcome: &Outcome) -> bool {
         match self {
             Self::Join(_) => !matches!(outcome, Outcome::Resume(_) | Outcome::Reject(_)),
             Self::Check { .. } => {
-                // A journal does not tell it from `Done`.
+                // A journal does not distinguish this from `Done`.
                 matches!(outcome, Outcome::Replies(replies) if replies.is_empty())
                     || matches!(
                         outcome,
@@ -40,9 +41,9 @@ impl Hold {
     }
 }
 
-/// The part of a gateway that goes on behind work; see [`Gateway::resume`](crate::Gateway::resume).
+/// The continuation of a gateway after work; see [`Gateway::resume`](crate::Gateway::resume).
 ///
-/// A clone has none, like that of [`Begun`](super::work::Begun).
+/// A clone is empty, as with [`Begun`](super::work::Begun).
 pub(in crate::gateway) struct Next(pub(in crate::gateway) Option<Box<dyn Any>>);
 
 impl Clone for Next {
@@ -57,7 +58,7 @@ impl fmt::Debug for Next {
     }
 }
 
-/// A verb as a client sends it.
+/// Serializes a verb as a client sends it.
 pub(in crate::gateway) fn written(request: &Message<'_>) -> String {
     let mut text = String::new();
     let Address { event, id, room } = request.address();
@@ -71,29 +72,29 @@ pub(in crate::gateway) fn written(request: &Message<'_>) -> String {
 /// A connection that the gateway has not decided about yet.
 #[derive(Debug, Clone)]
 pub(in crate::gateway) struct Opening {
-    /// The word that decides.
+    /// The token whose outcome decides.
     pub(in crate::gateway) token: Token,
     pub(in crate::gateway) entry: Entry,
-    /// Frames that it gets when it is let in; true with those that are messages.
+    /// Frames to send when it is admitted; the flag is true for messages.
     pub(in crate::gateway) frames: Vec<(OwnedFrame, bool)>,
 }
 
-/// The way by which a connection comes in.
+/// Data for admitting a connection, at once or after a wait.
 #[derive(Debug, Clone)]
 pub(in crate::gateway) struct Entry {
-    /// True when the client is greeted as the first.
+    /// True when the first frame that the client gets is a greeting.
     pub(in crate::gateway) welcome: bool,
     /// Rooms that it joins at once.
     pub(in crate::gateway) rooms: Vec<Box<str>>,
-    /// True when the client has been greeted, and said later who it is.
+    /// True when the client was greeted before it authenticated.
     pub(in crate::gateway) late: bool,
-    /// The end of the wait, once it waits.
+    /// The end of the wait; `None` before the first wait.
     pub(in crate::gateway) deadline: Option<Timestamp>,
 }
 
 impl Entry {
-    /// Takes back what a connection was sent since a mark: frames that it gets when it is let in,
-    /// without the greeting.
+    /// Retracts the frames sent to a connection since the mark, and returns them without the
+    /// greeting: it gets them when it is admitted.
     pub(in crate::gateway) fn hold_back(
         &self,
         conn: ConnId,

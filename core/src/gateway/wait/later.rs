@@ -1,4 +1,4 @@
-//! Values that are there later.
+//! Values that may take time.
 
 use alloc::boxed::Box;
 use core::{
@@ -13,7 +13,7 @@ use core::{
 #[must_use = "nothing is done before it is returned or awaited"]
 pub struct Later<T>(Pin<Box<dyn Future<Output = T>>>);
 
-/// Lets whoever is asked wait for a future, where a value can be given at once too: in guards, in
+/// Wraps a future to return it where a value can also be returned at once: in guards, in
 /// `on_upgrade` and in `on_connect`.
 ///
 /// ```
@@ -47,7 +47,7 @@ impl<T> fmt::Debug for Later<T> {
     }
 }
 
-/// A value that is there, or that takes time.
+/// A value that is available now, or a future of it.
 #[derive(Debug)]
 #[must_use]
 pub enum NowOrLater<T> {
@@ -58,7 +58,7 @@ pub enum NowOrLater<T> {
 }
 
 impl<T> NowOrLater<T> {
-    /// The value, if it is there.
+    /// The value, if it is available now.
     pub fn now(self) -> Option<T> {
         match self {
             Self::Now(value) => Some(value),

@@ -1,4 +1,4 @@
-//! Values that take time, and all that waits for them.
+//! Values that take time, and the messages and connections that wait for them.
 
 mod hold;
 mod later;

@@ -10,7 +10,7 @@ use super::{hold::Hold, hold::Opening, read::Reads, work::Begun, work::Waiting, 
 use crate::gateway::{failure::HandlerError, outcome::Outcome, outcome::Token};
 use crate::{time::Timestamp, wire::Address, wire::ConnId, wire::OwnedAddress};
 
-/// An answer that reached nobody.
+/// The error of an outcome that was not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CompleteError {
@@ -20,28 +20,28 @@ pub enum CompleteError {
     /// The answer was given already, or the handler did not return the token.
     #[error("nobody waits for this answer: it was given, or its handler answered otherwise")]
     Answered,
-    /// [`Outcome::Later`](crate::Outcome::Later) or
-    /// [`Outcome::Unclaimed`](crate::Outcome::Unclaimed); the token can still be used. Never of
-    /// work: that has failed then, and its failure is the answer.
+    /// The outcome cannot answer the request, such as [`Outcome::Later`](crate::Outcome::Later) or
+    /// [`Outcome::Unclaimed`](crate::Outcome::Unclaimed); the token can still be used. Not given
+    /// for work, which has failed then: its failure is the answer.
     #[error("this is no answer: complete with a reply, a failure, or `Done`")]
     NotAnAnswer,
 }
 
-/// Answers that an application still owes, its work under way, and its failures.
+/// Pending answers of an application, its running work, and its failures.
 #[derive(Debug, Clone, Default)]
 pub(in crate::gateway) struct PendingReplies {
     pending: BTreeMap<Token, OwnedAddress>,
     next_number: u64,
     pub(in crate::gateway) work: Begun,
-    /// Work that has not come to its end, taken by the host or not.
+    /// Work that has not ended, whether or not the host has taken it.
     begun: BTreeSet<Token>,
     pub(in crate::gateway) waiting: Waiting,
     pub(in crate::gateway) reads: Reads,
-    /// The ways on from outcomes that are no answers.
+    /// The continuations of tokens whose outcomes are not answers.
     holds: BTreeMap<Token, Hold>,
     /// Connections that the gateway has not decided about yet.
     pub(in crate::gateway) opening: BTreeMap<ConnId, Opening>,
-    /// Joins to be asked for that the host has not taken yet.
+    /// Joins to ask a backend about, which the host has not taken yet.
     pub(in crate::gateway) asked: Vec<Token>,
     pub(in crate::gateway) cancelled: Vec<Token>,
     pub(in crate::gateway) errors: Vec<HandlerError>,
@@ -55,14 +55,15 @@ impl Token {
 }
 
 impl PendingReplies {
-    /// Answers that one connection may wait for, and work of it that may be under way; more are a
-    /// sign that nobody completes them.
+    /// The number of answers that one connection may wait for, and of its tasks that may run; more
+    /// are a sign that they are never completed.
     pub(in crate::gateway) const PENDING_MAX: usize = 256;
-    /// The bit of a token's number that says that it names work.
+    /// The bit of a token's number that marks work.
     const WORK: u64 = 1;
-    /// The bit of a token's number that says that later messages wait for it.
+    /// The bit of a token's number that makes later messages wait for it.
     const SERIAL: u64 = 2;
-    /// Errors kept until the host takes them; further ones are dropped, the first say the most.
+    /// The number of errors kept until the host takes them. Further ones are dropped, since the
+    /// first ones say the most.
     const ERRORS_MAX: usize = 256;
 
     pub(in crate::gateway) const fn token(&mut self, conn: ConnId) -> Token {
@@ -71,9 +72,8 @@ impl PendingReplies {
         Token(conn, number)
     }
 
-    /// Begins work, unless too much of the connection's is under way: then it is dropped, and the
-    /// token names nothing. The number of a token tells what it names, so that a journal knows it
-    /// too.
+    /// Starts work, unless too much work of the connection is running: then it is dropped, and the
+    /// token names nothing. The number of a token tells its kind, so that a journal has it too.
     pub(in crate::gateway) fn begin(&mut self, conn: ConnId, serial: bool, work: Work) -> Token {
         let Token(_, number) = self.token(conn);
         let kind = Self::WORK | if serial { Self::SERIAL } else { 0 };
@@ -88,7 +88,7 @@ impl PendingReplies {
         token
     }
 
-    /// A token for a join that a backend is asked for: later messages wait.
+    /// Creates a token for a join that a backend is asked about; later messages wait for it.
     pub(in crate::gateway) fn ask_join(&mut self, conn: ConnId, text: Box<str>) -> Token {
         let Token(_, number) = self.token(conn);
         let token = Token(conn, number | Self::SERIAL);
@@ -97,7 +97,7 @@ impl PendingReplies {
         token
     }
 
-    /// Begins work with whose outcome a message, a connection or a handler goes on.
+    /// Starts work whose outcome a message, a connection or a handler continues with.
     pub(in crate::gateway) fn begin_hold(&mut self, conn: ConnId, work: Work, hold: Hold) -> Token {
         let token = self.begin(conn, true, work);
         if self.begun.contains(&token) {
@@ -106,7 +106,7 @@ impl PendingReplies {
         token
     }
 
-    /// Keeps a message that goes on behind the guard that the token is of, if it is.
+    /// Stores the message to continue with after a guard, if the token is that of a guard.
     pub(in crate::gateway) fn keep(&mut self, token: Token, message: &str, is_unclaimed: bool) {
         if let Some(Hold::Check { passed, text }) = self.holds.get_mut(&token) {
             passed.unclaimed = is_unclaimed;
@@ -114,7 +114,7 @@ impl PendingReplies {
         }
     }
 
-    /// True when an outcome is one that somebody waits for with this token.
+    /// True when an outcome is of a kind that can complete this token.
     pub(in crate::gateway) fn fits(&self, token: Token, outcome: &Outcome) -> bool {
         match (self.holds.get(&token), outcome) {
             (_, Outcome::Later(_) | Outcome::Unclaimed) => false,
@@ -124,8 +124,8 @@ impl PendingReplies {
         }
     }
 
-    /// Lets a connection, and its messages, wait for an outcome until the deadline; false when
-    /// nobody works on it.
+    /// Makes a connection, and its messages, wait for an outcome until the deadline; false when its
+    /// work is not running, or too many answers are pending.
     pub(in crate::gateway) fn hold_connection(
         &mut self,
         token: Token,
@@ -134,19 +134,19 @@ impl PendingReplies {
         let (event, id, room) = ("connect", None, None);
         let waits = self.wait(token, Address { event, id, room }, None);
         if waits {
-            // Also where the token is none that messages wait for: nothing may overtake the
-            // beginning of a connection.
+            // Even if messages do not wait for this kind of token: nothing may overtake the opening
+            // of a connection.
             self.waiting.hold(token, deadline);
         }
         waits
     }
 
-    /// Lets the messages of a connection wait for the work of an earlier life, which has no end.
+    /// Makes the messages of a connection wait without end, for work that was lost in sleep.
     pub(in crate::gateway) fn abandon(&mut self, conn: ConnId) {
         self.waiting.hold(Token(conn, u64::MAX), None);
     }
 
-    /// Takes the way on from an outcome.
+    /// Takes the continuation of a token.
     pub(in crate::gateway) fn take_hold(&mut self, token: Token) -> Option<Hold> {
         self.holds.remove(&token)
     }
@@ -156,14 +156,14 @@ impl PendingReplies {
         matches!(self.holds.get(&token), Some(Hold::Check { .. }))
     }
 
-    /// True when nothing is done yet of what waits for this token.
+    /// True when the request that waits for this token has not been carried out at all.
     pub(in crate::gateway) fn is_before(&self, token: Token) -> bool {
         let hold = self.holds.get(&token);
         matches!(hold, Some(Hold::Join(_) | Hold::Check { .. }))
     }
 
-    /// Waits for an answer, where messages wait for it until the deadline if there is one; false
-    /// when the connection waits for too many.
+    /// Registers a pending answer; messages that wait for it do so until the deadline if there is
+    /// one. False when too many are pending, or the token's work is not running.
     pub(in crate::gateway) fn wait(
         &mut self,
         token: Token,
@@ -207,7 +207,7 @@ impl PendingReplies {
         self.pending.remove(&token)
     }
 
-    /// Forgets the answers that a connection waits for, and the work under way for it.
+    /// Cancels the answers that a connection waits for, and its running work.
     pub(in crate::gateway) fn cancel(&mut self, conn: ConnId) {
         let begun = of(conn, &self.begun);
         let tokens: BTreeSet<Token> = self.pending_of(conn).chain(begun).collect();

@@ -1,4 +1,4 @@
-//! Histories that are read while their messages are with the host.
+//! Reads of histories whose messages the host has to load.
 
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
 use core::{
@@ -14,9 +14,9 @@ type Span = (Bound<u64>, Bound<u64>);
 /// A page of a room's history that is being read: a future; see
 /// [`NamespaceContext::history`](crate::NamespaceContext::history).
 ///
-/// It is ready at once where the messages are in memory, as they always are on the native server.
-/// When it goes on is the host's doing: it needs no executor of its own, and fails when the
-/// namespace ends before.
+/// It is ready at once if the messages are in memory, as they always are on the native server.
+/// Otherwise it becomes ready when the host has loaded them: it needs no executor of its own, and
+/// fails if the namespace ends first.
 #[derive(Debug)]
 #[must_use = "the page is there when this is awaited or returned"]
 pub struct HistoryRead(Rc<RefCell<State>>);
@@ -51,10 +51,10 @@ impl Future for HistoryRead {
     }
 }
 
-/// Reads of histories that wait for the host, which gives messages back within the input that asks
+/// Reads of histories that wait for the host, which loads the messages within the input that asks
 /// for them.
 ///
-/// A clone has none, like that of [`Begun`](super::work::Begun).
+/// A clone is empty, as with [`Begun`](super::work::Begun).
 #[derive(Debug, Default)]
 pub(in crate::gateway) struct Reads(Vec<Asked>);
 
@@ -69,7 +69,7 @@ struct Asked {
     room: Box<str>,
     offsets: Span,
     limit: usize,
-    /// The room's offset when it was asked.
+    /// The room's offset when the read was requested.
     top: u64,
     state: Rc<RefCell<State>>,
 }
@@ -82,7 +82,8 @@ impl Reads {
         limit: usize,
         top: u64,
     ) -> HistoryRead {
-        // What comes later within the same input is not in the page, whether or not it has to wait.
+        // Messages sent later within the same input are not in the page, whether or not the read
+        // has to wait.
         let end = match offsets.end_bound() {
             Bound::Included(&last) => last.min(top) + 1,
             Bound::Excluded(&end) => end.min(top + 1),
@@ -99,7 +100,7 @@ impl Reads {
         HistoryRead(state)
     }
 
-    /// The messages of a room are here.
+    /// Completes the reads of a room whose messages were loaded.
     pub(in crate::gateway) fn answer(&mut self, room: &str, page: impl Fn(Span, usize) -> Read) {
         for asked in self.0.extract_if(.., |asked| *asked.room == *room) {
             let read = page(asked.offsets, asked.limit);

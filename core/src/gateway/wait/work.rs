@@ -11,14 +11,14 @@ use crate::{hub::RequestError, time::Timestamp, wire::ConnId, wire::Frame};
 /// A future that a handler began, for the host to poll; its outcome goes to
 /// [`Input::Complete`](crate::Input::Complete).
 ///
-/// It is polled on the thread of its namespace, so that it need not be `Send`. It wakes its task
-/// when there is something to do, like any future: the core brings no executor.
+/// It is polled on the thread of its namespace, so it need not be `Send`. It wakes its task like
+/// any future: the core has no executor.
 pub type Work = Pin<Box<dyn Future<Output = Outcome>>>;
 
 /// Work that the host has not taken yet.
 ///
-/// A clone has none: a future cannot be copied, and a clone of an application is there to see what
-/// would happen, not to ask a database twice.
+/// A clone is empty: a future cannot be copied, and a cloned application is for finding out what
+/// would happen, not for asking a database twice.
 #[derive(Default)]
 pub(in crate::gateway) struct Begun(pub(in crate::gateway) Vec<(Token, Work)>);
 
@@ -36,7 +36,7 @@ impl fmt::Debug for Begun {
     }
 }
 
-/// Connections whose messages wait until the answer to an earlier one is there.
+/// Connections whose messages wait for the answer to an earlier one.
 #[derive(Debug, Clone, Default)]
 pub(in crate::gateway) struct Waiting {
     lines: BTreeMap<ConnId, Line>,
@@ -46,32 +46,32 @@ pub(in crate::gateway) struct Waiting {
 
 #[derive(Debug, Clone)]
 struct Line {
-    /// The answer that the messages wait for; `None` while they are dealt with.
+    /// The answer that the messages wait for; `None` while they are being handled.
     answer: Option<Token>,
     deadline: Option<Timestamp>,
     frames: VecDeque<OwnedFrame>,
-    /// Frames at the front that count for no limit: the server put them there.
+    /// The number of frames at the front that the server added: no limit counts them.
     exempt: usize,
-    /// Bytes of the others.
+    /// The bytes of the other frames.
     bytes: usize,
-    /// Guards that the first of them has passed.
+    /// The guards that the first frame has passed.
     passed: Passed,
 }
 
-/// A connection that goes on after an answer.
+/// A connection whose waiting messages are being handled after an answer.
 #[derive(Debug, Clone)]
 pub(in crate::gateway) struct Resumed {
     pub(in crate::gateway) conn: ConnId,
-    /// The text of the message that is dealt with.
+    /// The text of the message that is being handled.
     pub(in crate::gateway) text: Option<Box<str>>,
 }
 
 /// Guards that a message has passed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::gateway) struct Passed {
-    /// The number of guards, those of rooms when it is unclaimed.
+    /// The number of guards; if the message is unclaimed, of the guards of rooms.
     pub(in crate::gateway) guards: usize,
-    /// True when no handler wants it.
+    /// True when no handler has claimed the message.
     pub(in crate::gateway) unclaimed: bool,
 }
 
@@ -100,10 +100,10 @@ impl From<Frame<'_>> for OwnedFrame {
 }
 
 impl Waiting {
-    /// Messages of one connection that may wait: as many as a client sends in one go. A client that
-    /// sends more does not read its answers.
+    /// The number of messages of one connection that may wait: as many as a client sends in one
+    /// burst. A client that sends more is not reading its answers.
     const FRAMES_MAX: usize = 64;
-    /// Their bytes; one message may have more.
+    /// The bytes of these messages; a single message may have more.
     const BYTES_MAX: usize = 256 * 1024;
 
     /// True when messages of this connection are to wait.
@@ -112,8 +112,8 @@ impl Waiting {
         !self.lines.is_empty() && self.lines.contains_key(&conn)
     }
 
-    /// Lets messages of its connection wait for this answer from now on, until the deadline if
-    /// there is one.
+    /// Makes messages of the token's connection wait for this answer, until the deadline if there
+    /// is one.
     pub(in crate::gateway) fn hold(&mut self, answer: Token, deadline: Option<Timestamp>) {
         let conn = answer.conn();
         let line = self.lines.entry(conn).or_insert_with(|| Line {
@@ -141,7 +141,7 @@ impl Waiting {
         self.deadlines.first().map(|&(at, _)| at)
     }
 
-    /// Takes an answer that was waited for until now.
+    /// Takes an answer whose deadline has passed.
     pub(in crate::gateway) fn take_late(&mut self, now: Timestamp) -> Option<Token> {
         let &(at, conn) = self.deadlines.first().filter(|&&(at, _)| at <= now)?;
         self.deadlines.remove(&(at, conn));
@@ -150,11 +150,11 @@ impl Waiting {
         line.answer
     }
 
-    /// Puts a message behind the others.
+    /// Appends a message.
     ///
     /// # Errors
     ///
-    /// When too much waits; the message is not kept then.
+    /// When too many messages or bytes wait; the message is not appended then.
     pub(in crate::gateway) fn push(
         &mut self,
         conn: ConnId,
@@ -177,8 +177,8 @@ impl Waiting {
         Ok(())
     }
 
-    /// Puts a message before the others, whatever the limits: it is the one that they waited for,
-    /// or a join that belongs before them.
+    /// Puts a message in front of the others, regardless of the limits: the one that they waited
+    /// for, or a join that belongs before them.
     pub(in crate::gateway) fn push_first(&mut self, conn: ConnId, text: Box<str>, passed: Passed) {
         if let Some(line) = self.lines.get_mut(&conn) {
             line.exempt += 1;
@@ -187,7 +187,7 @@ impl Waiting {
         }
     }
 
-    /// The answer was given, or will not be.
+    /// Ends the wait for an answer: it was given, or never will be.
     pub(in crate::gateway) fn answered(&mut self, token: Token) {
         let conn = token.conn();
         if let Some(line) = self.lines.get_mut(&conn)
@@ -199,8 +199,8 @@ impl Waiting {
         }
     }
 
-    /// The next message that need not wait any more. When there is none, later ones need not
-    /// either.
+    /// Takes the next message that need not wait any more. When all are taken, later messages need
+    /// not wait either.
     pub(in crate::gateway) fn next(&mut self, conn: ConnId) -> Option<(OwnedFrame, Passed)> {
         let line = self.lines.get_mut(&conn)?;
         if line.answer.is_some() {

@@ -64,7 +64,7 @@ fn comes(stage: &mut Stage<Router<Vec<String>>>, session: &str) -> ConnId {
     conn
 }
 
-/// Frames without the long `$welcome`, which is checked to be whose it is.
+/// Returns the frames except the long `$welcome`, whose user is checked.
 fn told(stage: &mut Stage<Router<Vec<String>>>, user: &str) -> Vec<String> {
     let lines = stage.take().into_iter();
     let lines = lines.filter(|line| !line.starts_with("persist"));
@@ -197,7 +197,7 @@ fn a_connection_that_ends_while_its_hook_waits_was_never_there() {
         Err(CompleteError::Ended)
     );
     assert!(stage.app.gateway().state().is_empty() && stage.app.is_idle());
-    // The server may close it all the same.
+    // The server may still close it.
     let b = comes(&mut stage, "ben");
     stage.apply(&Input::close(b, CloseCode::REMOVED, "out"));
     stage.expect([

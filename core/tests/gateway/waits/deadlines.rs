@@ -11,8 +11,8 @@ use crate::gateway::{stage::Stage, work::outcome};
 const LATE: &str = r#""error":{"code":"unavailable","message":"the application did not decide in time: try again later"}}"#;
 const CLOSE: &str = "close a 1013 the application did not decide in time: try again later";
 
-/// A log of what went on behind a wait. The session `never` is looked up for ever, `twice` once
-/// more behind the first time.
+/// Logs what continued after a wait. The lookup of session `never` never ends; that of `twice`
+/// takes a second lookup.
 fn slow() -> Router<Vec<&'static str>> {
     Router::new(Vec::new())
         .on_connect(|cx, log| {
@@ -82,7 +82,7 @@ fn a_connection_whose_hook_takes_too_long_was_never_there() {
     stage.expect([&*format!(r#"send a {{"event":"$error",{LATE}"#), CLOSE]);
     let late = "connect of connection 0: not decided within 7000 ms";
     assert_eq!(stage.faults(), [late]);
-    // The host drops the work; what it gives all the same is for nobody.
+    // The host drops the work; a late result goes nowhere.
     assert_eq!(stage.app.take_cancelled(), [token]);
     let done = roomcast_core::Outcome::Resume("\"ann\"".into());
     assert_eq!(stage.complete(token, done), Err(CompleteError::Ended));
@@ -140,7 +140,7 @@ fn a_guard_that_takes_too_long_refuses_its_message_alone() {
         &*format!(r#"send a {{"event":"say","id":1,{LATE}"#),
         r#"send a {"event":"$rooms","id":2,"data":[]}"#,
     ]);
-    // The next one waits from here on.
+    // The deadline of the next message starts here.
     let (second, _work) = stage.one_work();
     stage.wait(6_999);
     stage.expect([]);

@@ -10,7 +10,7 @@ use roomcast_core::{
 
 use crate::gateway::{stage::Stage, work::outcome};
 
-/// Guards of messages and of rooms, some of which wait; each says when it is asked.
+/// Guards of messages and of rooms, some of which wait; each logs when it is called.
 fn guarded(asked: &Rc<dyn Fn(&'static str)>) -> Router<u32> {
     let asks = || asked.clone();
     let (first, second, third, rooms) = (asks(), asks(), asks(), asks());
@@ -107,7 +107,7 @@ fn rooms_are_joined_and_published_to_behind_a_guard_that_waits() {
     stage.expect([
         r#"send a {"event":"$join","id":1,"room":"r","data":{"epoch":"e","offset":0,"already":false}}"#,
     ]);
-    // The publish: behind the guard of messages, then that of rooms.
+    // The publish passes the guard of messages, then the guard of rooms.
     for _ in 0..2 {
         let work = stage.one_work();
         stage.finish(work);
@@ -131,7 +131,7 @@ fn a_message_that_waits_for_a_guard_goes_with_its_connection() {
     let (mut stage, [a]) = Stage::connected(guarded(&asked));
     stage.text(a, r#"{"event":"say","id":1,"data":"hi"}"#);
     let (token, work) = stage.one_work();
-    // Should the host lose its work, nothing of the message was done.
+    // If the host loses its work, no part of the message has been carried out.
     let lost = stage.app.lost_answer(token).expect("somebody waits");
     assert!(lost.contains(r#""code":"unavailable""#), "{lost}");
     stage.lost(a);

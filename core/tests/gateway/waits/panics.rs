@@ -9,7 +9,7 @@ use crate::gateway::{
     work::outcome,
 };
 
-/// Counts joins, and ends a hundredfold; panics over the rooms `mined` and `guarded`.
+/// Adds 1 for each join and 100 for each end; panics for the rooms `mined` and `guarded`.
 fn planted() -> Router<u32> {
     Router::new(0)
         .on_joined(|_, count, room| {
@@ -30,7 +30,7 @@ fn planted() -> Router<u32> {
         .on("count", |_: &mut Context, count: &mut u32| *count)
 }
 
-/// The same, and who comes joins the room of its session behind a wait.
+/// Like [`planted`], and each connection joins the room of its session after a wait.
 fn planted_behind() -> Router<u32> {
     planted().on_connect(|cx, _| {
         let room = cx.session::<String>();
@@ -83,7 +83,7 @@ fn a_hook_that_panics_behind_a_connection_that_was_let_in_ends_it() {
         "close a 1011 internal server error (logged)",
     ]);
     assert_eq!(stage.faults(), ["connect of connection 0: planted"]);
-    // It had come, and is gone.
+    // Admitted, and then ended.
     assert_eq!(*stage.app.gateway().state(), 101);
     assert!(stage.app.hub().connection(a).is_none() && stage.app.is_idle());
     let b = comes_into(&mut stage, "open");
@@ -130,7 +130,7 @@ fn a_connection_that_is_refused_for_a_panic_over_its_rooms_is_gone() {
     }
 }
 
-/// Says late who the client is, whose token names two rooms.
+/// Connects a client that identifies itself late, with a token that names two rooms.
 fn says_who(stage: &mut Stage<Router<u32>>, session: &str, rooms: [&str; 2]) -> ConnId {
     let handshake = Handshake::new().with_unidentified(true);
     let handshake = handshake.with_session(format!("\"{session}\""));
@@ -164,7 +164,7 @@ fn a_panic_over_the_rooms_of_a_client_that_said_late_who_it_is_ends_it() {
             Ok(())
         })
     };
-    // By the hook of the application, and by the token.
+    // Joined by the hook of the application, and by the token.
     for (room, rooms, joins) in [
         ("mined", ["r", "s"], 1),
         ("open", ["r", "mined"], 3),

@@ -1,4 +1,4 @@
-//! Handlers that go on behind work.
+//! Handlers that continue after work.
 
 use std::future::ready;
 
@@ -119,7 +119,7 @@ fn work_without_an_answer_has_failed_in_a_replay_too() {
         let failed = "silent of connection 0: the work ended without an answer";
         assert_eq!(stage.faults(), [failed]);
     }
-    // Nobody waits, and it is over.
+    // No request id: the handler ends without an answer.
     stage.text(a, r#"{"event":"start"}"#);
     let (token, _) = stage.one_work();
     let answered = stage.complete(token, Outcome::Unclaimed);

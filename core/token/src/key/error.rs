@@ -1,4 +1,4 @@
-//! Texts that are not keys, with the way to mend them.
+//! Errors of texts that are not keys, with the way to fix them.
 
 use alloc::{boxed::Box, string::String};
 
@@ -7,8 +7,8 @@ use crate::{
     limits::{KEYS_MAX, SECRET_BYTES_MIN},
 };
 
-/// A text that is not a key for tokens. The message says what to change, and holds nothing of a
-/// secret.
+/// The error of a text that is not a key for tokens. The message says what to change, and never
+/// reveals a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -87,7 +87,7 @@ pub enum KeyError {
         /// `use` or `key_ops`.
         member: &'static str,
     },
-    /// The key is of a type that no algorithm here has.
+    /// The key has a type that no supported algorithm uses.
     #[error(
         "keys of type {found:?} are not supported: use an RSA key (RS256), a P-256 key (ES256) or an \
          Ed25519 key (EdDSA)"
@@ -128,7 +128,7 @@ pub enum KeyError {
          with that, or use a P-256 key (ES256) or an Ed25519 key (EdDSA)"
     )]
     RsaLeftOut,
-    /// RSA keys do not sign here.
+    /// Signing with RSA keys is not supported.
     #[error("tokens are not made with RSA keys here: use `hs256:`, a P-256 key or an Ed25519 key")]
     RsaSigns,
     /// The secret of HS256 is in a published set, where everybody can read it.
@@ -137,7 +137,7 @@ pub enum KeyError {
     /// The id of the key is too long or empty.
     #[error("the key's id (`kid`) must have 1 to 256 bytes")]
     Id,
-    /// Two keys have one id.
+    /// Two keys have the same id.
     #[error("two keys have the id {id:?}: remove one")]
     SameId {
         /// The id.

@@ -18,7 +18,7 @@ pub(super) fn public(jwk: &Object<'_>) -> Result<(Id, Verifying), KeyError> {
     read(jwk)
 }
 
-/// The same, whether it has a private half or not.
+/// The public key of a JWK, with or without a private half, or its secret.
 fn read(jwk: &Object<'_>) -> Result<(Id, Verifying), KeyError> {
     if jwk.has("keys") && !jwk.has("kty") {
         return Err(KeyError::Set);
@@ -100,7 +100,7 @@ impl Kind {
     }
 }
 
-/// Checks the members that limit what a key is for, where it has them.
+/// Checks the members that limit the use of a key, if it has any.
 fn check_use(jwk: &Object<'_>, algorithm: Algorithm) -> Result<(), KeyError> {
     if text(jwk, "use")?.is_some_and(|found| found != "sig") {
         return Err(KeyError::Use { member: "use" });
@@ -137,7 +137,7 @@ fn text(jwk: &Object<'_>, member: &'static str) -> Result<Option<String>, KeyErr
         .map_err(|_| KeyError::Member { member, expected })
 }
 
-/// The bytes of a member, which must be there.
+/// The bytes of a member that must be present.
 fn bytes(jwk: &Object<'_>, member: &'static str) -> Result<Vec<u8>, KeyError> {
     let expected = "base64url without padding";
     let text = text(jwk, member)?.unwrap_or_default();
@@ -147,7 +147,7 @@ fn bytes(jwk: &Object<'_>, member: &'static str) -> Result<Vec<u8>, KeyError> {
     }
 }
 
-/// The bytes of a number as long as a curve's field.
+/// The bytes of a coordinate or private key: 32 for both curves.
 fn coordinate(jwk: &Object<'_>, member: &'static str) -> Result<Vec<u8>, KeyError> {
     let expected = "32 bytes in base64url without padding";
     match bytes(jwk, member)? {

@@ -49,7 +49,7 @@ fn rsa(_: &[u8]) -> Result<Verifying, KeyError> {
     Err(KeyError::RsaLeftOut)
 }
 
-/// The private key of a PEM of PKCS #8.
+/// The private key of a PEM in PKCS #8.
 #[cfg(feature = "sign")]
 pub(super) fn private(text: &str) -> Result<super::signing::Signing, KeyError> {
     use alloc::boxed::Box;

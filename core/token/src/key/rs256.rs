@@ -18,7 +18,7 @@ impl Rs256 {
         if !(2048..=4096).contains(&bits) {
             return Err(KeyError::RsaBits { bits });
         }
-        // Over 33 bits of exponent are refused as well: a verification would take long.
+        // An exponent over 33 bits is refused as well: verification would take too long.
         let number = BoxedUint::from_be_slice_vartime;
         let key = PublicKey::new(number(modulus), number(exponent));
         key.map(Self).map_err(|_| KeyError::RsaParts)

@@ -8,8 +8,8 @@ use sha2::Sha256;
 use super::{error::KeyError, pem};
 use crate::limits::SECRET_BYTES_MIN;
 
-/// Reads the text after `hs256:`. A public key in its place would let everybody sign: it is an old
-/// attack to have a server verify HMAC with the key that it verifies RSA with.
+/// Reads the text after `hs256:`. A public key as the secret would let everybody sign: it is an old
+/// attack to make a server verify HMAC with its public RSA key.
 pub(super) fn read(text: &str) -> Result<Box<Hmac<Sha256>>, KeyError> {
     let trimmed = text.trim();
     if pem::is_pem(trimmed) {
@@ -24,7 +24,7 @@ pub(super) fn read(text: &str) -> Result<Box<Hmac<Sha256>>, KeyError> {
     from_bytes(text.as_bytes())
 }
 
-/// The same for the bytes of a JWK.
+/// Makes a key from the bytes of a secret.
 pub(super) fn from_bytes(bytes: &[u8]) -> Result<Box<Hmac<Sha256>>, KeyError> {
     let short = KeyError::SecretShort { bytes: bytes.len() };
     if bytes.len() < SECRET_BYTES_MIN {

@@ -1,4 +1,4 @@
-//! Keys of each algorithm, that sign.
+//! Signing keys of each algorithm.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -9,7 +9,7 @@ use sha2::Sha256;
 
 use super::verifying::Verifying;
 
-/// A key of each algorithm but RS256. Both elliptic ones sign without randomness.
+/// A signing key of any algorithm except RS256. Both elliptic curves sign without randomness.
 pub(crate) enum Signing {
     Hs256(Box<Hmac<Sha256>>),
     Es256(Box<ecdsa::SigningKey>),

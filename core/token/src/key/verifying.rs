@@ -1,4 +1,4 @@
-//! Keys of each algorithm, that verify.
+//! Verifying keys of each algorithm.
 
 use alloc::boxed::Box;
 
@@ -12,7 +12,7 @@ use super::error::KeyError;
 use super::rs256::Rs256;
 use crate::algorithm::Algorithm;
 
-/// A key of each algorithm.
+/// A verifying key of any algorithm.
 #[derive(Clone)]
 pub(crate) enum Verifying {
     Hs256(Box<Hmac<Sha256>>),
@@ -30,8 +30,8 @@ impl Verifying {
         Ok(Self::Es256(Box::new(key)))
     }
 
-    /// The key of a point on Edwards' curve. With one of small order a signature fits many
-    /// messages; one that has a second spelling is no key by RFC 8032.
+    /// The key of a point on the Edwards curve. A point of small order is refused, since a
+    /// signature would fit many messages; so is a non-canonical encoding, which RFC 8032 forbids.
     pub(super) fn ed25519(point: &[u8]) -> Result<Self, KeyError> {
         let key = point.try_into().ok().and_then(|bytes| {
             let key = ed25519::VerifyingKey::from_bytes(bytes).ok()?;
@@ -63,7 +63,7 @@ impl Verifying {
         }
     }
 
-    /// True when the signature is the message's.
+    /// True when this key made the signature for the message.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Hs256(mac) => {

@@ -1,4 +1,4 @@
-//! A journal beside the same journal without one of its inputs.
+//! Comparison of a journal with the same journal without one of its inputs.
 
 use std::{ops::RangeInclusive, rc::Rc};
 
@@ -9,7 +9,7 @@ use super::{
     player::apply,
 };
 
-/// Both replays of a journal, with an input and without, and how they have differed so far.
+/// Two replays of a journal, with an input and without it, and their differences so far.
 #[derive(Debug)]
 pub struct Comparison {
     with: Player,
@@ -35,11 +35,11 @@ impl Comparison {
         }
     }
 
-    /// Compares so many lines further; true at the end.
+    /// Compares this number of further lines; true at the end.
     ///
     /// # Errors
     ///
-    /// When a line is none of a journal.
+    /// When a line is not a line of a journal.
     pub fn read(&mut self, lines_max: usize) -> Result<bool, InspectError> {
         let lines = Rc::clone(&self.with.lines);
         let to = self.end.min(self.with.at.saturating_add(lines_max));

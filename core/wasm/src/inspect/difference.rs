@@ -1,4 +1,4 @@
-//! Differences between what a journal led to, and what it leads to without one of its inputs.
+//! Differences between the commands of a journal with and without one of its inputs.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::output::Output;
 
-/// Differences that are told; `count` is of all.
+/// The number of differences that are listed; `count` counts all.
 const TOLD_MAX: usize = 500;
 
-/// Differences, and how many there are.
+/// Differences, and their number.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Differences {
     count: usize,

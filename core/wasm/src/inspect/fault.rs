@@ -1,8 +1,8 @@
-//! Reasons for a journal not to be opened, or not to be stepped.
+//! Errors of journals that cannot be opened, or not be stepped.
 
 use std::fmt;
 
-/// A journal, or a line of it, that cannot be inspected. Says what to change.
+/// The error of a journal, or of a line, that cannot be inspected. It says what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InspectError(String);
 

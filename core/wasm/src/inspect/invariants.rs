@@ -28,14 +28,15 @@ use self::{
 };
 use super::{fault::InspectError, lines::Lines, output::Output, output::json, player::apply};
 
-/// Lines from one check of the tables of all hubs to the next.
+/// The number of lines between two checks of the tables of all hubs.
 const TABLES_LINES: usize = 256;
 
 /// A check of each input by the frames that follow from it: the order of messages, their
 /// recipients, answers, recovery and presence.
 ///
-/// It believes what connections are told, and keeps its own account of it. Of the hub it knows what
-/// no frame says: the rooms that a backend joined a connection to, and positions.
+/// It trusts the frames that connections get, and keeps its own account of them. From the hub it
+/// takes only facts that no frame has: the rooms that a backend joined a connection to, and
+/// positions.
 #[derive(Debug)]
 pub struct Invariants {
     lines: Rc<Lines>,
@@ -44,7 +45,7 @@ pub struct Invariants {
     at: usize,
     end: usize,
     namespaces: BTreeMap<String, Watch>,
-    /// Policies of rooms of each.
+    /// The room policies of each namespace.
     policies: BTreeMap<String, Policies>,
     /// The time of the last line.
     now: Timestamp,
@@ -66,11 +67,11 @@ impl Invariants {
         }
     }
 
-    /// Checks so many lines further; true at the end.
+    /// Checks this number of further lines; true at the end.
     ///
     /// # Errors
     ///
-    /// When a line is none of a journal.
+    /// When a line is not a line of a journal.
     pub fn read(&mut self, lines_max: usize) -> Result<bool, InspectError> {
         let lines = Rc::clone(&self.lines);
         let to = self.end.min(self.at.saturating_add(lines_max));
@@ -118,7 +119,7 @@ impl Invariants {
         Ok(())
     }
 
-    /// A part of a run begins, or a namespace.
+    /// Handles the beginning of a part of a run, or of a namespace.
     fn begin(&mut self, entry: &Entry<'_>) {
         if let Record::Open(opening) = &entry.record {
             let namespace = entry.namespace.to_string();

@@ -6,10 +6,10 @@ use roomcast_core::journal::{Entry, Record};
 
 use super::fault::InspectError;
 
-/// Bytes of a journal: it is in memory as a whole.
+/// The bytes of a journal, at most: all of it is in memory.
 const JOURNAL_BYTES_MAX: usize = 256 << 20;
 
-/// The text of a journal, with its lines. They are counted from 1.
+/// The text of a journal, with its lines, which are counted from 1.
 #[derive(Debug)]
 pub(super) struct Lines {
     text: String,
@@ -19,7 +19,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The lines of this text. Only the last is read.
+    /// Splits a text into lines. Only the last line is parsed, if it may be cut off.
     pub(super) fn new(journal: Vec<u8>) -> Result<Self, InspectError> {
         if journal.len() > JOURNAL_BYTES_MAX {
             let fault = format!("a journal has at most {JOURNAL_BYTES_MAX} bytes: open its parts");
@@ -76,7 +76,7 @@ impl Lines {
         Ok(entry)
     }
 
-    /// Bytes up to the end of a line; 0 of line 0.
+    /// The number of bytes up to the end of a line; 0 for line 0.
     pub(super) fn bytes_to(&self, line: usize) -> usize {
         let range = self.ranges.get(line.wrapping_sub(1));
         range.map_or(0, |range| range.end)

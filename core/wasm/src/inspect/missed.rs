@@ -10,8 +10,8 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{fault::InspectError, lines::Lines, output::Output, player::Player};
 
-/// The lines that publish messages of others to rooms, while a connection is there and gets none of
-/// them.
+/// A search for the lines that publish a message of others to a room while a connection is open
+/// and does not get it.
 #[derive(Debug)]
 pub struct Missed {
     player: Player,
@@ -20,7 +20,7 @@ pub struct Missed {
     found: Vec<u32>,
 }
 
-/// The members of a frame that tell a message of a room from answers and notices.
+/// The members of a frame that distinguish a room's messages from answers and notices.
 #[derive(Debug, Deserialize)]
 struct Head<'a> {
     #[serde(borrow, default)]
@@ -60,11 +60,11 @@ impl Missed {
         })
     }
 
-    /// Reads so many lines further; true at the end.
+    /// Reads this number of further lines; true at the end.
     ///
     /// # Errors
     ///
-    /// When a line is none of a journal.
+    /// When a line is not a line of a journal.
     pub fn read(&mut self, lines_max: usize) -> Result<bool, InspectError> {
         let lines = Rc::clone(&self.player.lines);
         let to = self.end.min(self.player.at.saturating_add(lines_max));
@@ -117,9 +117,9 @@ impl Publish {
         }
     }
 
-    /// True when it was taken, by these commands, and the connection got nothing of it. One that
-    /// nobody got was taken unless it was refused; with a key it may be a repetition, which counts
-    /// for none.
+    /// True when these commands show that the message was accepted, and that the connection did not
+    /// get it. A message that nobody got counts as accepted unless it was refused, or has a key:
+    /// with a key it may be a repetition.
     fn is_missed_by(&self, conn: ConnId, out: &Outbox) -> bool {
         if self.conn == Some(conn) {
             return false;

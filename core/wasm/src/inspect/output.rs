@@ -13,7 +13,7 @@ pub(super) enum Output<'a> {
     Send {
         /// The recipients.
         to: &'a [ConnId],
-        /// The text, or with `binary` the bytes, those that are no letters as `\x1b`.
+        /// The text, or with `binary` the bytes, escaped as `\x1b` if they are not printable ASCII.
         frame: Cow<'a, str>,
         /// True for bytes.
         binary: bool,
@@ -40,7 +40,7 @@ impl<'a> Output<'a> {
         out.iter().filter_map(Self::of)
     }
 
-    /// `None` for what only hosts that sleep, keep histories or tell backends do anything about.
+    /// The output for a command; `None` for commands that no client notices.
     fn of(command: Command<'a>) -> Option<Self> {
         Some(match command {
             Command::Send { to, frame, .. } => {
@@ -83,7 +83,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Connections that a step sends to or closes, each as often as it does.
+/// The number of sends and closes of a step, counted for each recipient.
 pub(super) fn deliveries(out: &Outbox) -> usize {
     let reached = Output::all(out).map(|output| match output {
         Output::Send { to, .. } => to.len(),

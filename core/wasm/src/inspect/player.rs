@@ -9,7 +9,7 @@ use roomcast_core::{
 
 use super::{fault::InspectError, lines::Lines};
 
-/// A replay of lines, with the commands that the last of them led to.
+/// A replay of lines, with the commands of the last one.
 #[derive(Debug)]
 pub(super) struct Player {
     pub(super) lines: Rc<Lines>,
@@ -20,7 +20,7 @@ pub(super) struct Player {
 }
 
 impl Player {
-    /// A replay behind a line, in this state.
+    /// A replay after a line, in this state.
     pub(super) fn new(lines: &Rc<Lines>, at: usize, replay: Replay) -> Self {
         Self {
             lines: Rc::clone(lines),

@@ -1,28 +1,28 @@
-//! States behind some lines, from which a jump begins.
+//! States after some lines, from which jumps begin.
 
 use roomcast_core::{Hub, journal::Replay};
 
 use super::lines::Lines;
 
-/// Lines from one snapshot to the next, at first: a jump plays fewer.
+/// The initial number of lines between two snapshots: a jump plays no more.
 pub(super) const STRIDE: usize = 256;
-/// Snapshots that are kept. At this limit, or that of their bytes, each second one is dropped, and
-/// the way between them doubles.
+/// The number of snapshots, at most. Above it, or above the limit of their bytes, every second one
+/// is dropped, and the distance between them doubles.
 const SNAPSHOTS_MAX: usize = 128;
-/// Bytes of these snapshots.
+/// The bytes of all snapshots, at most.
 const BYTES_MAX: usize = 128 << 20;
-/// Bytes of a state that are copied for each byte of the lines since the snapshot before: a fifth
-/// of the time that these take.
+/// The bytes of a state that may be copied for each byte of the lines since the previous snapshot:
+/// a fifth of the time that playing these lines takes.
 const COPIED_BYTES_MAX: usize = 8;
 
-/// About what each takes in memory.
+/// The approximate size of each in memory.
 const HUB_BYTES: usize = 4 << 10;
 const CONN_BYTES: usize = 512;
 const ROOM_BYTES: usize = 256;
 const MEMBERSHIP_BYTES: usize = 32;
 const KEY_BYTES: usize = 256;
 
-/// States behind some lines, the first behind line 0.
+/// States after some lines; the first is before line 1.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     kept: Vec<Snapshot>,
@@ -51,7 +51,8 @@ impl Snapshots {
         }
     }
 
-    /// Copies the state behind a line, the last so far, when it is time to, and not too much.
+    /// Copies the state after a line, the last one so far, if a snapshot is due and is not too
+    /// large.
     pub(super) fn offer(&mut self, line: usize, lines: &Lines, replay: &Replay) {
         if !line.is_multiple_of(self.stride) {
             return;
@@ -73,10 +74,10 @@ impl Snapshots {
         }
     }
 
-    /// The line of the last snapshot that is not behind this line, and the state behind it.
+    /// The line of the last snapshot at or before this line, and its state.
     pub(super) fn before(&self, line: usize) -> (usize, &Replay) {
         let count = self.kept.partition_point(|kept| kept.line <= line);
-        // The first is behind line 0.
+        // The first snapshot is of line 0.
         let kept = &self.kept[count.saturating_sub(1)];
         (kept.line, &kept.replay)
     }
@@ -92,7 +93,7 @@ impl Snapshots {
     }
 }
 
-/// About the bytes of a hub. Work: constant.
+/// The approximate bytes of a hub. Work: constant.
 fn bytes_of(hub: &Hub) -> usize {
     let counts = hub.counts();
     HUB_BYTES

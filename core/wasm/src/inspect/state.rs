@@ -3,9 +3,9 @@
 use roomcast_core::{ConnId, Hub};
 use serde::Serialize;
 
-/// Rooms and connections of each that are told; the counts are of all.
+/// The number of rooms, and of connections, that are listed; the counts count all.
 const LISTED_MAX: usize = 1000;
-/// Messages of a history that are told, the newest.
+/// The number of newest messages of a history that are listed.
 const MESSAGES_MAX: usize = 20;
 
 /// The state of a namespace.
@@ -37,7 +37,7 @@ struct Connection<'a> {
 }
 
 impl<'a> State<'a> {
-    /// The state of the hub of this namespace. Work: what is told, and a sort of connections.
+    /// The state of the hub of this namespace. Work: the listed entries, and sorting connections.
     pub(super) fn of(namespace: &'a str, hub: &'a Hub) -> Self {
         let counts = hub.counts();
         let rooms = hub.rooms("", None).take(LISTED_MAX).map(|room| {

@@ -1,4 +1,4 @@
-//! The replay of a journal, to any of its lines.
+//! The replay of a journal up to any of its lines.
 
 use std::rc::Rc;
 
@@ -16,28 +16,28 @@ use super::{
     state::State,
 };
 
-/// A journal, with the state behind one of its lines.
+/// A journal, with the state after one of its lines.
 ///
-/// Lines are counted from 1. They are played for the first time by [`read`](Self::read), as many
-/// at once as there is time for, or by whatever needs the state behind them.
+/// Lines are counted from 1. They are played for the first time by [`read`](Self::read), in slices
+/// of any size, or by the first method that needs the state after them.
 #[derive(Debug)]
 pub struct Stepper {
     lines: Rc<Lines>,
     /// The last line that can be played, as far as known.
     end: usize,
     snapshots: Snapshots,
-    /// Behind the last line that was read.
+    /// The replay after the last line that was read.
     front: Player,
-    /// Behind the line that was looked at last.
+    /// The replay after the line that was shown last.
     look: Player,
-    /// Lines that the last jump played again.
+    /// The number of lines that the last jump replayed.
     replayed: usize,
-    /// Connections that each line reaches, of those that were read.
+    /// The number of deliveries of each line that was read.
     deliveries: Vec<u32>,
 }
 
 impl Stepper {
-    /// Takes a whole journal, and plays none of it. Parts of a run stand behind each other.
+    /// Opens a whole journal, and plays none of it. Parts of a run are concatenated.
     ///
     /// # Errors
     ///
@@ -65,12 +65,12 @@ impl Stepper {
         self.lines.cut_off
     }
 
-    /// Plays so many more lines for the first time; true when all have been.
+    /// Plays this number of further lines for the first time; true when all were played.
     ///
     /// # Errors
     ///
-    /// When a line is none of a journal, or of a namespace with an application, whose answers are
-    /// not in it. The lines before it can be looked at.
+    /// When a line is not a line of a journal, or opens a namespace with an application, whose
+    /// answers are not in the journal. The lines before it can be shown.
     pub fn read(&mut self, lines_max: usize) -> Result<bool, InspectError> {
         let to = self.front.at.saturating_add(lines_max);
         self.read_to(to.min(self.lines.len()))?;
@@ -92,13 +92,13 @@ impl Stepper {
         Ok(())
     }
 
-    /// Connections that lines reach, from the line behind this one to the last that was read.
+    /// The numbers of deliveries of the lines after this one, up to the last that was read.
     pub fn deliveries(&self, after: usize) -> &[u32] {
         self.deliveries.get(after..).unwrap_or_default()
     }
 
-    /// The commands that a line led to, as JSON, behind a jump to it. Work: lines that were not
-    /// read, and all from the snapshot before.
+    /// Jumps to a line, and returns its commands as JSON. Work: lines that were not read, and the
+    /// lines from the previous snapshot on.
     ///
     /// # Errors
     ///
@@ -109,8 +109,8 @@ impl Stepper {
         Ok(json(&outputs))
     }
 
-    /// The state of the line's namespace behind the line, as JSON, behind a jump to it; `null` for
-    /// a line of no namespace.
+    /// Jumps to a line, and returns the state of its namespace after it as JSON; `null` for a line
+    /// without a namespace.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl Stepper {
         if !matches!(self.lines.entry(line)?.record, Record::Input(_)) {
             return Err(InspectError::of_line(line, &fault));
         }
-        // The first line cannot be one.
+        // The first line cannot be an input, so there is a line before it.
         self.read_to(line)?;
         self.go(line - 1)?;
         Ok(Comparison::new(
@@ -157,13 +157,13 @@ impl Stepper {
         Invariants::new(&self.lines, self.end)
     }
 
-    /// Lines that the last jump played, from where the one before led to or from a snapshot. One
-    /// to where it is already counts for none.
+    /// The number of lines that the last jump played, from the previous position or from a
+    /// snapshot; 0 for a jump to the current line.
     pub const fn replayed(&self) -> usize {
         self.replayed
     }
 
-    /// Plays up to this line, from where it is or from a snapshot.
+    /// Plays up to this line, from the current position or from a snapshot.
     fn go(&mut self, line: usize) -> Result<(), InspectError> {
         self.lines.check(line)?;
         self.read_to(line)?;
@@ -171,7 +171,7 @@ impl Stepper {
             self.replayed = 0;
             return Ok(());
         }
-        // Its commands are wanted as well, so it is played itself.
+        // The line itself must be played, since its commands are needed as well.
         let (from, snapshot) = self.snapshots.before(line - 1);
         if self.look.at >= line || self.look.at < from {
             self.look = Player::new(&self.lines, from, snapshot.clone());

@@ -51,7 +51,7 @@ impl Bench {
         }
     }
 
-    /// The backend answers; gives what is seen of it. A status of 0 is no answer.
+    /// Delivers the backend's answer; returns its visible effects. Status 0 means no answer.
     fn answer(&mut self, number: u64, status: u16, body: &str) -> Vec<String> {
         let body = body.as_bytes();
         let (outcome, fault) = if status == 0 {
@@ -63,7 +63,7 @@ impl Bench {
         self.turns()
     }
 
-    /// Asks who a client is; gives its number, which the platform is not told yet.
+    /// Asks who a client is; returns its number, which the platform does not know yet.
     fn client(&mut self, cookie: &str) -> u64 {
         let headers = vec![("cookie".to_owned(), cookie.to_owned())];
         let client = self.namespace.ask_client(None, headers);
@@ -96,7 +96,7 @@ impl Bench {
         self.fake.0.borrow_mut().commit();
     }
 
-    /// Asks for the join, which waits with what is sent behind it.
+    /// Starts a join, which waits together with the message after it.
     fn join_and_say(&mut self) -> u64 {
         for text in [JOIN, SAY] {
             assert_eq!(self.run(Text(0, text)), [""; 0]);
@@ -171,7 +171,8 @@ fn without_the_word_of_the_backend_nobody_comes_in() {
             "{status} {body}"
         );
     }
-    // A backend that answers is asked on, whatever it answers; one that does not, five times.
+    // A backend that answers is asked again, whatever the answer; after five failures in a row (no
+    // answer or 503) it is left alone.
     for number in 10..16 {
         let client = bench.client(&number.to_string());
         if number < 15 {
@@ -191,7 +192,8 @@ fn no_more_requests_are_under_way_than_the_platform_opens() {
     let clients: Vec<_> = (0..9).map(|n| bench.client(&n.to_string())).collect();
     let posts = bench.posts();
     assert_eq!(posts.len(), 6);
-    // Those whose turn does not come in time are too many; one that ends lets the next begin.
+    // The end of a question starts the next one. Questions whose turn does not come in time are
+    // refused as overloaded.
     let number = |post: &Post| match post.kind {
         PostKind::Ask(number, _) => number,
         PostKind::Tell(_) => panic!("{post:?}"),
@@ -278,13 +280,13 @@ fn who_waits_when_the_namespace_begins_anew_is_told() {
     let lost = r#"0 < {"event":"$join","id":1,"room":"den","error":{"code":"unavailable""#;
     assert!(seen[0].starts_with(lost), "{seen:?}");
     assert_eq!(seen[1..], ["0 lost messages"]);
-    // Answers that still come are nobody's.
+    // Late answers are ignored.
     bench.posts();
     assert_eq!(bench.answer(number, 200, RIGHTS), [""; 0]);
     assert_eq!(bench.identify(Some(client)), Err(UNAVAILABLE));
 }
 
-/// A join that cannot be saved is told, and nobody waits for it.
+/// A join that cannot be saved is reported, and no client waits for it.
 #[test]
 fn an_answer_that_cannot_be_saved_is_told() {
     for writes in 0..3 {

@@ -88,7 +88,7 @@ impl Bench {
         self.namespace = self.setup.namespace(&self.fake);
     }
 
-    /// Goes on with all that the application began; gives what is seen of it.
+    /// Runs all pending work of the application; returns its visible effects.
     pub(super) fn turns(&mut self) -> Vec<String> {
         while self.namespace.turn().expect("nothing fails") {}
         let world = &mut *self.fake.0.borrow_mut();
@@ -107,7 +107,7 @@ impl Bench {
         self.namespace.disconnect(slot, DisconnectReason::Lost)
     }
 
-    /// Gives an input; what is seen of it, and at the end an answer of the API or a fault.
+    /// Applies an input; returns its visible effects, and last an API answer or a fault.
     pub(super) fn run(&mut self, op: Op) -> Vec<String> {
         // The shim does these in a transaction.
         let storage = self.fake.0.borrow().storage.clone();

@@ -32,7 +32,7 @@ pub(super) struct World {
     pub(super) posts: Vec<Post>,
     /// Clients that need not wait any more.
     pub(super) answered: Vec<u64>,
-    /// Work under way: the slot that it is for, and what that is sent should the work be lost.
+    /// Pending work: its slot, and the frame to send there if the work is lost.
     pub(super) works: BTreeMap<u32, (usize, Option<String>)>,
     /// Slots whose messages wait for work.
     pub(super) waiting: BTreeSet<usize>,
@@ -367,7 +367,7 @@ impl Platform for Fake {
 }
 
 impl World {
-    /// Tells those whose work is lost: the namespace begins anew.
+    /// Notifies clients whose work is lost, since the namespace restarts.
     fn lose(&mut self) {
         for (slot, lost) in std::mem::take(&mut self.works).into_values() {
             // Who waits to open is closed.

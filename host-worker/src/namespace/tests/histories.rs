@@ -39,7 +39,7 @@ fn a_history_that_is_lost_is_not_recovered() {
     }
 }
 
-/// A policy that is gone takes with it what was kept for it.
+/// Removing a policy removes the history that it kept.
 #[test]
 fn what_no_policy_keeps_is_forgotten() {
     let mut bench = Bench::new(&keeping());

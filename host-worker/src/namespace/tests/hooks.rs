@@ -173,7 +173,7 @@ fn a_line_without_an_endpoint_is_dropped_and_others_stay() {
     );
 }
 
-/// Each event of an answered call is told, in order, whatever fails and is forgotten.
+/// Each event of an answered call is reported, in order, whatever fails or is lost.
 #[test]
 fn what_was_answered_is_told_whatever_fails() {
     for seed in 0..200_u64 {

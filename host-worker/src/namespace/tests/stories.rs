@@ -127,7 +127,7 @@ const KEPT: &[Op] = &[
     Call("GET", "/api/v1/d/rooms/log/history?after=1&limit=1", "", ""),
     Call("GET", "/api/v1/d/rooms/log", "", ""),
     Call("GET", "/api/v1/d/rooms/log/members", "", ""),
-    // Missed by nobody that is there.
+    // No connected client misses this message.
     Call(
         "POST",
         "/api/v1/d/send",

@@ -43,7 +43,8 @@ impl Story {
         self.check();
     }
 
-    /// A client knows who is in a room, if it ever asked; and by a page also how often.
+    /// Checks that a client that ever listed a room knows its users, and by a page also the number
+    /// of connections.
     fn check_seen(&self, client: usize, room: &str, counts: bool) {
         let mut there: BTreeMap<String, usize> = BTreeMap::new();
         let hubs = self.nodes.iter().map(|node| node.app.hub());
@@ -123,8 +124,8 @@ impl Story {
         self.clients[*client].user.is_none() && at.is_sorted_by(|a, b| a > b)
     }
 
-    /// The messages of a publisher have the order in which it published them, those aside that it
-    /// published more than once or that were not answered as done.
+    /// Checks that the messages of a publisher keep its order, except for those published
+    /// repeatedly or not acknowledged.
     fn check_order(&self) {
         let mut last = BTreeMap::new();
         for (id, message) in &self.truth.messages {

@@ -129,8 +129,8 @@ impl Story {
         }
     }
 
-    /// Something that no hub wrote comes in the name of a topic. The relay gave it no place: a host
-    /// can tell, and the core has to bear it.
+    /// Delivers bytes on a topic that no hub wrote. The relay gave them no position: a host can
+    /// tell, and the core must tolerate them.
     fn foreign(&mut self, node: usize) {
         self.say(|| format!("{node} gets something foreign"));
         let body = [&b""[..], b"1e", b"{}", &[0xff; 9]][self.one_of(4)].into();

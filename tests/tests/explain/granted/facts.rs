@@ -69,7 +69,7 @@ impl Facts {
             let rooms = rule["rooms"].as_str().map(str::to_owned);
             return (Reason::Granted { right }, rooms);
         }
-        // Whoever has a token is a user: what is for users is for all of them.
+        // A client with a token is a user, so every grant for users applies.
         let mut standard = STANDARD.iter();
         match standard.find(|Rule { rooms, can, .. }| gives(rooms, can, right, room)) {
             Some(rule) => (Reason::GrantedToUsers { right }, Some(rule.rooms.into())),

@@ -219,8 +219,8 @@ impl World {
         check_claims(told, &self.delivered, &self.conns, explain, true)
     }
 
-    /// Checks that those got a message of whom it was explained, and that its publisher was told
-    /// of a refusal.
+    /// Checks that the explained recipients got a message, and that its publisher was told of a
+    /// refusal.
     fn check_delivery(
         &self,
         op: &Op,
@@ -403,7 +403,7 @@ fn grants_and_recoveries_are_explained_as_they_are() {
     }
 }
 
-/// Nobody was left out yet when the message was sent.
+/// The exception did not apply yet when the message was sent.
 #[test]
 fn a_user_who_was_left_out_before_it_said_who_it_is_is_explained() {
     let story = [

@@ -1,4 +1,4 @@
-//! A client, by the frames that it got.
+//! A client, as known from the frames that it got.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use super::{envelope::Since, violation::Violations};
 /// A connection that is alive.
 #[derive(Debug, Default)]
 pub(super) struct Client {
-    /// True behind `$bye`.
+    /// True after `$bye`.
     pub(super) has_bye: bool,
     pub(super) rooms: BTreeMap<Box<str>, Member>,
     /// Ids of requests that are not answered.
     asked: Vec<String>,
-    /// Joins that are not answered: the room, and the position that it asks from.
+    /// Joins that are not answered: the room, and the position to recover from.
     joins: Vec<(Box<str>, Option<Since>)>,
 }
 
@@ -28,12 +28,12 @@ pub(super) struct Member {
     replay: Option<Replay>,
 }
 
-/// Messages that a join gives back.
+/// Missed messages that a join replays.
 #[derive(Debug)]
 struct Replay {
-    /// The number of those to come.
+    /// The number of messages that are still to come.
     left: usize,
-    /// The offset of the last one.
+    /// The offset of the last replayed message.
     at: u64,
     /// Offsets that must be among them, as far as known.
     due: Vec<u64>,
@@ -42,7 +42,7 @@ struct Replay {
 }
 
 impl Client {
-    /// True when it has a request without an answer: what it sends may have to wait.
+    /// True when a request of it has no answer yet: its next messages may have to wait.
     pub(super) const fn is_waiting(&self) -> bool {
         !(self.asked.is_empty() && self.joins.is_empty())
     }
@@ -55,7 +55,7 @@ impl Client {
         self.joins.push((room.into(), since));
     }
 
-    /// Takes a request away; false when there is none with this id.
+    /// Removes a request that was answered; false when there is none with this id.
     pub(super) fn answer(&mut self, id: &str) -> bool {
         let found = self.asked.iter().position(|asked| asked == id);
         found.is_some_and(|at| {
@@ -64,7 +64,7 @@ impl Client {
         })
     }
 
-    /// Takes the oldest join of a room away, with its position.
+    /// Removes the oldest join of a room, and returns its position.
     pub(super) fn answer_join(&mut self, room: &str) -> Option<Since> {
         let at = self.joins.iter().position(|(asked, _)| **asked == *room)?;
         self.joins.remove(at).1
@@ -72,7 +72,7 @@ impl Client {
 }
 
 impl Member {
-    /// A member from this line on, behind this offset.
+    /// A member since this line, which knows of this offset.
     pub(super) const fn new(since: usize, last: u64) -> Self {
         Self {
             since,
@@ -81,7 +81,7 @@ impl Member {
         }
     }
 
-    /// Expects so many messages again, above an offset, with those that are due among them.
+    /// Expects a replay of this number of messages above an offset, with the due ones among them.
     pub(super) fn expect(&mut self, left: usize, at: u64, (due, excepted): (Vec<u64>, Vec<u64>)) {
         self.replay = Some(Replay {
             left,
@@ -91,7 +91,7 @@ impl Member {
         });
     }
 
-    /// A message of the room; true when it is one of a replay.
+    /// Checks a message of the room; true when it belongs to a replay.
     pub(super) fn got(
         &mut self,
         (conn, room): (ConnId, &str),
@@ -123,7 +123,7 @@ impl Member {
         false
     }
 
-    /// Ends a replay: nothing of it may be left.
+    /// Ends a replay: no message of it may be missing.
     pub(super) fn end_replay(&mut self, who: (ConnId, &str), violations: &mut Violations) {
         let Some(replay) = self.replay.take() else {
             return;

@@ -1,4 +1,4 @@
-//! Messages of clients and of the server, as far as the invariants ask about them.
+//! Messages of clients and of the server, with the members that the invariants need.
 
 use std::borrow::Cow;
 
@@ -41,12 +41,12 @@ pub(super) struct Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// True for what a client or a backend published.
+    /// True for a message that a client or a backend published.
     pub(super) fn is_push(&self) -> bool {
         self.id.is_none() && self.error.is_none() && !self.event.starts_with('$')
     }
 
-    /// The payload; `None` when it has another form.
+    /// The payload as `T`; `None` when it has another form.
     pub(super) fn payload<'b, T: Deserialize<'b>>(&'b self) -> Option<T> {
         serde_json::from_str(self.data?.get()).ok()
     }
@@ -84,13 +84,13 @@ pub(super) struct Who {
 }
 
 impl Who {
-    /// A name that no other user, and no connection without one, has.
+    /// A name that distinguishes users, and connections without a user.
     pub(super) fn name(&self) -> String {
         format!("{} {}", self.user, self.conn)
     }
 }
 
-/// The position that a `$join` asks from.
+/// The position that a `$join` recovers from.
 #[derive(Debug, Default)]
 pub(super) struct Since {
     pub(super) offset: u64,
@@ -132,7 +132,7 @@ impl Since {
     }
 }
 
-/// An id of a request, the same whichever way its letters are escaped.
+/// The id of a request, normalized: the same however its characters are escaped.
 pub(super) fn id(raw: &RawValue) -> String {
     let text = raw.get();
     if !text.contains('\\') {

@@ -1,4 +1,4 @@
-//! Commands, as the connections notice them.
+//! Checks of the commands that connections notice.
 
 use roomcast_core::ConnId;
 
@@ -55,7 +55,7 @@ impl Watch {
         is_alive
     }
 
-    /// A message of a client or a backend.
+    /// Checks a message of a client or a backend.
     fn push(
         &mut self,
         turn: &mut Turn<'_>,
@@ -91,7 +91,7 @@ impl Watch {
         }
     }
 
-    /// An answer or a notice.
+    /// Checks an answer or a notice.
     fn control(
         &mut self,
         turn: &mut Turn<'_>,
@@ -154,7 +154,7 @@ impl Watch {
                     || !(turn.event == "$leave" || turn.is_unreadable) =>
             {
                 self.left(conn, room);
-                // Others may not be told any more who comes.
+                // Notices about others may be left out from here on.
                 if let Some(known) = self.rooms.get_mut(room).filter(|_| is_refused) {
                     known.forget_present();
                 }
@@ -164,7 +164,7 @@ impl Watch {
                 let reached: Option<Reached> = reply.payload();
                 turn.reached = reached.map(|reached| reached.reached);
             }
-            // A message that cannot be read, or comes too soon, has no event of its own.
+            // The answer to an unreadable message, or to one over the rate, has no event name.
             _ => turn.may_be_silent |= is_refused,
         }
     }
@@ -210,7 +210,7 @@ impl Watch {
         }
     }
 
-    /// A notice of somebody who came or went.
+    /// Checks a notice that a user has joined or left.
     fn told(&mut self, to: &[ConnId], room: &str, reply: &Reply<'_>, violations: &mut Violations) {
         let mut since = Vec::with_capacity(to.len());
         for &conn in to {
@@ -237,7 +237,7 @@ impl Watch {
 
 /// Checks that a message arrives as it was published.
 fn check_payload(turn: &Turn<'_>, reply: &Reply<'_>, violations: &mut Violations) {
-    // Others are messages that a join gives back.
+    // Otherwise the message may belong to a replay.
     let is_exact = turn.publish.is_some() && !turn.is_waiting;
     let Some(data) = turn.data.filter(|_| is_exact) else {
         return;

@@ -1,10 +1,10 @@
-//! Idempotency keys, as far as the server must remember them.
+//! Idempotency keys that the server must remember.
 
 use std::collections::BTreeMap;
 
 use roomcast_core::{Limits, Timestamp};
 
-/// Keys that are remembered here; above it all are forgotten.
+/// The number of keys that are remembered here; above it, all are forgotten.
 const KEYS_MAX: usize = 10_000;
 
 /// The owner of a key.
@@ -12,20 +12,20 @@ const KEYS_MAX: usize = 10_000;
 pub(super) enum KeyOwner {
     /// Backends have one set of keys.
     Backend,
-    /// All connections of a user have one.
+    /// All connections of a user share one set of keys.
     User(Box<str>),
     /// A connection without a user.
     Conn(String),
 }
 
-/// A message with a key, and the state of the server behind it.
+/// A message with a key, and the state of the server after it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keyed<'a> {
     pub(super) at: Timestamp,
     pub(super) limits: &'a Limits,
     /// Keys of clients that the server remembers.
     pub(super) remembered: usize,
-    /// True when somebody got the message.
+    /// True when at least one connection got the message.
     pub(super) is_delivered: bool,
 }
 
@@ -45,8 +45,8 @@ struct Delivered {
 }
 
 impl Keys {
-    /// Takes note of a message with a key. False when it is delivered, one with the same key was
-    /// too, and the server cannot have forgotten that.
+    /// Records a message with a key. False when it is delivered although another message with the
+    /// same key was delivered, and the server cannot have forgotten that key.
     pub(super) fn take(&mut self, key: &(KeyOwner, String), message: Keyed<'_>) -> bool {
         let limits = message.limits;
         if message.remembered >= limits.idempotency_keys || self.delivered.len() >= KEYS_MAX {

@@ -1,4 +1,4 @@
-//! A message, by those who got it.
+//! Checks of a published message, from the connections that got it.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ impl Watch {
             return;
         };
         let excepted = self.excepted(applied.hub, turn, publish);
-        // Without a word about it, the policy of the room decides.
+        // Without `echo`, the policy of the room decides.
         let may_hear_itself = matches!(publish, Publish::Client { echo: None, .. });
         for conn in turn.heard.intersection(&excepted) {
             if !may_hear_itself {
@@ -55,7 +55,7 @@ impl Watch {
         }
     }
 
-    /// Connections that a message leaves out.
+    /// Connections that are excluded from a message.
     fn excepted(&self, hub: &Hub, turn: &Turn<'_>, publish: &Publish<'_>) -> BTreeSet<ConnId> {
         match publish {
             Publish::Client { echo, .. } => {
@@ -80,7 +80,7 @@ impl Watch {
         (room, excepted): (&str, &BTreeSet<ConnId>),
         violations: &mut Violations,
     ) {
-        // It was closed in place of an answer.
+        // The publisher was closed and got no answer.
         let is_gone = turn
             .conn
             .is_some_and(|conn| !self.clients.contains_key(&conn));
@@ -123,7 +123,7 @@ impl Watch {
                     && audience.except_users.is_empty();
                 (is_for_all, excepted)
             }
-            // Without a word about it, the policy may have given it its own message.
+            // Without `echo`, the policy may let a client get its own message.
             Some(Publish::Client { echo: None, .. }) | None => (true, BTreeSet::new()),
             Some(Publish::Client { .. }) => (true, excepted),
         };

@@ -1,4 +1,4 @@
-//! A room, by the frames of its members.
+//! A room, as known from the frames of its members.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -6,7 +6,7 @@ use roomcast_core::{ConnId, room::Position};
 
 use super::{envelope::Since, violation::Violations};
 
-/// Messages that are remembered of a room: more than a join gives back.
+/// The number of messages remembered for a room: more than a join replays.
 const LOGGED_MAX: usize = 1024;
 
 /// A room.
@@ -30,7 +30,7 @@ struct Logged {
     excepted: Vec<ConnId>,
 }
 
-/// A message, as the room remembers it.
+/// A message to be remembered.
 #[derive(Debug)]
 pub(super) struct Sent {
     /// The client that published it.
@@ -53,8 +53,9 @@ impl Room {
         self.log.clear();
     }
 
-    /// Takes a notice of somebody who came or went. `since` has the beginnings of the memberships
-    /// of its recipients. The same twice is a violation for those who got both.
+    /// Handles a notice that a user has joined or left. `since` has the lines at which the
+    /// memberships of its recipients began. The same notice twice is a violation for recipients
+    /// that got both.
     pub(super) fn told(
         &mut self,
         (name, joined): (String, bool),
@@ -73,7 +74,7 @@ impl Room {
         }
     }
 
-    /// Takes the position behind an input that publishes at most one message to the room.
+    /// Handles the position after an input that publishes at most one message to the room.
     pub(super) fn moved(
         &mut self,
         position: Position<'_>,
@@ -92,7 +93,7 @@ impl Room {
                 return;
             }
             if after != before + 1 {
-                // Fewer are lost ones.
+                // A lower offset means that messages were lost.
                 let invariant = if after < before { "I32" } else { "I28" };
                 let text = format!("the offset goes from {before} to {after}");
                 violations.add(invariant, (None, room), text);
@@ -127,8 +128,8 @@ impl Room {
         }
     }
 
-    /// Offsets of the messages from a position to another that left a client out, as far as they
-    /// are remembered.
+    /// Offsets of the messages between two positions that excluded a client, as far as they are
+    /// remembered.
     pub(super) fn excepted(&self, conn: ConnId, since: &Since, epoch: &str, to: u64) -> Vec<u64> {
         let is_known = self.position.as_ref();
         let is_known = is_known.is_some_and(|known| known.epoch == epoch);
@@ -139,8 +140,8 @@ impl Room {
         excepted.map(|logged| logged.offset).collect()
     }
 
-    /// Offsets of the messages that a client must get from a position to another, as far as they
-    /// are remembered.
+    /// Offsets of the messages between two positions that a client must get, as far as they are
+    /// remembered.
     pub(super) fn due(&self, conn: ConnId, since: &Since, epoch: &str, to: u64) -> Vec<u64> {
         if self
             .position

@@ -1,4 +1,4 @@
-//! Tables of a hub against each other.
+//! Checks of a hub's tables against each other.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use roomcast_core::{ConnId, Hub, Policies, Timestamp, hub::Counts, policy::Right
 
 use super::{envelope::Reply, violation::Violations};
 
-/// Messages of each history that are looked at, the newest.
+/// The number of newest messages of each history that are checked.
 const MESSAGES_MAX: usize = 64;
 
-/// Tables of a hub, copied as far as they are compared.
+/// The tables of a hub, reduced to what is compared.
 #[derive(Debug)]
 pub(super) struct Tables<'a> {
     pub(super) counts: Counts,
@@ -26,7 +26,7 @@ pub(super) struct RoomTable<'a> {
     /// The number of members, as it is counted.
     pub(super) counted: usize,
     pub(super) members: &'a [ConnId],
-    /// Members without the right to be there.
+    /// Members without the right to be in the room.
     pub(super) unentitled: Vec<ConnId>,
     pub(super) history: Option<HistoryTable>,
 }
@@ -34,9 +34,9 @@ pub(super) struct RoomTable<'a> {
 /// A history of a hub.
 #[derive(Debug)]
 pub(super) struct HistoryTable {
-    /// The offset of the newest message that there was.
+    /// The offset of the last message of the room, kept or not.
     pub(super) last: u64,
-    /// The offset of the oldest that is kept; behind the last when none is.
+    /// The offset of the oldest message that is kept; above `last` when none is.
     pub(super) first: u64,
     /// Offsets of the newest messages.
     pub(super) offsets: Vec<u64>,
@@ -47,7 +47,7 @@ pub(super) struct HistoryTable {
 impl<'a> Tables<'a> {
     /// The tables of a hub at a time. Work: all rooms and memberships.
     pub(super) fn of(hub: &'a Hub, policies: &Policies, now: Timestamp) -> Self {
-        // A right that has just ended is taken by the timeout that is due.
+        // A right that has just ended is enforced only by the timeout, which is still due.
         let is_settled = hub.next_timeout().is_none_or(|next| next > now);
         let rooms = hub.rooms("", None).map(|room| {
             let members = hub.members(room.name);

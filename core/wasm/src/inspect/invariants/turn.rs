@@ -1,4 +1,4 @@
-//! An input, and its results while its frames are checked.
+//! An input, and the results of checking its frames so far.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::{
     keys::KeyOwner,
 };
 
-/// Bytes that the label of a message may have.
+/// The bytes of a message's label, at most.
 const LABEL_BYTES_MAX: usize = 200;
 
 /// An input that was applied.
@@ -17,11 +17,11 @@ pub(super) struct Applied<'a> {
     pub(super) input: &'a Input<'a>,
     /// The time of the input.
     pub(super) at: Timestamp,
-    /// The connection that it is about, when it is alive before.
+    /// The connection that the input is about, if it was alive before.
     pub(super) conn: Option<ConnId>,
-    /// True when a timeout had something to do before it.
+    /// True when a timeout was due before the input.
     pub(super) is_due: bool,
-    /// The hub behind it.
+    /// The hub after the input.
     pub(super) hub: &'a Hub,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Turn<'a> {
     /// The event of the client's message, or of the backend's.
     pub(super) event: String,
     pub(super) publish: Option<Publish<'a>>,
-    /// The payload of a message that must arrive as it is.
+    /// The payload of a message, which must arrive unchanged.
     pub(super) data: Option<&'a str>,
     /// The idempotency key of the message, with its owner.
     pub(super) key: Option<(KeyOwner, String)>,
@@ -57,7 +57,7 @@ pub(super) struct Turn<'a> {
     pub(super) is_raw: bool,
     /// True when each connection gets at most one message.
     pub(super) is_single: bool,
-    /// Connections that got a message, replays left out.
+    /// Connections that got a message, except by a replay.
     pub(super) heard: BTreeSet<ConnId>,
     pub(super) offset: Option<u64>,
     pub(super) reached: Option<usize>,
@@ -83,7 +83,7 @@ pub(super) fn conn_of(input: &Input<'_>) -> Option<ConnId> {
 }
 
 impl<'a> Turn<'a> {
-    /// The turn of a backend's message; none of another input.
+    /// The turn of a backend's message; an empty turn for any other input.
     pub(super) fn send(applied: &Applied<'a>) -> Self {
         let Input::Send {
             key,
@@ -98,7 +98,7 @@ impl<'a> Turn<'a> {
         let name_bytes_max = applied.hub.limits().room_name_bytes;
         let mut rooms = audience.rooms.iter().chain(&audience.except_rooms);
         let is_label = |path: &str| (1..=LABEL_BYTES_MAX).contains(&path.len());
-        // Else it is refused.
+        // An invalid message is refused.
         let is_valid = (1..=128).contains(&event.len())
             && !event.starts_with('$')
             && path.as_deref().is_none_or(is_label)
@@ -114,7 +114,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The turn of a client's message, without one when it cannot be read.
+    /// The turn of a client's message; `request` is `None` when it cannot be read.
     pub(super) fn request(conn: ConnId, request: Option<&Request<'a>>, is_waiting: bool) -> Self {
         let Some(request) = request else {
             return Self {
@@ -140,7 +140,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The one room that the message goes to, if that is all.
+    /// The room that the message goes to, if that is its only audience.
     pub(super) fn room(&self) -> Option<&str> {
         match self.publish.as_ref()? {
             Publish::Client { room, .. } => Some(room),

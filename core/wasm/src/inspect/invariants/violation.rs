@@ -1,12 +1,12 @@
-//! Violations of invariants, each with the line behind which it is seen.
+//! Violations of invariants, each with the line after which it is seen.
 
 use roomcast_core::ConnId;
 use serde::Serialize;
 
-/// Violations that are told; `count` is of all.
+/// The number of violations that are listed; `count` counts all.
 const TOLD_MAX: usize = 500;
 
-/// Violations, and how many there are.
+/// Violations, and their number.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Violations {
     count: usize,
@@ -20,7 +20,7 @@ pub(super) struct Violations {
 #[derive(Debug, Serialize)]
 struct Violation {
     line: usize,
-    /// The statement, by its name in the list of invariants.
+    /// The name of the invariant.
     invariant: &'static str,
     conn: Option<ConnId>,
     room: String,
@@ -38,7 +38,7 @@ impl Violations {
         self.line
     }
 
-    /// Adds a violation by the current line.
+    /// Adds a violation that the current line causes.
     pub(super) fn add(
         &mut self,
         invariant: &'static str,

@@ -1,4 +1,4 @@
-//! An onlooker of a namespace: it believes answers, and checks that all else fits them.
+//! An observer of a namespace: it trusts answers, and checks that all other frames fit them.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::inspect::output::Output;
 
-/// Clients and rooms of a namespace, by the frames alone. It begins without connections.
+/// Clients and rooms of a namespace, as known from frames alone. It begins without connections.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     pub(super) clients: BTreeMap<ConnId, Client>,
@@ -24,7 +24,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Checks an input and the commands that it led to.
+    /// Checks an input and the commands that follow from it.
     pub(super) fn step(
         &mut self,
         applied: &Applied<'_>,
@@ -58,7 +58,7 @@ impl Watch {
         rooms.map(|room| (conn, room.clone())).collect()
     }
 
-    /// Takes note of a request, and of what an input changes before its frames.
+    /// Records a request, and the changes of an input that precede its frames.
     #[allow(clippy::wildcard_enum_match_arm)] // the others say nothing before their frames
     fn begin<'a>(&mut self, applied: &Applied<'a>) -> Turn<'a> {
         match (applied.input, applied.conn) {
@@ -73,7 +73,7 @@ impl Watch {
                 ..Turn::default()
             },
             (Input::Disconnect { .. } | Input::Close { .. }, Some(conn)) => {
-                // Others are told of it, and it is told nothing of rooms.
+                // Others are notified; the connection itself gets no frame about its rooms.
                 self.leave_all(conn);
                 if matches!(applied.input, Input::Disconnect { .. }) {
                     self.forget(conn);
@@ -146,7 +146,7 @@ impl Watch {
         }
     }
 
-    /// Checks that a connection is in the rooms that it was told to be in.
+    /// Checks that a connection is in exactly the rooms that its frames say.
     pub(super) fn check_rooms(
         &self,
         conn: ConnId,
@@ -163,7 +163,7 @@ impl Watch {
         }
     }
 
-    /// A client that is alive, as far as known.
+    /// A client that is not known to have ended.
     pub(super) fn client(&mut self, conn: ConnId) -> Option<&mut Client> {
         match self.clients.entry(conn) {
             Entry::Occupied(client) => Some(client.into_mut()),
@@ -172,7 +172,7 @@ impl Watch {
         }
     }
 
-    /// Begins a membership; another one of the same client goes on.
+    /// Begins a membership; an existing one of the same client continues.
     pub(super) fn joined(&mut self, conn: ConnId, room: &str, member: Member) {
         if let Some(client) = self.client(conn) {
             client.rooms.entry(room.into()).or_insert(member);
@@ -204,7 +204,7 @@ impl Watch {
         }
     }
 
-    /// Ends a connection; false when it has ended before.
+    /// Ends a connection; false when it had ended already.
     pub(super) fn forget(&mut self, conn: ConnId) -> bool {
         self.leave_all(conn);
         self.clients.remove(&conn);
