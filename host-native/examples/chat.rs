@@ -1,5 +1,5 @@
-//! The chat at `ws://127.0.0.1:3005/ws`, until Ctrl-C. Code of the server speaks in it as well: an
-//! HTTP route announces, and a task takes messages from a queue.
+//! The chat at `ws://127.0.0.1:3005/ws`, until Ctrl-C. The server itself takes part: an HTTP route
+//! makes announcements, and a task sends messages from a queue.
 //!
 //!     curl -d 'at ten' http://127.0.0.1:3006/announce
 //!     curl -d 'hello' http://127.0.0.1:3006/message
@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(ended?)
 }
 
-/// A route: everybody who is connected hears it.
+/// A route that sends an announcement to all connections.
 async fn announce(State(server): State<Namespace>, text: String) -> String {
     match server.broadcast("announce", &text).await {
         Ok(sent) => format!("sent to {}\n", sent.queued),
@@ -57,7 +57,7 @@ async fn enqueue(State(queue): State<mpsc::Sender<String>>, text: String) -> &'s
     }
 }
 
-/// A task: what is in the queue goes to everybody, as if somebody had written it.
+/// A task that sends each queued message to all connections, like a message from a client.
 async fn say(server: Namespace, mut messages: mpsc::Receiver<String>) {
     while let Some(text) = messages.recv().await {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -1,9 +1,9 @@
-//! Notices at `ws://127.0.0.1:3005/ws`, pushed from an HTTP route of the program and from a task of
-//! it, until Ctrl-C:
+//! Notices at `ws://127.0.0.1:3005/ws`, pushed by an HTTP route and by a task of the program, until
+//! Ctrl-C:
 //!
 //!     curl -d 'late' http://127.0.0.1:3006/topics/trains
 //!
-//! Orders are at `/ws/orders`, and who follows them at `/ws/notify`.
+//! Orders are at `/ws/orders`, and their followers connect to `/ws/notify`.
 
 #[path = "../../core/examples/gateways/notify.rs"]
 mod notify;
@@ -45,10 +45,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(ended?)
 }
 
-/// Reminds ann, wherever she is connected, every few seconds.
+/// Reminds ann, on all of her connections, every few seconds.
 async fn remind(server: Namespace) {
     let mut pauses = tokio::time::interval(Duration::from_secs(3));
-    // The first tick is at once, and the server may not run yet.
+    // The first tick completes at once, when the server may not run yet.
     pauses.tick().await;
     let text = "take a break".to_owned();
     let notice = Notice { text };

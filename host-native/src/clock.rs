@@ -1,4 +1,4 @@
-//! The time that hubs are given.
+//! The clock of the server, in the time of hubs.
 
 pub(crate) mod patience;
 
@@ -11,14 +11,14 @@ use roomcast_core::{Timestamp, UnixTime};
 pub(crate) struct Clock {
     start: Instant,
     start_unix_ms: u64,
-    /// The time at the start.
+    /// The timestamp at the start.
     zero_ms: u64,
 }
 
 impl Clock {
-    /// Starts. With `lasting` times it goes on from the wall clock at the start, so that those of
-    /// an earlier life can be compared. A wall clock that was set back then only keeps things for
-    /// longer.
+    /// Starts the clock. With `lasting`, timestamps continue from the wall clock at the start, so
+    /// that they compare with those of earlier runs. If the wall clock was set back in between,
+    /// data is only kept for longer.
     pub(crate) fn start(lasting: bool) -> Self {
         let start_unix_ms = unix_now_ms();
         Self {
@@ -42,12 +42,12 @@ impl Clock {
         Timestamp::from_millis(self.zero_ms + millis(since))
     }
 
-    /// The wall-clock time of the zero, by the wall clock of now: it moves when that is set.
+    /// The wall-clock time of timestamp zero, by the current wall clock: it moves when that is set.
     pub(crate) fn unix_zero_ms(self) -> u64 {
         unix_now_ms().saturating_sub(self.now().as_millis())
     }
 
-    /// The wall-clock time of a timestamp, as milliseconds since 1970: for people, not for rules.
+    /// The wall-clock time of a timestamp, in milliseconds since 1970, for display only.
     pub(crate) const fn unix_ms(self, at: Timestamp) -> u64 {
         self.start_unix_ms
             .saturating_add(at.as_millis())
@@ -66,7 +66,7 @@ pub(crate) fn unix_now_ms() -> u64 {
     millis(unix.unwrap_or_default())
 }
 
-/// Whole milliseconds; at most the largest number.
+/// The whole milliseconds of a duration, saturating.
 pub(crate) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,15 +1,15 @@
-//! Roomcast as a native server: rooms over WebSockets, an HTTP API to push into them, and your own
-//! application before them.
+//! Roomcast as a native server: rooms over WebSockets, an HTTP API to send to them, and your own
+//! application in front of them.
 //!
-//! This crate is the host around [`roomcast_core`]: bytes in, commands out, time, identity. It
-//! decides nothing about rooms. The binary `roomcast` is a thin command line around [`run`], which
-//! serves rooms alone; a [`Host`] also has applications.
+//! This crate is the host around [`roomcast_core`]: it handles bytes, time and identity, and
+//! carries out commands. All decisions about rooms are in the core. The binary `roomcast` is a thin
+//! command line around [`run`], which serves rooms only; a [`Host`] also has applications.
 //!
 //! # A whole application
 //!
-//! A [`Router`] says what happens: typed handlers by event, guards, hooks, schedules. [`Host`] puts
-//! it into a namespace, and a [`Namespace`] reaches the namespace from everywhere else: other
-//! tasks, threads, HTTP routes.
+//! A [`Router`] defines the application: typed handlers by event, guards, hooks, schedules.
+//! [`Host`] mounts it in a namespace, and a [`Namespace`] reaches the namespace from everywhere
+//! else: other tasks, threads, HTTP routes.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -82,18 +82,18 @@
 //! }
 //! ```
 //!
-//! The application needs no host: it may use [`roomcast_core`] alone, run at the edge as well, and
-//! be tested without sockets (`World` in `roomcast-tests`).
+//! The application does not depend on the host: with [`roomcast_core`] alone it also runs at the
+//! edge, and can be tested without sockets (`World` in `roomcast-tests`).
 //!
 //! # Threads
 //!
-//! A namespace lives on one thread, its application with it: no locks, no `Send`, and a handler
-//! that blocks holds up everybody there. [`Settings::threads`] spreads sockets and namespaces over
-//! several; the task that awaits [`Host::run`] does none of the work.
+//! A namespace runs on one thread, together with its application: there are no locks and no `Send`,
+//! and a handler that blocks holds up the whole thread. [`Settings::threads`] spreads sockets and
+//! namespaces over several threads; the task that awaits [`Host::run`] does none of the work.
 //!
 //! # When an application fails
 //!
-//! A panic or an error in a handler or hook affects that one message only. Its client gets
+//! A panic or an error in a handler or hook affects only that one message. Its client gets
 //! `internal`; the full error is logged by `tracing` at `ERROR`, with namespace, event and
 //! connection. The remaining hooks still run. In a program that is built with `panic = "abort"`, a
 //! panic ends the program.
@@ -118,9 +118,9 @@
 //! roomcast = { version = "0.1", default-features = false }
 //! ```
 //!
-//! This library compiles no C and links no SQLite. So it stands beside any other crate that does:
-//! sqlx, diesel and sea-orm bring an SQLite of their own, and Cargo takes only one into a program.
-//! With `store`, [`Settings::check`] accepts a folder; without it, it says what is missing.
+//! Built like this, the library compiles no C and links no SQLite, so it fits beside sqlx, diesel
+//! and sea-orm: each brings its own SQLite, and Cargo allows only one in a program. With `store`,
+//! [`Settings::check`] accepts a folder; without it, the check names the missing feature.
 //!
 //! [`Settings`] has every limit with its unit, its default and the reason for it.
 

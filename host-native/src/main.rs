@@ -1,4 +1,4 @@
-//! The `roomcast` command: parses, and calls the library.
+//! The `roomcast` command: parses arguments, and calls the library.
 
 #![forbid(unsafe_code)]
 #![warn(clippy::print_stderr)]
@@ -7,7 +7,7 @@ mod cli;
 
 fn main() -> std::process::ExitCode {
     cli::panics();
-    // Before anything that takes time: a terminal may be closed at once.
+    // Installed first, since a terminal may be closed at once.
     let hangups = cli::Hangups::of_server(std::env::args_os());
     match cli::Cli::read(std::env::args_os()) {
         Ok(cli) => cli.run(hangups),

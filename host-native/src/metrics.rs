@@ -1,4 +1,4 @@
-//! Counters of one shard, and what is told of all of them to Prometheus.
+//! Counters of shards, and their export to Prometheus.
 
 pub(crate) mod counter;
 pub(crate) mod process;
@@ -20,8 +20,8 @@ use self::{
     turn::{EndedTurn, Turn},
 };
 
-/// Counters of one shard. Each shard has its own, so that threads do not share cache lines, and is
-/// the only one that writes them; a scrape adds them up.
+/// The counters of one shard. Each shard has its own, which only it writes, so that threads do not
+/// share cache lines. A scrape adds them up.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct Metrics {
@@ -31,17 +31,17 @@ pub(crate) struct Metrics {
     pub(crate) messages_in: Counter,
     pub(crate) deliveries: Counter,
     pub(crate) fan_out: Sizes,
-    /// Queues that passed their limits, by the consequence: the connection was closed, the oldest
+    /// Queues that exceeded their limits, by the consequence: the connection was closed, the oldest
     /// messages were dropped, or messages with a newer one of the same event were dropped.
     pub(crate) overflows_closed: Counter,
     pub(crate) overflows_dropped: Counter,
     pub(crate) overflows_replaced: Counter,
     pub(crate) messages_dropped: Counter,
-    /// Bytes of the longest queue of one connection.
+    /// The size of the longest queue of a connection, in bytes.
     pub(crate) outbox: Peak,
     pub(crate) store_commit: Times,
     pub(crate) accept_failures: Counter,
-    /// Times that older tokens of all users were refused for want of room.
+    /// Withdrawals that also refused older tokens of all other users, for lack of space.
     pub(crate) withdrawals_folded: Counter,
     pub(crate) turn: Turn,
     pub(crate) turns: Times,
@@ -52,7 +52,7 @@ pub(crate) struct Metrics {
     refused: [Counter; Reason::ALL.len()],
     /// Recoveries by outcome, in the order of [`RecoveryOutcome::ALL`].
     recoveries: [Counter; RecoveryOutcome::ALL.len()],
-    /// Answers over HTTP by class of status, from 1xx on.
+    /// HTTP responses by class of status, from 1xx on.
     responses: [Counter; 5],
     /// TLS handshakes that failed, in the order of [`TlsFailure::ALL`].
     tls_failures: [Counter; TlsFailure::ALL.len()],
@@ -62,16 +62,16 @@ pub(crate) struct Metrics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum CloseLabel {
     Code(u16),
-    /// A code from 3000 on, which the client chooses: no label of a metric.
+    /// A code from 3000 on. Clients choose it, so it is unfit for a label.
     Client,
 }
 
 /// The way in which a TLS handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsFailure {
-    /// Too long a handshake.
+    /// The handshake took too long.
     Timeout,
-    /// HTTP without TLS.
+    /// The client sent HTTP without TLS.
     Plain,
     /// The two sides did not agree.
     Handshake,
@@ -86,7 +86,7 @@ impl TlsFailure {
 }
 
 impl Metrics {
-    /// Nothing counted yet; with a time from which on turns are slow.
+    /// Creates counters at zero. Turns from `slow_turn` on count as slow.
     pub(crate) fn new(slow_turn: Option<Duration>) -> Self {
         Self {
             opened: Counter::default(),
@@ -130,7 +130,7 @@ impl Metrics {
         *closed.entry(label).or_default() += 1;
     }
 
-    /// Counts an answer over HTTP.
+    /// Counts an HTTP response.
     pub(crate) fn count_response(&self, status: u16) {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.responses[class].add(1);
@@ -141,15 +141,15 @@ impl Metrics {
     }
 }
 
-/// Turns; all of it on the shard's own thread.
+/// Turns; only called on the shard's own thread.
 impl Metrics {
-    /// The thread has woken.
+    /// Called when the thread has woken.
     pub(crate) fn wakes(&self) {
         self.turn.begin();
     }
 
-    /// The thread is about to wait: input that has caused nothing to be written since the last turn
-    /// was one too.
+    /// Called when the thread is about to wait: input since the last turn that caused no writes was
+    /// a turn too.
     pub(crate) fn waits(&self) {
         if !self.turn.is_idle(self.inputs.get()) {
             let ended = self.end_turn();
@@ -157,7 +157,7 @@ impl Metrics {
         }
     }
 
-    /// A turn has ended.
+    /// Ends a turn.
     pub(crate) fn end_turn(&self) -> EndedTurn {
         let ended = self.turn.end([self.inputs.get(), self.deliveries.get()]);
         self.turns.observe(ended.took);

@@ -1,4 +1,4 @@
-//! A namespace: its application, the commands that it gives, and the net under it.
+//! A namespace: its application, its commands, and protection against panics.
 
 pub(crate) mod gateways;
 pub(crate) mod handle;
@@ -22,21 +22,22 @@ use roomcast_core::{
 
 use self::{gateways::panic_text, recorder::Recorder};
 
-/// Any gateway: what a namespace without one does costs a call or two more than a hub alone.
+/// An application with any gateway. A namespace without one costs only a call or two more than a
+/// hub alone.
 type AnyApp = App<Box<dyn Gateway>>;
 
-/// A namespace of a server. It knows no socket, no thread and no clock: it gets inputs and fills
-/// its outbox, and the shard that it lives on carries the commands out.
+/// A namespace of a server. It knows no socket, no thread and no clock: it receives inputs and
+/// fills its outbox, and its shard carries out the commands.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) name: Arc<str>,
     app: AnyApp,
-    /// The journal, in which each input is written first.
+    /// The journal: each input is written to it first.
     recorder: Option<Arc<Recorder>>,
     out: Outbox,
-    /// State that the application would save before anything happened, if it keeps anything.
+    /// The initial state of the application, as saved, if it is persistent.
     fresh: Option<String>,
-    /// True when the namespace has something to lose; not known when something happened since.
+    /// The cached result of `has_something_to_lose`; `None` after an input.
     loses: Cell<Option<bool>>,
 }
 
@@ -65,8 +66,8 @@ impl Namespace {
         }
     }
 
-    /// True when the application keeps state that is not as it was at first. Work: the state is
-    /// written as text, once after anything happened.
+    /// True when the application's persistent state differs from the initial one. Work: the state
+    /// is serialized, once after any input.
     pub(crate) fn has_something_to_lose(&self) -> bool {
         let loses = self.loses.get();
         let loses = loses.unwrap_or_else(|| saved(&self.app) != self.fresh);
@@ -78,37 +79,37 @@ impl Namespace {
         &self.app
     }
 
-    /// Commands that are not cleared yet.
+    /// The commands since the last clear.
     pub(crate) const fn out(&self) -> &Outbox {
         &self.out
     }
 
-    /// Takes those of the commands out that are for the relay.
+    /// Takes the commands for the relay out of the outbox.
     pub(crate) fn take_relay_commands(&mut self, take: impl FnMut(RelayCommand)) {
         self.out.take_relay_commands(take);
     }
 
-    /// Forgets the commands.
+    /// Clears the commands.
     pub(crate) fn clear_out(&mut self) {
         self.out.clear();
     }
 
-    /// Gives memory back that a larger crowd needed.
+    /// Releases memory that a larger number of connections needed.
     pub(crate) fn shrink_to_fit(&mut self) {
         self.app.shrink_to_fit();
         self.out = Outbox::new();
     }
 
-    /// Writes an input to the journal and applies it. A panic ends here: the client is told, and
-    /// the hooks that were still to run, run.
+    /// Writes an input to the journal and applies it. A panic is caught here: the client is
+    /// notified, and the remaining hooks run.
     pub(crate) fn apply(&mut self, now: Timestamp, input: &Input<'_>) -> Applied {
         if let Some(recorder) = &self.recorder {
             recorder.input(&self.name, now, input.clone());
         }
         self.loses.set(None);
         let Self { app, out, .. } = self;
-        // Nothing is left half done: the core says so of itself, and nobody but the application
-        // sees what is broken of its own.
+        // Unwind safe: the core completes its own changes, and state that the application leaves
+        // broken affects only the application.
         let applied = catch_unwind(AssertUnwindSafe(|| app.apply(now, input, out)));
         applied.unwrap_or_else(|panic| self.unwound(now, input, &*panic))
     }
@@ -117,7 +118,7 @@ impl Namespace {
     fn unwound(&mut self, now: Timestamp, input: &Input<'_>, panic: &(dyn Any + Send)) -> Applied {
         let Self { app, out, .. } = self;
         let (mut cause, mut text) = (input, panic_text(panic));
-        // It ends: no hook runs twice.
+        // The loop terminates, since no hook runs twice.
         while let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
             app.unwound(now, cause, &text, out);
         })) {
@@ -127,12 +128,13 @@ impl Namespace {
         Applied::unwound(input)
     }
 
-    /// The work that handlers began, and the tokens of work that nobody waits for any more.
+    /// The work that handlers started, and the tokens of work that was cancelled.
     pub(crate) fn take_work(&mut self) -> (Vec<(Token, Work)>, Vec<Token>) {
         (self.app.take_work(), self.app.take_cancelled())
     }
 
-    /// Joins that a backend is asked for: each with the token to complete, the user and the room.
+    /// Joins that a backend must be asked about, each with the token to complete, the user and the
+    /// room.
     pub(crate) fn take_asked(&mut self) -> Vec<(Token, Option<Box<str>>, Box<str>)> {
         let asked = self.app.take_asked().into_iter();
         let asked = asked.map(|(token, room)| {
@@ -142,12 +144,12 @@ impl Namespace {
         asked.collect()
     }
 
-    /// Outcomes of sends that the relay told since this was last called.
+    /// Outcomes of sends through the relay since the last call.
     pub(crate) fn take_send_outcomes(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
         self.app.take_send_outcomes()
     }
 
-    /// Logs what went wrong in the application since this was last called.
+    /// Logs errors of the application since the last call.
     pub(crate) fn log_faults(&mut self) {
         for fault in self.app.take_errors() {
             log_failure(&self.name, fault.conn, &fault.place, &fault.error);
@@ -155,14 +157,14 @@ impl Namespace {
     }
 }
 
-/// Logs an error of an application, with what it was doing.
+/// Logs an error of an application, and the event that it was handling.
 pub(crate) fn log_failure(namespace: &str, conn: Option<ConnId>, event: &str, error: &str) {
     let conn = conn.map(tracing::field::display);
     tracing::error!(namespace, event, conn, error, "the application failed");
 }
 
-/// The word of an application on an upgrade request, or the text of its panic. The cause of an
-/// internal error is logged.
+/// Evaluates an application's answer to an upgrade request, or the text of its panic. The cause of
+/// an internal error is logged.
 pub(crate) fn admission(
     namespace: &str,
     said: Result<Result<Admission, Rejection>, String>,
@@ -178,28 +180,28 @@ pub(crate) fn admission(
     said.unwrap_or_else(|_| Err(Rejection::internal()))
 }
 
-/// State that an application saves to outlive its connections.
+/// The state that an application saves to outlive its connections.
 fn saved(app: &AnyApp) -> Option<String> {
     let gateway = app.gateway();
     if !gateway.is_persistent() {
         return None;
     }
-    // Code of the application's, which changes nothing.
+    // The application's code may panic, but it changes nothing.
     catch_unwind(AssertUnwindSafe(|| gateway.save())).unwrap_or_default()
 }
 
-/// An [`UpgradeRequest`] that can travel to the thread of its namespace.
+/// An owned [`UpgradeRequest`] that can be sent to the thread of its namespace.
 #[derive(Debug)]
 pub(crate) struct OwnedUpgradeRequest {
     path: String,
     query: String,
     headers: Vec<(String, String)>,
-    /// `None` where nobody knows it.
+    /// The address of the client; `None` if it is unknown.
     peer: Option<IpAddr>,
 }
 
 impl OwnedUpgradeRequest {
-    /// Bytes of a header field that are not UTF-8 are replaced.
+    /// Copies a request. Bytes of header fields that are not UTF-8 are replaced.
     pub(crate) fn new(request: &hyper::Request<()>, peer: IpAddr) -> Self {
         let headers = request.headers().iter().map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes());
@@ -213,7 +215,7 @@ impl OwnedUpgradeRequest {
         }
     }
 
-    /// Asks, with the request as the application takes it.
+    /// Calls `application` with the request in its form for applications.
     pub(crate) fn ask<R>(&self, application: impl FnOnce(&UpgradeRequest<'_>) -> R) -> R {
         let headers = self.headers.iter();
         let headers: Vec<(&str, &str)> = headers.map(|(n, v)| (n.as_str(), v.as_str())).collect();

@@ -1,10 +1,10 @@
 //! Deadlines of a process that may be suspended.
 //!
-//! A process that was stopped, or a machine that slept, is woken by its timers before it has looked
-//! at its sockets: every deadline seems to have passed, although what it is about arrived long ago.
-//! So a look that comes late is one of a thread that did not run, and proves nothing about anybody
-//! else: first there is a while to read what arrived, and to write what can be written. And before
-//! any look the sockets get a turn, since a stop that is short makes no look late.
+//! When a stopped process or a sleeping machine resumes, timers fire before sockets are read: every
+//! deadline seems to have passed, although the awaited data arrived long ago. A check that comes
+//! late shows that this thread did not run, and proves nothing about peers. So after a late check
+//! there is a grace period to read what arrived and to write what can be written. Sockets also get
+//! a turn before every check, since a short stop makes no check late.
 
 use std::{
     cell::Cell,
@@ -16,21 +16,20 @@ use std::{
 
 use tokio::time::{sleep, sleep_until};
 
-/// A look that is later than this comes from a thread that did not run.
+/// A check that is later than this shows that the thread did not run.
 pub(crate) const LATE: Duration = Duration::from_millis(250);
-/// The time in which what arrived meanwhile is read, before a deadline is called passed.
+/// The time to read what arrived meanwhile, before a deadline counts as passed.
 const GRACE: Duration = Duration::from_millis(500);
-/// The number of times that this is granted in a row: a thread that is always late must still end
-/// what is over.
+/// The number of grace periods in a row: a thread that is always late must still enforce deadlines.
 const GRACES_MAX: u32 = 4;
 
-/// So long takes a turn of what waits for sockets, at least.
+/// The minimum time of a turn for tasks that wait for sockets.
 const TURN: Duration = Duration::from_millis(2);
-/// Turns at most: those of a busy thread all take longer.
+/// The maximum number of turns: on a busy thread all of them take longer.
 const TURNS_MAX: u32 = 4;
 
-/// Has everything read that arrived, and written that can be, before a deadline is judged. A turn
-/// that took long may have been one in which the process did not run.
+/// Lets other tasks read what arrived and write what they can, before a deadline is judged. During
+/// a turn that took long the process may not have run, so another one follows.
 pub(crate) async fn turn() {
     for _ in 0..TURNS_MAX {
         let begun = Instant::now();
@@ -41,11 +40,11 @@ pub(crate) async fn turn() {
     }
 }
 
-/// Says of a thread that looks regularly if its looks may be believed.
+/// Tells whether a thread that checks deadlines regularly may trust its checks.
 #[derive(Debug)]
 pub(crate) struct Patience {
     looked: Cell<Instant>,
-    /// The time until which no deadline is called passed.
+    /// The time before which no deadline counts as passed.
     until: Cell<Instant>,
     graces: Cell<u32>,
 }
@@ -59,8 +58,8 @@ impl Patience {
         }
     }
 
-    /// True when a deadline that has passed by the clock may be called so; asked at each look,
-    /// which is to come more often than [`LATE`].
+    /// True when a deadline that has passed by the clock counts as passed. Called at each check,
+    /// more often than every [`LATE`].
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         let slept = now.saturating_duration_since(self.looked.replace(now)) > LATE;
         if slept && self.graces.get() < GRACES_MAX {
@@ -75,7 +74,7 @@ impl Patience {
     }
 }
 
-/// Waits until a deadline has passed; when that is noticed late, for a while longer.
+/// Waits until a deadline has passed; if the timer fires late, waits a grace period more.
 async fn passed(deadline: Instant) {
     let mut due = deadline;
     sleep_until(due.into()).await;
@@ -90,7 +89,7 @@ async fn passed(deadline: Instant) {
     turn().await;
 }
 
-/// A wait for a deadline, by [`passed`].
+/// A future that ends when a deadline has [`passed`].
 pub(crate) struct Wait(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
 
 impl Wait {
@@ -107,7 +106,7 @@ impl Future for Wait {
     }
 }
 
-/// Runs a future for so long at most; `None` when it does not end in time.
+/// Runs a future for at most `time`; `None` when it does not finish in time.
 pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
     tokio::select! {
         biased;

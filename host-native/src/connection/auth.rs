@@ -1,4 +1,4 @@
-//! The verb `$auth`: the host verifies the token before the message goes on without it.
+//! The verb `$auth`: the host verifies the token, and passes the message on without it.
 
 use std::{pin::Pin, rc::Rc};
 
@@ -8,26 +8,26 @@ use roomcast_http::TokenRefusal;
 use super::place::Place;
 use crate::shard::{Home, Shard};
 
-/// A message with the verb `$auth` whose token is being verified, and what the client sent behind
-/// it.
+/// An `$auth` message whose token is being verified, and the client's messages behind it.
 pub(super) struct Held {
     pub(super) verified: Pin<Box<dyn Future<Output = Verified>>>,
     /// The message without its token.
     pub(super) rest: String,
-    /// At most what one read brings: nothing is read meanwhile.
+    /// The messages behind it, at most those of one read: nothing is read meanwhile.
     pub(super) behind: Vec<OwnedFrame>,
-    /// The close frame that came behind all of it.
+    /// The close frame that followed.
     pub(super) closed: Option<(Option<CloseCode>, Box<[u8]>)>,
 }
 
-/// The identity that a token gives; or none, and true when the token is not taken for now alone.
+/// The identity of a valid token, or `None`. `unavailable` is set when the token could not be
+/// verified for now.
 #[derive(Default)]
 pub(super) struct Verified {
     pub(super) identity: Option<Box<Identity>>,
     pub(super) unavailable: bool,
 }
 
-/// A message that waits.
+/// A waiting message.
 pub(super) enum OwnedFrame {
     Text(String),
     Binary(Vec<u8>),
@@ -51,9 +51,8 @@ impl OwnedFrame {
     }
 }
 
-/// Passes a message of a connection on to its namespace. One with the verb `$auth` goes on without
-/// its token; it is returned when that is still to be verified. One over a rate of its user is
-/// refused.
+/// Passes a message of a connection to its namespace, unless a rate of its user refuses it. An
+/// `$auth` message goes on without its token; it is returned if the token must still be verified.
 #[inline]
 pub(super) fn pass_on(
     shard: &Rc<Shard>,
@@ -63,7 +62,7 @@ pub(super) fn pass_on(
     place: &mut Place,
 ) -> Option<Box<Held>> {
     if place.is_over() {
-        // What comes behind the refusal that ends it is not heard.
+        // Messages after the refusal that closes the connection are ignored.
         return None;
     }
     if place.permit.meter().is_some() && !place.let_through(shard, home, conn, frame) {
@@ -80,8 +79,8 @@ pub(super) fn pass_on(
         Frame::Text(text) if place.unidentified => AuthRequest::hide_token(text),
         Frame::Text(_) | Frame::Binary(_) => None,
     };
-    // Applications alone read binary messages: here one is refused whatever it says, and there may
-    // be a token in it.
+    // Only raw gateways read binary messages. Here a binary message is refused whatever it
+    // contains, and it may contain a token.
     let frame = match (&hidden, frame) {
         (Some(text), _) => Frame::Text(text),
         (None, Frame::Binary(_)) if !place.raw && shard.shared.tokens.looks() => Frame::Binary(b""),
@@ -112,7 +111,7 @@ fn authenticate(
         return None;
     };
     let (bytes, now) = (rest.len(), shard.now());
-    // A token is work: first the rate.
+    // Verification costs work, so the rate is checked first.
     let has_rate = move |hub: &Hub, now: Timestamp| hub.has_rate(now, conn, bytes);
     let has_rate_here = home.ask_here(|hub| has_rate(hub, now));
     if has_rate_here == Some(false) {
@@ -151,8 +150,8 @@ fn authenticate(
     }))
 }
 
-/// The identity of a token that is taken. Of one that is not the cause is counted and logged: the
-/// client does not read it.
+/// Converts the result of a verification. The cause of a failure is counted and logged, and the
+/// client does not see it.
 fn taken(shard: &Shard, checked: Result<Identity, TokenRefusal>) -> Verified {
     match checked {
         Ok(identity) => Verified {
@@ -169,7 +168,7 @@ fn taken(shard: &Shard, checked: Result<Identity, TokenRefusal>) -> Verified {
     }
 }
 
-/// Puts the message in, with the identity that its token gives.
+/// Passes the message to the hub, with the verified identity, if any.
 pub(super) fn input(shard: &Shard, home: &Home, conn: ConnId, rest: String, verified: Verified) {
     let Verified {
         identity,

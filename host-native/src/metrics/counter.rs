@@ -1,12 +1,12 @@
-//! Counters that one thread writes and any thread reads.
+//! Counters with one writing thread and any number of readers.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-/// A number that its shard's thread alone writes: an addition is one to a plain integer, without a
-/// lock of the bus. Others may read it at any time.
+/// A number that only its shard's thread writes: an addition is as cheap as for a plain integer,
+/// without locking the bus. Other threads may read it at any time.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -24,7 +24,7 @@ impl Counter {
     }
 }
 
-/// The largest of the values of the last one to two minutes.
+/// The maximum of the last one to two minutes.
 #[derive(Debug, Default)]
 pub(crate) struct Peak {
     current: Counter,
@@ -38,7 +38,7 @@ impl Peak {
         }
     }
 
-    /// Forgets the values from before the last call.
+    /// Forgets values that are older than the last call.
     pub(crate) fn rotate(&self) {
         self.previous.set(self.current.get());
         self.current.set(0);
@@ -49,7 +49,7 @@ impl Peak {
     }
 }
 
-/// Upper bounds of the buckets of [`Times`], in microseconds; one more bucket has all above.
+/// The upper bounds of the buckets of [`Times`], in microseconds; one more bucket has all above.
 pub(crate) const BOUNDS_US: [u64; 14] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000,
@@ -58,7 +58,7 @@ pub(crate) const BOUNDS_US: [u64; 14] = [
 /// A histogram of durations.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
-    /// By bucket; not cumulative.
+    /// Counts by bucket, not cumulative.
     pub(crate) counts: [Counter; BOUNDS_US.len() + 1],
     pub(crate) sum_ns: Counter,
 }
@@ -73,14 +73,14 @@ impl Times {
     }
 }
 
-/// Buckets of [`Sizes`]; each bound is four times the one before, from 1 on, and the last bucket
-/// has all above.
+/// The number of buckets of [`Sizes`]. Bounds start at 1, and each is four times the previous one;
+/// the last bucket has all above.
 pub(crate) const SIZES: usize = 10;
 
 /// A histogram of numbers of recipients.
 #[derive(Debug, Default)]
 pub(crate) struct Sizes {
-    /// By bucket; not cumulative.
+    /// Counts by bucket, not cumulative.
     pub(crate) counts: [Counter; SIZES],
     pub(crate) sum: Counter,
 }

@@ -1,4 +1,4 @@
-//! The process, as the system counts it.
+//! Figures of the process from the system.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-/// The process, as far as the system tells: Linux all, others less.
+/// Figures of the process, as far as the system provides them: Linux all, others fewer.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
     pub(super) resident_bytes: Option<u64>,
@@ -18,7 +18,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Asks the system. Blocks for a moment; on Linux before 6.2 the descriptors are counted one by
+    /// Reads the figures. Blocks for a moment; before Linux 6.2 the descriptors are counted one by
     /// one.
     pub(crate) fn sample() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -37,13 +37,13 @@ impl Process {
 
 fn descriptors(folder: &Path) -> Option<u64> {
     match fs::metadata(folder).ok()?.len() {
-        // The one by which they are counted is not there any more.
+        // The descriptor of the folder itself is not counted.
         0 => Some(fs::read_dir(folder).ok()?.count().saturating_sub(1) as u64),
         count => Some(count),
     }
 }
 
-/// A line of `/proc/self/status`, such as `VmRSS:    1024 kB`.
+/// Parses a line of `/proc/self/status`, such as `VmRSS: 1024 kB`.
 fn bytes(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

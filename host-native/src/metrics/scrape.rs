@@ -1,4 +1,4 @@
-//! A scrape: all shards' counters, and what is counted at the time of asking.
+//! A scrape: the counters of all shards, and gauges.
 
 use std::{collections::BTreeMap, fmt, sync::PoisonError};
 
@@ -14,7 +14,7 @@ use super::{
     text::{Text, sum},
 };
 
-/// Numbers that are counted at the time of asking.
+/// Gauges, sampled for the scrape.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Gauges {
     pub(crate) namespaces: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Gauges {
     pub(crate) spans: Option<[(&'static str, u64); 2]>,
 }
 
-/// Limits, so that an alarm can tell how near they are.
+/// Limits, so that alarms can use the distance to them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Maxima {
     pub(crate) connections: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Scrape<'a> {
     pub(crate) connections: usize,
     pub(crate) gauges: Gauges,
     pub(crate) maxima: Maxima,
-    /// Counters of the relay; none without one.
+    /// The counters of the relay; `None` without a relay.
     pub(crate) relay: Option<RelayCounts>,
     pub(crate) process: Process,
     /// Wall-clock time of the start, in milliseconds since 1970.
@@ -231,7 +231,7 @@ impl Scrape<'_> {
             relay.corrections);
     }
 
-    /// The names that all clients of Prometheus give to these.
+    /// Writes metrics of the process, under the names that all Prometheus clients use.
     #[rustfmt::skip] // A line for each metric.
     fn process(&self, text: &mut Text) {
         let process = &self.process;

@@ -1,14 +1,14 @@
 //! The Prometheus text format.
 //!
-//! Written here: the library `prometheus-client` writes OpenMetrics alone, which `promtool check
-//! metrics` does not read, and others want to own the counters.
+//! Not from a library: `prometheus-client` writes only OpenMetrics, which `promtool check metrics`
+//! does not read, and other libraries want to own the counters.
 
 use std::fmt::{Display, Write};
 
 use super::counter::{BOUNDS_US, Counter, Sizes, Times};
 
-/// Metrics in the Prometheus text format, version 0.0.4. Names, labels and help are the program's
-/// own: none needs escapes.
+/// Metrics in the Prometheus text format, version 0.0.4. Names, labels and help are defined in this
+/// program, and none needs escapes.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);
 
@@ -19,7 +19,7 @@ impl Text {
 
     fn head(&mut self, name: &str, help: &str, kind: &str) {
         debug_assert!(!help.contains(['\\', '\n']));
-        // A string takes whatever is written to it.
+        // Writing to a string never fails.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
@@ -51,13 +51,13 @@ impl Text {
         }
     }
 
-    /// A gauge that is 1, for what its label says.
+    /// A gauge with the value 1, whose label has the information.
     pub(super) fn info(&mut self, name: &str, help: &str, label: &str, value: &str) {
         self.head(name, help, "gauge");
         let _ = writeln!(self.0, "{name}{{{label}=\"{value}\"}} 1");
     }
 
-    /// A histogram of seconds, of all shards together.
+    /// A histogram of seconds, summed over shards.
     pub(super) fn times<'a>(
         &mut self,
         name: &str,
@@ -70,7 +70,7 @@ impl Text {
         self.histogram(name, help, bounds, counts, seconds(total_ns));
     }
 
-    /// A histogram of seconds, with buckets of its own; the last count is of all above.
+    /// A histogram of seconds with the given buckets; the last count is of all above.
     pub(super) fn durations(
         &mut self,
         name: &str,
@@ -84,7 +84,7 @@ impl Text {
         self.histogram(name, help, bounds, count, seconds(sum_us * 1_000));
     }
 
-    /// A histogram of sizes, of all shards together.
+    /// A histogram of sizes, summed over shards.
     pub(super) fn sizes<'a>(
         &mut self,
         name: &str,
@@ -102,8 +102,8 @@ impl Text {
         );
     }
 
-    /// Buckets are read one after the other while they are counted: their sum is the count, so that
-    /// the parts fit each other.
+    /// Writes a histogram. Buckets are read one after another while they are counted: the count is
+    /// computed as their sum, so that the two agree.
     fn histogram<B: Display>(
         &mut self,
         name: &str,
@@ -127,12 +127,12 @@ impl Text {
     }
 }
 
-/// The sum of a counter of several shards.
+/// The sum of a counter over several shards.
 pub(super) fn sum<'a>(counters: impl Iterator<Item = &'a Counter>) -> u64 {
     counters.map(Counter::get).sum()
 }
 
-/// Nanoseconds as seconds: Prometheus has floats.
+/// Converts nanoseconds to seconds, as a float for Prometheus.
 #[allow(clippy::cast_precision_loss)]
 pub(super) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9

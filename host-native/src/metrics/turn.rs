@@ -1,24 +1,24 @@
-//! The length of turns.
+//! Measurement of turns.
 
 use std::time::{Duration, Instant};
 
 use super::counter::Counter;
 
-/// The current turn of a shard: the time since its thread woke, or since the turn before ended.
+/// The current turn of a shard: the time since its thread woke, or since the previous turn ended.
 ///
-/// It costs two looks at the clock for each turn, however many messages that has.
+/// Costs two clock reads per turn, however many messages it has.
 #[derive(Debug)]
 pub(crate) struct Turn {
     zero: Instant,
-    /// Its number, which no other turn of the shard has.
+    /// The number of the turn, unique on its shard.
     number: Counter,
-    /// Turns that take so long are slow.
+    /// The duration from which a turn is slow.
     slow_ns: u64,
     begun_ns: Counter,
     /// Inputs and deliveries of the shard before the turn.
     before: [Counter; 2],
-    /// The longest of the slow turns that ended with a wait and nobody has asked for yet: its
-    /// number, which is 0 when there is none, its nanoseconds and its counts.
+    /// The longest slow turn that ended with a wait and has not been taken yet: its number, or 0 if
+    /// there is none, its nanoseconds and its counts.
     kept: [Counter; 4],
 }
 
@@ -29,12 +29,12 @@ pub(crate) struct EndedTurn {
     pub(crate) took: Duration,
     /// Inputs to namespaces.
     pub(crate) inputs: u64,
-    /// Frames for recipients, counted for each.
+    /// Frames for recipients, counted per recipient.
     pub(crate) sends: u64,
 }
 
 impl Turn {
-    /// The first turn; with a time from which on turns are slow.
+    /// The first turn. Turns from `slow` on count as slow.
     pub(super) fn new(slow: Option<Duration>) -> Self {
         Self {
             zero: Instant::now(),
@@ -46,7 +46,7 @@ impl Turn {
         }
     }
 
-    /// The number of the turn, and that of the slow one that is kept; 0 when there is none.
+    /// The numbers of the current turn and of the kept slow turn, or 0 if there is none.
     pub(crate) fn numbers(&self) -> (u64, u64) {
         (self.number.get(), self.kept[0].get())
     }
@@ -60,13 +60,13 @@ impl Turn {
         nanos(self.zero.elapsed())
     }
 
-    /// The thread has woken.
+    /// Starts a turn, when the thread has woken.
     pub(super) fn begin(&self) {
         self.begun_ns.set(self.now_ns());
         self.number.add(1);
     }
 
-    /// The turn ends, and the next one begins, when the shard has counted so many inputs and
+    /// Ends the turn, and starts the next one. `counts` are the shard's total inputs and
     /// deliveries.
     pub(super) fn end(&self, counts: [u64; 2]) -> EndedTurn {
         let now_ns = self.now_ns();
@@ -86,12 +86,12 @@ impl Turn {
         }
     }
 
-    /// True when there was no input since the turn began.
+    /// True when there was no input since the turn started.
     pub(super) fn is_idle(&self, inputs: u64) -> bool {
         self.before[0].get() == inputs
     }
 
-    /// Keeps a slow turn that ended with a wait, if it is the longest.
+    /// Keeps a slow turn that ended with a wait, if it is the longest so far.
     pub(super) fn keep(&self, ended: EndedTurn) {
         let took_ns = nanos(ended.took);
         if took_ns >= self.slow_ns && took_ns > self.kept[1].get() {
@@ -102,7 +102,7 @@ impl Turn {
         }
     }
 
-    /// The longest turn that was kept, once.
+    /// Takes the longest kept turn.
     pub(crate) fn take_kept(&self) -> Option<EndedTurn> {
         let [number, took_ns, inputs, sends] = [0, 1, 2, 3].map(|of| self.kept[of].get());
         if number == 0 {

@@ -1,4 +1,4 @@
-//! Applications of namespaces.
+//! The gateways of namespaces.
 
 use std::{
     any::Any,
@@ -12,19 +12,19 @@ use roomcast_core::Gateway;
 
 use super::handle::{Line, Namespace, Shards};
 
-/// Makes the gateway of a namespace, on the thread where the namespace is at home.
+/// Creates the gateway of a namespace, on the namespace's thread.
 type Factory = Box<dyn Fn(&Namespace) -> Box<dyn Gateway> + Send + Sync>;
 
-/// The applications of a server.
+/// The gateways of a server.
 pub(crate) struct Gateways {
     mounted: BTreeMap<Arc<str>, Factory>,
-    /// The one for namespaces without one of their own.
+    /// The factory for all other namespaces.
     others: Option<Factory>,
-    /// The line for the handles that factories are given.
+    /// The way to the shards, for the handles that are passed to factories.
     line: Arc<dyn Line>,
 }
 
-/// A gateway could not be made: what its factory said.
+/// The error of a factory that could not create a gateway.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct FactoryError(String);
@@ -44,7 +44,7 @@ impl Gateways {
         }
     }
 
-    /// False when the namespace has a gateway already.
+    /// Sets the gateway of a namespace. Returns false if there was one already.
     pub(crate) fn mount<G: Gateway + 'static>(
         &mut self,
         namespace: &str,
@@ -54,7 +54,7 @@ impl Gateways {
         before.is_none()
     }
 
-    /// False when other namespaces have one already.
+    /// Sets the factory for all other namespaces. Returns false if there was one already.
     pub(crate) fn mount_others<G: Gateway + 'static>(
         &mut self,
         factory: impl Fn(&Namespace) -> G + Send + Sync + 'static,
@@ -80,7 +80,7 @@ impl Gateways {
         self.has_others() || self.is_mounted(namespace)
     }
 
-    /// The gateway of a namespace that begins.
+    /// Creates the gateway of a new namespace.
     pub(crate) fn make(&self, namespace: &Arc<str>) -> Result<Box<dyn Gateway>, FactoryError> {
         let own = self.mounted.get(namespace);
         let Some(factory) = own.or(self.others.as_ref()) else {

@@ -1,4 +1,4 @@
-//! The handle of a namespace, and its way to the shards.
+//! Handles of namespaces, and their way to the shards.
 
 use std::{fmt, pin::Pin, sync::Arc};
 
@@ -8,12 +8,12 @@ use roomcast_core::{
 };
 use tokio::sync::oneshot;
 
-/// Handle of one namespace of a server, usable from anywhere: other tasks and threads, HTTP routes,
-/// the application itself; see [`NamespaceHandle`].
+/// A handle of one namespace of a server, usable from anywhere: other tasks and threads, HTTP
+/// routes, the application itself; see [`NamespaceHandle`].
 ///
-/// Requests to the namespace run on its thread. The handle can be made before the server runs, and
-/// outlive it: its methods say [`NotRunning`](AskError::NotRunning) before
-/// [`Host::run`](crate::Host::run) is called and after it is done.
+/// Requests run on the namespace's thread. The handle can be created before the server runs, and
+/// can outlive it: before [`Host::run`](crate::Host::run) is called and after it has ended, its
+/// methods return [`NotRunning`](AskError::NotRunning).
 ///
 /// ```no_run
 /// use roomcast::{Audience, Host, Settings};
@@ -44,10 +44,10 @@ impl Transport for Shards {
     }
 }
 
-/// An answer that is under way; it is dropped when there will be none.
+/// A pending answer; its sender is dropped when there will be none.
 pub(crate) type Answered = oneshot::Receiver<Result<Answer, AskError>>;
 
-/// A line to the shards, while there are any.
+/// The way to the shards, while they run.
 pub(crate) trait Line: fmt::Debug + Send + Sync {
     /// Asks a namespace.
     ///

@@ -1,4 +1,4 @@
-//! Writes the journal.
+//! The writer of the journal.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -16,10 +16,10 @@ use roomcast_core::{
 
 use crate::clock::Clock;
 
-/// The journal of all namespaces: new files in a folder for each run of the server, so that what an
-/// earlier one left behind, perhaps by a crash, stays as it is.
+/// The journal of all namespaces. Each run of the server writes new files in a folder, so the files
+/// of an earlier run, which perhaps crashed, stay unchanged.
 ///
-/// A fault of the disk ends the recording with an error in the log; serving goes on.
+/// A disk error ends the recording and is logged; serving continues.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     folder: PathBuf,
@@ -29,7 +29,7 @@ pub(crate) struct Recorder {
     part: Mutex<Option<Part>>,
 }
 
-/// The file that is written to.
+/// The current file.
 #[derive(Debug)]
 struct Part {
     file: BufWriter<File>,
@@ -38,13 +38,13 @@ struct Part {
 }
 
 impl Recorder {
-    /// Begins the first part, in a file that there was not.
+    /// Starts the first part, in a new file.
     pub(crate) fn create(folder: &Path, bytes_max: u64, clock: Clock) -> io::Result<Self> {
         if folder.is_file() {
             let fault = "it is a file, and a folder is wanted: each start writes new files into it";
             return Err(io::Error::new(io::ErrorKind::NotADirectory, fault));
         }
-        // Payloads are nobody else's business.
+        // Payloads are private to the server's user.
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -63,7 +63,7 @@ impl Recorder {
                     recorder.part = Mutex::new(Some(part));
                     return Ok(recorder);
                 }
-                // A process of this number began at this time: the clock was set back.
+                // A process with the same id started at the same time: the clock was set back.
                 Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists => unix_ms += 1,
                 Err(fault) => return Err(fault),
             }
@@ -78,7 +78,7 @@ impl Recorder {
         self.line(Entry::new(at, &**namespace, Record::Open(opening)));
     }
 
-    /// Hands what is written to the system.
+    /// Flushes the buffer to the system.
     pub(crate) fn flush(&self) {
         self.with(|part| part.file.flush());
     }
@@ -102,7 +102,7 @@ impl Recorder {
         });
     }
 
-    /// Begins a part with its first line.
+    /// Starts a part, and writes its first line.
     fn begin(&self, number: u32) -> io::Result<Part> {
         let path = self.folder.join(format!("{}.{number:06}.jsonl", self.run));
         let file = OpenOptions::new()
@@ -141,7 +141,7 @@ impl Part {
     }
 }
 
-/// The name of a run: sorted as texts, runs are in the order of their starts.
+/// The name of a run. Names sort in the order of the runs' starts.
 fn run_name(unix_ms: u64) -> String {
     let time = i64::try_from(unix_ms).ok();
     let time = time.and_then(chrono::DateTime::from_timestamp_millis);

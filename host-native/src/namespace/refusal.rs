@@ -1,4 +1,4 @@
-//! A connection that is not taken.
+//! Refusals of connections.
 
 use std::borrow::Cow;
 
@@ -10,22 +10,21 @@ use roomcast_http::{Problem, Reason};
 use super::gateways::FactoryError;
 use crate::store::StoreError;
 
-/// Messages through an open socket to a connection that is not taken: a text frame and a close
-/// frame.
+/// The refusal of a connection through an open socket: a text frame and a close frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// A text frame that tells why.
+    /// The text frame with the reason.
     pub(crate) frame: Option<String>,
     /// The code of the close frame.
     pub(crate) code: CloseCode,
     reason: Cow<'static, str>,
-    /// The reason under which it is counted; `None` for a fault.
+    /// The reason under which the refusal is counted; `None` for a fault.
     pub(crate) counted: Option<Reason>,
 }
 
 impl Refusal {
-    /// The refusal of one that a namespace did not take. Where messages have no envelopes, clients
-    /// understand nothing but the close.
+    /// The refusal of a connection by its namespace. Without envelopes, clients understand only the
+    /// close frame.
     pub(crate) fn new(fault: ConnectError, raw: bool) -> Self {
         let told = Self::from(Problem::from(fault));
         Self {
@@ -34,12 +33,12 @@ impl Refusal {
         }
     }
 
-    /// The refusal where the namespace gave no answer: its shard has ended.
+    /// The refusal when the namespace gives no answer because its shard has ended.
     pub(crate) fn unanswered() -> Self {
         Problem::DrainingSocket.into()
     }
 
-    /// The reason in the close frame, cut to what it can hold.
+    /// The reason in the close frame, truncated to fit.
     pub(crate) fn reason(&self) -> &str {
         &self.reason[..self.reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX)]
     }
@@ -79,7 +78,7 @@ impl From<OpenError> for Problem {
     }
 }
 
-/// A namespace that cannot begin.
+/// The reason why a namespace cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error("namespace limit of {limit} reached: raise --namespaces-max")]

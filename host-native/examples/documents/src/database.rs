@@ -1,4 +1,4 @@
-//! Rows: sessions, documents, and who may read which.
+//! The tables of sessions, documents and members, and their queries.
 
 use std::str::FromStr;
 
@@ -13,7 +13,7 @@ type Engine = sqlx::Sqlite;
 /// The database.
 pub type Database = Pool<Engine>;
 
-/// In the words that both engines understand.
+/// The schema, in SQL that both engines understand.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS session (id TEXT PRIMARY KEY, username TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS document (
@@ -22,7 +22,7 @@ const SCHEMA: &str = "
         document BIGINT NOT NULL, username TEXT NOT NULL, PRIMARY KEY (document, username));
 ";
 
-/// A document as clients get it.
+/// A document as sent to clients.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub struct Document {
     pub title: String,
@@ -30,7 +30,7 @@ pub struct Document {
     pub version: i64,
 }
 
-/// Opens the database, with its tables.
+/// Opens the database, and creates missing tables.
 pub async fn connect(url: &str) -> Result<Database, sqlx::Error> {
     let options = <Engine as sqlx::Database>::Connection::options(url)?;
     let database = Pool::connect_with(options).await?;
@@ -96,7 +96,7 @@ pub async fn is_member(db: &Database, document: i64, user: &str) -> Result<bool,
     Ok(count > 0)
 }
 
-/// True when a session is that of a user who may read and write a document.
+/// True when a session belongs to a user, who may read and write a document.
 pub async fn may_open(
     db: &Database,
     session: &str,
@@ -116,7 +116,7 @@ pub async fn read(db: &Database, document: i64) -> Result<Document, sqlx::Error>
     select.bind(document).fetch_one(db).await
 }
 
-/// Saves a text; gives the document that came of it.
+/// Saves a text, and returns the updated document.
 pub async fn save(db: &Database, document: i64, text: &str) -> Result<Document, sqlx::Error> {
     let update = "UPDATE document SET text = $1, version = version + 1 WHERE id = $2 \
                   RETURNING title, text, version";

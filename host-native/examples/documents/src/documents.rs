@@ -1,4 +1,4 @@
-//! Documents, and the rooms that hear of their changes.
+//! The routes of documents, which notify the rooms of changes.
 
 use axum::{
     Json, Router,
@@ -41,7 +41,7 @@ async fn create(
     User(user): User,
     Json(New { title }): Json<New>,
 ) -> Result<Json<Created>, Failure> {
-    // So many bits every client reads as a number.
+    // 32 bits: every client can read the id as a number.
     let id = i64::from(getrandom::u32()?);
     database::create(&app.database, id, &title).await?;
     database::add_member(&app.database, id, &user).await?;
@@ -57,8 +57,8 @@ async fn read(
     Ok(Json(database::read(&app.database, id).await?))
 }
 
-/// Saves a text, and tells everybody who has the document open. Of two at once the one with the
-/// higher version is what is saved.
+/// Saves a text, and notifies everybody who has the document open. Of two concurrent saves, the one
+/// with the higher version wins.
 async fn save(
     State(app): State<App>,
     User(user): User,

@@ -1,11 +1,11 @@
-//! A request that is answered with an error.
+//! Error responses.
 
 use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 
-/// An error: what the client is told, or what is logged.
+/// An error, with the response for the client or the cause for the log.
 pub enum Failure {
     Told(StatusCode, &'static str),
     Logged(Box<dyn std::error::Error + Send + Sync>),
@@ -13,7 +13,7 @@ pub enum Failure {
 
 /// Nobody has signed in.
 pub const SIGN_IN: Failure = Failure::Told(StatusCode::UNAUTHORIZED, "sign in first\n");
-/// There is no such document, or not for this user.
+/// The document does not exist, or the user is not a member.
 pub const NO_DOCUMENT: Failure = Failure::Told(StatusCode::NOT_FOUND, "no such document\n");
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {

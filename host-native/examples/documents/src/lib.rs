@@ -1,5 +1,5 @@
-//! Documents that several people write: routes of axum, rows of sqlx, a session in a cookie, and a
-//! room of Roomcast for each document, all on one port.
+//! Shared documents: axum routes, rows in sqlx, sessions in a cookie, and a Roomcast room for each
+//! document, all on one port.
 
 mod database;
 mod documents;
@@ -22,8 +22,8 @@ struct App {
     rooms: Namespace,
 }
 
-/// The routes of the application, and the server of rooms to run beside them, in the runtime that
-/// is to serve both.
+/// Returns the routes of the application, and the room server to run beside them. Called in the
+/// runtime that serves both.
 pub fn application(database: Database) -> (Router, Host) {
     let mut settings = Settings::default();
     settings.policies = policies().expect("valid policies");
@@ -46,7 +46,7 @@ pub fn application(database: Database) -> (Router, Host) {
     (routes, host)
 }
 
-/// A room keeps its last messages, for who was away, and shows who is there.
+/// The policies: a room keeps its last messages for reconnecting members, and shows its members.
 fn policies() -> Result<Policies, PolicyError> {
     let pattern = "document:*".parse().expect("a pattern");
     let mut document = RoomPolicy::new(pattern);

@@ -1,10 +1,10 @@
-//! Documents at <http://127.0.0.1:3000>, until Ctrl-C. `DATABASE_URL` is where they are kept.
+//! Documents at <http://127.0.0.1:3000>, until Ctrl-C, stored in the database at `DATABASE_URL`.
 //!
 //!     cd host-native/examples/documents
 //!     cargo run
 //!
-//! The page there signs you in, and makes a document. Share it with somebody, and open its address
-//! in a private window. Without the page:
+//! The page signs you in and creates a document. Share it with somebody, and open its address in a
+//! private window. Without the page:
 //!
 //!     json='content-type: application/json' url=http://127.0.0.1:3000
 //!     curl -c jar -H "$json" -d '{"user":"ann"}' $url/sign-in
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    // One signal for both: the rooms end while axum still answers. The first error ends both.
+    // One signal for both: the rooms close while axum still serves. The first error ends both.
     let stop = || async { ctrl_c().await.unwrap_or_default() };
     let rooms = host.run_service(stop());
     let served = axum::serve(listener, app).with_graceful_shutdown(stop());

@@ -32,7 +32,7 @@ struct SignIn {
     user: String,
 }
 
-/// Lets in everybody who names a user: here an application asks for a password.
+/// Lets in anybody who names a user. A real application asks for a password here.
 async fn sign_in(
     State(app): State<App>,
     jar: CookieJar,
@@ -40,12 +40,12 @@ async fn sign_in(
 ) -> Result<CookieJar, Failure> {
     let id = format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?);
     database::begin_session(&app.database, &id, &user).await?;
-    // With `Secure` too, where the application speaks TLS.
+    // Add `Secure` where the application is served over TLS.
     let cookie = Cookie::build((COOKIE, id)).path("/").http_only(true);
     Ok(jar.add(cookie.same_site(SameSite::Lax)))
 }
 
-/// Ends the session. Sockets of the user's other sessions come back by themselves.
+/// Ends the session. Sockets of the user's other sessions reconnect by themselves.
 async fn sign_out(
     State(app): State<App>,
     User(user): User,
@@ -59,12 +59,12 @@ async fn sign_out(
     Ok((jar.remove(cookie), StatusCode::NO_CONTENT))
 }
 
-/// Closes the sockets of a user, who may come back with the rights that are left.
+/// Closes the sockets of a user, who may reconnect with the remaining rights.
 pub async fn close(app: &App, user: &str) -> Result<(), Failure> {
     let code = CloseCode::new(4000).expect("a code of applications");
     let connections = app.rooms.connections().await?.into_iter();
     for conn in connections.filter(|conn| conn.user.as_deref() == Some(user)) {
-        // It may just have gone.
+        // The connection may just have ended.
         let _ = app
             .rooms
             .disconnect(conn.id, code, "your rights changed")
@@ -73,7 +73,7 @@ pub async fn close(app: &App, user: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The user of a request, which has to have a session.
+/// The user of a request, which must have a session.
 pub struct User(pub String);
 
 impl FromRequestParts<App> for User {
@@ -92,8 +92,8 @@ struct Wanted {
     document: i64,
 }
 
-/// Before the rooms: says who asks for a WebSocket, for which document, and which room it may join.
-/// Of whom it says nothing, [`door`] lets in nobody.
+/// Middleware in front of the rooms: attaches the user of a WebSocket request, its document, and
+/// the room that it may join. [`door`] closes connections that have none of these.
 pub async fn identify(
     State(app): State<App>,
     request: Request,
@@ -128,9 +128,9 @@ async fn admission(app: &App, parts: &mut Parts) -> Result<Option<Admission>, Fa
     Ok(Some(admission.with_session(&(session, document))?))
 }
 
-/// A gateway that closes whoever may not open the document, in a way that browsers can read. It
-/// asks once more: [`close`] does not see a socket that [`identify`] lets in and that is not open
-/// yet.
+/// A gateway that closes connections of users without access to the document, with a code that
+/// browsers can read. It checks once more, because [`close`] does not see a socket that
+/// [`identify`] has let in but that is not open yet.
 pub fn door(database: Database, runtime: Handle) -> roomcast::Router {
     roomcast::Router::default().on_connect(move |cx, ()| {
         let user = cx.user().map(str::to_owned);
@@ -141,7 +141,7 @@ pub fn door(database: Database, runtime: Handle) -> roomcast::Router {
             let (Some(user), Some((session, document))) = (user, kept?) else {
                 return Err(closed);
             };
-            // The database is asked where axum runs: rooms have threads of their own.
+            // The database is queried on axum's runtime: rooms have threads of their own.
             let asked =
                 async move { database::may_open(&database, &session, document, &user).await };
             let may = runtime.spawn(asked).await??;

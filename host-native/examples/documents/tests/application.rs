@@ -1,4 +1,4 @@
-//! The whole application, by clients with a cookie jar each.
+//! Tests of the whole application, with clients that each have a cookie jar.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
 };
 
-/// The time that anything may take: a fault when it passes.
+/// The longest time that any step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The application on a free port.
@@ -27,7 +27,7 @@ struct Running {
     tasks: [JoinHandle<()>; 2],
 }
 
-/// With the database that `DATABASE_URL` names, or one of its own.
+/// Starts the application with the database at `DATABASE_URL`, or a new one.
 async fn start(folder: &std::path::Path) -> Running {
     let own = format!("sqlite:{}/documents.db?mode=rwc", folder.display());
     let url = std::env::var("DATABASE_URL").unwrap_or(own);
@@ -115,7 +115,7 @@ impl Person {
         self.open_from(&origin, document).await
     }
 
-    /// The same by a page of any origin, with the cookies of the jar.
+    /// Opens a WebSocket as a page of another origin, with the cookies of the jar.
     async fn open_from(&self, origin: &str, document: i64) -> Socket {
         let url = format!(
             "ws://{}/live/ws?document={document}&refuse=close",
@@ -141,7 +141,7 @@ impl Socket {
         self.0.send(Message::text(text)).await.expect("it is open");
     }
 
-    /// The next envelope; the code of the close when there is none.
+    /// The next envelope, or the code of the close.
     async fn next(&mut self) -> Result<Value, u16> {
         loop {
             let next = timeout(PATIENCE, self.0.next()).await;
@@ -152,7 +152,7 @@ impl Socket {
             {
                 Message::Text(text) => return Ok(serde_json::from_str(&text).expect("JSON")),
                 Message::Close(frame) => {
-                    // Answers it.
+                    // Writes the answer to the close.
                     let _ = self.0.flush().await;
                     return Err(frame.expect("a code").code.into());
                 }
@@ -161,7 +161,7 @@ impl Socket {
         }
     }
 
-    /// The next one of an event.
+    /// The next envelope of an event; others are skipped.
     async fn hear(&mut self, event: &str) -> Value {
         loop {
             let envelope = self.next().await.expect("open");
@@ -187,7 +187,7 @@ impl Socket {
     }
 }
 
-/// A document that is not ben's yet, nor that of a stranger.
+/// Expects that neither ben, who is not a member yet, nor a stranger has access to the document.
 async fn expect_closed(running: &Running, ben: &Person, plan: i64) {
     let path = format!("documents/{plan}");
     for person in [ben, &Person::stranger(running)] {
@@ -225,7 +225,7 @@ async fn people_write_a_document_together() {
         "forbidden"
     );
 
-    // What a client sends by itself, and what the application saves.
+    // Members receive messages of clients, and documents that the application saves.
     let room = format!("document:{plan}");
     bens.say(json!({ "event": "cursor", "room": room, "data": 7 }))
         .await;
@@ -242,7 +242,7 @@ async fn people_write_a_document_together() {
     );
     assert_eq!(bens.hear("saved").await["data"], saved);
 
-    // Away for a while, and nothing is missed.
+    // A client that reconnects misses nothing.
     drop(anns);
     ben.put(&path, "two").await;
     let mut anns = ann.open(plan).await;
@@ -253,7 +253,7 @@ async fn people_write_a_document_together() {
         assert_eq!(anns.hear("saved").await["data"]["text"], text);
     }
 
-    // A right that is withdrawn is gone at once; a session, too.
+    // A withdrawn right ends at once, and so does a session.
     let member = ann.url(&format!("{path}/members/ben"));
     let withdrawn = ann.http.delete(member).send().await.expect("an answer");
     assert_eq!(withdrawn.status(), 204);
@@ -264,12 +264,12 @@ async fn people_write_a_document_together() {
     assert_eq!(anns.closed().await, 4000);
     assert_eq!(ann.open(plan).await.closed().await, 4401);
 
-    // A page of elsewhere has the cookie too, and is not let in.
+    // A page of another origin has the cookie too, and is refused.
     let ann = Person::sign_in(&running, "ann").await;
     let mut foreign = ann.open_from("https://evil.example", plan).await;
     assert_eq!(foreign.closed().await, 4403);
 
-    // Both end together, and say so.
+    // Routes and rooms end together, and clients receive the close code.
     let mut anns = ann.open(plan).await;
     anns.join(plan, Value::Null).await;
     let (ended, code) = tokio::join!(running.stop(), anns.closed());
