@@ -1,4 +1,4 @@
-//! All tests of this package's public functions in one program: it is linked once.
+//! All tests of this package's public API in one program, which is linked once.
 
 mod allocation;
 mod commands;

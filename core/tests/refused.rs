@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-/// The core that this test was built with, and what it needs.
+/// The core that this test was built with, and its dependencies.
 struct Core {
     folder: PathBuf,
     library: PathBuf,
@@ -29,8 +29,8 @@ impl Core {
         Self { folder, library }
     }
 
-    /// Messages of the compiler about a handler; `None` when it takes it. Types are checked, as by
-    /// `cargo check`, and no code is made.
+    /// Returns the compiler's messages about a handler; `None` if it compiles. Only types are
+    /// checked, as by `cargo check`.
     fn compile(&self, name: &str, handler: &str) -> Option<String> {
         let out = tempdir(name);
         let source = out.join("refused.rs");
@@ -67,7 +67,7 @@ impl Core {
     #[track_caller]
     fn says(&self, name: &str, handler: &str, what: &Mistake) {
         let said = self.compile(name, handler).expect("it does not compile");
-        // Lines of a note are broken where the terminal ends.
+        // The compiler wraps notes at the width of the terminal.
         let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
         for mistake in &MISTAKES {
             for note in mistake.0 {

@@ -73,8 +73,8 @@ fn everything_is_delivered() {
     assert_eq!(output.status.code(), Some(0), "{summary}");
     assert_eq!(summary["ok"], true);
     assert_eq!(summary["connections"]["open_at_end"], 20);
-    // Two seconds with the warm-up, and four others in each room. A machine that is busy for a
-    // second may send less.
+    // Two seconds including the warm-up, with four receivers in each room. A busy machine may send
+    // less.
     let sent = summary["messages"]["sent"].as_u64().expect("a number");
     assert!((1..=400).contains(&sent), "{summary}");
     let deliveries = &summary["deliveries"];

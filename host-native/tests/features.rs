@@ -1,4 +1,4 @@
-//! The bare library: what a program gets that embeds the server without its default features.
+//! The bare library: what a program gets that embeds the server without default features.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! All tests of this package from outside in one program: it is linked once.
+//! All external tests of this package in one program, which is linked once.
 
 #[cfg(feature = "cli")]
 mod bench;

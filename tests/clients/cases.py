@@ -1,4 +1,4 @@
-"""Named cases, the comparisons they make, and the HTTP API: what the Python scripts share."""
+"""The shared parts of the Python scripts: named cases, their comparisons, and the HTTP API."""
 
 import http.client
 import json

@@ -26,7 +26,7 @@ import { equal, withDeadline } from "./ws_client.mjs";
 const [target, scripts = "200", first = "1", evictUrl] = process.argv.slice(2);
 const TOGETHER = 25;
 const MESSAGES = 12;
-/** The clients' time goes faster than the server's, so that deadlines are met soon. */
+/** The clients' clock runs faster than the server's, so that deadlines pass soon. */
 const SPEED = 10;
 const DEADLINE_MS = 30_000;
 const EVICT_EACH_MS = 200;
@@ -54,7 +54,7 @@ class FastClock {
   }
 }
 
-/** A client, and what it heard and did. */
+/** A client, and a log of its events and actions. */
 class Watched {
   clock = new FastClock();
   page = new TestPage();
@@ -190,7 +190,7 @@ let evicted = 0;
 let isOver = false;
 const evicts = async () => {
   while (evictUrl && !isOver) {
-    // An object without work is evicted; one that is not in memory need not be.
+    // An idle object is evicted, unless it is not in memory.
     const { status } = await fetch(evictUrl, { method: "POST" });
     if (status === 200) evicted += 1;
     await pause(EVICT_EACH_MS);

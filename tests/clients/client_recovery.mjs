@@ -156,7 +156,7 @@ const cases = {
     await until("the join", async () => (await there()) === 1);
     await room.publish("said", "echo", { echo: true });
     await until("the echo", async () => (await there()) >= 0 && heard.said.length === 1);
-    // The line breaks for the client alone: what it sent before is still on its way.
+    // Only the client's side breaks: its earlier messages are still in flight.
     const [early] = heard.sockets;
     early.terminate = early.close = () => {};
     early.onclose({ code: 1006, reason: "" });
@@ -187,7 +187,7 @@ const cases = {
     back();
     await until("what was missed", async () => (await there()) === 1 && heard.said.length >= 3);
     heard.client.room("chat:a");
-    // Beside the client: from the start, and twice.
+    // Recovers without the client library: from the start, and twice.
     const { epoch } = room.position;
     const again = { event: "$join", room: "chat:a", data: { since: { epoch, offset: 0 } } };
     heard.sockets.at(-1).send(text(again));

@@ -1,4 +1,4 @@
-// The client of `client/` while servers that share their rooms are restarted, one after another:
+// The client of `client/` during a rolling restart of servers that share their rooms:
 //
 //     node client_rolling.mjs PATH_TO_ROOMCAST RELAY_URL PROXY_PORT SERVER_PORT...
 //

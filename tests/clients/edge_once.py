@@ -1,5 +1,5 @@
-"""Publishes with keys are delivered once by the Worker, whatever breaks: as exactly_once.py, with the object
-evicted in between.
+"""Publishes with keys are delivered once by the Worker, whatever breaks: like exactly_once.py, with
+evictions of the object in between.
 
     python3 edge_once.py --port PORT --evict URL [--users]
 

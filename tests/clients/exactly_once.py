@@ -37,7 +37,7 @@ USERS = ("ann", "bob")
 
 
 class Proxy:
-    """Passes one connection on at a time, and cuts it when so many bytes went in one direction."""
+    """Forwards one connection at a time, and cuts it after a number of bytes in one direction."""
 
     def __init__(self, port):
         self.port = port
@@ -46,7 +46,7 @@ class Proxy:
         self.cut = None
 
     def connect(self, cut):
-        """A connection to the server, to be cut at a place, or never with None."""
+        """Returns a connection to the server that is cut at a byte, or never with None."""
         peer = Peer(self.own_port)
         near, _ = self.listener.accept()
         far = socket.create_connection(("127.0.0.1", self.port))
@@ -91,7 +91,7 @@ def base64url(data):
 
 
 def bearer(user, *rights):
-    """The header that brings a token; none for a client without a user."""
+    """The header with a token; None for a client without a user."""
     return {"Authorization": f"Bearer {token(user, *rights)}"} if user else {}
 
 
@@ -117,7 +117,7 @@ class Publisher:
         return f'{{"event":"n","id":{number},"room":"{ROOM}","key":"{key}"{named},"data":{number}}}'
 
     def publish(self, number, cuts, key=None):
-        """Publishes until it is answered, over a connection for each cut, and at last over a whole one."""
+        """Publishes until answered: over one connection for each cut, and finally over an uncut one."""
         key = key or os.urandom(8).hex()
         self.conns = []
         for cut in [*cuts, None]:
@@ -136,8 +136,8 @@ class Publisher:
 
 
 class User(Publisher):
-    """A client with a token, which it may renew before it publishes. Its keys are its user's: it names no
-    connection."""
+    """A client with a token, which it may renew before it publishes. Its keys belong to its user, so it
+    names no earlier connections."""
 
     def __init__(self, connect, user, renews=False):
         super().__init__(connect)
@@ -228,7 +228,7 @@ def cut_everywhere(server, publishers, publishes=PUBLISHES, between=lambda numbe
         places += [(publisher, (way, at)) for way in (UP, DOWN) for at in range(1, ends[way] + 1)]
     for number in range(max(publishes, len(places))):
         publisher, place = places[number % len(places)]
-        # Some are cut twice at once.
+        # Some connections are cut twice in a row.
         cuts, key = [place] * (1 + number % 2), os.urandom(8).hex()
         offset = acknowledged[publisher.user, number] = publisher.publish(number, cuts, key)
         if publisher.user and number % 10 == 0:
@@ -304,7 +304,7 @@ def kill(binary, flags, folder, users):
                 for _ in range(turn * 17 % BURST if turn < ROUNDS else all_of_it):
                     take_answer(peer, user, acknowledged, waiting)
             if turn < ROUNDS:
-                # Answers that are under way are lost with it.
+                # Answers in flight are lost with the server.
                 server.process.kill()
                 server.process.wait()
             else:

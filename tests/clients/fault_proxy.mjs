@@ -37,7 +37,7 @@ export class FaultProxy {
   }
 
   #pass(pair, from, to) {
-    // A stream stays in order: what comes behind waits for what is held back.
+    // A stream stays in order: later bytes wait for those held back.
     let last = Promise.resolve();
     const later = (f) => {
       const held = this.#delayMs;
@@ -54,7 +54,7 @@ export class FaultProxy {
     server.destroy();
   }
 
-  /** Does a fault to the open connections; resolves when it is over. */
+  /** Applies a fault to the open connections; resolves when the fault is over. */
   async inflict(fault, ms) {
     const pairs = [...this.#pairs];
     if (pairs.length > 0) this.met[fault] = (this.met[fault] ?? 0) + 1;

@@ -304,7 +304,7 @@ def idle_connection_outlives_those_of_a_proxy(server):
 
 @fault("--api-key", "key", "--api-body-bytes-max", "1000000")
 def refusal_of_a_request_with_a_large_body_is_read(server):
-    """A client that writes all before it reads must not meet the end of the connection."""
+    """A client that writes everything before it reads must not be cut off."""
     key = "Authorization: Bearer key"
     body = b"x" * 8_000_000
     cases = [

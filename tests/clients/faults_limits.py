@@ -80,7 +80,7 @@ def rooms_created_and_dropped_again_and_again_take_no_memory(server):
 
 
 def flood_takes_no_memory(server, data):
-    """Clients that write this for as long as they can, and read nothing, are closed."""
+    """Clients that write these bytes until they block, and read nothing, are closed."""
     witness = server.open()
     peers = [server.open(f"/ws/flooded-{number % 4}", receive_buffer=4096) for number in range(12)]
     before = server.memory_mib()
@@ -213,7 +213,7 @@ def slow_reader_gets_the_first_messages_and_no_later_one(server):
     publisher = server.open()
     data = "x" * 8000
     for _ in range(8):
-        # Two rooms by turns: each message has other recipients than the one before.
+        # Two rooms in turn, so consecutive messages have different recipients.
         readers, slow = {room: server.open() for room in ("even", "odd")}, server.open(receive_buffer=4096)
         for room, reader in readers.items():
             reader.join(room)
@@ -249,7 +249,7 @@ def slow_reader_of_its_own_large_answers_gets_whole_frames(server):
         asked = 0
         while server.api.connections() == 1:
             holds(asked < 2000, "80 MB must be more than the outbox and the socket buffers hold")
-            # One at a time: each answer goes past the queue while that is empty.
+            # Sent singly: each answer bypasses the queue while it is empty.
             slow.write(frame(TEXT, compact({"event": "$rooms"})))
             asked += 1
         while (text := slow.next()) == answer:
@@ -280,7 +280,7 @@ def write_without_progress_is_4409(server):
 
     def queued():
         answer = server.api.call("GET", f"/api/v1/default/connections/{slow.conn}")
-        # More than one batch: what is on its way does not count.
+        # More than one batch, since bytes in flight do not count.
         return answer.status == 404 or json.loads(answer.text)["queued_bytes"] > 500_000
 
     while not queued():

@@ -259,7 +259,7 @@ def recorded_session(server):
 
 
 def replayed_frames(output):
-    """The frames that each connection of each namespace got, as `replay` tells them."""
+    """The frames that each connection of each namespace received, according to `replay`."""
     frames = {}
     for line in output.splitlines():
         match line.split("\t", 5):

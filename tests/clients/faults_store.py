@@ -34,7 +34,7 @@ class Kit:
         return Server(binary or self.binary, *self.flags, *flags)
 
     def stops_at_once(self, flags, store, *told):
-        """A server with these flags does not start, and tells of its store, and this."""
+        """A server with these flags does not start; its message names the store, and contains this."""
         stops_at_once(self.binary, ["serve", "--listen", "127.0.0.1:0", *flags], [1], "--store", store, *told)
 
     def path(self, name):
@@ -61,7 +61,7 @@ def join(peer, room="chat", since=None):
 
 
 def publish(peer, data, room="chat"):
-    """The offset that the publish is answered."""
+    """The offset in the answer to the publish."""
     peer.send(f'{{"event":"e","id":1,"room":"{room}","data":{json.dumps(data)}}}')
     return json.loads(peer.next())["data"]["offset"]
 
@@ -225,7 +225,7 @@ def a_copy_at_once_after_a_kill_begins_anew(kit):
 
 @in_store
 def a_copy_of_a_store_in_use_that_is_put_back_at_once_begins_anew(kit):
-    """Over the files that a killed server left, as quickly as commands can."""
+    """Copies over the files of a killed server, as quickly as commands can."""
     copy = kit.store + "-copy"
     with kit.server() as server:
         peer = server.open()

@@ -1,4 +1,4 @@
-// Follows the worker's documentation as a stranger does: `npm run dev` in host-worker, a client, a call
+// Follows the worker's documentation literally: `npm run dev` in host-worker, a client, a call
 // of the API, Ctrl-C.
 //
 //     node first_run.mjs
@@ -33,7 +33,7 @@ async function isListening() {
   }
 }
 
-// Whether a process of this group is left.
+// Returns true while a process of this group is left.
 function isAlive(group) {
   try {
     process.kill(-group, 0);

@@ -1,5 +1,5 @@
-"""The API without a key, the names of a server on loopback, and what a public server hides or counts:
-against a real nginx and bare sockets.
+"""The API without a key, the names of a server on loopback, and the refusals of a public server,
+against a real nginx and plain sockets.
 
     python3 keyless_proxy.py --binary PATH_TO_ROOMCAST [--workers N] [CASE]...
 
@@ -50,7 +50,7 @@ def mounted(server):
 
 
 def one_warning(server, words):
-    """There is one warning with these words, also after everything that was asked before is logged."""
+    """There is one warning with these words, even once all earlier requests are logged."""
     until(lambda: warnings(server, words), f"a warning of {words!r} in {server.log}")
     # Lines come in order: a second warning would precede the server's last line.
     server.terminate()
@@ -384,7 +384,7 @@ def metrics_are_off_by_their_variable(server):
     equal(server.api.call("GET", "/").status, 200, "the page")
 
 
-# Refusals are seen.
+# Refusals are visible to the operator.
 
 
 @case()
@@ -439,7 +439,7 @@ def refusals_are_counted_by_reason(server):
     server.open()
     for path in ("/ws", "/ws?refuse=close"):
         handshake(server, path)
-    # Mistakes are no refusals.
+    # Mistakes do not count as refusals.
     api.call("GET", "/nothing")
     api.call("POST", SEND, "no JSON")
     counts = {"origin": 1, "host": 2, "namespace": 2, "key": 2, "connections": 2}
@@ -464,7 +464,7 @@ def refusals_of_a_server_that_drains_are_counted(server):
         return peer.response()
 
     holds(all(ask(peer, "/readyz").status == 200 for peer in peers), "/readyz")
-    # It does not answer the close, which holds the end up.
+    # The peer does not answer the close, which delays the shutdown.
     server.open()
     server.terminate()
     until(lambda: ask(peers[0], "/readyz").status == 503, "the drain")

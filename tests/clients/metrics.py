@@ -1,4 +1,4 @@
-"""Checks the metrics on standard input, as a strict parser and the conventions have them."""
+"""Checks the metrics on standard input with a strict parser and against the conventions."""
 
 import sys
 

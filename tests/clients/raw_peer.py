@@ -95,7 +95,7 @@ class Peer:
         self.socket.sendall(data)
 
     def flood(self, data):
-        """Writes while it keeps what arrives, until all is written or the server ends; never fails."""
+        """Writes, and buffers arriving bytes, until all is written or the server closes; never fails."""
         poll, rest = select.poll(), memoryview(data)
         poll.register(self.socket, select.POLLIN | select.POLLOUT)
         end = time.monotonic() + DEADLINE_S
@@ -117,7 +117,7 @@ class Peer:
             self.socket.settimeout(DEADLINE_S)
 
     def write_blindly(self, data):
-        """Writes the data again and again without reading until the server ends; says whether it did."""
+        """Writes the data repeatedly without reading until the server closes; returns if it did."""
         end = time.monotonic() + DEADLINE_S
         try:
             while time.monotonic() < end:

@@ -1,4 +1,4 @@
-"""A server process of a case's own, and the register of the faults it has to survive."""
+"""A server process for each case, and the registry of the faults that it has to survive."""
 
 import os
 import re

@@ -1,5 +1,5 @@
-"""A backend that knows the users of a chat: it signs tokens for them with PyJWT, and has the page that asks
-for one before it connects. Prints the address of the page.
+"""A backend with the users of a chat: it signs their tokens with PyJWT, and serves a page that
+fetches one before it connects. Prints the address of the page.
 
 ROOMCAST_SECRET is the secret that the server has too, ROOMCAST_URL the server, PORT that of this backend,
 and ALLOW_ORIGIN the origin of pages elsewhere that may ask for tokens."""

@@ -33,7 +33,7 @@ class Client:
             equal(await self.next(), frame, "a frame")
 
     async def expect_at(self, frame):
-        """The next frame is this one, with a time of now where it says AT."""
+        """The next frame is this one, with the current time in place of AT."""
         got = await self.next()
         pattern = re.escape(frame).replace('"AT"', TIME)
         match = re.fullmatch(pattern, got)
@@ -126,7 +126,7 @@ async def raw(address):
         await a.send(b"\x00\xff")
         await a.ask("leave:lobby", "Left room: lobby")
         await b.ask("msg:lobby:alone", f"[lobby] {ids[1]}: alone")
-        # The answer to something else comes next: A did not hear it.
+        # The answer to another request comes next, so A did not receive it.
         await a.ask("leave:lobby", "Left room: lobby")
 
 

@@ -45,7 +45,7 @@ export async function audiences_are_unions_less_unions({ ws, api }) {
     [{ rooms: ["r"], conns: [ann.conn, eve.conn] }, [ann, bob, eve]],
     [{ conns: [eve.conn, eve.conn] }, [eve]],
     [{ conns: ["4503599627370495"] }, []],
-    // A string that is no id is nobody's.
+    // A string that is not an id matches no connection.
     [{ conns: ["x", "", "01", "-1", "99999999999999999999"] }, []],
     [{ conns: ["x", eve.conn] }, [eve]],
     [{ conns: [eve.conn], except_conns: ["x"] }, [eve]],

@@ -7,8 +7,8 @@ import WebSocket from "ws";
 // Far above what a busy machine needs: passing it is a failure, never a measurement.
 const DEADLINE_MS = 15_000;
 
-// How long the library waits for the server to end a connection that is closed; its own default when
-// nothing is said.
+// The time that the library waits for the server to end a closed connection; unset, the library's
+// default.
 const CLOSE_WAIT = process.env.CLOSE_WAIT_MS ? { closeTimeout: Number(process.env.CLOSE_WAIT_MS) } : {};
 
 export const SUBPROTOCOL = "roomcast.v1";
@@ -46,7 +46,7 @@ export async function until(what, look) {
   }
 }
 
-// A namespace of one case's own, so that cases cannot disturb each other.
+// A namespace for one case, so that cases cannot disturb each other.
 export const namespace = () => `ws-${randomBytes(8).toString("hex")}`;
 
 export class Client {

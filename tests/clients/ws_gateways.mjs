@@ -16,7 +16,7 @@ const open = (query = "") => Client.openPlain(address + query);
 // A time as `2026-06-08T10:23:14Z`, and a minute at most from now.
 const TIME = '"(\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ)"';
 
-// The next frame is this one, with a time of now where it says AT.
+// The next frame is this one, with the current time in place of AT.
 async function expectAt(client, frame) {
   const got = await client.next();
   const escaped = frame.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace('"AT"', TIME);
@@ -25,7 +25,7 @@ async function expectAt(client, frame) {
   equal(Math.abs(Date.now() - Date.parse(at)) < 60_000, true, `${at} is now`);
 }
 
-// What clients of nest-rs see.
+// The frames that clients of nest-rs see.
 async function chat() {
   const a = await open();
   const b = await open();
@@ -96,7 +96,7 @@ async function heartbeat() {
   for (const client of [a, b, a]) await expectAt(client, '{"event":"heartbeat","data":"AT"}');
 }
 
-// What clients of moost see.
+// The frames that clients of moost see.
 async function rooms() {
   const a = await Client.open(address);
   const b = await Client.open(address);
@@ -137,7 +137,7 @@ async function rooms() {
   await b.nothingMore();
 }
 
-// What clients of toni see.
+// The frames that clients of toni see.
 async function raw() {
   const hello = "Connected. Send 'join:<room>' to join a room.";
   const advice = "Error: send join:<room>, leave:<room> or msg:<room>:<text>";
@@ -212,5 +212,5 @@ try {
   console.log(`FAILED ${name}: ${error.message}`);
   process.exit(1);
 }
-// Connections that the session left open do not keep the process.
+// Connections left open by the session must not keep the process running.
 process.exit(0);

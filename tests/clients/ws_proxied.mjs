@@ -140,7 +140,7 @@ const cases = {
     }
   },
 
-  // A server that ends idle connections after so many seconds meets requests at just that moment.
+  // A server that ended idle connections after a fixed time would meet requests at that moment.
   async idle_connections_are_used_again() {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
     const body = '{"audience":{"all":true},"event":"e"}';
@@ -184,5 +184,5 @@ const outcomes = await Promise.all(chosen.map(async ([name, run]) => {
 }));
 const failed = outcomes.filter((passed) => !passed).length;
 console.log(`${outcomes.length - failed} passed, ${failed} failed`);
-// Connections that cases left open do not keep the process.
+// Connections left open by cases must not keep the process running.
 process.exit(failed > 0 || outcomes.length === 0 ? 1 : 0);

@@ -268,7 +268,7 @@ export async function ids_of_connections_are_not_given_again({ ws, api }) {
     if (seen.has(client.conn)) fail("the id of a new connection", "one never used", client.conn);
     seen.add(client.conn);
     await client.close();
-    // The namespace ends with its last connection; the next one begins it anew.
+    // The namespace ends with its last connection, and the next one starts a new one.
     await until("the connection to be gone", async () => (await api.json(`/api/v1/${ns}/connections`)).connections.length === 0);
   }
 }

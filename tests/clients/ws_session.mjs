@@ -34,5 +34,5 @@ for (const [name, run] of cases) {
   }
 }
 console.log(`${cases.length - failed} passed, ${failed} failed`);
-// Connections that cases left open do not keep the process.
+// Connections left open by cases must not keep the process running.
 process.exit(failed > 0 || cases.length === 0 ? 1 : 0);

@@ -155,7 +155,7 @@ fn keys_with_scopes_change_without_a_gap() {
         assert!(said.contains(line), "{said}");
         assert_eq!(reads(&process), answers);
     }
-    // The same key may more than before.
+    // The same key gets more rights.
     let more = other.hash.replace("publish:", "read:");
     let text = fs::read_to_string(&path).expect("the file");
     write(&path, &text.replace('[', &format!("[{more:?}, ")));

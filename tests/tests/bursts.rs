@@ -1,6 +1,5 @@
-//! Messages that arrive in one piece are answered like messages that arrive bit by bit: joined
-//! runs, corked replies, sliced flushes and mail between threads keep the order of every
-//! connection.
+//! Messages that arrive in one segment are answered like messages that arrive one by one: batching,
+//! corked replies, sliced flushes and messages between threads keep the order of every connection.
 
 use std::{
     sync::{
@@ -36,7 +35,7 @@ struct Burst {
 fn text() -> impl Strategy<Value = String> {
     let room = || (0..3).prop_map(|room| format!(r#""room":"r{room}""#));
     let id = || prop_oneof![Just(""), Just(r#","id":"i""#)];
-    // Mostly publishes to the same few members: those are what joins.
+    // Mostly publishes to the same few members, since those are batched.
     prop_oneof![
         2 => (room(), id()).prop_map(|(room, id)| format!(r#"{{"event":"$join",{room}{id}}}"#)),
         1 => (room(), id()).prop_map(|(room, id)| format!(r#"{{"event":"$leave",{room}{id}}}"#)),
@@ -112,7 +111,7 @@ const PONG: &str = r#"{"event":"$pong"}"#;
 
 impl Client {
     async fn open(address: &str) -> Self {
-        // Without Nagle's algorithm, which would wait for what is not to come.
+        // Nagle's algorithm would wait for data that never comes.
         let opened = connect_async_with_config(address, None, true).await;
         Self(opened.expect("the server accepts").0)
     }
@@ -141,7 +140,7 @@ impl Client {
     }
 }
 
-/// A server calls connections and epochs by other names than the hub in this process.
+/// Replaces the server's connection ids and epochs by those of the hub in this process.
 fn normalised(text: &str, names: &[(String, String)], epoch: &mut Option<String>) -> String {
     let mut text = text.to_owned();
     for (theirs, ours) in names {

@@ -17,7 +17,7 @@ use roomcast_tests::{Actor, Cast, Core, Driver, Event, Op, Settings, Sleep, Worl
 
 use crate::{applications::chat, stories::config};
 
-/// The session that clients of nest-rs know; `tests/traces/chat` tells it to every host.
+/// Runs the session of nest-rs clients, which `tests/traces/chat` tells to every host.
 #[test]
 fn the_session() {
     for sleep in [Sleep::Never, Sleep::Saved] {
@@ -109,7 +109,7 @@ impl<G: Gateway> Gateway for Forgetful<G> {
     }
 }
 
-/// The chat with a fault: nothing guards its rooms against this.
+/// The chat with a fault: it does not guard its rooms against this action.
 struct Open<G>(G, RoomAction);
 
 impl<G: Gateway> Gateway for Open<G> {

@@ -19,7 +19,7 @@ use tokio::{
 const MEMBERS: usize = 10;
 /// Time between two messages of a publisher.
 const PERIOD: Duration = Duration::from_millis(100);
-/// A shutdown is over by then.
+/// The time within which a shutdown completes.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Largest part of all closes in any one second.
 const SHARE_MAX: f64 = 0.15;

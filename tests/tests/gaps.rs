@@ -1,5 +1,5 @@
-//! Readers in bursts of a room that drops its oldest messages: a `$gap` stands where the loss is,
-//! on any number of threads.
+//! Readers that pause in a room that drops its oldest messages: `$gap` comes exactly where messages
+//! were lost, on any number of threads.
 //!
 //! A late notice hides a loss: a client that is cut off before the notice has an offset after the
 //! gap, and reconnects from there.
@@ -222,7 +222,7 @@ fn read_two(mut peer: Peer, pause: Duration, over: &AtomicBool) -> (u64, Vec<Str
     }
 }
 
-/// Answers about one room do not count as messages read of another.
+/// Answers about one room do not count as messages read in another.
 #[test]
 fn a_gap_is_told_once_while_nothing_of_its_room_is_read() {
     let (mut gaps, mut faults) = (0, Vec::new());

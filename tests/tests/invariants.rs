@@ -1,7 +1,6 @@
 //! The invariants of the design, each under its number, checked from outside after every step of
-//! random stories. (I20 to I24 are about queues of sockets, I38 to I42 about clusters; I25 is
-//! checked by the driver itself, I27 beside the rate limiter, I28 to I37 in `simulation`, I44 in
-//! `journal`, I45 in `restore`.)
+//! random stories. (I20 to I24 concern queues of sockets, I38 to I42 clusters; the driver checks
+//! I25, the rate limiter's tests I27, `simulation` I28 to I37, `journal` I44, `restore` I45.)
 
 use std::collections::BTreeSet;
 

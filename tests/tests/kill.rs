@@ -13,8 +13,8 @@ const SUBSCRIBERS: usize = 5;
 /// Publishes in a burst, and how often: 1,000 a second.
 const BURST: u64 = 5;
 const PERIOD: Duration = Duration::from_millis(5);
-/// Acknowledgements after which the process is killed: the first, and how many more at most. The
-/// store makes a checkpoint a second: some kills come before the first, some behind it.
+/// The number of acknowledgements before the kill: the least, and how many more at most. The store
+/// makes a checkpoint every second, so some kills come before the first, some after it.
 const ACKS: (u64, u64) = (150, 1_200);
 
 /// Messages that one subscriber has seen, over all its connections.
@@ -50,7 +50,7 @@ impl Seen {
         }
     }
 
-    /// Reads until the connection ends, or a message has this number.
+    /// Reads until the connection ends, or until the message with this number.
     async fn read(&mut self, client: &mut Client, last: Option<u64>) {
         while let Ok(message) = client.next().await {
             if message["event"] == "n" {

@@ -1,4 +1,4 @@
-//! A bug that is planted in the core is found, and told as the shortest story that shows it.
+//! A bug planted in the core is found, and reported as the shortest story that shows it.
 
 use proptest::{
     prop_assert,
@@ -130,7 +130,7 @@ fn an_echo_that_nobody_asked_for_is_found() {
 
 #[test]
 fn rooms_that_survive_a_reconnect_are_found() {
-    // Between the two it is gone in one way or another.
+    // In between, the client disconnects in some way.
     let story = shortest(Bug::RoomsSurviveReconnect);
     assert_eq!(story.len(), 3, "{story:#?}");
     assert_eq!(

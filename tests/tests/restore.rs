@@ -58,8 +58,8 @@ proptest! {
         tell(&story, &parsed(settings), Sleep::Saved)?;
     }
 
-    /// A host that must survive eviction at any time writes a connection down only when it is told
-    /// to. That is enough for all but liveness and rates, which are off here.
+    /// A host that may be evicted at any time saves a connection only when told to. That suffices
+    /// for everything except liveness and rates, which are off here.
     #[test]
     fn what_persist_asks_for_is_enough(story in cast().ops(1..=60)) {
         tell(&story, &parsed("rooms_per_connection=2 heartbeat_ms=off"), Sleep::Persisted)?;

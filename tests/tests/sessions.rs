@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote, and a real browser, against the real binary.
+//! Third-party clients and a real browser, against the real binary.
 //!
 //! `tests/run` installs what these need and says where the binary is, in `ROOMCAST_BIN`.
 
@@ -317,7 +317,6 @@ fn python_websockets_talks_to_the_examples_on_the_worker() {
 }
 
 /// Cases that fail on the worker because the platform decides them, with the reasons.
-/// reasons.
 const EXCEPTIONS_OF_NPM_WS: &[(&str, &str)] = &[(
     "metrics_need_no_key",
     "a Worker has no metrics of its own: the platform counts",

@@ -9,8 +9,8 @@ use std::{
 use crate::peer::{Peer, Said, close, frame, text};
 use roomcast_tests::Server;
 
-/// Longer than the deadlines of these servers. A process that does not run cannot say that time has
-/// passed: so it is waited for.
+/// Longer than the deadlines of these servers. A stopped process cannot report that time has
+/// passed, so the test waits.
 const SUSPENDED: Duration = Duration::from_millis(1500);
 const PING: &str = r#"{"event":"$ping"}"#;
 const PONG: &str = r#"{"event":"$pong"}"#;
@@ -61,7 +61,7 @@ fn a_frame_whose_rest_came_meanwhile_is_read() {
         for peer in &mut peers {
             assert_eq!(peer.next(), Said::Text(PONG.into()));
         }
-        // What never comes is still missed.
+        // A message that never comes still misses its deadline.
         peers[0].write(head);
         assert_eq!(peers[0].next(), Said::Close(1008));
     }

@@ -1,4 +1,4 @@
-//! Answers to messages: each message gets one, whatever its handler does.
+//! Answers: each message gets one, whatever its handler does.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use roomcast_core::{
 
 use super::stage::Stage;
 
-/// A gateway that is one function.
+/// A gateway made of one function.
 struct Does<F>(F);
 
 impl<F: FnMut(&mut Context<'_>, &Message<'_>) -> Outcome> Gateway for Does<F> {
@@ -155,7 +155,7 @@ fn a_handler_that_closes_its_connection_answers_nobody() {
     assert_eq!(received, Applied::UnknownConn(UnknownConn(a)));
 }
 
-/// A gateway that promises every answer.
+/// A gateway that defers every answer.
 #[derive(Default)]
 struct Promises(Vec<Token>);
 

@@ -1,4 +1,4 @@
-//! Joins that a backend is asked for.
+//! Joins that need the approval of a backend.
 
 use roomcast_core::{
     ConnId, Explained, Failure, Gateway, Handshake, Identity, Input, Outcome,
@@ -34,7 +34,7 @@ fn all() -> Outcome {
 }
 
 impl<G: Gateway> Stage<G> {
-    /// The one join that the host is to ask for.
+    /// Returns the token of the only join to ask the backend for.
     fn asked(&mut self, room: &str) -> Token {
         assert!(self.app.has_news());
         let mut asked = self.app.take_asked();
@@ -118,7 +118,7 @@ fn rights_hold_in_the_room_alone_until_the_connection_leaves_it() {
         .explain(&Explained::Right { right, room }, a);
     let code = serde_json::to_value(&explained.reason).expect("JSON")["reason"].take();
     assert_eq!(code, "granted_by_backend");
-    // They outlive sleep, and the renewal of the identity.
+    // Granted rights survive sleep and the renewal of the identity.
     stage.sleep(());
     assert!(allows(&stage, Right::Publish, "r"));
     let text = r#"{"event":"$auth","id":2,"data":{"token":"t"}}"#;

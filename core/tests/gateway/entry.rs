@@ -197,7 +197,7 @@ fn parameters_of_the_query_are_decoded() {
     assert_eq!(request.param("none"), None);
 }
 
-/// Names the user of a session when the connection opens.
+/// Identifies the user by the session when the connection opens.
 fn by_session() -> Router {
     Router::default().on_connect(|cx, ()| {
         if let Some(user) = cx.session::<String>()? {
@@ -227,7 +227,7 @@ fn a_withdrawal_is_over_for_users_whom_the_application_names_later() {
     stage.sleep(by_session());
     assert!(stage.connect_with(named()).is_err());
     stage.now = Timestamp::from_millis(6_000);
-    // The application thought while the user was withdrawn.
+    // The user was withdrawn while the application decided.
     let late = stage.connect_with(upgraded(5));
     assert_eq!(late, Err(ConnectError::Hub(Refusal::Withdrawn)));
     let back = [upgraded(6), named()].map(|handshake| stage.connect_with(handshake));

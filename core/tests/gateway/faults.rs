@@ -15,7 +15,7 @@ use roomcast_core::{
 
 use super::stage::{Stage, caught};
 
-/// The place that panics, if any.
+/// The place that is to panic, if any.
 type Place = Rc<Cell<Option<&'static str>>>;
 
 /// A router with a panic that can be planted in every function that the host calls.
@@ -93,7 +93,7 @@ fn a_panic_anywhere_breaks_nothing() {
         let asked = ["guard", "message", "room guard"].contains(&here);
         assert_eq!(answered, asked, "{here}");
         assert_eq!(stage.faults().len(), 1, "{here}");
-        // Everybody else is served, and every connection is ended once.
+        // Other clients are still served, and every connection is ended once.
         stage.text(b, r#"{"event":"ended"}"#);
         let ended = u32::from(here == "disconnect");
         stage.expect([&format!(r#"send b {{"event":"ended","data":{ended}}}"#)]);
@@ -363,7 +363,7 @@ fn hooks_of_the_end_run_for_everybody() {
     assert!(stage.faults().is_empty());
 }
 
-/// Connections that end one after the other are handled like connections that end together.
+/// A chain in which each end causes the next runs to its last connection.
 #[test]
 fn a_chain_of_ends_comes_to_its_last() {
     let router = Router::new(0_u32).on_disconnect(|cx, ended, _| {

@@ -1,4 +1,4 @@
-//! Hooks: when they are called, what they see, and what they can do.
+//! Hooks: when they run, what they see, and what they can do.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -12,11 +12,11 @@ use super::stage::{Stage, caught};
 
 type Log = Rc<RefCell<Vec<String>>>;
 
-/// Notes down every hook, and does what its rules say.
+/// Records every hook, and follows its rules.
 #[derive(Default)]
 struct Notes {
     log: Log,
-    /// The user who is refused.
+    /// The user to refuse.
     refuse: Option<&'static str>,
     /// The hook in which to panic.
     panic: Option<&'static str>,
@@ -171,7 +171,7 @@ fn hooks_run_however_a_change_came_about() {
     stage.text(a, r#"{"event":"join","room":"q"}"#);
     stage.text(a, r#"{"event":"kick"}"#);
     stage.out.clear();
-    // The hub itself closes what is too large.
+    // The hub itself closes a connection whose message is too large.
     let large = "x".repeat(70_000);
     stage.text(b, &large);
     assert_eq!(

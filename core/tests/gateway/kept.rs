@@ -1,4 +1,4 @@
-//! Histories and presence, as an application reads them.
+//! Histories and presence, as read by an application.
 
 use std::{
     borrow::Cow,
@@ -26,7 +26,7 @@ const POLICIES: &str = r#"{"rooms":[
 type Act = Box<dyn FnOnce(&mut NamespaceContext<'_>)>;
 
 thread_local! {
-    /// The next thing for the application to do when it is drained.
+    /// The action that the application runs when it is next drained.
     static ACT: RefCell<Option<Act>> = const { RefCell::new(None) };
 }
 
@@ -167,7 +167,7 @@ fn a_page_is_what_history_answers() {
     )]);
 }
 
-/// Completes the work that is done, and returns the work that still waits.
+/// Completes finished work, and returns the work that still waits.
 fn complete(stage: &mut Stage<Router>) -> Vec<(Token, Work)> {
     let work = stage.app.take_work();
     complete_of(stage, work)
@@ -226,7 +226,7 @@ fn a_handler_awaits_messages_that_are_with_the_host() {
     assert!(complete_of(&mut stage, waits).is_empty());
     // The answer leaves out messages sent after the request.
     stage.expect([r#"send a {"event":"offsets","id":1,"data":[[1,2],2,3]}"#]);
-    // As in memory.
+    // The same answer as from memory.
     stage.text(ann, r#"{"event":"offsets","id":2}"#);
     assert!(complete(&mut stage).is_empty());
     stage.expect([
@@ -311,7 +311,7 @@ fn presence_is_read_in_pages_with_what_was_joined_with() {
             Err(PageError::Cursor)
         );
     });
-    // The same as clients see it.
+    // The same as clients see.
     let page = act(&mut stage, move |namespace| {
         namespace.presence("den", None, 9)
     })
@@ -389,7 +389,7 @@ fn every_way_to_send_to_a_room_says_its_offset() {
     assert_eq!(once("k", "1"), Ok(Some(3)), "the same message");
     assert_eq!(once("k", "2"), Err(SendError::KeyReused));
     assert_eq!(once("l", "2"), Ok(Some(4)));
-    // These are of no history.
+    // These messages go into no history.
     act(&mut stage, move |namespace| {
         let frame = namespace.send_frame(&Audience::room("log"), Frame::Text("x"));
         assert_eq!(frame.map(|sent| sent.offset), Ok(None));

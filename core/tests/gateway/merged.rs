@@ -15,7 +15,7 @@ use super::stage::{Stage, caught};
 
 type Log = Vec<&'static str>;
 
-/// A guard that lets in whoever is not this user.
+/// Returns a guard that admits everyone but this user.
 fn not<S>(
     user: &'static str,
 ) -> impl Fn(&Context<'_>, &S, &Message<'_>) -> Result<(), Failure> + 'static {
@@ -25,7 +25,7 @@ fn not<S>(
     }
 }
 
-/// A counter that has `add`, and is not for ann.
+/// A counter with `add` that refuses ann.
 fn counter() -> Router<u32> {
     Router::new(0)
         .guard(not("ann"))
@@ -35,7 +35,7 @@ fn counter() -> Router<u32> {
         })
 }
 
-/// A list that has `push`, and is not for ben.
+/// A list with `push` that refuses ben.
 fn list() -> Router<Vec<u8>> {
     Router::new(Vec::new()).guard(not("ben")).on(
         "push",

@@ -1,4 +1,4 @@
-//! Applications before the hub: this input, exactly these commands, nothing left over.
+//! Applications in front of a hub: each input leads to exactly these commands.
 
 mod answers;
 mod asked;

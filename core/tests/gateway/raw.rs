@@ -1,4 +1,4 @@
-//! A namespace without envelopes: text and binary frames of the application's own.
+//! A namespace without envelopes: the application defines its text and binary frames.
 
 use std::{future::ready, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The router: which handler, with which arguments, behind which guards.
+//! The router: handlers, their arguments and their guards.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -238,7 +238,7 @@ fn guards_run_in_their_order_and_the_first_refusal_ends_it() {
             .guard_event("do", guard("fourth"))
             .guard_event("other", guard("never"));
         let (mut stage, [a]) = Stage::connected(router);
-        // Guards come before the payload is looked at.
+        // Guards run before the payload is parsed.
         stage.text(a, r#"{"event":"do","data":"no number"}"#);
         assert_eq!(log.take(), expected);
         let code = if refused.is_empty() {

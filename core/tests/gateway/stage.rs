@@ -1,4 +1,4 @@
-//! An application on a stage: tests put inputs in, and check exactly what comes out.
+//! A test stage for an application: tests apply inputs and check the exact commands.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use roomcast_core::{
     hub::ConnState,
 };
 
-/// An application with its outbox and a clock; connections are called `a`, `b`, ... in the order of
-/// arrival.
+/// An application with its outbox and a clock; connections are named `a`, `b`, ... in the order
+/// they connect.
 pub(crate) struct Stage<G> {
     pub(crate) app: App<G>,
     pub(crate) out: Outbox,
@@ -43,7 +43,7 @@ impl<G: Gateway> Stage<G> {
         }
     }
 
-    /// Creates a stage with these policies, in JSON, with the commands of a host that keeps
+    /// Creates a stage with these policies, in JSON, and the commands of a host that stores
     /// histories.
     pub(crate) fn with_policies(gateway: G, policies: &str) -> Self {
         let policies = serde_json::from_str(policies).expect("policies");
@@ -58,7 +58,7 @@ impl<G: Gateway> Stage<G> {
         Self::with_config(gateway, config.with_subscriptions(subscriptions))
     }
 
-    /// Creates a stage whose host asks a backend who may join.
+    /// Creates a stage whose host asks a backend about joins.
     pub(crate) fn with_asks(gateway: G) -> Self {
         Self::with_config(gateway, config().with_asks_join(true))
     }
@@ -69,7 +69,8 @@ impl<G: Gateway> Stage<G> {
         Self::with_config(gateway, config.with_limits(limits))
     }
 
-    /// With that many connections of users `ann`, `ben` and so on, their commands carried out.
+    /// Creates a stage with `N` connections of the users `ann`, `ben` and so on, whose commands
+    /// have been carried out.
     pub(crate) fn connected<const N: usize>(gateway: G) -> (Self, [ConnId; N]) {
         let mut stage = Self::new(gateway);
         let mut users = ["ann", "ben", "cat", "dan"].into_iter();
@@ -103,7 +104,7 @@ impl<G: Gateway> Stage<G> {
         assert_eq!(joined, Applied::Joined(Ok(false)));
     }
 
-    /// The application takes it out; it was in.
+    /// Has the application remove a connection that is in the room.
     pub(crate) fn leave(&mut self, conn: ConnId, room: &str) {
         let room = room.into();
         assert_eq!(
@@ -133,7 +134,7 @@ impl<G: Gateway> Stage<G> {
         assert_eq!(gone, Applied::Done);
     }
 
-    /// Time passes, from one deadline to the next.
+    /// Advances the clock, stopping at each deadline.
     pub(crate) fn wait(&mut self, millis: u64) {
         let until = self.now + Duration::from_millis(millis);
         while let Some(due) = self.app.next_timeout().filter(|&due| due <= until) {
@@ -143,7 +144,7 @@ impl<G: Gateway> Stage<G> {
         self.now = until;
     }
 
-    /// Forgets the application and restores it from text, with a new gateway.
+    /// Drops the application and restores it from text, with a new gateway.
     pub(crate) fn sleep(&mut self, gateway: G) {
         let conns = self.app.hub().connections();
         let conns: Vec<ConnState> = conns
@@ -155,7 +156,7 @@ impl<G: Gateway> Stage<G> {
         self.app = App::restore(self.config.clone(), gateway, state, conns).expect("one snapshot");
     }
 
-    /// The commands as lines, such as `send a,b {"event":"said",...}`; they are carried out.
+    /// Carries the commands out, and returns them as lines such as `send a,b {"event":"said",...}`.
     pub(crate) fn take(&mut self) -> Vec<String> {
         let line = |command| match command {
             Command::Send { to, frame, .. } => {
@@ -196,7 +197,7 @@ impl<G: Gateway> Stage<G> {
         assert_eq!(lines, expected);
     }
 
-    /// Takes the faults of the application, as the host would log them.
+    /// Takes the faults of the application as the host would log them.
     pub(crate) fn faults(&mut self) -> Vec<String> {
         let faults = self.app.take_errors();
         faults.iter().map(ToString::to_string).collect()

@@ -16,7 +16,7 @@ const CONNECTIONS: &str = r#"[{"events":["connection.opened","connection.closed"
 
 const NONE: &str = r#"{"rooms":[]}"#;
 
-/// The events since this was last asked.
+/// Takes the events since the last call.
 fn told<G: Gateway>(stage: &mut Stage<G>) -> Vec<String> {
     let lines = stage.take().into_iter();
     let told = lines.filter_map(|line| line.strip_prefix("tell ").map(str::to_owned));
@@ -112,7 +112,7 @@ fn users_leave_and_rooms_are_vacated_when_the_grace_is_over() {
         r#"{"type":"user.joined","room":"r","user":"ann"}"#,
     ];
     assert_told(&mut stage, expected);
-    // A page that loads again.
+    // A page that reloads.
     stage.lost(ann);
     stage.wait(4_000);
     let ann = stage.connect("ann").expect("admitted");
@@ -156,7 +156,7 @@ fn messages_are_told_as_members_get_them() {
         path: None,
         data: Cow::Owned(data.expect("JSON")),
     });
-    // To a user: no room, so no event.
+    // A message to a user has no room, so there is no event.
     stage.text(ann, r#"{"event":"said","data":1}"#);
     let expected = [
         r#"{"type":"message.published","room":"r","message":{"event":"said","room":"r","from":{"conn":"0","user":"ann"},"data":{"a":[1]}}}"#,

@@ -1,4 +1,4 @@
-//! Users who come and go, as the presence hooks report them to an application.
+//! Users who join and leave, as the presence hooks report them to an application.
 
 use roomcast_core::{
     Applied, CloseCode, ConnId, DisconnectReason, Gateway, Input, Limits, Rejection, Router,
@@ -191,7 +191,7 @@ fn who_is_refused_was_never_there() {
     stage.told(["ann in den", "ann out of den"]);
 }
 
-/// A user in the grace time of presence who is refused on return counts as absent.
+/// A user in the grace time of presence counts as gone once a reconnect is refused.
 #[test]
 fn who_is_refused_on_return_is_gone() {
     let refusing = Router::new((Told::new(), 0))

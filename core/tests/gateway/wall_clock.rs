@@ -37,7 +37,7 @@ fn story() -> Vec<(u64, Input<'static>)> {
     vec![
         (0, Input::Connect(Handshake::new())),
         (1_999, ask()),
-        // The machine slept for an hour, which is not in the host's times.
+        // The machine slept for an hour, which the host's clock does not count.
         (
             2_000,
             Input::WallClock {

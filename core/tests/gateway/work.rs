@@ -1,4 +1,4 @@
-//! Answers that take time, and the messages that wait for them.
+//! Deferred answers, and the messages that wait for them.
 
 use std::{
     future::ready,
@@ -65,7 +65,7 @@ fn later_messages_of_a_connection_wait_for_the_answer() {
     stage.expect([]);
     assert!(!stage.app.is_idle());
 
-    // Others do not wait, and liveness does not.
+    // Other connections do not wait, nor does the heartbeat.
     stage.text(b, &asks("say", 1));
     stage.text(a, r#"{"event":"$ping"}"#);
     stage.expect([
@@ -180,7 +180,7 @@ fn it_ends_with_the_connection() {
     let ended = stage.complete(of_a.0, answer);
     assert_eq!(ended, Err(CompleteError::Ended));
     stage.expect([]);
-    // The second message closes the connection: the third is heard by nobody.
+    // The second message closes the connection: the third is never handled.
     stage.finish(of_b);
     stage.expect([
         r#"send b {"event":"buy","id":1,"data":"1"}"#,

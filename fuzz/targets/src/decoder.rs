@@ -27,7 +27,7 @@ const GUARDS: Guards = Guards {
 ///
 /// # Panics
 ///
-/// When it does, or when a message is longer than the limit.
+/// If they depend on the pieces, or when a message is longer than the limit.
 pub fn decoder(data: &[u8]) {
     let Some((&piece, bytes)) = data.split_first() else {
         return;

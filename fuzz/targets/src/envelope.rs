@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 #[path = "../../../core/examples/gateways/rows.rs"]
 mod rows;
 
-/// Messages that are sent: more of them say nothing new.
+/// The number of messages that are sent: more of them add nothing.
 const MESSAGES_MAX: usize = 40;
-/// Bytes that one message may lead to for one client. Replays and pages are longest: some messages
-/// of at most 4 KiB each.
+/// The bytes that one message may cause for one client. Replays and pages are the longest: a few
+/// messages of at most 4 KiB each.
 const BYTES_MAX: usize = 64 * 1024;
 /// Commands that one message may lead to: an answer, a message, a notice, and a replay.
 const COMMANDS_MAX: usize = 3 + 4;
@@ -23,8 +23,8 @@ const LIMITS: &str = "message_bytes=4096 rooms_per_connection=5 presence_list=3 
 const ROOMS: &str = "log history.messages=4\n\
     den history.messages=2 presence=members echo=true\n\
     hall presence=counts publish=false";
-/// Ann sends, also from a second connection, and a guest looks on. The application takes the user
-/// from the query.
+/// Ann sends from two connections, and a guest watches. The application takes the user from the
+/// query.
 const BEFORE: &str = r#"ann connects as ann with ?user=ann with welcome
 ben connects as ann with ?user=ann
 eve connects
@@ -154,7 +154,7 @@ fn look(op: &Op, is_sender: bool, events: &[Event], check: Check) {
     let text = op.text().unwrap_or_default();
     let sent: Option<Frame<'_>> = serde_json::from_str(&text).ok();
     let event = sent.as_ref().and_then(|sent| sent.event.as_deref());
-    // A replay has what others sent before.
+    // A replay contains earlier messages of others.
     let is_replay = is_sender && event == Some("$join");
     let (mut bytes, mut answers) = (0, 0);
     for event in events {

@@ -5,7 +5,7 @@ use roomcast_core::{
     journal::{Entry, Replay},
 };
 
-/// Lines that are read: more of them say nothing new.
+/// The number of lines that are read: more of them add nothing.
 const LINES_MAX: usize = 200;
 
 /// Replays a text as a journal, line by line. Each line is an entry or an error. An entry is
@@ -13,7 +13,7 @@ const LINES_MAX: usize = 200;
 ///
 /// # Panics
 ///
-/// When one of this does not hold.
+/// If one of these statements does not hold.
 pub fn journal(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;

@@ -1,4 +1,4 @@
-//! Stories, told to the core and to the model.
+//! Stories, performed by the core and by the model.
 
 use roomcast_core::{ConnId, Payload};
 use roomcast_tests::{
@@ -6,7 +6,7 @@ use roomcast_tests::{
 };
 use serde_json::Value;
 
-/// Ops that are performed: a longer story has a short one that fails too.
+/// The number of ops that are performed: if a longer story fails, a shorter one fails too.
 const OPS_MAX: usize = 60;
 /// The bytes of a line, and of its expanded text.
 const LINE_BYTES_MAX: usize = 6_000;
@@ -18,8 +18,8 @@ const ROOMS: &str = "log history.messages=4 history.age_s=20\n\
     hall presence=members presence_grace_s=10 members=2 overflow=drop-oldest\n\
     sta* history.messages=2 presence=counts publish=false overflow=latest";
 
-/// Performs a text as a story, a line for each op as in a trace. Other lines, and ops that the
-/// model has no opinion on, are left out: so a trace is a story with its expectations left out.
+/// Performs a text as a story, with one op in each line as in a trace. Other lines, and ops that
+/// the model does not cover, are skipped, so a trace is a story without its expectations.
 ///
 /// The core behaves like the model: while it stays in memory, when it sleeps between ops, and when
 /// it restores only the connections that it was told to persist. The model knows no tokens: in a
@@ -27,7 +27,7 @@ const ROOMS: &str = "log history.messages=4 history.age_s=20\n\
 ///
 /// # Panics
 ///
-/// When it does anything else. The message is the story as a trace.
+/// If they differ. The message is the story as a trace.
 pub fn ops(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let story: Vec<Op> = text.lines().filter_map(op).take(OPS_MAX).collect();
@@ -76,7 +76,7 @@ fn tell_alike(story: &[Op]) {
     }
 }
 
-/// Performs an op; gives the answer, and what each actor got.
+/// Performs an op; returns the answer, and the events of each actor.
 fn perform((core, known): &mut (Core, Known), op: &Op) -> (Answer, Vec<(Actor, Vec<Event>)>) {
     let answer = core
         .perform(&known.address(op))
@@ -104,7 +104,7 @@ fn op(line: &str) -> Option<Op> {
     if expand(line).to_ascii_lowercase().contains("\\u003c") {
         return None;
     }
-    // The answer that a trace expects.
+    // Cuts off the answer that a trace expects.
     let line = match line.rsplit_once(" -> ") {
         Some((op, _)) if line.starts_with("server ") => op,
         _ => line,
@@ -171,14 +171,14 @@ fn is_modelled(op: &Op) -> bool {
             data,
             ..
         } => {
-            // A connection's id changes when it comes back, and with it a message with a key.
+            // The id of a connection changes on reconnect, and with it a message that has a key.
             let is_lasting = to.conns.is_empty() && to.except_conns.is_empty();
             let is_key = |key: &str| key.len() <= 8 && Actor::is_name(key) && is_lasting;
             namespace.is_none() && key.as_deref().is_none_or(is_key) && Payload::parse(data).is_ok()
         }
         Op::Close { reason, .. } => reason.len() <= 100,
         Op::Wait { millis } => *millis <= 100_000,
-        // The model's clients read at once, and its server never dies.
+        // In the model clients read at once, and the server never crashes.
         Op::Stall { .. } | Op::Read { .. } | Op::Crash => false,
         Op::Authenticate { .. } | Op::Withdraw { .. } => true,
         Op::ListRooms { namespace } | Op::ListConnections { namespace } => namespace.is_none(),
@@ -195,8 +195,8 @@ fn is_modelled(op: &Op) -> bool {
     }
 }
 
-/// True for a text that names connections and epochs by placeholders alone, and does not ask for a
-/// history as somebody else, or as several.
+/// True for a text that names connections and epochs only by placeholders, and does not request a
+/// history under one or several other connections.
 fn is_modelled_text(text: &str) -> bool {
     if text.contains("epoch of ") {
         return false;

@@ -11,7 +11,7 @@ const SECRET: &str = "s3cret";
 ///
 /// # Panics
 ///
-/// When one of this does not hold.
+/// If one of these statements does not hold.
 pub fn policy_file(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else {
         return;
@@ -38,7 +38,7 @@ pub fn policy_file(data: &[u8]) {
     assert_eq!(serde_json::to_string(&read).ok(), Some(json));
 }
 
-/// Checks that no error tells a key, whatever follows the key.
+/// Checks that no error reveals a key, whatever follows the key.
 fn check_secret(text: &str) {
     if text.contains(SECRET) {
         return;
@@ -52,7 +52,7 @@ fn check_secret(text: &str) {
     }
 }
 
-/// Checks that an error can be shown to whoever wrote the file.
+/// Checks that an error is fit to show to the author of the file.
 fn check(text: &str, error: Option<&PolicyFileError>) {
     let Some(error) = error else {
         return;

@@ -139,7 +139,7 @@ fn check_published(data: &[u8]) {
     }
 }
 
-/// Looks for a token where it is not to be: in what is left of an `$auth`.
+/// Checks that the rest of an `$auth` does not contain the token.
 fn check_auth(text: &str) {
     if let Some(request) = AuthRequest::find(text) {
         let rest: Result<Value, _> = serde_json::from_str(&request.rest);

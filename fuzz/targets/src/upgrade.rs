@@ -1,4 +1,4 @@
-//! Requests over HTTP: who may connect, and what the API is asked.
+//! HTTP requests: who may connect, and the calls of the API.
 
 use std::borrow::Cow;
 
@@ -28,8 +28,8 @@ impl Headers for Fields<'_> {
     }
 }
 
-/// Answers a request, written as in HTTP/1.1, as a server of each kind of access, to a program of
-/// the same machine and to one of another.
+/// Answers a request in HTTP/1.1 form as servers with each kind of access do, for a client on the
+/// same machine and for a remote one.
 ///
 /// # Panics
 ///
@@ -124,7 +124,7 @@ fn answer(
     })
 }
 
-/// Checks that somebody who may use the API has the key, or is of this machine without a proxy.
+/// Checks that every client with access to the API has the key, or is local without a proxy.
 fn check_caller(access: &Access, request: &Request<'_, Fields<'_>>, is_let_in_by_proxy: bool) {
     if access.api_keys.is_empty() {
         assert!(request.local, "a keyless call from elsewhere");

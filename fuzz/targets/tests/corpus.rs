@@ -8,7 +8,7 @@ use std::{
 
 use roomcast_fuzz_targets::TARGETS;
 
-/// Files of one target: a corpus that people can look through.
+/// The number of files of one target, few enough for people to look through.
 const FILES_MAX: usize = 60;
 /// Bytes of all files.
 const BYTES_MAX: usize = 400 * 1024;
@@ -32,7 +32,7 @@ fn replay(name: &str) {
     assert!(!files.is_empty(), "{name} has no corpus");
     let failed = files.iter().filter(|file| {
         let data = fs::read(file).expect("a file");
-        // The panic prints what is wrong.
+        // The panic message names the fault.
         catch_unwind(|| target(&data)).is_err()
     });
     let failed: Vec<_> = failed.collect();

@@ -70,7 +70,7 @@ async fn publish(node: &Node, name: &str, counts: std::ops::RangeInclusive<u64>)
     node.position(&room).await
 }
 
-/// A replica is promoted that lacks the last five of fifteen messages.
+/// Promotes a replica that lacks the last five of 15 messages.
 async fn promote_a_stale_replica(set: impl FnOnce(&mut Settings)) -> Findings {
     let (mut primary, replica) = pair();
     let proxy = Proxy::start(primary.port).await;
@@ -119,7 +119,7 @@ async fn serials_that_a_promoted_replica_never_saw_are_given_out_once() {
     assert_eq!(next, Ok(given + COUNT), "the next are in a row");
 }
 
-/// A replica is promoted that still has a user who has left, beside one who has not.
+/// Promotes a replica that still lists a user who has left, beside a user who has not.
 async fn promote_a_replica_with_a_ghost(set: impl FnOnce(&mut Settings)) -> (Node, Server, Proxy) {
     let (mut primary, replica) = pair();
     let proxy = Proxy::start(primary.port).await;
@@ -264,7 +264,7 @@ async fn a_node_that_stood_still_asks_for_the_lineage_by_itself() {
     assert_ne!(published.epoch, before.epoch);
 }
 
-/// The first replica of a primary is another lineage, of which one of two nodes has not heard yet.
+/// The first replica of a primary changes its lineage, which one of two nodes has not noticed yet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_with_an_old_and_a_new_lineage_have_one_epoch() {
     let (primary, replica) = (Server::start(&[]), Server::start(&[]));
@@ -292,7 +292,7 @@ async fn nodes_with_an_old_and_a_new_lineage_have_one_epoch() {
 async fn a_heartbeat_notices_another_lineage() {
     let (primary, replica) = pair();
     let mut node = Node::start_with(&primary.url(), |settings| {
-        // No heartbeat falls into the time in which it takes no writes.
+        // No heartbeat runs while the server takes no writes.
         settings.timing.heartbeat = Duration::from_secs(4);
     })
     .await;
@@ -312,7 +312,7 @@ async fn a_heartbeat_notices_another_lineage() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_acknowledge_before_the_relay_does() {
     let (primary, replica) = (Server::start(&[]), Server::start(&[]));
-    // Before the node begins: the first replica of a primary is another lineage.
+    // Attached before the node starts: the first replica of a primary changes its lineage.
     replica.follow(&primary);
     primary.wait_info("connected_slaves", |count| count == "1");
     let node = Node::start_with(&primary.url(), |settings| settings.replicas_ack = 1).await;

@@ -21,14 +21,14 @@ fn owned(owner: &str, key: &str, all_max: u32) -> Once {
     }
 }
 
-/// Publishes under a key, and says whether that was known.
+/// Publishes under a key; returns true if the key was known.
 async fn is_known(relay: &dyn Relay, once: Once) -> bool {
     let mut publish = message(&room("r"), "hi");
     publish.once = Some(once);
     relay.publish(&publish).await.unwrap().is_repeated
 }
 
-/// The newest keys of an owner are known. When those of all are too many, the owner with the most
+/// The newest keys of an owner are known. When there are too many keys, the owner with the most
 /// loses its oldest.
 async fn tell(relay: &dyn Relay) {
     for (owner, key, known) in [

@@ -1,4 +1,4 @@
-//! Leases: nodes that die, stand still, and retire.
+//! Leases: nodes that die, stall, and retire.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use crate::{
     server::{PATIENCE, Server, pid},
 };
 
-/// Looks for dead nodes often, and waits for long: a busy machine is no outage.
+/// Checks for dead nodes often, with long timeouts: a busy machine is not an outage.
 fn patient(settings: &mut Settings) {
     settings.timing.heartbeat = Duration::from_millis(200);
     settings.timing.response = PATIENCE;
@@ -295,7 +295,7 @@ async fn process_of_a_node() {
     let room = room("r");
     loop {
         for user in ["ann", "bob"] {
-            // Fenced again: the next registration enters them.
+            // If fenced again, the next registration enters the user.
             let _ = node.relay.set_present(&present(&room, user, 1)).await;
         }
         loop {

@@ -1,6 +1,6 @@
 //! The relay against real servers, which the tests start on free ports.
 
-// Helpers stop where they cannot go on, and pick single events of many kinds.
+// Helpers panic on failure, and match single events of many kinds.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod bus;

@@ -23,7 +23,7 @@ impl Node {
 
     pub(crate) async fn start_with(url: &str, set: impl FnOnce(&mut Settings)) -> Self {
         let (relay, mut events) = RedisRelay::start(settings(url, set)).await.unwrap();
-        // Nothing comes before these: not even what became of nodes that were dead already.
+        // No event comes before these, not even about nodes that were dead already.
         let first = timeout(PATIENCE, events.next()).await.unwrap();
         assert!(
             matches!(first, Some(Event::Registered { .. })),
@@ -89,7 +89,7 @@ impl Node {
         self.relay.publish(&message(room, body)).await.unwrap()
     }
 
-    /// Publishes under a key until it is acknowledged, as a host does with what is in doubt.
+    /// Publishes under a key until it is acknowledged, as a host does when a publish is in doubt.
     pub(crate) async fn publish_surely(&self, room: &Address, body: &str) -> Published {
         let mut publish = message(room, body);
         publish.once = Some(once(body, 1));

@@ -1,4 +1,4 @@
-//! Servers that stop, die and forget.
+//! Servers that stop, die and lose data.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ async fn a_server_that_stands_still_fails_publishes_in_time_and_comes_back() {
     server.go_on();
     node.until_ready().await;
 
-    // The publish was in doubt. Its key tells, and it is published once.
+    // The publish was in doubt. Its key makes the retry safe: the message is published once.
     assert_eq!(node.publish_surely(&room, "next").await.offset, 1 + 1);
     let retried = node.relay.publish(&publish).await.unwrap();
     assert_eq!((retried.offset, retried.is_repeated), (1, true));
@@ -226,7 +226,7 @@ async fn a_key_of_an_ended_epoch_is_done_where_its_message_is_kept() {
     let again = node.relay.publish(&kept).await.unwrap();
     assert_ne!(again.epoch, first.epoch);
     assert_eq!((again.offset, again.is_repeated), (1, true));
-    // Nobody can know whether it reached anybody.
+    // Nobody can know whether it was delivered.
     for is_repeated in [false, true] {
         let again = node.relay.publish(&counted).await.unwrap();
         assert_eq!((again.offset, again.is_repeated), (2, is_repeated));
@@ -438,7 +438,7 @@ async fn users_under_an_old_name_stay_until_they_are_entered_under_the_new_one()
     assert_eq!(again.change, None, "she was never away");
 }
 
-/// Waits until the server has carried out a command so often.
+/// Waits until the server has executed a command `count` times.
 async fn wait_for_calls(server: &Server, command: &str, count: u64) {
     let calls = || -> u64 {
         let stats: String = server.run("INFO commandstats");

@@ -1,4 +1,4 @@
-//! A proxy of TCP between a node and its server: it leads elsewhere, or goes silent.
+//! A TCP proxy between a node and its server, which can redirect connections or go silent.
 
 use std::sync::{
     Arc, Mutex,
@@ -82,13 +82,13 @@ impl Proxy {
         self.is_mute.store(is_mute, SeqCst);
     }
 
-    /// Has the server receive a text once more, and lose its answer with all that follows on that
-    /// connection: it is half open.
+    /// Forwards one more occurrence of a text to the server, and then drops the answer and
+    /// everything after it on that connection: it is half open.
     pub(crate) fn end_behind(&self, text: &'static str) {
         *self.last.lock().unwrap() = Some(text);
     }
 
-    /// True when the text has come.
+    /// True once the text has been seen.
     pub(crate) fn has_ended(&self) -> bool {
         self.last.lock().unwrap().is_none()
     }

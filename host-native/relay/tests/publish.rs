@@ -65,7 +65,7 @@ async fn a_key_gives_one_offset_and_one_delivery_on_any_node() {
     assert!(again.is_repeated);
     assert_eq!((again.epoch, again.offset), (first.epoch, first.offset));
 
-    // Its own retry is not told so: it was never answered.
+    // A retry of the same attempt is not marked as repeated, since the attempt was never answered.
     let attempt = |attempt_id: &str| {
         let mut publish = message(&room, "attempted");
         let attempt_id = attempt_id.into();
@@ -217,7 +217,7 @@ async fn a_stream_keeps_the_bytes_that_its_room_wants() {
     // The sixth is too large for the room.
     assert_eq!(firsts, [1, 1, 1, 2, 4, 7, 7, 7]);
 
-    // Its time is over.
+    // Its retention time is over.
     publish.retention.age_ms = 1;
     first(&publish).await;
     let streams = |server: &Server| {
@@ -321,7 +321,7 @@ async fn positions_of_many_rooms_come_in_their_order() {
         (offsets[3], offsets[249], offsets.iter().sum::<u64>()),
         (1, 2, 3)
     );
-    // A room that was empty keeps the epoch that it was given.
+    // An empty room keeps the epoch that it was assigned.
     let published = node.publish(&rooms[0], "first").await;
     assert_eq!(
         (published.epoch, published.offset),
@@ -453,7 +453,7 @@ async fn give_serials_out(from: Option<u64>) {
         let registered = |event: &Event| matches!(event, Event::Registered { .. }).then_some(());
         node.until("registration", registered).await;
     }
-    // A new one knows of no serials, and the others have told all of theirs.
+    // A new node knows no serials, and the others have reported all of theirs.
     let highest = floor.max(anew) + COUNT - 1;
     let fourth = Node::start(&server).await;
     let first = take(&fourth, &mut all).await;

@@ -1,4 +1,4 @@
-//! The relay in memory answers as the one over Redis does: tests of hosts may rely on it.
+//! The relay in memory answers like the relay over Redis, so tests of hosts may rely on it.
 
 use std::collections::HashMap;
 
@@ -106,7 +106,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Two nodes of one broker, whose epochs are called by the order in which they appear.
+/// Two nodes of one broker. Epochs are numbered by their first appearance, to compare brokers.
 struct Side<'a> {
     nodes: [&'a dyn Relay; 2],
     namespace: String,
@@ -179,7 +179,7 @@ impl Side<'_> {
         }
     }
 
-    /// Carries an operation out, and tells the answer without what differs between brokers.
+    /// Performs an operation, and returns the answer without the parts that differ between brokers.
     async fn carry_out(&mut self, step: usize, op: &Op) -> String {
         match op {
             Op::Publish {

@@ -12,7 +12,7 @@ use redis::{FromRedisValue, RedisResult};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// The time after which a condition that a test waits for has failed.
+/// The timeout of every condition that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for a condition; `fault` describes the failure.

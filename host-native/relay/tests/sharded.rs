@@ -1,4 +1,5 @@
-//! Redis Cluster: everything of a relay is in one slot, and follows it to another server.
+//! Redis Cluster: all data of a relay is in one slot, and the relay follows the slot to another
+//! server.
 
 use std::{
     process::Command,

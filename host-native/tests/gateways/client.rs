@@ -1,4 +1,4 @@
-//! A client that knows nothing of the server but its address.
+//! A client that knows only the address of the server.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,7 @@ pub(crate) struct Client {
     pub(crate) subprotocol: Option<String>,
 }
 
-/// An upgrade that was not granted.
+/// A refused upgrade.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rejected {
     pub(crate) status: u16,
@@ -106,7 +106,7 @@ impl Client {
         self.next().await
     }
 
-    /// All that the server sent up to here.
+    /// Returns everything that the server has sent so far.
     pub(crate) async fn received(&mut self) -> Vec<String> {
         self.send(r#"{"event":"$ping"}"#).await;
         let mut texts = Vec::new();
@@ -118,7 +118,7 @@ impl Client {
         }
     }
 
-    /// Waits for the server's close; gives what came before it, the code and the reason.
+    /// Waits for the server's close; returns the texts before it, the code and the reason.
     pub(crate) async fn closed(&mut self) -> (Vec<String>, u16, String) {
         let mut texts = Vec::new();
         loop {
@@ -140,7 +140,7 @@ impl Client {
 
     /// Closes, or answers the server's close, and waits until the server has ended the connection.
     pub(crate) async fn leave(mut self) {
-        // An error says that the server was first.
+        // An error means that the server closed first.
         let _ = self.stream.close(None).await;
         while let Ok(Some(Ok(_))) = timeout(PATIENCE, self.stream.next()).await {}
     }

@@ -1,4 +1,4 @@
-//! Many connections that come, talk and go, while somebody outside interferes.
+//! Many connections that open, talk and close, while another task interferes.
 
 use std::sync::{
     Arc,
@@ -112,7 +112,7 @@ async fn nothing_leaks(threads: usize) {
         for (number, client) in clients.into_iter().enumerate() {
             if (number + round) % 2 == 0 {
                 client.leave().await;
-            } // else it vanishes
+            } // else it closes abruptly
         }
     }
     crowd(&running.server, 0).await;

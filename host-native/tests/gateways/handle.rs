@@ -20,7 +20,7 @@ use super::{
     running::{Running, crowd, until},
 };
 
-/// An application that says who one is and what happened to the rooms.
+/// An application that tells each client its id, and reports changes of rooms.
 fn mirror() -> Router {
     Router::default()
         .on("id", |cx: &mut Context| cx.id().to_string())
@@ -41,7 +41,7 @@ async fn id(client: &mut Client) -> ConnId {
     id.trim_end_matches("\"}").parse().expect("an id")
 }
 
-/// Every verb, once: also where the namespace, its sockets and whoever asks are on three threads.
+/// Calls every verb once, also with namespace, sockets and caller on three threads.
 async fn every_verb(running: &Running, path: &str, server: Namespace) {
     let mut ann = running.connect(path).await;
     let mut ben = running.connect(path).await;
@@ -111,7 +111,7 @@ async fn every_verb(running: &Running, path: &str, server: Namespace) {
     crowd(&server, 0).await;
 }
 
-/// Every question, of a namespace in which `a` is in `red`, and `b` in `red/dark`.
+/// Makes every query, in a namespace where `a` is in `red` and `b` in `red/dark`.
 async fn every_question(server: &Namespace, a: ConnId, b: ConnId) {
     let rooms = server.rooms("red").await.expect("rooms");
     let rooms: Vec<_> = rooms
@@ -135,7 +135,7 @@ async fn every_question(server: &Namespace, a: ConnId, b: ConnId) {
     );
     let connections = server.connections().await.expect("connections");
     let ids: Vec<_> = connections.iter().map(|conn| conn.id).collect();
-    // The oldest first; clients do not know which of them that is.
+    // Oldest first. The clients do not know which of them is older.
     assert_eq!(ids, [a.min(b), a.max(b)]);
     let info = server.connection(a).await.expect("running").expect("alive");
     assert_eq!((info.id, info.user), (a, None));
@@ -158,7 +158,7 @@ async fn every_verb_across_threads() {
         host.gateway("a", |_| mirror()).gateway("b", |_| mirror())
     })
     .await;
-    // The two are at home on different threads, and clients are spread by the kernel.
+    // The two namespaces live on different threads, and the kernel spreads clients over both.
     for name in ["a", "b"] {
         let path = format!("/ws/{name}");
         for _ in 0..4 {
@@ -234,7 +234,7 @@ async fn without_a_running_server_it_says_so() {
     );
 }
 
-/// Messages that a task has queued in order arrive in order, and interleave with what clients do.
+/// Messages queued by a task arrive in order, interleaved with the actions of clients.
 #[tokio::test]
 async fn sends_keep_their_order() {
     let running = Running::on_threads(2, |host| host.gateway("default", |_| mirror())).await;
@@ -277,7 +277,7 @@ async fn a_slow_reader_is_counted_as_dropped() {
     assert_eq!(code, 4409);
 }
 
-/// A send by the HTTP API under this key: the body of the answer.
+/// Sends through the HTTP API under this key; returns the body of the answer.
 async fn send_once(running: &Running, key: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(running.address)
         .await

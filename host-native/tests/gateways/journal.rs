@@ -119,7 +119,7 @@ async fn its_application_says_the_same_again() {
     }
 }
 
-/// So that `roomcast replay` can refuse what it cannot replay.
+/// The marker lets `roomcast replay` refuse a journal that it cannot replay.
 #[tokio::test]
 async fn it_says_which_namespaces_have_an_application() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -144,7 +144,7 @@ async fn every_question_across_threads() {
     every_question(&running, "/ws/far", far).await;
 }
 
-/// A namespace that is not there is as if it were empty, with the policies of all.
+/// A namespace that does not exist looks empty, with the configured policies.
 #[tokio::test]
 async fn where_nobody_is_there_is_nothing() {
     let running = Running::with_settings(kept(), |host| host).await;
@@ -198,7 +198,7 @@ async fn a_history_outlives_the_server_where_there_is_a_store() {
     assert!(answer.contains(r#""offset":1,"data":"kept""#), "{answer}");
 }
 
-/// Answers the close of the server, which waits for that.
+/// Answers the server's close, for which the server waits.
 async fn goes(mut client: Client) {
     client.closed().await;
     client.leave().await;

@@ -1,4 +1,5 @@
-//! Handlers and hooks that panic: the client learns nothing, the log everything, others no harm.
+//! Handlers and hooks that panic: the client learns nothing, the log everything, and others are
+//! unaffected.
 
 use std::time::Duration;
 
@@ -118,7 +119,7 @@ async fn in_a_handler() {
         line.contains(r#"event="message""#) && line.contains("conn="),
         "{line}"
     );
-    // What it did before is done: counted, and in a room, which it leaves with all others.
+    // The effects before the panic remain: the count, and a room, which it leaves with all others.
     works(&mut other, 3).await;
     let members = running.server.members("half-way").await.expect("running");
     assert_eq!(members.len(), 2);

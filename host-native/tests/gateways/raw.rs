@@ -5,7 +5,8 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 use super::running::{Running, settings};
 
-/// `join:room`, `to:room:text`; bytes are echoed, or go to everybody when they begin with a zero.
+/// Handles `join:room` and `to:room:text`. Bytes are echoed, or go to everybody if the first is
+/// zero.
 fn lines() -> Router {
     Router::default()
         .on_connect(|cx, ()| {
@@ -74,7 +75,7 @@ async fn text_and_bytes_go_as_they_are(threads: usize) {
     // An empty message is one.
     ann.send_binary(b"").await;
     assert_eq!(ann.message().await, Message::Binary(Bytes::new()));
-    // From outside, in the application's own words.
+    // Sent by a task, in the application's own format.
     let red = || Audience::room("red");
     let sent = running.server.send_frame(red(), Frame::Text("news")).await;
     assert_eq!(sent.map(|delivery| delivery.queued), Ok(2));

@@ -64,7 +64,7 @@ impl Running {
         }
     }
 
-    /// A client at this path and query.
+    /// Connects a client to this path and query.
     pub(crate) async fn connect(&self, path: &str) -> Client {
         match self.try_connect(path, &[]).await {
             Ok(client) => client,

@@ -6,7 +6,7 @@ use roomcast::{Context, Host, Router};
 
 use super::running::Running;
 
-/// Counts, at this pace.
+/// Counts with this period.
 fn clock(period: Duration) -> Router<u32> {
     Router::new(0)
         .every(period, |namespace, count| {
@@ -33,7 +33,7 @@ async fn they_run_for_as_long_as_somebody_is_connected() {
     }
 }
 
-/// Not at the pace of the sweep, which would take four seconds for these.
+/// The period of the sweep would take four seconds for these ticks.
 #[tokio::test]
 async fn a_quick_one_is_quick() {
     let build = |host: Host| host.gateway("default", |_| clock(Duration::from_millis(5)));

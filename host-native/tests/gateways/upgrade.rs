@@ -160,7 +160,7 @@ async fn what_fails_in_it_is_opaque_outside_and_whole_in_the_log() {
     .await;
 }
 
-/// The hook runs where the namespace is at home, whichever thread has the socket.
+/// The hook runs on the namespace's thread, whichever thread owns the socket.
 #[tokio::test]
 async fn it_is_asked_on_the_thread_of_its_namespace() {
     let running = Running::on_threads(2, |host| host.gateway("a", |_| members_only())).await;

@@ -65,7 +65,7 @@ impl Database {
     }
 }
 
-/// Looks sessions up, before the connection opens or when it does, by the query.
+/// Looks sessions up before the connection opens or when it does, as the query says.
 fn club(database: &Database) -> Router<usize> {
     let (first, second) = (database.clone(), database.clone());
     Router::new(0)
@@ -221,7 +221,7 @@ async fn a_lookup_is_dropped_with_its_connection() {
     crowd(&running.server, 0).await;
 }
 
-/// The server need not wait for it, and the client knows why.
+/// The server does not wait for the lookup, and the client is told why.
 #[tokio::test]
 async fn a_request_whose_lookup_waits_is_refused_when_the_server_drains() {
     for threads in [1, 2] {
@@ -321,7 +321,7 @@ async fn a_thousand_lookups_at_once_hold_up_nobody_and_are_replayed() {
     crowd(&running.server, 0).await;
     running.stop().await.expect("ended in order");
 
-    // A replay asks no database: its gate stays shut.
+    // A replay queries no database: its gate stays shut.
     let shut = Database::new(0);
     let replayed = shut.clone();
     let mut replay = Replay::with_gateways(move |_| club(&replayed));
@@ -342,7 +342,7 @@ async fn a_thousand_lookups_at_once_hold_up_nobody_and_are_replayed() {
     assert_eq!((opened, answers), (CLIENTS, 1));
 }
 
-/// A right that is looked up holds up the messages of its own connection alone.
+/// The lookup of a right delays only messages of its own connection.
 #[tokio::test]
 async fn a_guard_waits_for_its_own_connection_alone() {
     let database = Database::new(0);

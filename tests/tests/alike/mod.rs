@@ -76,7 +76,7 @@ impl<D: Driver> Side<D> {
         }
     }
 
-    /// Performs an op; returns the events of all actors, with names in the place of connection ids.
+    /// Performs an op; returns the events of all actors, with names in place of connection ids.
     fn perform(&mut self, op: &Op) -> Result<Vec<String>, TestCaseError> {
         let addressed = self.known.address(op);
         self.driver.perform(&addressed)?;
@@ -103,7 +103,7 @@ impl<D: Driver> Side<D> {
     }
 }
 
-/// Holds a driver of the application `rows`, new for each story, to the core in this process.
+/// Compares a driver of the application `rows`, new for each story, with the core in this process.
 pub(crate) fn like_the_core<D: Driver>(cases: u32, driver: impl Fn() -> D) {
     for_each_story(cases, |story| {
         let limits = Settings::default().limits();

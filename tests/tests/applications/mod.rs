@@ -1,5 +1,4 @@
-//! The applications of the examples, and the stories about each: the folder of `traces` that has
-//! its name.
+//! The example applications, and the stories about each, in the folder of `traces` with its name.
 
 use roomcast_core::Gateway;
 use roomcast_tests::{Driver, Trace};

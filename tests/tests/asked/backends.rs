@@ -108,7 +108,7 @@ fn whatever_a_backend_does_nobody_comes_in_without_its_word() {
             assert!(!line.contains("hush") && !line.contains("secret"), "{line}");
         }
     }
-    // The last five in a row are no answers: it is left alone.
+    // The last five in a row were timeouts or 502 to 504, so the backend is left alone.
     let (status, _) = connect(&server, &["Cookie: session=late"]);
     assert_eq!(status, 503);
     assert!(is_quiet(&questions), "asked in spite of its failures");
@@ -152,7 +152,7 @@ fn a_stranger_whose_questions_the_backend_cannot_answer_keeps_nobody_out() {
         }
         let refused = r#"roomcast_ask_questions_total{outcome="unavailable"}"#;
         for number in 0..20 {
-            // Between any two of the client are some of the strangers.
+            // Between two connections of the client there are some of the strangers.
             let before = metric(&server.authority, refused);
             while metric(&server.authority, refused) < before.map(|it| it + 10) {
                 thread::yield_now();

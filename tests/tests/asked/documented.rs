@@ -1,4 +1,4 @@
-//! The backends of the documentation, before the real server.
+//! The backends of the documentation, used by the real server.
 
 use std::path::{Path, PathBuf};
 

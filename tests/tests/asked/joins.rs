@@ -68,7 +68,7 @@ fn a_join_without_the_right_to_join_is_forbidden_and_an_answer_for_another_is_no
             200,
             r#"{"user":"ann","rooms":["first"],"expires_in_s":600}"#,
         );
-        // A room to join at once is no right.
+        // A room to join at once gives no right to it.
         let first = asked(&questions);
         assert_eq!(first.question["room"], "first");
         first.answer(200, r#"{"grants":[{"rooms":"fir*","can":["join"]}]}"#);

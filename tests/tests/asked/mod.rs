@@ -160,7 +160,7 @@ pub(crate) fn backend() -> (String, Questions) {
                 if tell.send(asked).is_ok()
                     && let Ok(given) = given.recv()
                 {
-                    // Else the next question may come to this connection while it ends.
+                    // Otherwise the next question may use this connection while it closes.
                     let given = given.replacen("\r\n", "\r\nConnection: close\r\n", 1);
                     let _ = stream.write_all(given.as_bytes()); // or the server gave up
                 }

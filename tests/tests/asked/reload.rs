@@ -116,7 +116,7 @@ fn a_backend_whose_settings_stay_keeps_its_answers_and_a_wrong_file_changes_noth
     server.signal("HUP");
     let line = server.logged("nothing was changed");
     assert!(line.contains("is empty"), "{line}");
-    // Of the wrong files nothing is left, the policy of the last one neither.
+    // The wrong files leave no trace, not even the policy of the last one.
     write(&folder, &url, "");
     server.signal("HUP");
     let line = server.logged(" again");

@@ -109,7 +109,7 @@ fn a_call_is_a_span_of_the_trace_that_it_came_with() {
     let mut server = Process::start(&[&key[..], &headers].concat());
     let rooms = "GET /api/v1/default/connections?user=hidden";
     let with_key = "Authorization: Bearer k";
-    // Whoever began this trace does not record it.
+    // Flag 00 says that the caller does not record its trace.
     for flag in ["00", "01"] {
         let trace = format!("traceparent: 00-{TRACE}-{PARENT}-{flag}");
         assert_eq!(call(&server, rooms, &[with_key, &trace]), 200);
@@ -142,7 +142,7 @@ fn a_call_is_a_span_of_the_trace_that_it_came_with() {
         "/api/v1/{namespace}/connections"
     );
     assert_eq!(span.attribute("http.response.status_code"), "200");
-    // A collector that is busy gets them again.
+    // A busy collector gets the spans again.
     let id = span.id.clone();
     first.answer(503, "");
     let again = exported(
@@ -225,7 +225,7 @@ fn a_backend_gets_the_trace_of_its_request() {
     assert_eq!((&*failed.name, failed.is_failed), ("tell", true));
     assert_eq!(failed.attribute("error.type"), "500");
 
-    // The trace that a client names is no more than a link.
+    // A trace named by a client becomes a link only.
     let trace = format!("traceparent: 00-{TRACE}-{PARENT}-00");
     std::thread::scope(|scope| {
         let refused = scope.spawn(|| connect(&server, &["Cookie: session=none", &trace]));

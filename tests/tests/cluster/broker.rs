@@ -1,5 +1,4 @@
-//! A relay in memory that can be broken: a model of what the scripts of a real one do, each in one
-//! step.
+//! A relay in memory that can be broken: a model of the scripts of a real relay, each in one step.
 
 mod users;
 
@@ -13,7 +12,7 @@ use roomcast_core::{
 use self::users::Users;
 pub(crate) use self::users::{LEASE_MS, Push};
 
-/// Messages of a topic in the answer to a subscription: nodes ask for the rest.
+/// The most messages in the answer to a subscription; nodes ask for the rest.
 const WANTED_MAX: usize = 3;
 
 /// Bugs that are planted in the relay, in its hosts and around the core, to see that each is found.
@@ -41,7 +40,8 @@ pub(crate) struct Plants {
     pub(crate) gap_ignored: bool,
     /// A node takes each epoch of a topic for the first.
     pub(crate) lineage_ignored: bool,
-    /// A node delivers what waited for the answer to a subscription, also up to its position.
+    /// A node delivers all messages that waited for the answer to a subscription, even those up to
+    /// its position.
     pub(crate) waiting_kept: bool,
     /// Users of dead nodes stay.
     pub(crate) no_reaper: bool,
@@ -49,7 +49,7 @@ pub(crate) struct Plants {
     pub(crate) no_fence: bool,
     /// A node keeps its name although the relay's data may be older than before.
     pub(crate) incarnation_kept: bool,
-    /// A list of users says that it has the next notice too.
+    /// A list of users claims to include the next notice.
     pub(crate) list_too_new: bool,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Broker {
 pub(crate) struct Continued(BTreeMap<Box<str>, (Box<str>, u64)>);
 
 impl Continued {
-    /// The epoch in which an offset was given out that a later epoch still has.
+    /// Returns the epoch that first assigned an offset which a later epoch still has.
     pub(crate) fn epoch_of<'a>(&'a self, epoch: &'a str, offset: u64) -> &'a str {
         let mut epoch = epoch;
         while let Some((before, last)) = self.0.get(epoch)
@@ -155,7 +155,7 @@ impl Broker {
         let stream = self.master.topics.get_mut(topic).expect("it is there");
         let is_of_now = self.plants.no_lineage_check || stream.lineage == self.lineage;
         if !is_of_now {
-            // Offsets go on, and what is kept stays.
+            // Offsets continue, and the kept messages remain.
             self.epochs += 1;
             stream.lineage = self.lineage;
             let before = std::mem::replace(&mut stream.position.epoch, fresh.clone());
@@ -222,7 +222,8 @@ impl Broker {
         (Published::Accepted { position, repeated }, true)
     }
 
-    /// The place of a message that had it before: under the present epoch, if that has it.
+    /// Returns the position of a message that had one before, in the current epoch if that still
+    /// has it.
     fn repeated(&mut self, topic: &Topic, first: &TopicPosition) -> Option<TopicPosition> {
         let stream = self.stream(topic);
         let mut kept = stream.messages.iter();

@@ -234,11 +234,11 @@ impl Client {
                 )),
             },
         };
-        // After a gap it is of the epoch that the node is in.
+        // After a gap the epoch is that of the node.
         let epoch = place.epoch.as_deref().filter(|_| !place.gap).or(epoch);
         let from = frame.from.as_ref().map(|from| from.conn);
         let is_it = |at: &usize| *at >= place.next && log[*at].conn == from;
-        // A message that the relay lost may have another place, of another epoch.
+        // A message that the relay lost may have a second position, in another epoch.
         let all = truth.positions(id).iter().copied();
         let all: Vec<usize> = all.filter(is_it).collect();
         let is_of_now = |at: &&usize| epoch == Some(&*log[**at].position.epoch);
@@ -448,7 +448,7 @@ impl Client {
         }
     }
 
-    /// Checks, after all faults, that everything that was owed has come, or a gap was told.
+    /// Checks, after all faults, that each owed message has come or a gap was reported.
     pub(crate) fn check_end(&self, truth: &Truth, log: &[Placed]) {
         let Some((_, conn)) = self.link else {
             return;

@@ -1,4 +1,4 @@
-//! A node: the real core, and the lines between it and the relay.
+//! A node: the real core, and its connections to the relay.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -30,7 +30,7 @@ pub(crate) struct Node {
     pub(crate) incarnation: u64,
     /// The lineage of the relay for which it has that name.
     lineage: u64,
-    /// True while its process stands still.
+    /// True while its process is stopped.
     pub(crate) stopped: bool,
     /// Events for backends.
     pub(crate) tells: Vec<String>,
@@ -197,7 +197,7 @@ impl Node {
         }
     }
 
-    /// Delivers messages that came before the page that has them.
+    /// Delivers messages that arrived before the page that contains them.
     fn show_waiting(&mut self, page: &TopicPage) {
         let is_of = |it: &mut RelayEvent| matches!(it, RelayEvent::Message { topic, .. } if *topic == page.topic);
         for message in self.waiting.extract_if(.., is_of) {
@@ -429,7 +429,7 @@ impl Node {
         self.cut_off = false;
         self.event(now, RelayEvent::Up);
         if self.lineage != broker.lineage && !self.plants.incarnation_kept {
-            // What the relay has of this node may be of long ago: it ends with the old lease.
+            // The relay's data of this node may be outdated: it ends with the old lease.
             self.lineage = broker.lineage;
             self.incarnation = broker.register(now);
             self.event(now, RelayEvent::Registered);

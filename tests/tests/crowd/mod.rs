@@ -1,4 +1,4 @@
-//! Clients that know where they are in a room, and come back.
+//! Clients that know their position in a room, and reconnect.
 
 use std::{fs, path::Path, time::Duration};
 

@@ -153,7 +153,7 @@ fn three_servers_run_behind_nginx_as_in_the_file_for_compose() {
         passes(roomcast().args(["doctor", &url, "--ready"]));
     }
 
-    // Each goes to the server that has the fewest.
+    // Each member goes to the server with the fewest connections.
     let mut members = Vec::new();
     for _ in nodes {
         members.push(member(front));
@@ -173,7 +173,7 @@ fn three_servers_run_behind_nginx_as_in_the_file_for_compose() {
     for member in &mut members {
         hear(member, "by HTTP");
     }
-    // They say where they listen with the next heartbeat.
+    // Servers report their addresses with the next heartbeat.
     until("all servers to be known", || {
         let cluster = passes(
             roomcast()
@@ -204,7 +204,7 @@ fn three_servers_run_behind_nginx_as_in_the_file_for_compose() {
     assert!(gone.ended().success());
 }
 
-/// nginx would take a server that it counts as failed away from everybody.
+/// Otherwise nginx would count the server as failed, and remove it for everybody.
 #[test]
 fn a_user_over_a_limit_takes_no_server_from_others() {
     let cluster = Cluster::start(&[

@@ -144,7 +144,7 @@ fn starts(file: &str, secrets: &[(&str, String)]) {
         let get = &container[probe]["httpGet"];
         let port = ports.iter().find(|(name, ..)| get["port"] == *name);
         let (name, _, port) = port.expect("a port that is declared");
-        // The public one does not answer while clients have all descriptors.
+        // The public listener does not answer while clients hold all descriptors.
         assert_eq!(*name == "admin", at == "/healthz", "{file}: {probe}");
         assert_eq!(get["path"], at);
         let authority = format!("127.0.0.1:{port}");
@@ -216,7 +216,7 @@ fn the_health_check_of_the_image_finds_its_server() {
     let keys = format!("publish:{hash},{hash}");
     let port = free_port().to_string();
     is_healthy_until_its_end(&[("PORT", &port), ("ROOMCAST_API_KEY", &keys)]);
-    // A certificate is for a name that the check does not know.
+    // The certificate names a host that the check does not know.
     let pairs = Pairs::new();
     let (certificate, key) = (pairs.path("cert.pem"), pairs.path("key.pem"));
     is_healthy_until_its_end(&[

@@ -1,4 +1,4 @@
-//! Time that servers have to stop, before they are killed.
+//! The time that servers get to stop before they are killed.
 
 use std::fs;
 
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::process::child::roomcast;
 
-/// Further time of a server whose hooks, collector of spans and relay do not answer, in seconds:
-/// docs/settings.md has it.
+/// Seconds added by hooks, a collector of spans and a relay that do not answer, as in
+/// docs/settings.md.
 const ANSWERS_S: u64 = 12;
 
 /// The first number behind a text.
@@ -57,7 +57,7 @@ fn servers_have_the_time_to_stop() {
     let compose = compose();
     for name in ["one", "two", "three"] {
         let service = &compose["services"][name];
-        // nginx asks nobody whether a server is ready: a delay would change nothing.
+        // Our nginx does not check readiness, so a delay would change nothing.
         let delay = &service["environment"]["ROOMCAST_DRAIN_DELAY_MS"];
         assert!(delay.is_null(), "{name}: {delay}");
         let grace = service["stop_grace_period"].as_str().expect("a time");

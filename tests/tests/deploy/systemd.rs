@@ -11,7 +11,7 @@ fn systemd_takes_the_unit() {
     let installed = "/usr/bin/roomcast";
     let unit = text("systemd/roomcast.service");
     assert!(unit.contains(installed), "{unit}");
-    // It would hide the id of the boot, by which the store knows what it can trust after a crash.
+    // The option would hide the boot id, which tells the store what to trust after a crash.
     let hides_boot = unit.lines().any(|line| line.trim() == "ProcSubset=pid");
     assert!(!hides_boot, "{unit}");
     // A start limit would stop the service for good after one minute of a full disk. A wrong

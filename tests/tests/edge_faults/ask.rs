@@ -96,7 +96,7 @@ fn nobody_comes_in_without_the_word_of_the_backend() {
         assert_eq!(status(&format!("busy{number}"), &busy), "503");
     }
     assert_eq!(status("slower", &slow), "503");
-    // That were five in a row: it is left alone.
+    // After five failures in a row the backend is left alone.
     let (_, head) = connect(&edge, "late", || ());
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
     assert!(is_quiet(&questions), "asked in spite of its failures");

@@ -76,7 +76,7 @@ impl<'e> World<'e> {
         }
     }
 
-    /// The line with what stands for an epoch replaced by it.
+    /// Returns the line with placeholders for epochs replaced.
     pub(crate) fn addressed(&self, line: &str) -> String {
         self.lockstep.addressed(&op(line)).to_string()
     }

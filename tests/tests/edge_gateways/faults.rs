@@ -60,7 +60,7 @@ fn a_door_that_panics_stays_shut_and_the_room_behind_it_stands() {
     ann.releases("nobody", 1, false);
 }
 
-/// Frames without envelopes have no error to be told by.
+/// A protocol without envelopes has no error frame.
 #[test]
 fn who_made_a_frame_handler_panic_goes_on() {
     let world = World::start();
@@ -133,7 +133,7 @@ fn what_cannot_be_saved_has_not_happened() {
     bob.asks_for("count", "7");
 }
 
-/// A connection that its application lets in and that cannot be saved was never there.
+/// A connection that its application admits, but that cannot be saved, never existed.
 #[test]
 fn a_connection_that_cannot_be_saved_is_refused() {
     let world = World::faulty();

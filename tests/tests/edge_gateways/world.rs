@@ -174,7 +174,7 @@ impl World {
         sent.expect("it listens")
     }
 
-    /// Resets a connection: what comes for it is read by nobody.
+    /// Resets a connection, so that no answer is read.
     pub(crate) fn reset(&self, stream: TcpStream) {
         stream.set_zero_linger().expect("a socket");
         drop(stream);

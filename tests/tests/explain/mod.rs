@@ -1,5 +1,5 @@
-//! Explanations are true: of each send of a story before it is done, and of each message of a
-//! history after it.
+//! Explanations are true, for each send before it happens, and for each message of a history
+//! afterwards.
 
 #![allow(clippy::wildcard_enum_match_arm)] // every other reason claims something
 

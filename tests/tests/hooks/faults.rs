@@ -17,7 +17,7 @@ pub(crate) struct Told {
     pub(crate) body: String,
 }
 
-/// A receiver that answers each request with the next of these, and from then on with the last.
+/// A receiver that answers requests with these in turn, and all further ones with the last.
 pub(crate) fn receiver(answers: &'static [&'static str]) -> (String, Receiver<Told>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!(

@@ -1,4 +1,4 @@
-//! The receivers of the documentation, in its page and in a file, before the real server.
+//! The receivers of the documentation, from its page and from a file, called by the real server.
 
 use std::{
     io::{BufRead, BufReader},
@@ -102,7 +102,7 @@ fn check(program: PathBuf, language: &str, name: &str) {
 }
 
 impl Receiver {
-    /// Holds that it is told all of one [`chat`].
+    /// Asserts that it receives all events of one [`chat`].
     pub(crate) fn check_chat(&mut self) {
         let events = self.until("connection.closed");
         let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str()).collect();

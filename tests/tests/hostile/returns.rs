@@ -1,5 +1,5 @@
-//! Clients that stop, and come back: all at once, or before their old connection is known to be
-//! dead.
+//! Clients that stop and reconnect: all at once, or before the end of their old connection is
+//! noticed.
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout)] // the figures
 
@@ -295,7 +295,7 @@ fn connect(authority: &str, user: &str) -> (Peer, String) {
 #[test]
 fn a_reconnect_before_the_old_socket_is_dead_is_no_leave() {
     let folder = tempfile::tempdir().expect("a folder");
-    // Without grace every leave would be seen.
+    // Without a grace time every leave would be visible.
     let room = "[[rooms]]\nmatch = \"den\"\nhistory.messages = 100\npresence = \"members\"\n\
         presence_grace_s = 0\n";
     let process = Process::start(&[

@@ -1,4 +1,4 @@
-//! A client and a server of different versions: each lets be what it does not know.
+//! A client and a server of different versions: each ignores what it does not know.
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -1,4 +1,5 @@
-//! Connections that leave the server of an application: TCP as it is, anything else pumped.
+//! Connections handed over by the application's server: plain TCP directly, all others through a
+//! pump.
 
 use std::{fs, io, net::SocketAddr, sync::Arc, thread};
 
@@ -154,7 +155,7 @@ fn a_pumped_peer_that_is_silent_ends() {
     block_on(async {
         let mut stream = trust.open(&secured.authority).await.expect("a handshake");
         let (request, frame) = (upgrade("/ws"), peer::text(r#"{"event":"$rooms","id":1}"#));
-        // With it in one record comes what a server that reads ahead has to hand on.
+        // The record also contains bytes that a server with read-ahead has to hand over.
         let early = [request.as_bytes(), &frame].concat();
         stream.write_all(&early).await.expect("it reads");
         let mut read = Vec::new();
@@ -290,7 +291,7 @@ fn tcp_leaves_hyper_as_it_is() {
     expect_no_pump(&bare(Host::new(Settings::default())).authority, "/ws");
 }
 
-/// The first bytes to a socket that has just come are not lost when they are the last ones.
+/// The first bytes to a new socket are not lost, even if they are also the last.
 #[test]
 fn a_refusal_behind_the_upgrade_is_told() {
     let door = || Router::default().on_connect(|_, ()| Err(Rejection::unauthorized("sign in")));

@@ -29,7 +29,7 @@ pub(super) enum Bug {
     DeadlineIsLostInSleep,
     WithdrawalIsLostInSleep,
     WithdrawalIsLostInRestart,
-    /// The time that holds for all begins again at nothing.
+    /// The common withdrawal time is reset to zero.
     FoldIsLostInRestart,
     /// Rooms begin again, with other messages.
     RoomsAreLostInRestart,

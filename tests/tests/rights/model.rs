@@ -55,7 +55,7 @@ impl Conn {
         Some(self.since + 1000 * self.person?.holds_s?)
     }
 
-    /// The time at which something happens to it of itself, and whether that is the end.
+    /// Returns the time of its next timer, and whether that ends it.
     fn next(&self) -> Option<(u64, bool)> {
         if self.person.is_none() {
             return Some((self.since + AUTH_MS, true));

@@ -15,8 +15,8 @@ pub(crate) struct Client {
     pub(crate) actor: Actor,
     pub(crate) user: Option<&'static str>,
     pub(crate) link: Option<Link>,
-    /// The last connections that it was, as many as it may name, oldest first; the one that it is,
-    /// if it is, is the last.
+    /// Its last connections, as many as it may name, oldest first; the current one, if any, is
+    /// last.
     conns: Vec<u64>,
     /// The rooms that it is in, or wants to be in again.
     pub(crate) views: BTreeMap<String, View>,
@@ -168,7 +168,7 @@ impl Client {
             } => {
                 assert!(said(&data), "I30, I31: {actor} got {text}, not {data}");
                 if data.contains("recovered") {
-                    // It asked for what it lost, or knows that it cannot have it.
+                    // The client asked for the lost messages, or knows that they are unavailable.
                     link.unmarked.remove(&room);
                 }
                 let view = self.views.entry(room).or_default();

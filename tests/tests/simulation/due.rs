@@ -80,7 +80,8 @@ impl Link {
         }
     }
 
-    /// Takes what it got off what it is owed. What stood before it must have been dropped by right.
+    /// Removes a received frame from the frames due. Those before it must have been dropped
+    /// rightfully.
     pub(crate) fn take(&mut self, is_it: impl Fn(&Due) -> bool, frame: &str) -> Option<Due> {
         let at = self.due.iter().position(is_it)?;
         for _ in 0..at {

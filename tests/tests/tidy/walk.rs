@@ -1,5 +1,5 @@
-//! The way of one publish, as `ARCHITECTURE.md` lists it: functions that are there, not too many,
-//! and all that they call.
+//! The walk of one publish, as `ARCHITECTURE.md` lists it: existing functions, not too many, and
+//! everything that they call.
 
 mod calls;
 

@@ -282,7 +282,7 @@ fn an_issuer_that_misbehaves_is_no_reason_to_wait_or_to_believe() {
         let told = text(&mut peer);
         assert!(told.contains(r#""code":"unavailable""#), "{told}");
         ends(&mut peer, 1013);
-        // The next begins 30 s behind it, which a busy machine may take.
+        // The next fetch starts 30 s later, which a busy machine may reach.
         assert!((1..=2).contains(&issuer.fetches()), "{says}");
     }
 }

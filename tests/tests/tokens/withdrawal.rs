@@ -36,8 +36,8 @@ fn withdraw_user(authority: &str, fields: &str, user: &str, not_before_s: u64) -
     delete(authority, fields, &path)
 }
 
-/// Withdraws three users of a host that remembers two, and then takes its memory away, which gives
-/// its address.
+/// Withdraws three users on a host that remembers two, then clears its memory with `forgets`, which
+/// returns its address.
 pub(crate) fn outlast_memory(authority: &str, fields: &str, mut forgets: impl FnMut() -> String) {
     let now_s = unix_s();
     for (user, age_s) in [("ann", 500), ("bob", 400), ("cid", 300)] {

@@ -12,7 +12,7 @@ use crate::gateway::{
     work::outcome,
 };
 
-/// A club: who comes is looked up, by the session; `bad` is nobody.
+/// A club whose hook looks up the user of each session; `bad` has none.
 fn club() -> Router<Vec<String>> {
     Router::new(Vec::new())
         .on_connect(|cx, _| {
@@ -94,7 +94,7 @@ fn a_connection_opens_when_its_hook_has_waited() {
         ]
     );
     let b = comes(&mut stage, "ben");
-    // Nothing is sent to it, it joins nothing, and its messages wait.
+    // A waiting connection receives nothing and joins nothing, and its messages wait.
     let everybody = roomcast_core::Audience::all();
     stage.text(b, r#"{"event":"who","id":1}"#);
     let send = Input::Send {
@@ -172,7 +172,7 @@ fn a_connection_that_is_refused_later_leaves_no_trace() {
         let close = format!("close b {code} {reason}");
         let mut expected = vec![error, close];
         if session == "eve" {
-            // What was sent to others stays sent.
+            // Messages to others stay sent.
             expected.insert(0, r#"send a {"event":"came","data":"eve"}"#.to_owned());
         }
         assert_eq!(told(&mut stage, ""), expected);
@@ -231,7 +231,7 @@ fn a_connection_whose_hook_waits_does_not_outlive_sleep() {
     assert_eq!(stage.app.next_timeout(), None);
 }
 
-/// Hosts carry out the commands of an input by slot, when it is done.
+/// Hosts carry out the commands of an input by slot, after the input.
 #[test]
 fn a_new_connection_gets_no_slot_of_one_whose_hook_is_lost() {
     let mut stage = Stage::new(club());

@@ -59,7 +59,7 @@ fn comes(stage: &mut Stage<Router<Vec<&'static str>>>, session: &str) -> ConnId 
     stage.connect_with(guest(session)).expect("admitted")
 }
 
-/// Lets a connection come in behind both waits.
+/// Opens a connection after both waits.
 fn is_there(stage: &mut Stage<Router<Vec<&'static str>>>) -> ConnId {
     let conn = comes(stage, "ann");
     for _ in 0..2 {
@@ -211,7 +211,7 @@ fn a_journal_replays_what_was_given_up() {
     assert_eq!(replayed.app.gateway().state(), stage.app.gateway().state());
 }
 
-/// A client has no identity to renew before it knows its connection.
+/// A client cannot renew an identity before it knows its connection.
 #[test]
 fn an_identity_that_ends_soon_is_told_of_behind_the_greeting() {
     let mut stage = Stage::new(slow());

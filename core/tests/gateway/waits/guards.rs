@@ -45,7 +45,7 @@ fn guarded(asked: &Rc<dyn Fn(&'static str)>) -> Router<u32> {
         })
 }
 
-/// The guards that were asked, in order.
+/// Guards in the order of their calls.
 type Log = Rc<RefCell<Vec<&'static str>>>;
 
 fn logged() -> (Rc<dyn Fn(&'static str)>, Log) {
@@ -66,7 +66,7 @@ fn a_message_goes_on_behind_each_guard_that_waits_and_passes_none_twice() {
     stage.finish(work);
     stage.expect([]);
     assert_eq!(log.take(), ["third"]);
-    // Others do not wait.
+    // Other connections do not wait.
     stage.text(b, r#"{"event":"$rooms","id":1}"#);
     stage.expect([r#"send b {"event":"$rooms","id":1,"data":[]}"#]);
     let work = stage.one_work();
@@ -186,6 +186,6 @@ fn upgrade_guards_that_wait_are_heard_in_their_order() {
     );
     let admission = Admission::new().with_user("ann").with_session(&1);
     assert_eq!(said("ann"), Ok(admission.expect("JSON")));
-    // Over the limit of a user's bytes.
+    // Over the byte limit for user names.
     assert_eq!(reason(&"x".repeat(201)), "internal server error (logged)");
 }

@@ -1,4 +1,4 @@
-//! Panics of hooks behind the wait.
+//! Panics of hooks after a wait.
 
 use std::future::ready;
 
@@ -148,7 +148,7 @@ fn says_who(stage: &mut Stage<Router<u32>>, session: &str, rooms: [&str; 2]) -> 
     conn
 }
 
-/// Like one that names its user at once, it comes in with its rooms, or not at all.
+/// Like a client that identifies itself at once, it is admitted with its rooms, or not at all.
 #[test]
 fn a_panic_over_the_rooms_of_a_client_that_said_late_who_it_is_ends_it() {
     let told = r#"send a {"event":"$auth","id":1,"data":{"user":"ann"}}"#;

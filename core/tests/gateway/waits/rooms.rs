@@ -1,4 +1,4 @@
-//! Rooms that a token names, of connections whose hook waits.
+//! Rooms named by a token, for connections whose hook waits.
 
 use std::future::ready;
 
@@ -29,7 +29,7 @@ fn many() -> Stage<Router> {
     Stage::with_policies_and_limits(waits(), r#"{"rooms":[]}"#, limits)
 }
 
-/// The rooms that were joined, and the texts of `say`, in their order.
+/// Returns the joined rooms and the texts of `say`, in order.
 fn order(stage: &mut Stage<Router>) -> Vec<String> {
     let lines = stage.take().into_iter();
     let lines = lines.filter_map(|line| {

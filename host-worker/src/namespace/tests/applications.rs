@@ -67,7 +67,7 @@ fn an_application_reads_a_history_that_has_slept() {
             }
         }
     }
-    // From another object, which the messages have not been given back to.
+    // Read from a new object, to which the messages have not been returned.
     bench.evict();
     let ask = Ask::History {
         room: "log".to_owned(),
@@ -91,8 +91,8 @@ fn an_application_reads_a_history_that_has_slept() {
     assert_eq!(none, Err(AskError::Page(PageError::NoPresence)));
 }
 
-/// The application is told of an absence when the alarm ends the wait, however often the object
-/// slept.
+/// The application is told of an absence when the alarm ends the grace time, however often the
+/// object slept.
 #[test]
 fn an_application_hears_who_is_gone_after_sleep() {
     let application = |_: &Handle| {

@@ -1,4 +1,4 @@
-//! A backend that is asked, by a platform that fails and forgets.
+//! A backend that is asked, on a platform that fails and loses state.
 
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ fn equal_questions_about_clients_share_a_request_and_its_answer() {
         assert_eq!(identity.user.as_deref(), Some("ann"));
         assert!(identity.grants.is_some() && identity.deadline.is_some());
     }
-    // An answer is for one client, and kept for equal ones while the backend says so.
+    // An answer serves one client, and is reused for equal questions as long as the backend allows.
     assert_eq!(bench.identify(Some(first)), Err(UNAVAILABLE));
     let kept = bench.client("a");
     assert_eq!(bench.turns(), [""; 0]);
@@ -267,7 +267,7 @@ fn rights_that_the_backend_gave_outlive_an_eviction() {
     bench.question();
 }
 
-/// Nobody waits for an answer that is lost.
+/// No client keeps waiting for an answer that is lost.
 #[test]
 fn who_waits_when_the_namespace_begins_anew_is_told() {
     let mut bench = Bench::new(&asking());

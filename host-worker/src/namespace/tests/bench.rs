@@ -96,7 +96,7 @@ impl Bench {
         std::mem::take(&mut world.seen)
     }
 
-    /// A socket ends: it has left its slot when an awake namespace hears of it.
+    /// Ends a socket, which has left its slot before the namespace is told.
     fn leave(&mut self, slot: usize) -> Result<(), PlatformError> {
         self.namespace.wake()?;
         {

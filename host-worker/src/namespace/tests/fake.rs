@@ -370,7 +370,7 @@ impl World {
     /// Notifies clients whose work is lost, since the namespace restarts.
     fn lose(&mut self) {
         for (slot, lost) in std::mem::take(&mut self.works).into_values() {
-            // Who waits to open is closed.
+            // A client that waits for admission is closed.
             if let Some(lost) = lost {
                 self.seen.push(format!("{slot} < {lost}"));
             }

@@ -56,7 +56,7 @@ fn what_no_policy_keeps_is_forgotten() {
     assert_eq!(world.storage.rooms.keys().collect::<Vec<_>>(), ["other"]);
 }
 
-/// An object that was evicted says what it does not know any more, and loads the message for it.
+/// An evicted object says what it no longer knows, and loads the message to explain.
 #[test]
 fn an_explanation_reads_what_is_kept() {
     let ask = |conn: &'static str| Call("GET", conn, "", "");

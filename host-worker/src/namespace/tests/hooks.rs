@@ -1,4 +1,4 @@
-//! Backends that are told of events, by a platform that fails and forgets.
+//! Backends that receive events, on a platform that fails and loses state.
 
 use roomcast_hooks::{Hook, Keys, limits::GIVE_UP};
 use serde_json::Value;
@@ -101,7 +101,7 @@ fn what_waits_is_told_after_an_eviction_by_the_alarm_alone() {
     bench.ring();
     let (first, messages) = bench.posted().expect("a request");
     assert_eq!(messages, [1]);
-    // It goes with the object.
+    // The pending request is lost with the object.
     bench.evict();
     bench.ring();
     let (_, messages) = bench.posted().expect("the same again");

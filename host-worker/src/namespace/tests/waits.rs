@@ -100,7 +100,7 @@ fn a_connection_opens_when_its_hook_has_waited() {
     ];
     assert_eq!(bench.turns(), opened);
     assert_eq!(bench.waits(), (0, 0));
-    // It is as any other: it outlives sleep.
+    // The connection is like any other: it survives sleep.
     bench.evict();
     assert_eq!(bench.run(Text(0, SAY)), opened[2..]);
     bench.run(User("ben"));
@@ -158,7 +158,7 @@ fn a_connection_whose_hook_is_lost_is_told_to_come_again() {
     );
 }
 
-/// Commands are carried out by slot, when the input is done.
+/// Commands are carried out by slot, after the input.
 #[test]
 fn a_client_gets_no_slot_of_a_connection_whose_hook_is_lost() {
     let (mut bench, questions) = asking();

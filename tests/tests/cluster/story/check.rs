@@ -109,9 +109,9 @@ impl Story {
         self.check_order();
     }
 
-    /// True when the relay took attempts of a client without a user from its newest connection to
-    /// its oldest. An attempt looks for the keys of earlier connections, and knows none of later
-    /// ones: who could write the key of another connection could keep that from publishing.
+    /// True if the relay took the attempts of a guest in the order from its newest connection to
+    /// its oldest. An attempt checks the keys of earlier connections, but not of later ones: a
+    /// client that could use the key of another connection could block its publishes.
     fn is_late(&self, id: u64, message: &Message) -> bool {
         let Publisher::Client { client, conns, .. } = &message.publisher else {
             return false;

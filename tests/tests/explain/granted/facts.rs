@@ -1,5 +1,5 @@
-//! Facts about connections that are known from outside of the hub, and the explanations that have
-//! to follow from them.
+//! Facts about connections known from outside the hub, and the explanations that must follow from
+//! them.
 
 #![allow(clippy::wildcard_enum_match_arm)] // reasons of the past are checked by what was delivered
 

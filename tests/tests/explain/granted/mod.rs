@@ -351,7 +351,8 @@ const REASONS: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// Runs of the property in which every reason is seen, but for a chance in a million.
+/// Runs of the property after which every reason has been seen, with a chance of failure of one in
+/// a million.
 const RUNS_MAX: usize = 20;
 
 #[test]
