@@ -6,6 +6,7 @@ mod announce;
 pub mod axum;
 mod descriptors;
 mod drain;
+mod guests;
 mod relay;
 pub(crate) mod reload;
 pub(crate) mod run;

@@ -12,11 +12,11 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::{spawn_local, yield_now},
     time::sleep,
 };
 
+use super::guests::{Guest, Guests};
 use crate::{
     http::{self, Entrance, Peer},
     shard::{Cost, Mail, Shard},
@@ -70,9 +70,6 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
     }
 }
 
-/// Connections to the listener for administration at one time; more wait.
-pub(crate) const ADMIN_MAX: usize = 32;
-
 /// The same on the listener for administration, which has descriptors of its own: an operator can
 /// watch a server that is full, and until its end.
 pub(crate) async fn accept_admin(shard: &Rc<Shard>, listener: TcpListener) {
@@ -81,13 +78,15 @@ pub(crate) async fn accept_admin(shard: &Rc<Shard>, listener: TcpListener) {
         admin_elsewhere: false,
         tls: shard.shared.settings.admin_tls,
     };
-    let permits = Arc::new(Semaphore::new(ADMIN_MAX));
-    let mut warned = None;
-    while let Ok(permit) = permits.clone().acquire_owned().await {
+    let (mut guests, mut warned) = (Guests::new(), None);
+    loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let peer = Peer::of(&stream, peer, entrance);
-                hand_out(shard, stream, peer, Some(permit));
+                let Ok(guest) = guests.admit().await else {
+                    return;
+                };
+                hand_out(shard, stream, peer, Some(guest));
             }
             Err(fault) if is_of_the_peer(&fault) => {}
             Err(fault) => {
@@ -115,14 +114,9 @@ fn warn(warned: &mut Option<Instant>, fault: &dyn Display) {
 
 /// Serves a connection on the thread whose turn it is: all listeners are one, and the thread that
 /// is the first to wake up would take most of what comes.
-fn hand_out(
-    shard: &Rc<Shard>,
-    stream: TcpStream,
-    peer: Peer,
-    permit: Option<OwnedSemaphorePermit>,
-) {
-    let visit = match permit {
-        Some(permit) => Visiting::Admin(permit),
+fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, guest: Option<Arc<Guest>>) {
+    let visit = match guest {
+        Some(guest) => Visiting::Admin(guest),
         None => Visiting::Public(Visit::begin(&shard.shared.connections)),
     };
     let shards = shard.shards();
@@ -147,7 +141,7 @@ fn hand_out(
 #[derive(Debug)]
 enum Visiting {
     Public(#[allow(dead_code)] Visit), // only its end matters
-    Admin(#[allow(dead_code)] OwnedSemaphorePermit),
+    Admin(Arc<Guest>),
 }
 
 fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visiting) {
@@ -160,11 +154,16 @@ fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visiting) {
         } else {
             Cost::Http
         });
-        let accepted = Box::pin(http::accept(shard.clone(), stream, peer, &cost));
-        match visit {
+        let requests = match &visit {
+            Visiting::Public(_) => Arc::default(),
+            Visiting::Admin(guest) => guest.requests().clone(),
+        };
+        let accepted = http::accept(shard.clone(), stream, peer, requests, &cost);
+        let accepted = Box::pin(accepted);
+        match &visit {
             Visiting::Public(_) => shard.newcomers.in_turn(&cost, accepted).await,
             // An operator waits for no crowd.
-            Visiting::Admin(_) => accepted.await,
+            Visiting::Admin(guest) => guest.stay(accepted).await,
         }
         drop(visit);
     });

@@ -22,7 +22,9 @@ use tokio::{
 use super::{
     accept,
     announce::{Mounted, announce},
-    descriptors, drain, relay,
+    descriptors, drain,
+    guests::GUESTS_MAX,
+    relay,
 };
 use crate::{
     clock::{Clock, millis, patience},
@@ -294,8 +296,8 @@ fn share(
     let stored = stored.unwrap_or_default();
     settings.check_stored(stored.len())?;
     let tls = TlsGate::open(&settings)?.map(Arc::new);
-    // The listener, and its connections.
-    let admin = settings.admin_listen.map_or(0, |_| 1 + accept::ADMIN_MAX);
+    // The listener, its connections, and one that waits.
+    let admin = settings.admin_listen.map_or(0, |_| 2 + GUESTS_MAX);
     let own = descriptors::of_its_own(threads) + admin;
     // What is stored has times that a later life must understand.
     let clock = Clock::start(store.is_some());

@@ -42,10 +42,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::{
     call_trace::CallTrace,
-    pace::{Asking, InWork, Pace, Requests},
+    pace::{Asking, InWork, Pace},
     stall::StallGuard,
 };
 pub(crate) use self::{
+    pace::Requests,
     peer::{Entrance, Peer},
     secure::accept,
 };
@@ -62,17 +63,18 @@ type Reply = hyper::Response<Full<Bytes>>;
 type Body = Either<Incoming, UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>>;
 
 /// Serves one connection until it ends or becomes a WebSocket.
-async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer) {
+async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer, requests: Arc<Requests>) {
     let settings = &shard.shared.settings;
-    let requests = Arc::<Requests>::default();
     let (head_time, idle_time) = (settings.handshake_time, settings.keep_alive);
     let pace = Pace::new(requests.clone(), head_time, idle_time);
     let service = service_fn(|request| {
         let (shard, in_work) = (shard.clone(), InWork::begin(&requests));
+        let requests = requests.clone();
         async move {
             let mut reply = answer(&shard, peer, request, in_work).await;
             shard.metrics().count_response(reply.status().as_u16());
-            if shard.shared.is_draining() && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let ends = shard.shared.is_draining() || requests.are_to_end();
+            if ends && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
                 // A proxy that keeps this connection would bring others to a server that goes.
                 let close = HeaderValue::from_static("close");
                 reply.headers_mut().insert(header::CONNECTION, close);

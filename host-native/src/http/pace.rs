@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -16,9 +16,30 @@ use crate::clock::patience::Wait;
 
 /// Requests of one connection: how many were begun, and how many of them are done with.
 #[derive(Debug, Default)]
-pub(super) struct Requests {
+pub(crate) struct Requests {
     begun: AtomicU64,
     ended: AtomicU64,
+    /// True while an answer waits for its reader.
+    unread: AtomicBool,
+    /// True while the next answer is to be the last.
+    to_end: AtomicBool,
+}
+
+impl Requests {
+    /// The number of requests so far; `None` with one in work or an answer on its way.
+    pub(crate) fn idle(&self) -> Option<u64> {
+        let (ended, begun) = (self.ended.load(Relaxed), self.begun.load(Relaxed));
+        (begun == ended && !self.unread.load(Relaxed)).then_some(begun)
+    }
+
+    /// Says whether the connection ends with its next answer.
+    pub(crate) fn have_end(&self, ends: bool) {
+        self.to_end.store(ends, Relaxed);
+    }
+
+    pub(super) fn are_to_end(&self) -> bool {
+        self.to_end.load(Relaxed)
+    }
 }
 
 /// A request that is worked on, until this is dropped.
@@ -77,6 +98,11 @@ impl Pace {
             waiting: None,
             passed: None,
         }
+    }
+
+    /// Notes that an answer waits for its reader, or no more.
+    pub(super) fn write_waits(&self, waits: bool) {
+        self.requests.unread.store(waits, Relaxed);
     }
 
     /// The result of a read, or its end when the time for it has passed.

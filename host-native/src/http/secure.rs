@@ -1,10 +1,10 @@
 //! From a TCP connection to HTTP, by TLS where the listener speaks it.
 
-use std::{cell::Cell, io, rc::Rc};
+use std::{cell::Cell, io, rc::Rc, sync::Arc};
 
 use tokio::net::TcpStream;
 
-use super::{Peer, part, serve};
+use super::{Peer, Requests, part, serve};
 use crate::{
     clock::patience,
     metrics::TlsFailure,
@@ -28,15 +28,21 @@ enum Opened {
 }
 
 /// Serves one TCP connection until it ends or becomes a WebSocket; says what its next step costs.
-pub(crate) async fn accept(shard: Rc<Shard>, stream: TcpStream, peer: Peer, cost: &Cell<Cost>) {
+pub(crate) async fn accept(
+    shard: Rc<Shard>,
+    stream: TcpStream,
+    peer: Peer,
+    requests: Arc<Requests>,
+    cost: &Cell<Cost>,
+) {
     let Some(tls) = shard.shared.tls.clone().filter(|_| peer.tls) else {
-        return serve(shard, Transport::Plain(stream), peer).await;
+        return serve(shard, Transport::Plain(stream), peer, requests).await;
     };
     let settings = &shard.shared.settings;
     let opened = patience::within(settings.handshake_time, open(&tls, stream)).await;
     cost.set(Cost::Http);
     let (last, stream) = match opened {
-        Some(Opened::Secured(stream)) => return serve(shard, stream, peer).await,
+        Some(Opened::Secured(stream)) => return serve(shard, stream, peer, requests).await,
         Some(Opened::Gone) => return,
         None => {
             shard.metrics().count_tls_failure(TlsFailure::Timeout);

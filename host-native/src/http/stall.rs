@@ -95,6 +95,7 @@ impl StallGuard {
         result: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
+        self.pace.write_waits(result.is_pending());
         if result.is_ready() {
             self.waiting = None;
             return result;

@@ -88,6 +88,66 @@ fn a_server_that_is_full_or_ending_can_be_looked_at() {
     assert_eq!(process.ended().code(), Some(0));
 }
 
+/// A connection with the head of a call and a part of its body.
+fn half_sent(authority: &str, call: &str) -> Peer {
+    let mut peer = Peer::silent(authority);
+    let len = call.len();
+    let head = format!("POST /api/v1/default/send HTTP/1.1\r\nHost: {authority}\r\n");
+    let part = &call[..len - 1];
+    peer.write(format!("{head}Content-Length: {len}\r\n\r\n{part}").as_bytes());
+    peer
+}
+
+#[test]
+fn a_probe_is_answered_beside_connections_that_are_kept() {
+    let (mut process, admin) = start(&[]);
+    let get = format!("GET /healthz HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    let kept = (0..40).map(|_| {
+        let mut peer = Peer::silent(&admin);
+        peer.write(get.as_bytes());
+        assert!(peer.head().starts_with("HTTP/1.1 200"));
+        peer
+    });
+    let kept: Vec<Peer> = kept.collect();
+    let silent: Vec<Peer> = (0..40).map(|_| Peer::silent(&admin)).collect();
+    for _ in 0..3 {
+        assert_eq!(status(&admin, "GET", "/healthz", ""), 200);
+    }
+    let line = process.logged("connections of --admin-listen are taken");
+    assert!(line.contains("--keep-alive-ms"), "{line}");
+    drop((kept, silent));
+}
+
+#[test]
+fn a_request_in_work_is_not_ended_for_another() {
+    const CALL: &str = r#"{"audience":{"rooms":["r"]},"event":"e"}"#;
+    let (mut process, admin) = start(&[]);
+    let head = format!("HEAD /server HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    let mut idle = Peer::silent(&admin);
+    idle.write(head.as_bytes());
+    assert!(idle.head().starts_with("HTTP/1.1 200"));
+    let mut calls: Vec<Peer> = (0..31).map(|_| half_sent(&admin, CALL)).collect();
+    assert_eq!(status(&admin, "GET", "/healthz", ""), 200);
+    assert_eq!(idle.rest().last(), None, "the idle one has ended");
+    calls.push(half_sent(&admin, CALL));
+    process.logged("connections of --admin-listen are taken");
+    let mut waiting: Vec<Peer> = (0..calls.len()).map(|_| Peer::silent(&admin)).collect();
+    for peer in &mut waiting {
+        peer.write(head.as_bytes());
+    }
+    let ends = calls.iter_mut().map(|call| {
+        call.write(&CALL.as_bytes()[CALL.len() - 1..]);
+        let head = call.head();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        head.contains("connection: close")
+    });
+    let ends = ends.filter(|ends| *ends).count();
+    assert!(ends > 0, "a place that others wait for is not kept");
+    for mut peer in waiting {
+        assert!(peer.head().starts_with("HTTP/1.1 200"));
+    }
+}
+
 #[test]
 fn a_wrong_address_says_what_to_change() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
