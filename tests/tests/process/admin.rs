@@ -73,7 +73,8 @@ fn a_server_that_is_full_or_ending_can_be_looked_at() {
         "{head}"
     );
     process.signal("TERM");
-    process.logged("shutting down");
+    let ends = |_: &mut Process| status(&admin, "GET", "/readyz", "") == 503;
+    process.until("it says that it ends", ends);
     kept.write(request.as_bytes());
     let head = kept.head();
     assert!(
