@@ -148,7 +148,7 @@ async fn enter(
 async fn refuse(shard: &Rc<Shard>, socket: &Rc<Socket>, refusal: &Refusal) {
     match refusal.counted {
         Some(Reason::TokenWithdrawn) => shard.egress.tell_token(&TokenRefusal::Withdrawn),
-        Some(reason) => shard.metrics().count_refusal(reason),
+        Some(reason) => shard.egress.tell_refusal(reason),
         None => {}
     }
     let now = shard.now();

@@ -74,7 +74,7 @@ impl Place {
         if let Some(user) = identity.and_then(|it| it.user.as_deref())
             && let Err(limit) = self.permit.name_user(home.namespace(), user)
         {
-            shard.metrics().count_refusal(Reason::ConnectionsPerUser);
+            shard.egress.tell_refusal(Reason::ConnectionsPerUser);
             home.decline(shard, conn, rest, RequestError::UserConnections { limit });
             self.over = Some(Over::Connections);
         }

@@ -111,6 +111,53 @@ fn the_last_words_of_a_server_are_json_too() {
     assert!(message.contains("choose another --listen"), "{message}");
 }
 
+#[test]
+fn faults_of_settings_are_json_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("roomcast.toml");
+    let text = "log_format = \"json\"\nadmin_listen = \"0.0.0.0:0\"\n";
+    std::fs::write(&file, text).expect("written");
+    let config = format!("--config={}", file.display());
+    for flags in [
+        &["--log-format=json", "--admin-listen=0.0.0.0:0"][..],
+        &["--log-format=json", "--config=/nowhere"],
+        &[&config],
+    ] {
+        let (code, said) = run(&[&["--listen=127.0.0.1:0"], flags].concat());
+        assert_eq!(code, Some(2), "{said}");
+        let said: serde_json::Value = serde_json::from_str(&said).expect(&said);
+        assert_eq!(said["level"], "ERROR", "{said}");
+    }
+}
+
+#[test]
+fn refusals_are_logged_with_the_setting_that_helps() {
+    let flags = [
+        "--connections-max=1",
+        "--namespaces=default",
+        "--api-key=test-key",
+    ];
+    let mut process = Process::start(&flags);
+    let host = format!("Host: {}\r\n", process.authority);
+    let call = format!("GET /api/v1/default/rooms HTTP/1.1\r\n{host}\r\n");
+    assert_eq!(process.request(&call), Some(401));
+    let line = process.logged("refused an API call");
+    assert!(
+        line.contains("WARN") && line.contains("--api-key"),
+        "{line}"
+    );
+    let _only = Peer::connect(&process.authority, "");
+    for (path, status, said, setting) in [
+        ("/ws", 503, "refused a connection", "--connections-max"),
+        ("/ws/other", 404, "refused a namespace", "--namespaces"),
+    ] {
+        let head = Peer::silent(&process.authority).ask(&process.authority, path, "");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+        let line = process.logged(said);
+        assert!(line.contains(setting), "{line}");
+    }
+}
+
 /// A pipe holds 64 KiB, which nobody takes here: it fills up, or is full from the start.
 #[test]
 fn nobody_waits_for_a_reader_of_the_log_that_does_not_read() {

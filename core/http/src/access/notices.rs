@@ -1,5 +1,4 @@
-//! Notices in the log of refused origins, hosts, users and tokens, few enough that no stranger can
-//! fill it.
+//! Notices in the log of refusals, few enough that no stranger can fill it.
 
 use alloc::{
     collections::BTreeMap,
@@ -29,23 +28,22 @@ const NAMES_MAX: usize = 64;
 /// Characters of a name that are shown.
 const CHARS_MAX: usize = 100;
 
-/// Refused origins, hosts, users and tokens of the last minute, so that each has one notice in it.
+/// Refused origins, hosts and users of the last minute, and other reasons in it, so that each has
+/// one notice in it.
 ///
 /// Does work bounded by the number of names that are remembered, 64.
 #[derive(Debug, Default)]
 pub struct RefusalNotices {
     told: BTreeMap<(Reason, String), Timestamp>,
     told_of_others: Option<Timestamp>,
-    told_of_tokens: BTreeMap<Reason, Timestamp>,
+    told_of_reasons: BTreeMap<Reason, Timestamp>,
 }
 
 impl RefusalNotices {
     /// A line for the log about a refused request, when there is something to say that was not said
     /// within the minute. A browser shows its user nothing of a refused WebSocket, so the line says
-    /// which flag would allow it.
-    ///
-    /// Only [`Reason::Origin`] and [`Reason::Host`] have such notices: other refusals tell whoever
-    /// asked.
+    /// which flag would allow it; for others than [`Reason::Origin`] and [`Reason::Host`] as
+    /// [`reason_notice`](Self::reason_notice) does.
     pub fn notice<H: Headers>(
         &mut self,
         reason: Reason,
@@ -54,7 +52,7 @@ impl RefusalNotices {
     ) -> Option<String> {
         let is_origin = reason == Reason::Origin;
         if !is_origin && reason != Reason::Host {
-            return None;
+            return self.reason_notice(reason, now);
         }
         let field = if is_origin { "origin" } else { "host" };
         let text = request.headers.values(field).next().unwrap_or_default();
@@ -67,6 +65,23 @@ impl RefusalNotices {
                 host_notice(&text, shown)
             }
         })
+    }
+
+    /// A line for the log about a reason alone, where a setting is the remedy: the first of the
+    /// minute.
+    pub fn reason_notice(&mut self, reason: Reason, now: Timestamp) -> Option<String> {
+        let remedy = remedy(reason)?;
+        self.is_first(reason, now)
+            .then(|| format!("refused {remedy}"))
+    }
+
+    fn is_first(&mut self, reason: Reason, now: Timestamp) -> bool {
+        let is_recent = |at: &Timestamp| now.saturating_since(*at) < QUIET;
+        let is_first = !self.told_of_reasons.get(&reason).is_some_and(is_recent);
+        if is_first {
+            self.told_of_reasons.insert(reason, now);
+        }
+        is_first
     }
 
     /// A line for the log about a user whom a peer names and who is refused, as
@@ -121,14 +136,49 @@ impl RefusalNotices {
     /// A line for the log about a token that was not taken, with the cause that its client does not
     /// read: for each reason, the first of the minute.
     pub fn token_notice(&mut self, refusal: &TokenRefusal, now: Timestamp) -> Option<String> {
-        let is_recent = |at: &Timestamp| now.saturating_since(*at) < QUIET;
-        let reason = refusal.reason();
-        if self.told_of_tokens.get(&reason).is_some_and(is_recent) {
-            return None;
-        }
-        self.told_of_tokens.insert(reason, now);
-        Some(format!("refused a token: {refusal}"))
+        self.is_first(refusal.reason(), now)
+            .then(|| format!("refused a token: {refusal}"))
     }
+}
+
+/// The refused thing, and the setting that would let it in; `None` where there is none, or another
+/// notice names it.
+#[allow(clippy::wildcard_enum_match_arm)] // the others have no setting
+const fn remedy(reason: Reason) -> Option<&'static str> {
+    Some(match reason {
+        Reason::Namespace => {
+            "a namespace: the names of --namespaces (ROOMCAST_NAMESPACES) are all, where it is set"
+        }
+        Reason::Key => {
+            "an API call without a key or with a wrong one: its key has to be one of --api-key \
+             (ROOMCAST_API_KEY)"
+        }
+        Reason::Scope => {
+            "an API call whose key has another scope: give the caller another key of --api-key \
+             (ROOMCAST_API_KEY)"
+        }
+        Reason::KeylessApi => "an API call without a key: set --api-key (ROOMCAST_API_KEY)",
+        Reason::Policy => {
+            "an API call that the policy of its room does not allow: see [[rooms]] of --config"
+        }
+        Reason::Connections => {
+            "a connection, for there are too many: raise --connections-max \
+             (ROOMCAST_CONNECTIONS_MAX) and the limit of open files, or add a server"
+        }
+        Reason::ConnectionsPerAddress => {
+            "a connection of an address that has too many: raise --connections-per-address-max \
+             (ROOMCAST_CONNECTIONS_PER_ADDRESS_MAX), or name the proxy in --trusted-proxy \
+             (ROOMCAST_TRUSTED_PROXY)"
+        }
+        Reason::ConnectionsPerUser => {
+            "a connection of a user who has too many: raise --connections-per-user-max \
+             (ROOMCAST_CONNECTIONS_PER_USER_MAX)"
+        }
+        Reason::Namespaces => {
+            "what needs one more namespace: raise --namespaces-max (ROOMCAST_NAMESPACES_MAX)"
+        }
+        _ => return None,
+    })
 }
 
 fn origin_notice<H: Headers>(origin: &str, shown: &str, request: &Request<'_, H>) -> String {
@@ -208,7 +258,35 @@ mod tests {
         let other = ("https://other.example", "chat.example");
         assert!(notice(&mut notices, Reason::Origin, other, 59_999).is_some());
         assert!(notice(&mut notices, Reason::Origin, page, 60_000).is_some());
-        assert_eq!(notice(&mut notices, Reason::Key, page, 200_000), None);
+        assert_eq!(notice(&mut notices, Reason::Draining, page, 200_000), None);
+    }
+
+    #[test]
+    fn a_reason_with_a_setting_is_told_of_once_a_minute() {
+        let mut notices = RefusalNotices::default();
+        let page = ("https://app.example", "chat.example");
+        for (reason, setting) in [
+            (Reason::Namespace, "--namespaces (ROOMCAST_NAMESPACES)"),
+            (Reason::Namespaces, "--namespaces-max"),
+            (Reason::Key, "--api-key (ROOMCAST_API_KEY)"),
+            (Reason::Scope, "--api-key"),
+            (Reason::KeylessApi, "--api-key"),
+            (Reason::Policy, "[[rooms]]"),
+            (Reason::Connections, "--connections-max"),
+            (
+                Reason::ConnectionsPerAddress,
+                "--connections-per-address-max",
+            ),
+            (Reason::ConnectionsPerUser, "--connections-per-user-max"),
+        ] {
+            let line = notice(&mut notices, reason, page, 0).expect(setting);
+            assert!(
+                line.starts_with("refused ") && line.contains(setting),
+                "{line}"
+            );
+            assert_eq!(notice(&mut notices, reason, page, 59_999), None);
+            assert!(notice(&mut notices, reason, page, 60_000).is_some());
+        }
     }
 
     #[test]

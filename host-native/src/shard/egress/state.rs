@@ -7,7 +7,7 @@ use std::{
 };
 
 use roomcast_core::Timestamp;
-use roomcast_http::TokenRefusal;
+use roomcast_http::{Reason, TokenRefusal};
 use slab::Slab;
 use tokio::sync::Notify;
 
@@ -100,6 +100,15 @@ impl<S> Egress<S> {
         self.metrics().count_refusal(reason);
         tracing::debug!(reason = reason.as_str(), cause = %refusal, "refused a token");
         let notice = self.shared.notices().token_notice(refusal, self.now());
+        if let Some(notice) = notice {
+            tracing::warn!("{notice}");
+        }
+    }
+
+    /// Counts a refusal, and warns of it once a minute where a setting is the remedy.
+    pub(crate) fn tell_refusal(&self, reason: Reason) {
+        self.metrics().count_refusal(reason);
+        let notice = self.shared.notices().reason_notice(reason, self.now());
         if let Some(notice) = notice {
             tracing::warn!("{notice}");
         }
