@@ -211,6 +211,10 @@ fn held(valid: Option<Range<DateTime<Utc>>>) -> Finding {
     }
 }
 
+/// The place of a certificate's file.
+const NAME_FILE: &str = "name its file: `ssl_certificate` of nginx, `bind .. crt` of HAProxy, \
+                         tls_cert in roomcast.toml (--tls-cert)";
+
 /// The name that rustls has for a certificate of an authority in the place of a server's.
 const OF_AUTHORITY: &str = "CaUsedAsEndEntity";
 
@@ -220,50 +224,10 @@ fn distrust(fault: &io::Error, url: &Endpoint, end: Option<DateTime<Utc>>) -> Fi
     let known = fault
         .get_ref()
         .and_then(|fault| fault.downcast_ref::<Error>());
-    let end = end.map_or_else(String::new, |end| format!(" on {end}"));
     let host = &url.host;
     #[allow(clippy::wildcard_enum_match_arm)] // the others are told as they are
     match known {
-        Some(Error::InvalidCertificate(fault)) => match fault {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                let seen = format_args!(
-                    "expired{end}; the clock of this machine says {}",
-                    clock::now()
-                );
-                Finding::failed(seen, RENEW)
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                let seen = format_args!(
-                    "not valid yet; the clock of this machine says {}",
-                    clock::now()
-                );
-                Finding::failed(seen, clock::FIX)
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                let fix = format_args!(
-                    "get one for {host}, and name its file: `ssl_certificate` of nginx, `bind .. crt` \
-                     of HAProxy, tls_cert in roomcast.toml (--tls-cert)"
-                );
-                Finding::failed(format_args!("it is for another name than {host}"), fix)
-            }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => Finding::failed(
-                "this machine does not trust who signed it",
-                "give the whole chain, fullchain.pem of certbot, to `ssl_certificate` of nginx, \
-                 `bind .. crt` of HAProxy, tls_cert in roomcast.toml (--tls-cert); for an authority \
-                 of your own, SSL_CERT_FILE=FILE here",
-            ),
-            CertificateError::Other(other) if other.to_string().contains(OF_AUTHORITY) => {
-                let fix = format_args!(
-                    "get one for {host} of an authority, as certbot does; or make one that is signed \
-                     by itself with basicConstraints=CA:FALSE, and name its file here: `openssl req \
-                     -x509 .. -addext basicConstraints=critical,CA:FALSE -addext \
-                     subjectAltName=DNS:{host}`, SSL_CERT_FILE=FILE"
-                );
-                let seen = "self-signed as an authority (CA:TRUE), which is not for a server";
-                Finding::failed(seen, fix)
-            }
-            other => Finding::failed(format_args!("not trusted: {other}"), RENEW),
-        },
+        Some(Error::InvalidCertificate(fault)) => distrust_certificate(fault, host, end),
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Finding::failed(
             "the port does not speak TLS",
             "http:// in the URL; or `listen 443 ssl` of nginx, `bind :443 ssl crt FILE` of HAProxy, \
@@ -274,6 +238,77 @@ fn distrust(fault: &io::Error, url: &Endpoint, end: Option<DateTime<Utc>>) -> Fi
             "the log of what listens there; `ssl_protocols` of nginx, `ssl-min-ver` of HAProxy: \
              TLS 1.2 or 1.3",
         ),
+    }
+}
+
+/// The fault of a certificate.
+#[allow(deprecated)] // a verifier may still say so
+#[allow(clippy::wildcard_enum_match_arm)] // the others are told by name
+fn distrust_certificate(
+    fault: &CertificateError,
+    host: &str,
+    end: Option<DateTime<Utc>>,
+) -> Finding {
+    let end = end.map_or_else(String::new, |end| format!(" on {end}"));
+    match fault {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            let seen = format_args!(
+                "expired{end}; the clock of this machine says {}",
+                clock::now()
+            );
+            Finding::failed(seen, RENEW)
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            let seen = format_args!(
+                "not valid yet; the clock of this machine says {}",
+                clock::now()
+            );
+            Finding::failed(seen, clock::FIX)
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            let fix = format_args!("get one for {host}, and {NAME_FILE}");
+            Finding::failed(format_args!("it is for another name than {host}"), fix)
+        }
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithm
+        | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            // No authority that all trust has an algorithm that is not read here.
+            Finding::failed(
+                "this machine does not trust who signed it",
+                "give the whole chain, fullchain.pem of certbot, to `ssl_certificate` of nginx, \
+                 `bind .. crt` of HAProxy, tls_cert in roomcast.toml (--tls-cert); for an \
+                 authority of your own, SSL_CERT_FILE=FILE here",
+            )
+        }
+        CertificateError::Other(other) if other.to_string().contains(OF_AUTHORITY) => {
+            let fix = format_args!(
+                "get one for {host} of an authority, as certbot does; or make one that is signed \
+                 by itself with basicConstraints=CA:FALSE, and name its file here: `openssl req \
+                 -x509 .. -addext basicConstraints=critical,CA:FALSE -addext \
+                 subjectAltName=DNS:{host}`, SSL_CERT_FILE=FILE"
+            );
+            let seen = "self-signed as an authority (CA:TRUE), which is not for a server";
+            Finding::failed(seen, fix)
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            let fix = format_args!(
+                "get one for {host} whose extendedKeyUsage has serverAuth, and {NAME_FILE}"
+            );
+            Finding::failed("it is not for a server", fix)
+        }
+        other => {
+            // What is behind its name is for programmers.
+            let text = match other {
+                CertificateError::Other(fault) => fault.to_string(),
+                other => other.to_string(),
+            };
+            let name = text.split(|c: char| !c.is_ascii_alphanumeric()).next();
+            let seen = format_args!("not trusted: {}", name.unwrap_or_default());
+            let fix = format_args!("get one for {host} of an authority, and {NAME_FILE}");
+            Finding::failed(seen, fix)
+        }
     }
 }
 
@@ -323,5 +358,53 @@ impl ServerCertVerifier for Anyone {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_certificates_have_fixes_of_their_own_and_no_structures() {
+        let url: Endpoint = "https://chat.example.com".parse().expect("a URL");
+        let algorithm = vec![42, 134, 72];
+        for (fault, seen, fix) in [
+            (
+                CertificateError::UnsupportedSignatureAlgorithmContext {
+                    signature_algorithm_id: algorithm.clone(),
+                    supported_algorithms: Vec::new(),
+                },
+                "does not trust who signed it",
+                "SSL_CERT_FILE",
+            ),
+            (
+                CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                    signature_algorithm_id: algorithm.clone(),
+                    public_key_algorithm_id: algorithm,
+                },
+                "does not trust who signed it",
+                "SSL_CERT_FILE",
+            ),
+            (
+                CertificateError::InvalidPurposeContext {
+                    required: rustls::ExtendedKeyPurpose::ServerAuth,
+                    presented: vec![rustls::ExtendedKeyPurpose::ClientAuth],
+                },
+                "it is not for a server",
+                "serverAuth",
+            ),
+            (
+                CertificateError::BadEncoding,
+                "not trusted: BadEncoding\"",
+                "get one for chat.example.com",
+            ),
+        ] {
+            let fault = io::Error::other(rustls::Error::InvalidCertificate(fault));
+            let text = format!("{:?}", distrust(&fault, &url, None));
+            assert!(text.contains(seen) && text.contains(fix), "{text}");
+            assert!(!text.contains("certbot renew"), "{text}");
+            assert!(!text.contains("Context"), "{text}");
+        }
     }
 }
