@@ -249,6 +249,10 @@ impl Doctor {
         let Some(welcome) = welcome else {
             return Ok(());
         };
+        if http::is_worker(way, answer).await {
+            let why = "a Worker sends no heartbeat of its own: its clients ping";
+            return self.report.add("idle", Finding::skipped(why));
+        }
         if self.args.wait_s > 0 && !self.args.json {
             say!("Waiting for the server's heartbeat.");
         }

@@ -50,6 +50,26 @@ fn a_proxy_that_keeps_websockets_for_itself_is_named() {
 }
 
 #[test]
+fn the_heartbeat_of_a_worker_is_not_waited_for() {
+    let worker = r#"{"version":"0.1.0","host":"worker","threads":1}"#;
+    let server = format!("location = /server {{ return 200 '{worker}'; }}");
+    let timeless = "proxy_hide_header roomcast-time;";
+    let hidden = "location = /server { return 404; }";
+    for (lines, state) in [
+        (format!("{timeless} {server}"), "skipped"),
+        (format!("{timeless} {hidden}"), "skipped"),
+        // The header, or the native server itself, says more.
+        (server, "failed"),
+        (timeless.to_owned(), "failed"),
+    ] {
+        let config = before_location(&lines);
+        let behind = Behind::start(Kind::Nginx, &config, &["--heartbeat-ms=off"]);
+        let findings = behind.doctor(&["--wait-s", "60"]);
+        assert_eq!(findings.line("idle")["state"], state, "{config}");
+    }
+}
+
+#[test]
 fn a_proxy_that_passes_websockets_alone_is_well() {
     let config = NGINX.replace("    location / {", "    location /ws {");
     let behind = Behind::start(Kind::Nginx, &config, &[]);

@@ -7,7 +7,8 @@ use hyper::{
     Request, StatusCode,
     header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, LOCATION},
 };
-use roomcast_http::Readiness;
+use roomcast_http::{Readiness, TIME_HEADER};
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{
@@ -115,6 +116,25 @@ pub(super) async fn ready(way: &Way) -> (Ready, Finding) {
         None => return other(answer),
     };
     (Ready::Server(answer), finding)
+}
+
+/// The part of `/server` that is read.
+#[derive(Deserialize)]
+struct Facts {
+    host: String,
+}
+
+/// True when the server is a Worker, by what it says of itself, or by its answer to `/readyz`: a
+/// native one has the time in it.
+pub(super) async fn is_worker(way: &Way, ready: &Answer) -> bool {
+    let is_own = Readiness::of(ready.status.as_u16(), &ready.body).is_some();
+    if is_own && ready.head.contains_key(TIME_HEADER) {
+        return false;
+    }
+    let about = get(way, &way.url.path("/server"), None).await;
+    let about = about.ok().filter(|about| about.status == StatusCode::OK);
+    let facts = about.and_then(|about| serde_json::from_str::<Facts>(&about.body).ok());
+    facts.map_or(is_own, |facts| facts.host == "worker")
 }
 
 /// The fault of an answer that is not the server's own.
