@@ -33,7 +33,7 @@ use self::{
 use super::{
     client::failure::Failure,
     config::{ConfigPath, Contents},
-    log::{self, Log, json::Json},
+    log::{Log, json::Json},
 };
 
 /// The file of `--config`.
@@ -55,6 +55,7 @@ impl ServeArgs {
         program: &Command,
     ) -> anyhow::Result<ExitCode> {
         let hangups = hangups.map_or_else(Hangups::begin, Ok)?;
+        self.program.log_format.begin();
         let path = self.program.config.clone();
         let config = path.map(|path| ConfigPath::new(path, setting_names()));
         let mut contents = None;
@@ -62,6 +63,8 @@ impl ServeArgs {
             let usage = |fault| Failure::usage(format_args!("--config: {fault}"));
             let read = config.read(&Access::default()).map_err(usage)?;
             let taken = self.take_file(&config.name(), &read.settings);
+            // It may say so itself, and be wrong elsewhere.
+            self.program.log_format.begin();
             taken.map_err(usage)?;
             contents = Some(read);
         }
@@ -132,10 +135,7 @@ fn begin_log(filter: &str, format: LogFormat) -> anyhow::Result<&'static Log> {
         LogFormat::Text => layer
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .boxed(),
-        LogFormat::Json => {
-            log::speak_json();
-            layer.with_ansi(false).event_format(Json).boxed()
-        }
+        LogFormat::Json => layer.with_ansi(false).event_format(Json).boxed(),
     };
     tracing_subscriber::registry()
         .with(layer)

@@ -14,7 +14,10 @@ use roomcast_http::{
     settings::{ACCESS, Group, Group::Operation, LIMITS, Setting, SettingError},
 };
 
-use crate::cli::{config::check::FileError, log::filter::log_filter};
+use crate::cli::{
+    config::check::FileError,
+    log::{self, filter::log_filter},
+};
 
 /// The flags and variables of `roomcast serve`.
 #[derive(Debug, Default)]
@@ -111,6 +114,15 @@ pub(crate) struct Program {
 pub(crate) enum LogFormat {
     Text,
     Json,
+}
+
+impl LogFormat {
+    /// Has what is said from here on have this form.
+    pub(super) fn begin(self) {
+        if self == Self::Json {
+            log::speak_json();
+        }
+    }
 }
 
 impl Default for Program {
