@@ -31,6 +31,7 @@ enum Host {
 enum Store {
     Memory,
     Disk,
+    Relay,
     DurableObject,
 }
 
@@ -48,6 +49,15 @@ impl ServerFacts {
                 Store::Memory
             },
             metrics: has_metrics,
+        }
+    }
+
+    /// The same of a server whose histories are with its relay.
+    #[must_use]
+    pub const fn with_relay(self) -> Self {
+        Self {
+            store: Store::Relay,
+            ..self
         }
     }
 
@@ -91,6 +101,8 @@ mod tests {
             memory.contains(r#""threads":1,"store":"memory","metrics":true"#),
             "{memory}"
         );
+        let relay = text(ServerFacts::native(1, false, true).with_relay());
+        assert!(relay.contains(r#""store":"relay""#), "{relay}");
         let worker = text(ServerFacts::worker());
         let rest = r#""host":"worker","threads":1,"store":"durable_object","metrics":false"#;
         assert!(worker.contains(rest), "{worker}");

@@ -40,6 +40,7 @@ pub(super) fn announce(
         _ if policies.all(|policy| policy.history.is_none()) => {
             "none: no policy of --config asks for one".to_owned()
         }
+        _ if settings.relay.is_some() => "with the relay".to_owned(),
         None => "in memory: no --store".to_owned(),
         Some(folder) => format!("in {}", folder.display()),
     };

@@ -268,7 +268,11 @@ fn ready(shard: &Shard) -> Reply {
 fn facts(shard: &Shard, access: &Access) -> ServerFacts {
     let shared = &shard.shared;
     let has_store = shared.settings.store.is_some();
-    ServerFacts::native(shared.metrics.len(), has_store, access.metrics)
+    let facts = ServerFacts::native(shared.metrics.len(), has_store, access.metrics);
+    match shared.settings.relay {
+        Some(_) => facts.with_relay(),
+        None => facts,
+    }
 }
 
 /// Reads what nobody has read of a body, within bounds: a client that is still sending when the

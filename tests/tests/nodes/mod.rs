@@ -1,5 +1,5 @@
 //! Servers that share their rooms through Redis, as processes of their own.
 
-mod redis;
+pub(crate) mod redis;
 mod rolling;
 mod traces;

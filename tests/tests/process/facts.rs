@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::child::Process;
+use crate::nodes::redis::Redis;
 
 fn facts(process: &Process) -> serde_json::Value {
     let mut stream = TcpStream::connect(&process.authority).expect("the server accepts");
@@ -36,4 +37,17 @@ fn facts_are_those_that_the_flags_ask_for() {
     assert_eq!(facts(&other), expected);
     let hidden = Process::start(&["--page=off"]);
     assert_eq!(hidden.get("/server"), Some(404));
+}
+
+#[test]
+fn histories_of_a_relay_are_with_it() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("rooms.toml");
+    std::fs::write(&file, "[[rooms]]\nmatch = \"*\"\nhistory.messages = 9\n").expect("written");
+    let config = format!("--config={}", file.display());
+    let mut process = Process::start(&["--relay", &redis.url(), &config]);
+    let line = process.logged("mounted: ");
+    assert!(line.contains("histories=\"with the relay\""), "{line}");
+    assert_eq!(facts(&process)["store"], "relay");
 }

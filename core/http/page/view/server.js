@@ -7,7 +7,7 @@ const metric = (text, name) => Number(text.match(new RegExp(`^${name} (\\S+)$`, 
 
 const duration = (s) => (s < 120 ? `${Math.round(s)} s` : s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`);
 
-const STORES = { memory: "none: histories end with the process", disk: "histories are on disk", durable_object: "the storage of each Durable Object" };
+const STORES = { memory: "none: histories end with the process", disk: "histories are on disk", relay: "histories are with the relay", durable_object: "the storage of each Durable Object" };
 const HOSTS = { native: "native", worker: "worker: a Durable Object for each namespace" };
 
 /** The answer to a question of the card, or null. */
