@@ -25,13 +25,13 @@ class Page(html.parser.HTMLParser):
         if attrs.get("id"):
             self.ids[attrs["id"]] += 1
         target = attrs.get("href") or attrs.get("src")
-        # The address of the site is in the page for unknown addresses alone.
+        # Only the page for unknown addresses contains the address of the site.
         if target and tag != "base":
             self.targets.append(target)
 
 
 def faults(root):
-    """The dead links and the ids that are there twice, as texts."""
+    """The dead links and the duplicate ids, as texts."""
     pages = {path: Page(path.read_text("utf-8")) for path in sorted(root.rglob("*.html"))}
     if len(pages) < 10:
         yield f"{root} is no site: {len(pages)} pages"

@@ -1,4 +1,4 @@
-"""A preprocessor of mdBook: links to files that are no pages of the book lead to the repository.
+"""A preprocessor of mdBook: makes links to files outside the book point to the repository.
 
 Pages name them relatively, as GitHub wants it: `../deploy` or `receivers/hook_receiver.py`."""
 
@@ -16,7 +16,7 @@ FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 
 
 def to_repository(link, url):
-    """The link as it is in the book, from a page in `docs`."""
+    """Converts a link of a page in `docs` to its form in the book."""
     path = (DOCS / link[1]).resolve()
     if path.is_relative_to(DOCS) and path.suffix in OWN:
         return link[0]
@@ -25,9 +25,9 @@ def to_repository(link, url):
 
 
 def rewrite(items, url):
-    """Changes the texts of chapters, and of those below them."""
+    """Changes the texts of chapters, and of their subchapters."""
     for item in items:
-        # Others are separators, and titles of parts.
+        # Other items are separators, and titles of parts.
         if isinstance(item, dict) and (chapter := item.get("Chapter")):
             # Every second part is a block of code.
             parts = FENCE.split(chapter["content"])

@@ -1,4 +1,4 @@
-//! The task of one WebSocket connection: reads until the end.
+//! The task of one WebSocket connection, which reads until it ends.
 
 mod auth;
 mod place;
@@ -36,12 +36,11 @@ use crate::{
 
 /// Reads in a row before other connections get their turn.
 const READS_MAX: usize = 4;
-/// A read this large is one of a client that has much to say: the next one waits for what this one
-/// causes.
+/// The size of a read that marks a bulk sender: its next read waits for the output of this one.
 const BULK_BYTES: usize = 16 * 1024;
-/// Bytes of a peer that are read once its connection is being closed. Those that were on their way
-/// have to be read, or it may lose the close frame; a flood then waits in its own buffers until it
-/// is cut off.
+/// The maximum number of bytes that are read from a peer after the close frame was queued. Data in
+/// flight has to be read, or the peer may lose the close frame. A flood then stays in the peer's
+/// own buffers until it is cut off.
 const UNHEARD_BYTES_MAX: u32 = 1024 * 1024;
 
 /// A connection whose upgrade is granted.
@@ -50,25 +49,25 @@ pub(crate) struct Upgraded {
     pub(crate) namespace: Arc<str>,
     pub(crate) handshake: Handshake,
     pub(crate) permit: Permit,
-    /// True when messages are the application's own: none of them is an `$auth`.
+    /// True when messages are in a format of the application: none of them is an `$auth`.
     pub(crate) raw: bool,
 }
 
-/// A connection that speaks HTTP no more.
+/// A connection that has switched from HTTP to WebSocket.
 #[derive(Debug)]
 pub(crate) struct Switched {
     pub(crate) stream: Transport,
-    /// The answer to the request, if it is still to be written: with the first frame if there is
-    /// one at once, for a write costs as much as the rest of a handshake.
+    /// The response to the upgrade request, if it is not written yet. It is sent together with the
+    /// first frame, if there is one at once: a write costs as much as the rest of a handshake.
     pub(crate) answer: Bytes,
-    /// The bytes that came behind the request.
+    /// Bytes that arrived after the request.
     pub(crate) early: Bytes,
 }
 
-/// Serves an upgraded connection until it is over.
+/// Serves an upgraded connection until it ends.
 ///
-/// Boxed is what an open connection needs no more: a task has the size of the largest thing that it
-/// ever waits for.
+/// Futures that an open connection no longer needs are boxed: a task has the size of the largest
+/// future that it ever awaits.
 pub(crate) async fn serve(shard: Rc<Shard>, switched: Switched, upgraded: Box<Upgraded>) {
     let Switched {
         stream,
@@ -85,7 +84,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, switched: Switched, upgraded: Box<Up
     let (stream, tls) = stream.into_parts();
     let socket = shard.egress.add_socket(stream, tls);
     if !answer.is_empty() {
-        // The first in an empty queue is not over its limit.
+        // The first item in an empty queue never exceeds its limit.
         let _ = shard
             .egress
             .push(&socket, shard.now(), answer, 0, Tag::Control);
@@ -121,7 +120,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, switched: Switched, upgraded: Box<Up
     {
         connection.after_read(decoded);
     }
-    // Even when empty it would keep the HTTP read buffer alive for as long as the connection.
+    // Even empty, it would keep the HTTP read buffer alive as long as the connection.
     drop(early);
     poll_fn(|cx| connection.poll(cx)).await;
 }
@@ -143,8 +142,8 @@ async fn enter(
     Ok((home, conn))
 }
 
-/// Since the upgrade was granted the server became full, or the application does not want the
-/// connection: says so and ends.
+/// Refuses a connection whose upgrade was granted: the server has become full since, or the
+/// application does not want it. The client is sent the reason.
 async fn refuse(shard: &Rc<Shard>, socket: &Rc<Socket>, refusal: &Refusal) {
     match refusal.counted {
         Some(Reason::TokenWithdrawn) => shard.egress.tell_token(&TokenRefusal::Withdrawn),
@@ -158,7 +157,7 @@ async fn refuse(shard: &Rc<Shard>, socket: &Rc<Socket>, refusal: &Refusal) {
     }
     socket.close(now, refusal.code, refusal.reason());
     socket.flush(now);
-    // Nothing more is said: so the client need not wait for us, nor we for longer than it takes.
+    // Nothing more is sent: after the end of the stream both sides can close at once.
     socket.half_close();
     let mut sink = [0; 512];
     let until_end = poll_fn(|cx| {
@@ -181,8 +180,8 @@ const fn guards(settings: &Settings) -> Guards {
     }
 }
 
-// Each open connection has both for as long as it is open. In a program with a multi-threaded
-// runtime the stream is 8 bytes larger.
+// Both exist for as long as the connection is open. In a program with a multi-threaded runtime the
+// stream is 8 bytes larger.
 const _: () = assert!(size_of::<Connection>() <= 160 && size_of::<Socket>() <= 336);
 
 struct Connection {
@@ -192,23 +191,23 @@ struct Connection {
     conn: ConnId,
     decoder: Decoder,
     place: Place,
-    /// A message that waits for its token to be verified: nothing is read meanwhile.
+    /// A message whose token is being verified: nothing is read meanwhile.
     held: Option<Box<Held>>,
-    /// After a fault in the framing nothing that follows has a meaning.
+    /// True after a framing error: the bytes that follow have no meaning.
     deaf: bool,
-    /// Bytes that were read since then, or since our close.
+    /// Bytes that were read since then, or since this side began to close.
     unheard_bytes: u32,
     /// True when the last read was a large one.
     bulk: bool,
     half_closed: bool,
-    /// True when the peer has said its last: a close frame, or the end of its stream.
+    /// True when the peer sends nothing more: a close frame or the end of its stream was read.
     is_close_answered: bool,
-    /// True when its stream has ended: there is nothing left to read.
+    /// True when the peer's stream has ended: there is nothing left to read.
     ended: bool,
     end: DisconnectReason,
 }
 
-/// Messages of one read that were passed on, and what follows them.
+/// The result of decoding one read.
 struct Decoded {
     now: Timestamp,
     is_metered: bool,
@@ -220,7 +219,7 @@ struct Decoded {
 impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.socket.blocked_since().is_some() {
-            // What is queued may be written now.
+            // Queued frames may be writable again.
             self.shard.egress.commit();
         }
         if self.socket.poll_unblock(self.shard.now(), cx).is_err() {
@@ -233,7 +232,8 @@ impl Connection {
             }
             let told = self.socket.stage() != Stage::Open && self.socket.is_flushed();
             if self.deaf && told && !self.half_closed {
-                // The peer's own close would not be understood: it sees the end of the stream.
+                // The peer's close frame could not be decoded: the half-close shows it the end of
+                // the stream.
                 self.half_closed = true;
                 self.socket.half_close();
             }
@@ -245,7 +245,7 @@ impl Connection {
                 continue;
             }
             if self.ended || self.unheard_bytes > UNHEARD_BYTES_MAX {
-                // What is left to be done wakes the task.
+                // The remaining work wakes the task.
                 return Poll::Pending;
             }
             if shard.egress.must_wait(self.home.shard(&shard), cx)
@@ -263,7 +263,7 @@ impl Connection {
             let count = filled.filled().len();
             if count == 0 {
                 self.ended = true;
-                // A peer may end its stream and still read. What it asked before is answered.
+                // A peer may end its stream and still read: its earlier requests are answered.
                 self.answer_close(None, Box::default());
                 continue;
             }
@@ -285,7 +285,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Passes on what was read, in messages; `None` when it is not heard any more.
+    /// Decodes what was read, and passes its messages on. Returns `None` after a framing error.
     fn decode(&mut self, bytes: &mut [u8]) -> Option<Decoded> {
         if self.deaf || self.socket.stage() != Stage::Open {
             self.note_unheard(bytes.len());
@@ -337,7 +337,7 @@ impl Connection {
                 self.end = DisconnectReason::Violation(fault.code);
                 shard.ask_close(socket, fault.code, &fault.reason);
             } else if messages == 0 {
-                // Bytes that make no message show that the peer is alive.
+                // Bytes without a complete message still show that the peer is alive.
                 home.input(shard, Input::Activity(conn));
             }
         });
@@ -353,7 +353,8 @@ impl Connection {
         })
     }
 
-    /// Ends a read: limits of the user, the peer's close, the time of a message under way.
+    /// Finishes a read: applies limits of the user, answers the peer's close, and times an
+    /// unfinished message.
     fn after_read(&mut self, decoded: Decoded) {
         let (now, mut held) = (decoded.now, decoded.held);
         let is_amid = self.decoder.is_amid_message();
@@ -370,7 +371,7 @@ impl Connection {
                 None => self.answer_close(code, answer),
             }
         }
-        self.held = held; // there was none: nothing is read while a message waits
+        self.held = held; // it was `None`: nothing is read while a message waits
         if is_amid || self.socket.may_be_due() {
             self.time_message(now, decoded.messages > 0);
         }
@@ -383,10 +384,10 @@ impl Connection {
         self.unheard_bytes = self.unheard_bytes.saturating_add(bytes);
     }
 
-    /// Keeps the time since when a message is under way.
+    /// Records since when a message has been incomplete.
     fn time_message(&self, now: Timestamp, is_another: bool) {
         let socket = &self.socket;
-        // A message that ended and one that began are two: the clock starts anew.
+        // If one message ended and another began, the clock restarts.
         let since = socket.message_since.get().filter(|_| !is_another);
         let amid = self.decoder.is_amid_message();
         socket.message_since.set(amid.then(|| since.unwrap_or(now)));
@@ -395,7 +396,7 @@ impl Connection {
         }
     }
 
-    /// Closes the connection when a limit of its user was passed.
+    /// Closes the connection if it exceeded a limit of its user.
     #[cold]
     fn close_over(&mut self) {
         let Some(over) = self.place.take_over().filter(|_| !self.deaf) else {
@@ -409,7 +410,7 @@ impl Connection {
         self.shard.ask_close(&self.socket, code, reason);
     }
 
-    /// Goes on with a message whose token is verified, and with what came behind it.
+    /// Resumes with a message whose token was verified, and with the messages behind it.
     #[cold]
     fn release(&mut self, verified: Verified) {
         let (shard, socket) = (self.shard.clone(), self.socket.clone());
@@ -452,11 +453,11 @@ impl Connection {
         self.held = next;
     }
 
-    /// Answers the peer's close, behind the answers to what it asked before. Where the hub is on
-    /// another shard, those come by mail: so this answer goes there and back, behind all of it.
+    /// Answers the peer's close, after the answers to its earlier requests. If the hub is on
+    /// another shard, those answers come by mail, so this one goes there and back after them.
     fn answer_close(&mut self, code: Option<CloseCode>, answer: Box<[u8]>) {
         if self.is_close_answered {
-            // The end of the stream behind a close frame.
+            // This is the end of the stream after a close frame.
             return;
         }
         self.is_close_answered = true;
@@ -473,7 +474,7 @@ impl Connection {
     }
 }
 
-/// However the task ends, by a panic or with the runtime too, the connection leaves its rooms.
+/// The connection leaves its rooms however its task ends, also by a panic or with the runtime.
 impl Drop for Connection {
     fn drop(&mut self) {
         let (shard, socket) = (&self.shard, &self.socket);
@@ -491,7 +492,7 @@ impl Drop for Connection {
             move |shard, namespace| {
                 shard.apply(namespace, &Input::Disconnect { conn, reason });
             },
-            // The hub's last word on this key: it may name another socket now.
+            // The key may be reused only after the hub has processed the disconnect.
             move |shard| shard.egress.remove_socket(key),
         );
         tracing::debug!(code = %label, "connection ended");

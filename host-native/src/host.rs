@@ -31,16 +31,16 @@ use crate::{
     shard::Switchboard,
 };
 
-/// A server before it runs: its settings, and which application belongs to which namespace.
+/// A server before it runs: its settings, and the gateways of its namespaces.
 ///
-/// A namespace with a gateway of its own begins with the server and ends with it. Other namespaces
-/// come and go with their connections: without a gateway they are rooms only, with
-/// [`other_gateways`](Self::other_gateways) each begins with a new one, and stays when that has
+/// A namespace with its own gateway starts and ends with the server. Other namespaces come and go
+/// with their connections. Without a gateway they have rooms only. With
+/// [`other_gateways`](Self::other_gateways) each gets a new gateway, and stays if that has
 /// persistent state.
 ///
-/// A gateway is made on the thread of its namespace and stays there: it need not be `Send`, and
-/// nothing is shared that its factory does not share. To reach its connections from elsewhere there
-/// is [`Namespace`].
+/// A gateway is created on the thread of its namespace and stays there, so it need not be `Send`.
+/// Gateways share only what their factory shares. Other code reaches the connections by a
+/// [`Namespace`].
 ///
 /// ```no_run
 /// use roomcast::{Context, Host, Router, Settings, ok};
@@ -98,12 +98,12 @@ impl Host {
         }
     }
 
-    /// Gives a namespace its gateway; `default` is the one at `/ws`, any other is at
+    /// Sets the gateway of a namespace. `default` is served at `/ws`, any other at
     /// `/ws/{namespace}`. The factory runs once, when the server starts.
     ///
     /// # Panics
     ///
-    /// When the namespace has one already, or its name is not 1 to 64 of `A-Z a-z 0-9 _ -`.
+    /// When the namespace already has a gateway, or its name is not 1 to 64 of `A-Z a-z 0-9 _ -`.
     pub fn gateway<G: Gateway + 'static>(
         mut self,
         namespace: &str,
@@ -119,15 +119,15 @@ impl Host {
         self
     }
 
-    /// Gives every namespace without a gateway of its own one of these;
-    /// [`Namespace::name`](Namespace::name) says which it is for. Such a namespace begins with its
-    /// first connection and ends some time after the last, and its gateway with it, unless that is
-    /// [persistent](roomcast_core::Gateway::is_persistent) and what it saves has changed. A factory
-    /// that panics refuses the connection.
+    /// Sets the factory of gateways for all other namespaces; [`Namespace::name`](Namespace::name)
+    /// tells it which. Such a namespace starts with its first connection, and ends some time after
+    /// the last one, together with its gateway. It stays if the gateway is
+    /// [persistent](roomcast_core::Gateway::is_persistent) and its saved state has changed. If the
+    /// factory panics, the connection is refused.
     ///
     /// # Panics
     ///
-    /// When there is one already.
+    /// When there is already such a factory.
     pub fn other_gateways<G: Gateway + 'static>(
         mut self,
         factory: impl Fn(&Namespace) -> G + Send + Sync + 'static,
@@ -137,37 +137,38 @@ impl Host {
         self
     }
 
-    /// Calls this once, when the server accepts connections: for a supervisor that waits for it.
+    /// Calls a function once, when the server accepts connections, for example to notify a
+    /// supervisor.
     pub fn on_serving(mut self, serving: impl FnOnce() + Send + 'static) -> Self {
         self.serving = Some(Box::new(serving));
         self
     }
 
-    /// The handle of a namespace, with or without a gateway; it works as soon as
-    /// [`run`](Self::run) is called.
+    /// The handle of a namespace, with or without a gateway. It works once [`run`](Self::run) is
+    /// called.
     pub fn namespace(&self, name: &str) -> Namespace {
         Namespace::new(name, Shards(self.switchboard.clone()))
     }
 
-    /// The way to change settings while the server runs; it works as soon as [`run`](Self::run) is
+    /// A handle to change settings while the server runs. It works once [`run`](Self::run) is
     /// called.
     pub fn reloader(&self) -> Reloader {
         Reloader::new(self.switchboard.clone())
     }
 
-    /// The server as a service for a program that has an HTTP server already; it works as soon as
-    /// [`run_service`](Self::run_service) or [`run`](Self::run) is called, and answers 503 before
-    /// and after.
+    /// The server as a service, for a program with an HTTP server of its own. It works once
+    /// [`run_service`](Self::run_service) or [`run`](Self::run) is called. Before and after that it
+    /// answers 503.
     pub fn service(&self) -> Service {
         Service::new(self.switchboard.clone())
     }
 
-    /// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells
-    /// every application and every client, closes, and returns.
+    /// Serves on the given listeners, one I/O thread each, until `shutdown` completes. Then it
+    /// notifies all applications and clients, closes, and returns.
     ///
     /// # Errors
     ///
-    /// When the settings contradict each other or the gateways, or a gateway cannot be made, or a
+    /// When the settings contradict each other or the gateways, a gateway cannot be created, or a
     /// thread cannot start.
     pub fn run(
         self,
@@ -180,16 +181,16 @@ impl Host {
         run::serve(listeners, settings, gateways, line, serving, shutdown)
     }
 
-    /// The same without a listener, for what a [`Service`] hands over:
-    /// [`Settings::threads`](crate::Settings::threads) I/O threads, beside the runtime of the
-    /// program. Where that has a signal for a graceful shutdown of its server, `shutdown` is the
-    /// same one: new requests are answered 503 then, and WebSockets closed in order.
+    /// Serves without a listener the requests of a [`Service`], on
+    /// [`Settings::threads`](crate::Settings::threads) I/O threads beside the program's runtime. If
+    /// the program's server has a signal for graceful shutdown, pass the same one as `shutdown`:
+    /// from then on new requests are answered with 503, and WebSockets are closed in order.
     ///
     /// # Errors
     ///
-    /// When the settings contradict each other or the gateways, or a gateway cannot be made, or a
-    /// thread cannot start. The error is logged too, since all requests are answered 503 from then
-    /// on.
+    /// When the settings contradict each other or the gateways, a gateway cannot be created, or a
+    /// thread cannot start. The error is also logged, since all requests are answered with 503 from
+    /// then on.
     pub fn run_service(
         self,
         shutdown: impl Future<Output = ()>,
@@ -208,8 +209,8 @@ impl Host {
     }
 }
 
-/// Serves on the given listeners, one I/O thread each, until `shutdown` completes; then tells every
-/// client, closes, and returns. Namespaces have no applications: for these there is [`Host`].
+/// Serves on the given listeners, one I/O thread each, until `shutdown` completes. Then it notifies
+/// all clients, closes, and returns. Namespaces have no applications: [`Host`] is for those.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), roomcast::RunError> {

@@ -1,4 +1,4 @@
-//! Settings that a server is given at its start.
+//! The settings of a server at its start.
 
 mod otlp;
 pub(crate) mod relay;
@@ -34,12 +34,12 @@ use crate::store::StoreSync;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Address to listen on; default `127.0.0.1:3000`: nobody outside reaches a server that was
-    /// just tried out.
+    /// Address to listen on; default `127.0.0.1:3000`, so that a server that is just tried out
+    /// cannot be reached from outside.
     pub listen: SocketAddr,
-    /// Address of a listener of its own for the HTTP API, the metrics and the page; default none:
-    /// all are on [`listen`](Self::listen). With it that one answers WebSockets, the client for
-    /// browsers and probes alone, and this one everything.
+    /// Address of a separate listener for the HTTP API, the metrics and the page; default none: all
+    /// are on [`listen`](Self::listen). With it, [`listen`](Self::listen) serves only WebSockets,
+    /// the browser client and probes, and this listener serves everything.
     pub admin_listen: Option<SocketAddr>,
     /// TLS on [`admin_listen`](Self::admin_listen) too, with the same certificate; default no.
     pub admin_tls: bool,
@@ -47,124 +47,128 @@ pub struct Settings {
     pub threads: usize,
     /// Listen beyond loopback without a key; default no.
     pub insecure: bool,
-    /// The file of the certificate, in PEM: the server's own first, then those of authorities
-    /// between it and the root; default none: no TLS. Needs [`tls_key`](Self::tls_key) and the
-    /// feature `tls`.
+    /// The file of the certificate, in PEM: the server's own first, then the intermediate ones;
+    /// default none: no TLS. Needs [`tls_key`](Self::tls_key) and the feature `tls`.
     pub tls_cert: Option<PathBuf>,
     /// The file of the certificate's key, in PEM: PKCS#8, SEC1 or PKCS#1, without a password.
     pub tls_key: Option<PathBuf>,
-    /// Time between two looks at the files of the certificate; default 60 s. A new certificate is
-    /// for new connections.
+    /// Time between two checks of the certificate files; default 60 s. A new certificate applies to
+    /// new connections.
     pub tls_check: Duration,
-    /// Rules of access to the HTTP API and to WebSockets, to which namespaces, and under which
-    /// names; default the API on loopback only, pages of the server itself, and any namespace.
+    /// Access rules of the HTTP API and of WebSockets, the allowed namespaces, and the allowed host
+    /// names; default: the API on loopback only, pages of the server itself, and any namespace.
     pub access: Access,
     /// Proxies that may name the address of a client, and the user; default none.
     pub proxy_trust: ProxyTrust,
-    /// Namespaces alive at a time; default 1,024.
+    /// Number of live namespaces; default 1,024.
     pub namespaces_max: usize,
-    /// Idempotency keys of clients that all namespaces remember together; default 100,000, some
-    /// 30 MB. Past it those of all namespaces give way, the oldest of whoever has the most first.
+    /// Client idempotency keys that are remembered in all namespaces together; default 100,000,
+    /// some 30 MB. Beyond that keys are evicted across all namespaces: the oldest key of the owner
+    /// with the most keys goes first.
     pub client_keys_max: usize,
     /// WebSocket connections of the process; default 100,000, and never more than the file
     /// descriptors allow.
     pub connections_max: usize,
-    /// WebSocket connections from one address, which of IPv6 is a network of 64 bits; default off,
-    /// for many people may share one.
+    /// WebSocket connections from one address, or from one 64-bit network of IPv6; default off,
+    /// since many people may share one.
     pub connections_per_address_max: Option<usize>,
-    /// WebSocket connections of one user in one namespace; default off, for applications differ in
-    /// how many tabs and devices they expect. Passed: 503, and for `$auth` a close with 1013.
+    /// WebSocket connections of one user in one namespace; default off, since applications differ
+    /// in how many tabs and devices they expect. Excess: 503, and for `$auth` a close with 1013.
     pub connections_per_user_max: Option<usize>,
-    /// Limits of each namespace; that on the bytes of histories is one for all of them together.
+    /// Limits of each namespace; the limit on the bytes of histories applies to all namespaces
+    /// together.
     pub hub: Limits,
     /// Policies of rooms; default none: rooms keep no history and show nobody.
     pub policies: Policies,
-    /// Endpoints of backends that are told of events; default none. Needs the feature `jwks`.
+    /// Endpoints of backends that are notified of events; default none. Needs the feature `jwks`.
     pub hooks: Vec<Hook>,
-    /// The backend that is asked who a connection is, and what it may join; default none. Needs the
-    /// feature `jwks`.
+    /// The backend that identifies connections and decides what they may join; default none. Needs
+    /// the feature `jwks`.
     pub ask: Option<AskSettings>,
-    /// WebSocket pings, pongs and closes from one connection; default 5 a second, burst 50;
-    /// `None` is no limit. Passed: not answered, then close 4429.
+    /// WebSocket pings, pongs and closes from one connection; default 5 a second, burst 50; `None`
+    /// is no limit. Excess: not answered, then close 4429.
     pub control: Option<Rate>,
-    /// Bytes from one connection that are in no message, which are control frames and the heads of
-    /// fragments; default 16 KiB a second, burst 160 KiB; `None` is no limit. Passed: close 4429.
+    /// Bytes from one connection outside of messages, which are control frames and the headers of
+    /// fragments; default 16 KiB a second, burst 160 KiB; `None` is no limit. Excess: close 4429.
     pub framing_bytes: Option<Rate>,
-    /// Messages from all connections of one user in one namespace; default off, for applications
-    /// differ in how many tabs and devices they expect. Passed: `rate_limited`, and past
-    /// [`Limits::inbound_refusals`] of all of them close 4429.
+    /// Messages from all connections of one user in one namespace; default off, since applications
+    /// differ in how many tabs and devices they expect. Excess: `rate_limited`, and after
+    /// [`Limits::inbound_refusals`] refusals over all connections close 4429.
     pub user_messages: Option<Rate>,
-    /// Bytes read from all connections of one user in one namespace; default off, as
-    /// [`user_messages`](Self::user_messages). Passed: the same.
+    /// Bytes read from all connections of one user in one namespace; default off, as for
+    /// [`user_messages`](Self::user_messages). Excess: the same.
     pub user_bytes: Option<Rate>,
-    /// Users without a connection of whom the rest of these rates is remembered until it is full;
-    /// default 10,000, some 3 MB. Past it the fullest are forgotten.
+    /// Disconnected users whose remaining allowance under these rates is remembered until it is
+    /// full again; default 10,000, some 3 MB. Beyond that the users with the fullest allowances are
+    /// forgotten.
     pub users_resting_max: usize,
-    /// Fragments of one message; default 64. Passed: close 1008.
+    /// Fragments of one message; default 64. Excess: close 1008.
     pub fragments_max: usize,
-    /// Time to finish a message that was begun; default 10 s. Passed: close 1008.
+    /// Time from the start of a message to its end; default 10 s. Excess: close 1008.
     pub message_time: Duration,
     /// Time for a TLS handshake, and from the first byte of a request to the end of its head;
-    /// default 5 s. Passed: 408.
+    /// default 5 s. Excess: 408.
     pub handshake_time: Duration,
-    /// Time without a request after which a connection ends; default 75 s: a proxy must be the one
-    /// that ends it, or it asks just then and has no answer, and nginx does after 60 s.
+    /// Time without a request after which a connection ends; default 75 s. A proxy in front must
+    /// end the connection first, or it may send a request just then and get no answer; nginx does
+    /// so after 60 s.
     pub keep_alive: Duration,
-    /// Bytes of a request head; default 8 KiB, which is also the least. Passed: 431.
+    /// Bytes of a request head; default and minimum 8 KiB. Excess: 431.
     pub header_bytes_max: usize,
-    /// Headers of a request; default 64, at most 4,096. Passed: 431.
+    /// Headers of a request; default 64, at most 4,096. Excess: 431.
     pub headers_max: usize,
-    /// Bytes queued for one connection; default 1 MiB. Passed: close 4409.
+    /// Bytes queued for one connection; default 1 MiB. Excess: close 4409.
     pub outbox_bytes_max: usize,
-    /// Frames queued for one connection; default 1,024. Passed: close 4409.
+    /// Frames queued for one connection; default 1,024. Excess: close 4409.
     pub outbox_frames_max: usize,
-    /// Time in which a connection that has something queued must take some of it; default 10 s.
-    /// Passed: close 4409.
+    /// Time in which a connection with a queue must accept some of it; default 10 s. Excess: close
+    /// 4409.
     pub write_stall: Duration,
-    /// Time for the peer to answer a close frame; default 5 s. Passed: the TCP connection ends.
+    /// Time for the peer to answer a close frame; default 5 s. Excess: the TCP connection ends.
     pub close_wait: Duration,
-    /// Time from the word to stop to the shutdown, in which `/readyz` is 503 and everything else
-    /// goes on; default none. For balancers that probe: longer than they take to see it.
+    /// Time between the stop signal and the shutdown, in which `/readyz` is 503 and everything else
+    /// continues; default none. For load balancers that probe: longer than they take to notice.
     pub drain_delay: Duration,
-    /// Time over which the closes of a shutdown are spread, when there are many; default 15 s: with
-    /// the time for the peers' answers a shutdown stays within the 30 s that most supervisors wait.
+    /// Time over which the closes of a shutdown are spread, when there are many; default 15 s. With
+    /// the time for the peers' answers, a shutdown stays within the 30 s that most supervisors
+    /// allow.
     pub drain_window: Duration,
-    /// Bytes of an API request's body; default 1 MiB. Passed: 413.
+    /// Bytes of an API request's body; default 1 MiB. Excess: 413.
     pub api_body_bytes_max: usize,
-    /// The folder of the store that histories outlive the process in; default none: they live in
+    /// The folder of the store, in which histories outlive the process; default none: they are in
     /// memory. Needs the feature `store`.
     pub store: Option<PathBuf>,
-    /// Times at which the store makes what is written last through a failure of power or system;
-    /// default once a second.
+    /// The sync policy of the store: how soon writes survive a power or system failure; default
+    /// once a second.
     pub store_sync: StoreSync,
-    /// The relay that servers share: rooms then have members on all of them; default none. Needs
+    /// The relay between servers, with which rooms have members on all of them; default none. Needs
     /// the feature `relay`.
     pub relay: Option<RelayAddress>,
-    /// Beginning of all keys and topics of the relay; default `roomcast:`, and `{roomcast}:` with
-    /// Redis Cluster, where it needs a hash tag. Servers with one prefix share their rooms, and
-    /// others may have the same Redis.
+    /// Prefix of all keys and topics of the relay; default `roomcast:`, and `{roomcast}:` with
+    /// Redis Cluster, which needs a hash tag. Servers with the same prefix share their rooms.
+    /// Servers with other prefixes may use the same Redis.
     pub relay_prefix: String,
-    /// Mark of the relay's data by which lost messages are noticed; default
+    /// The mark of the relay's data that reveals lost messages; default
     /// [`RelayLineage::Replication`].
     pub relay_lineage: RelayLineage,
-    /// Read the lineage in each script too; default no: a failover is noticed within 3 s, and it
-    /// costs the relay some 7 µs for each publish.
+    /// Read the lineage in each script too; default no: a failover is then noticed within 3 s. Each
+    /// read costs the relay some 7 µs per publish.
     pub relay_asks_lineage: bool,
     /// Replicas of the relay that must have a message before its publish is answered; default 0,
-    /// for a publish then waits for those before it.
+    /// because with replicas a publish waits for the publishes before it.
     pub relay_replicas_ack: usize,
-    /// The relay hides `INFO` or `CONFIG`, and somebody has checked it; default no.
+    /// The relay hides `INFO` or `CONFIG`, and an operator has checked it; default no.
     pub relay_checked_by_hand: bool,
-    /// The folder for the journal of all inputs, in new files for each run; default none. What
-    /// applications do is not in it:
-    /// [`Replay::with_gateways`](roomcast_core::journal::Replay::with_gateways) has them do it
-    /// again.
+    /// The folder for the journal of all inputs, with new files for each run; default none. Actions
+    /// of applications are not recorded:
+    /// [`Replay::with_gateways`](roomcast_core::journal::Replay::with_gateways) runs the
+    /// applications again.
     pub record: Option<PathBuf>,
-    /// Bytes of a file of the journal, which is followed by another one then; default 64 MiB, which
-    /// editors open.
+    /// Size in bytes at which the next file of the journal is started; default 64 MiB, which
+    /// editors can open.
     pub record_bytes_max: u64,
-    /// Length from which on a turn of an I/O thread is slow, and named in the log; default 100 ms,
-    /// the longest wait that people do not notice. `None` names none.
+    /// The duration from which a turn of an I/O thread is slow, and is logged; default 100 ms, the
+    /// longest wait that people do not notice. `None` logs none.
     pub slow_turn: Option<Duration>,
     /// Export of spans for OpenTelemetry; default off. Needs the feature `jwks`.
     pub otlp: OtlpSettings,
@@ -245,11 +249,11 @@ impl From<SettingError> for SettingsError {
 }
 
 impl Settings {
-    /// The settings that `roomcast serve` has as flags and variables, beside those of
+    /// The settings that are flags and variables of `roomcast serve`, without the settings in
     /// [`hub`](Self::hub) and [`access`](Self::access).
     pub const TABLE: &[Setting<Self>] = table::TABLE;
 
-    /// Checks that the namespaces that have gateways can all be there.
+    /// Checks that all namespaces with gateways fit the limit and may be used.
     pub(crate) fn check_mounted<'a>(
         &self,
         mut namespaces: impl ExactSizeIterator<Item = &'a Arc<str>>,
@@ -263,7 +267,7 @@ impl Settings {
         }
     }
 
-    /// Checks that the namespaces that are in the store can all be there.
+    /// Checks that all namespaces in the store fit the limit.
     pub(crate) fn check_stored(&self, count: usize) -> Result<(), SettingsError> {
         self.check_count(count, "are in the store")
     }
@@ -317,7 +321,7 @@ impl Settings {
         )))
     }
 
-    /// Checks the relations between settings. [`run`](crate::run) does it too.
+    /// Checks the relations between settings. [`run`](crate::run) calls this too.
     ///
     /// # Errors
     ///
@@ -370,7 +374,7 @@ impl Settings {
         check_ranges(ACCESS, &self.access)?;
         self.access.check()?;
         self.proxy_trust.check()?;
-        // Otherwise a single allowed message could never be delivered.
+        // Otherwise a single allowed message might not fit the queue.
         if self.outbox_bytes_max < 2 * self.hub.message_bytes {
             return fault(format!(
                 "--outbox-bytes-max must be at least twice --message-bytes-max, {}",

@@ -1,7 +1,7 @@
-//! Shard: one I/O thread, with its sockets, the namespaces at home on it, and its turn.
+//! A shard: one I/O thread with its sockets, its namespaces, and its turns.
 //!
-//! A turn reads all input that is ready, then flushes each socket that got something once. The mail
-//! to other shards leaves in one message per shard and turn.
+//! A turn reads all input that is ready, then flushes each socket with new output once. Mail to
+//! another shard is sent as one batch per turn.
 
 mod ask;
 mod batch;

@@ -48,72 +48,72 @@ pub(crate) struct Shared {
     pub(crate) metrics: Vec<Metrics>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) namespaces: Permits,
-    /// Rules of access in force.
+    /// The access rules in force.
     pub(crate) access: RwLock<Arc<Access>>,
     /// Verifies tokens.
     pub(crate) tokens: TokenGate,
-    /// Backends that are told of events.
+    /// Backends that are notified of events.
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) hook_thread: HookThread,
-    /// The backend that is asked who a connection is, and what it may join.
+    /// The backend that identifies connections and decides what they may join.
     pub(crate) ask: AskGate,
     /// Spans for the collector, if there is one.
     pub(crate) spans: Arc<Spans>,
     /// The certificate, when the listener speaks TLS.
     pub(crate) tls: Option<Arc<TlsGate>>,
-    /// Number of TCP connections that were accepted; the next one's thread comes of it.
+    /// The number of accepted TCP connections, which selects the next one's thread.
     pub(crate) accepted: AtomicUsize,
-    /// True when the server is to stop: from the word on, before it drains.
+    /// True from the stop signal on, before the server drains.
     pub(crate) ending: AtomicBool,
-    /// Bytes of memory that all histories of all threads take.
+    /// The memory of all histories of all threads, in bytes.
     pub(crate) history_bytes: AtomicUsize,
-    /// Idempotency keys of clients in all namespaces of all threads.
+    /// The number of client idempotency keys in all namespaces of all threads.
     pub(crate) client_keys: AtomicUsize,
     /// True when the server drains.
     pub(crate) draining: watch::Sender<bool>,
-    /// Set once a request has shown that a proxy stands before the server.
+    /// Set when a request has shown that the server is behind a proxy.
     pub(crate) proxied: AtomicBool,
     /// Warnings of refused origins, hosts and tokens.
     pub(crate) notices: Mutex<RefusalNotices>,
-    /// The first serial number of connection ids: somewhere in the lower half of what there is, so
-    /// that an id from before a restart names nobody.
+    /// The first serial of connection ids: random in the lower half of the range, so that an id
+    /// from before a restart names no connection.
     pub(crate) first_serial: u64,
     pub(crate) recorder: Option<Arc<Recorder>>,
     pub(crate) store: Option<Store>,
     /// The relay between servers, if there is one.
     pub(crate) relay: Option<Arc<RelayLink>>,
-    /// The namespaces that are in the store.
+    /// The namespaces in the store.
     pub(crate) stored: Vec<Arc<str>>,
     pub(crate) gateways: Gateways,
 }
 
 impl Shared {
-    /// A new epoch: random, so that no position of an earlier life looks valid.
+    /// A new random epoch, so that no position of an earlier run looks valid.
     pub(crate) fn epoch(&self) -> String {
-        // Without randomness the time is the next best.
+        // The time is the fallback without randomness.
         let random = getrandom::u64();
         let epoch = random.unwrap_or_else(|_| self.clock.unix_ms(self.clock.now()));
         format!("{epoch:016x}")
     }
 
-    /// Begins to tell backends, unless that has begun.
+    /// Starts to notify backends, unless started already.
     ///
     /// # Errors
     ///
-    /// When the thread that does cannot start.
+    /// When the thread cannot start.
     pub(crate) fn start_hooks(&self) -> io::Result<()> {
         let (hooks, spans) = (self.hooks.clone(), self.spans.clone());
         self.hook_thread.start(|ending| hooks.run(ending, spans))
     }
 
-    /// True when the server drains, and takes no connections and no calls of the API.
+    /// True while the server drains, and accepts no connections and no API calls.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }
 
     /// Waits until the server drains.
     pub(crate) async fn drains(&self) {
-        // An error would say that nobody can tell.
+        // An error would mean that the sender is gone.
         let _ = self.draining.subscribe().wait_for(|&drains| drains).await;
     }
 
@@ -121,7 +121,7 @@ impl Shared {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Rules of access in force.
+    /// The access rules in force.
     pub(crate) fn access(&self) -> Arc<Access> {
         let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
         access.clone()

@@ -1,4 +1,4 @@
-//! Sockets: a WebSocket connection as its shard sees it, a queue and a way to write it.
+//! Sockets: the queue and the stream of a WebSocket connection, for its shard.
 
 use std::{
     cell::{Cell, OnceCell, Ref, RefCell},
@@ -24,51 +24,52 @@ use crate::{
     ws::{self, queue},
 };
 
-/// Progress of the end of a connection.
+/// The stage of a connection's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Open,
-    /// Our close frame is queued or sent, the peer's is awaited since then.
+    /// This side's close frame is queued or sent; the peer's has been awaited since this time.
     Closing(Timestamp),
-    /// Both sides have said goodbye, or it is hopeless: end when the queue is empty.
+    /// Both close frames were exchanged, or that is hopeless: end when the queue is empty.
     Done,
     /// End at once.
     Dead,
 }
 
-/// The place of the hub of a connection, and the connection's name there.
+/// The location of a connection's hub, and the connection's id there.
 #[derive(Debug)]
 pub(crate) struct Address {
-    /// The shard where the namespace is at home.
+    /// The home shard of the namespace.
     pub(crate) shard: usize,
     pub(crate) namespace: Arc<str>,
     pub(crate) conn: ConnId,
 }
 
-/// A socket of a connection.
+/// The socket of a connection.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    /// Place in the shard's table.
+    /// The index in the shard's table.
     pub(crate) key: u32,
-    /// Borrowed for one read or write. As two halves it would cost a call of the system more.
+    /// Borrowed for one read or write. Two halves would cost an additional system call.
     stream: RefCell<TcpStream>,
-    /// The state of its records, with TLS. A write asks once whether there is one, beside its call
-    /// of the system, and not for each frame. Without TLS the socket is written to as it is.
+    /// The TLS session, if any. A write checks once whether there is one, next to its system call,
+    /// and not for each frame. Without TLS the stream is written directly.
     tls: Option<Box<Session>>,
     address: OnceCell<Address>,
     queue: RefCell<SendQueue<Bytes>>,
     stage: Cell<Stage>,
     /// True when it is on the shard's list of sockets to flush.
     pub(crate) dirty: Cell<bool>,
-    /// Bytes that it counts for on that list; a write out of turn does not change them.
+    /// Bytes that it counts on that list; a write out of turn does not change them.
     pub(crate) waiting: Cell<usize>,
-    /// Since when the kernel takes no more; the connection's task then waits for it.
+    /// The time since which the kernel has accepted no data; the connection's task then waits for
+    /// it.
     blocked: Cell<Option<Timestamp>>,
-    /// Since when a message is under way that has not ended.
+    /// The time since which an incomplete message has been in progress.
     pub(crate) message_since: Cell<Option<Timestamp>>,
-    /// True when the sweep looks at it.
+    /// True when the sweep visits it.
     pub(crate) watched: Cell<bool>,
-    /// The code with which it was closed, unless that is one that the client chose.
+    /// The code of the close, unless the client chose a private one.
     pub(crate) code: Cell<Option<CloseCode>>,
     task: RefCell<Option<Waker>>,
 }
@@ -97,7 +98,7 @@ impl Socket {
         }
     }
 
-    /// Says where its hub is, and what it is called there; once.
+    /// Sets the location of the hub; called once.
     pub(crate) fn set_address(&self, address: Address) {
         let set = self.address.set(address);
         debug_assert!(set.is_ok());
@@ -120,19 +121,19 @@ impl Socket {
         self.queue.borrow().bytes()
     }
 
-    /// The fate of a message that was queued.
+    /// The fate of a queued message.
     pub(crate) fn fate(&self, message: &AtQueue) -> QueueFate {
         self.queue.borrow().fate(message)
     }
 
-    /// True when the socket is in a state that must not last for ever.
+    /// True when the socket is in a state with a deadline.
     pub(crate) const fn may_be_due(&self) -> bool {
         self.blocked.get().is_some()
             || self.message_since.get().is_some()
             || !matches!(self.stage.get(), Stage::Open)
     }
 
-    /// True when nothing is queued, so that a write may go past the queue.
+    /// True when nothing is queued, so that a write may bypass the queue.
     pub(crate) fn is_idle(&self) -> bool {
         let queue = self.queue.borrow();
         self.stage.get() == Stage::Open
@@ -146,19 +147,19 @@ impl Socket {
         self.queue.borrow().is_empty() && !self.has_unsent()
     }
 
-    /// True when TLS has records that the kernel has not taken.
+    /// True when TLS has records that are not written yet.
     fn has_unsent(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
     }
 
-    /// Ends our direction of the stream.
+    /// Ends this side's direction of the stream.
     pub(crate) fn half_close(&self) {
         if let Some(tls) = &self.tls {
             tls.end();
-            // A peer that takes nothing sees the end alone.
+            // A peer that accepts no data sees only the end of the stream.
             let _ = tls.send(&self.stream());
         }
-        // A peer that is gone has ended it already.
+        // If the peer is gone, the stream has already ended.
         let _ = rustix::net::shutdown(&*self.stream(), rustix::net::Shutdown::Write);
     }
 
@@ -168,9 +169,9 @@ impl Socket {
 
     /// Queues whole frames.
     ///
-    /// Over the limit it first tries to write: a healthy peer whose turn to be flushed has merely
-    /// not come must not be closed for a burst. `before_flush` is told how many bytes are queued.
-    /// What then happens is up to the class of what was to be queued.
+    /// Above the limit it first tries to write: a healthy peer must not be closed for a burst, only
+    /// because its turn to be flushed has not come. `before_flush` receives the number of queued
+    /// bytes. The classes of the frames decide what follows.
     pub(crate) fn push(
         &self,
         now: Timestamp,
@@ -203,7 +204,7 @@ impl Socket {
         self.stream.borrow()
     }
 
-    /// Reads what the peer has sent, decrypted; nothing at its end.
+    /// Reads decrypted data from the peer; reads nothing at the end of the stream.
     pub(crate) fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -216,24 +217,25 @@ impl Socket {
         }
     }
 
-    /// Drops what is queued, for a peer that does not take it. Nothing more is queued until
-    /// [`Socket::part`].
+    /// Drops the queued frames, for a peer that does not read them. Nothing more is queued until
+    /// [`admit_bye`](Self::admit_bye), except a close frame.
     pub(crate) fn discard(&self) {
         self.queue.borrow_mut().discard(queue::cut);
     }
 
-    /// Ends the connection without another byte.
+    /// Ends the connection without further output.
     pub(crate) fn cut_off(&self) {
         self.discard();
         self.set_stage(Stage::Dead);
     }
 
-    /// Lets `$bye` into a queue that dropped everything.
+    /// Lets `$bye` into a queue that drops everything else.
     pub(crate) fn admit_bye(&self) {
         self.queue.borrow_mut().admit_bye();
     }
 
-    /// Ends the connection in order: a close frame behind what is queued, then the peer's turn.
+    /// Starts the closing handshake: queues a close frame after everything else, and awaits the
+    /// peer's.
     pub(crate) fn close(&self, now: Timestamp, code: CloseCode, reason: &str) {
         if self.stage.get() != Stage::Open {
             return;
@@ -259,7 +261,8 @@ impl Socket {
         self.set_stage(Stage::Done);
     }
 
-    /// Writes past the queue, which must be empty; queues what the kernel does not take.
+    /// Writes directly, past the queue, which must be empty; queues what the kernel does not
+    /// accept.
     pub(crate) fn write_now(&self, now: Timestamp, bytes: &[u8], frames: u32) {
         debug_assert!(self.is_idle());
         let written = match &self.tls {
@@ -272,9 +275,9 @@ impl Socket {
             }
         } else {
             {
-                // With what is written of it: the queue must know where the frames begin.
+                // Queued with the part that was written: the queue must know where frames begin.
                 let mut queue = self.queue.borrow_mut();
-                // Over the limits or not: the next push will see.
+                // The next push enforces the limits.
                 let _ = queue.push(Bytes::copy_from_slice(bytes), frames, Tag::Message);
                 queue.advance(written);
             }
@@ -282,8 +285,8 @@ impl Socket {
         }
     }
 
-    /// Writes what is queued, as far as the kernel takes it. After an error the connection's task
-    /// ends.
+    /// Writes the queued frames, as far as the kernel accepts them. After an error the connection's
+    /// task ends.
     pub(crate) fn flush(&self, now: Timestamp) {
         if self.blocked.get().is_some() {
             return;
@@ -296,7 +299,8 @@ impl Socket {
             let written = if let Some(bytes) = queue.only() {
                 match rustix::net::send(&*self.stream(), bytes, SEND) {
                     Ok(written) => Ok(written),
-                    // The runtime must see the refusal too, or it would think the socket ready.
+                    // The runtime must see the refusal too, or it would treat the socket as
+                    // writable.
                     Err(rustix::io::Errno::AGAIN) => self.stream().try_write(bytes),
                     Err(fault) => Err(fault.into()),
                 }
@@ -319,8 +323,8 @@ impl Socket {
         }
     }
 
-    /// The same with TLS. Frames are encrypted when all records before are sent: so what waits for
-    /// a slow reader waits in the queue, where limits count it.
+    /// Flushes with TLS. Frames are encrypted only when all earlier records are sent: the backlog
+    /// of a slow reader stays in the queue, where limits count it.
     fn flush_records(&self, tls: &Session, now: Timestamp) {
         loop {
             match tls.send(&self.stream()) {
@@ -350,7 +354,7 @@ impl Socket {
         }
     }
 
-    /// A number that another one follows when the kernel has taken something.
+    /// A number that changes when the kernel has accepted data.
     fn progress(&self) -> u64 {
         match &self.tls {
             None => self.queued_bytes() as u64,
@@ -358,9 +362,9 @@ impl Socket {
         }
     }
 
-    /// The task's share of writing: waits until a full kernel buffer has room again.
+    /// The task's share of writing: waits until a full kernel buffer has space again.
     pub(crate) fn poll_unblock(&self, now: Timestamp, cx: &mut Context<'_>) -> io::Result<()> {
-        // What it writes by itself need not wake it.
+        // Its own writes need not wake it.
         let task = self.task.take();
         let unblocked = self.unblock(now, cx);
         let task = task.filter(|task| task.will_wake(cx.waker()));
@@ -400,5 +404,5 @@ impl Socket {
     }
 }
 
-/// Never wait; an ended peer is an error, not a signal.
+/// Flags so that a send never blocks, and an ended peer is an error and not a signal.
 const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);

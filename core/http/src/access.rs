@@ -37,7 +37,7 @@ use crate::{
     settings::setting::SettingError,
 };
 
-/// Keys of the API: two of each scope for dozens of backends, and some microseconds for a call.
+/// The number of API keys, at most: enough for dozens of backends, and compared in microseconds.
 const API_KEYS_MAX: usize = 64;
 
 /// Rules of access: who may use the API, who may connect, and to which namespaces. By default there
@@ -46,28 +46,28 @@ const API_KEYS_MAX: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Access {
-    /// Keys of the API; default none: it then answers programs on the same machine only. Two at a
-    /// time of each scope allow to change keys without a gap. At most 64, since each call is
+    /// Keys of the API; default none: it then answers programs on the same machine only. Two keys
+    /// of each scope make it possible to change keys without a gap. At most 64, since each call is
     /// compared with all of them.
     pub api_keys: Vec<ApiKey>,
     /// Lets programs on the same machine use the API while it has no key; default yes, so that it
-    /// can be tried out. It is for a server that nobody else reaches: no, wherever
-    /// [`allow_origins`](Self::allow_origins) or [`allow_hosts`](Self::allow_hosts) names something
-    /// that is not loopback.
+    /// can be tried out. It is for a server that nobody else reaches: it has no effect if
+    /// [`allow_origins`](Self::allow_origins) or [`allow_hosts`](Self::allow_hosts) names anything
+    /// but loopback.
     pub keyless_api: bool,
-    /// Browser origins that may connect, beside the server's own; default none.
+    /// Browser origins that may connect, besides the server's own; default none.
     pub allow_origins: Vec<OriginRule>,
-    /// Names under which a host that listens on loopback is taken, beside loopback ones; default
-    /// none: a web page can point a name of its own at this machine, and would be of one origin
-    /// with it.
+    /// Names under which a host that listens on loopback answers, besides loopback names; default
+    /// none: a web page can point its own name at this machine, and would then have the same
+    /// origin.
     pub allow_hosts: Vec<HostRule>,
     /// Tokens, by which connections are identified; default none.
     pub tokens: Tokens,
-    /// The namespaces there are; default any.
+    /// The namespaces that exist; default any.
     pub namespaces: Option<Vec<String>>,
     /// Serves the page to try the host with; default yes.
     pub page: bool,
-    /// Serves metrics, where the host has some; default yes.
+    /// Serves metrics, if the host has any; default yes.
     pub metrics: bool,
 }
 
@@ -112,12 +112,12 @@ impl Access {
             })
     }
 
-    /// True when a request asks for the host under a name that it is taken under.
+    /// True when a request names the host in a way that the host accepts.
     ///
-    /// A program that can only be on this machine may be a browser whose page has pointed a name of
-    /// its own here. So the name must be a loopback one, or listed. A proxy passes on any name, and
+    /// A program that can only be on this machine may be a browser whose page has pointed its own
+    /// name here. So the name must be a loopback name, or listed. A proxy passes on any name, and
     /// shows by a header field that a page cannot add to a WebSocket. A request without a name, in
-    /// HTTP/1.0, is of no browser.
+    /// HTTP/1.0, does not come from a browser.
     pub(crate) fn takes_host<H: Headers>(&self, request: &Request<'_, H>) -> bool {
         if !(request.local && request.loopback_listener) || request.proxy_sign().is_some() {
             return true;
@@ -142,7 +142,7 @@ impl Access {
             return Err(Problem::Host);
         }
         let mut origins = request.headers.values("origin");
-        // An origin that is no text, or one of several, is a stranger's.
+        // An origin that is not text, or is one of several, counts as foreign.
         let origin = origins.next().map(|origin| match origins.next() {
             None if is_text(&origin) => origin,
             _ => "null".into(),
@@ -166,7 +166,7 @@ impl Access {
         is_namespace(name) && self.namespaces.as_ref().is_none_or(is_listed)
     }
 
-    /// The same as an error.
+    /// Checks that there is a namespace of this name; see [`has_namespace`](Self::has_namespace).
     pub(crate) fn check_namespace(&self, name: &str) -> Result<(), Problem> {
         if name.len() > NAMESPACE_BYTES_MAX {
             return Err(Problem::NamespaceLong);
@@ -180,8 +180,8 @@ impl Access {
         self.api_keys.is_empty() && self.keyless_api && self.is_for_this_machine()
     }
 
-    /// True when it matters as which user a program of this machine runs that asks for a path:
-    /// where the API has no key, for it and for the page, which is to use it.
+    /// True when it matters which user of this machine runs the program that asks for a path: for
+    /// the API without a key, and for the page, which uses it.
     pub fn asks_for_user(&self, path: &str) -> bool {
         self.has_keyless_api()
             && (path.starts_with("/api/")

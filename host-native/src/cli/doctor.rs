@@ -1,4 +1,4 @@
-//! `roomcast doctor`: the whole way to a server, tried from outside, and what to change where.
+//! `roomcast doctor`: tests the whole path to a server from outside, and suggests fixes.
 
 mod beside;
 mod clock;
@@ -73,7 +73,7 @@ pub(crate) struct DoctorArgs {
     caller: Caller,
 }
 
-/// A value of a header field. Its text is shown where it is wrong, as it is no secret.
+/// Parses the value of a header field. It is not a secret, so an error may show it.
 fn field(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::try_from(text).map_err(|_| "must be visible ASCII characters".to_owned())
 }
@@ -84,13 +84,14 @@ fn bearer(token: &str) -> Result<HeaderValue, Failure> {
         .map_err(|_| Failure::usage("the token (--token, ROOMCAST_TOKEN) holds control characters"))
 }
 
-/// Tries one thing after the other, and prints what was seen.
+/// Runs one check after the other, and prints their findings.
 ///
 /// # Errors
 ///
 /// A [`Failure`] of the arguments, or of the output.
 pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    // A health check has the environment of its server: what is there is not for this command.
+    // A health check shares its server's environment: keys and tokens there are not for this
+    // command.
     let caller = Some(&args.caller).filter(|caller| !args.ready && !caller.has_hashes_alone());
     let token = args.token.as_deref().filter(|_| !args.ready);
     let is_beside = args.ready && args.url.is_none();
@@ -118,7 +119,7 @@ pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 struct Doctor {
     args: DoctorArgs,
     url: Endpoint,
-    /// True for the server that this process has its variables from.
+    /// True for the server that shares its environment with this process.
     is_beside: bool,
     key: Option<HeaderValue>,
     token: Option<HeaderValue>,
@@ -126,7 +127,7 @@ struct Doctor {
 }
 
 impl Doctor {
-    /// Makes all checks that can be made; false when there is nothing to connect to.
+    /// Runs all checks that are possible; false when no address or port can be reached.
     async fn examine(&mut self) -> anyhow::Result<bool> {
         let (url, patience) = (&self.url, Duration::from_secs(self.args.answer_s.into()));
         let (found, finding) = way::find(url, self.args.connect_to.as_deref(), patience).await;
@@ -159,7 +160,7 @@ impl Doctor {
         Ok(true)
     }
 
-    /// Looks at the certificate; false when nothing else can be tried.
+    /// Checks the certificate; false when no further check is possible.
     async fn secure(&mut self, way: &mut Way) -> anyhow::Result<bool> {
         let (is_tls, finding) = if self.is_beside {
             way.secure_beside()?;
@@ -175,7 +176,8 @@ impl Doctor {
         Ok(is_tls)
     }
 
-    /// The checks behind a proxy that answers `/readyz` by itself: it may pass WebSockets on.
+    /// Runs the checks behind a proxy that answers `/readyz` itself: it may still forward
+    /// WebSockets.
     async fn examine_proxied(
         &mut self,
         way: &Way,
@@ -201,14 +203,15 @@ impl Doctor {
         self.examine_socket(way, answer, Some(opened)).await
     }
 
-    /// Opens a WebSocket as a page of the server itself does.
+    /// Opens a WebSocket with the origin of the server's own page.
     async fn open(&self, way: &Way) -> Result<Socket, Refusal> {
         let token = self.token.as_ref().filter(|_| way.is_trusted);
         let namespace = self.args.caller.namespace.as_deref();
         socket::open(way, namespace, way.url.origin().as_bytes(), token).await
     }
 
-    /// The checks of a way that leads to a server, with the WebSocket if it was tried.
+    /// Runs the checks of a path that leads to a server. `opened` is the WebSocket, if it was
+    /// tried.
     async fn examine_socket(
         &mut self,
         way: &Way,
@@ -260,7 +263,7 @@ impl Doctor {
         self.report.add("idle", idle)
     }
 
-    /// Tries the origin of another site's page.
+    /// Checks that a page of another site may connect.
     async fn examine_origin(&mut self, way: &Way, proxy: Proxy) -> anyhow::Result<()> {
         let token = self.token.as_ref().filter(|_| way.is_trusted);
         let namespace = self.args.caller.namespace.as_deref();

@@ -44,11 +44,11 @@ struct File {
 }
 
 impl ServeArgs {
-    /// Serves until it is told to stop; a second such signal ends at once.
+    /// Serves until a signal stops it; a second signal ends the process at once.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] of the settings, or whatever ends the server.
+    /// A [`Failure`] of the settings, or the error that ended the server.
     pub(crate) fn run(
         mut self,
         hangups: Option<Hangups>,
@@ -125,7 +125,7 @@ impl ServeArgs {
     }
 }
 
-/// Begins the log, with a filter that was checked when it was read.
+/// Starts the log, with a filter that was checked when it was read.
 fn begin_log(filter: &str, format: LogFormat) -> anyhow::Result<&'static Log> {
     let filter: Targets = filter.parse()?;
     let log = Log::of_process().context("cannot start the thread of the log")?;
@@ -144,7 +144,7 @@ fn begin_log(filter: &str, format: LogFormat) -> anyhow::Result<&'static Log> {
     Ok(log)
 }
 
-/// Reads the variable `PORT`, by which platforms for containers say where a server is to listen.
+/// Reads the variable `PORT`, with which container platforms choose the port of a server.
 fn platform_port(port: Option<&str>) -> Result<Option<u16>, &'static str> {
     match port {
         None | Some("") => Ok(None),
@@ -158,8 +158,8 @@ fn platform_port(port: Option<&str>) -> Result<Option<u16>, &'static str> {
     }
 }
 
-/// Listens on the port that a platform gives. Such a platform comes from outside: all addresses,
-/// but not where nobody said who may come in.
+/// The address for the port that a platform gives. The platform connects from outside, so it is all
+/// addresses, but only with an API key or `--insecure`; otherwise it is loopback.
 fn port_address(settings: &Settings, port: u16) -> SocketAddr {
     let guarded = settings.insecure || !settings.access.api_keys.is_empty();
     let address = if guarded {
@@ -170,7 +170,7 @@ fn port_address(settings: &Settings, port: u16) -> SocketAddr {
     (address, port).into()
 }
 
-/// Says in the log where the port of a platform led.
+/// Logs the address that was chosen for the port of a platform.
 fn say_port(settings: &Settings) {
     if settings.listen.ip().is_unspecified() {
         tracing::info!("listening on all addresses, since PORT is set and --listen is not");
@@ -191,7 +191,8 @@ fn serve(
 ) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let mut stops = Stops::new()?;
-        // A file that grows to its limit is a fault of a write, and not the end.
+        // A handled SIGXFSZ makes a write over the file size limit fail, instead of ending the
+        // process.
         let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let listeners = roomcast::listen(&settings).with_context(|| {
             format!(
@@ -203,7 +204,7 @@ fn serve(
         let stop = async move {
             stops.next().await;
             tell_systemd(NotifyState::Stopping);
-            // The next one is not waited for politely.
+            // A second signal ends the process at once.
             tokio::spawn(async move {
                 stops.next().await;
                 tracing::warn!("stopped by a second signal");
@@ -244,20 +245,21 @@ fn serve(
     })
 }
 
-/// Tells systemd, where a unit of the type `notify` started this process; nobody else listens.
+/// Notifies systemd, if a unit of the type `notify` started this process.
 fn tell_systemd(state: NotifyState<'_>) {
     if let Err(fault) = sd_notify::notify(&[state]) {
         tracing::warn!(%fault, "cannot tell systemd");
     }
 }
 
-/// A runtime, and the signals that have the file of `--config` read again. From the first of these
-/// values on they do not end the process.
+/// A runtime, and the SIGHUP signals on it, which reload the file of `--config`. Once a value of
+/// this type exists, SIGHUP no longer ends the process.
 #[derive(Debug)]
 pub(crate) struct Hangups(Runtime, Signal);
 
 impl Hangups {
-    /// Begins, when arguments are those of a server; `None` too when that cannot be done yet.
+    /// Begins to handle SIGHUP if the arguments are a server's; `None` if they are not, or if it
+    /// fails.
     pub(crate) fn of_server(arguments: impl Iterator<Item = OsString>) -> Option<Self> {
         let first = arguments.map(OsString::into_encoded_bytes).nth(1);
         let serves = first.is_none_or(|first| first == b"serve" || first.starts_with(b"-"));
@@ -304,7 +306,8 @@ fn has_token_files(tokens: &Tokens) -> bool {
     tokens.keys.iter().any(|key| key.file().is_some())
 }
 
-/// The same again, on another thread and within a time limit: a file may be out of reach.
+/// Reads the files of token keys again, on another thread and within a time limit: a file may be
+/// unreachable.
 async fn reread_tokens(tokens: &Tokens) -> Result<Option<Tokens>, String> {
     if !has_token_files(tokens) {
         return Ok(None);
@@ -317,15 +320,15 @@ async fn reread_tokens(tokens: &Tokens) -> Result<Option<Tokens>, String> {
     }
 }
 
-/// Warns of grants that hardly do what they are for.
+/// Warns of grants that probably do not do what was intended.
 fn warn_of_grants(tokens: &Tokens, policies: &Policies) {
     for warning in tokens.grant_warnings(policies.grants()) {
         tracing::warn!("--config: {warning}");
     }
 }
 
-/// Reads the files of `--tls-cert` and `--tls-key` again, within a time limit: they may be out of
-/// reach.
+/// Reads the files of `--tls-cert` and `--tls-key` again, within a time limit: they may be
+/// unreachable.
 async fn reload_certificate(reloader: &Reloader) {
     let reloading = reloader.reload_certificate();
     match tokio::time::timeout(Duration::from_secs(5), reloading).await {
@@ -336,7 +339,8 @@ async fn reload_certificate(reloader: &Reloader) {
     }
 }
 
-/// Reads the file of `--config` and those of token keys again. `current` is what is in force.
+/// Reads the file of `--config` and the files of token keys again. `current` are the settings in
+/// force.
 async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, current: &mut Reload) {
     let tokens = match reread_tokens(&flags.tokens).await {
         Ok(tokens) => tokens,
@@ -372,7 +376,7 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
         reload: mut wanted,
         settings,
     } = read;
-    // They wait for a restart, which a wrong one would end.
+    // These settings apply at the next restart, which a wrong one would prevent.
     if let Err(fault) = ServeArgs::default().take_file(&file, &settings) {
         tracing::error!("--config: {fault}; nothing was changed");
         return;
@@ -382,7 +386,8 @@ async fn reload(reloader: &Reloader, flags: &Access, file: Option<&File>, curren
     warn_of_settings(&file, at_start, &settings);
 }
 
-/// Warns of settings in the file that were others at the start: they are read then alone.
+/// Warns of settings that have changed in the file since the start, because they apply only at the
+/// start.
 fn warn_of_settings(file: &str, at_start: &[FileSetting], read: &[FileSetting]) {
     let differs = |settings: &[FileSetting], setting: &FileSetting| {
         let mut same = settings.iter();
@@ -399,7 +404,7 @@ fn warn_of_settings(file: &str, at_start: &[FileSetting], read: &[FileSetting]) 
     }
 }
 
-/// Puts settings in force that were read from files.
+/// Applies settings that were read from files.
 async fn change(
     reloader: &Reloader,
     flags: &Access,
@@ -417,8 +422,8 @@ async fn change(
     }
 }
 
-/// Takes as many descriptors as the system allows: the usual soft limit is for programs that use
-/// select.
+/// Raises the limit of descriptors to the system's maximum: the usual soft limit is low for the
+/// sake of programs that use `select`.
 pub(super) fn raise_descriptors() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

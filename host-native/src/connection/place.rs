@@ -1,4 +1,4 @@
-//! The place of a connection among those of its user.
+//! Limits that the connections of a user share.
 
 use std::rc::Rc;
 
@@ -12,16 +12,16 @@ use crate::{
     shared::permits::Permit,
 };
 
-/// The place of a connection among those of its user, with the limits of all of them.
+/// A connection's share in the limits of its user.
 pub(super) struct Place {
     pub(super) permit: Permit,
-    /// Bytes that were read and are in no message yet.
+    /// Bytes that were read and belong to no complete message yet.
     loose: u32,
-    /// True when messages are the application's own, without envelopes.
+    /// True when messages are in a format of the application, without envelopes.
     pub(super) raw: bool,
-    /// True when the client has yet to say who it is.
+    /// True until the client has identified itself.
     pub(super) unidentified: bool,
-    /// A limit that was passed: the connection is to be closed.
+    /// A limit that was exceeded: the connection is to be closed.
     over: Option<Over>,
 }
 
@@ -59,9 +59,9 @@ impl Place {
         }
     }
 
-    /// Counts the connection as one of the user's whom its token names. Returns false where the
-    /// user may not have another one: the message, without its token, is answered with the limit,
-    /// and the close comes behind that.
+    /// Counts the connection for the user that its token names. Returns false if the user has too
+    /// many: the message, without its token, is then answered with the limit, and the close
+    /// follows.
     pub(super) fn admit(
         &mut self,
         shard: &Shard,
@@ -81,24 +81,25 @@ impl Place {
         self.over.is_none()
     }
 
-    /// Takes the limit that was passed, if any, with which the connection is to be closed.
+    /// Takes the limit that was exceeded, if any: the connection is to be closed because of it.
     pub(super) const fn take_over(&mut self) -> Option<Over> {
         self.over.take()
     }
 
-    /// True when a limit was passed.
+    /// True when a limit was exceeded.
     pub(super) const fn is_over(&self) -> bool {
         self.over.is_some()
     }
 
-    /// Counts what was read, of which messages will be a part, where the user's rates are limited.
+    /// Counts bytes that were read, before their messages are known. Called where the user's rates
+    /// are limited.
     pub(super) fn read(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.loose = self.loose.saturating_add(bytes);
     }
 
-    /// True when the rates of the user let a message through. If not, it is answered as one over
-    /// the rate of its connection, behind the answers to all before it.
+    /// True when the rates of the user admit a message. Otherwise the message is answered like one
+    /// over the rate of its connection, after the answers to all messages before it.
     pub(super) fn let_through(
         &mut self,
         shard: &Rc<Shard>,
@@ -118,7 +119,7 @@ impl Place {
         match (excess, frame) {
             (Excess::Close, _) => self.over = Some(Over::Rate),
             (Excess::Refuse(_), _) if self.raw => home.input(shard, Input::Activity(conn)),
-            // Closed by the hub, for it is no message.
+            // The hub closes the connection: binary messages are not allowed here.
             (Excess::Refuse(_), Frame::Binary(_)) => return true,
             (Excess::Refuse(error), Frame::Text(text)) => {
                 home.input(shard, Input::Activity(conn));
@@ -128,8 +129,9 @@ impl Place {
         false
     }
 
-    /// Takes what was read and is in no message from the rates of the user, once no message is
-    /// under way. There is nobody to answer: past the refusals the connection is closed.
+    /// Charges bytes that belong to no message to the rates of the user, while no message is
+    /// incomplete. There is nothing to answer: an excess is counted, and a lasting one closes the
+    /// connection.
     pub(super) fn take_loose(&mut self, shard: &Shard, now: Timestamp) {
         let bytes = std::mem::take(&mut self.loose) as usize;
         if bytes > 0

@@ -26,13 +26,13 @@ use crate::{
 /// The first and the longest pause after a failure to accept.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Accepts in a row before all others get their turn.
+/// Accepts in a row before other tasks get their turn.
 const ACCEPTS: usize = 4;
 
-/// The least time between two warnings.
+/// The minimum time between two warnings.
 const WARNINGS: Duration = Duration::from_secs(10);
 
-/// Accepts for as long as it is polled. Never fails: without descriptors it waits for some.
+/// Accepts connections while it is polled. Never fails: without descriptors it waits for some.
 pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
     let entrance = Entrance {
         address: address(&listener),
@@ -61,7 +61,7 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
             Err(fault) if is_of_the_peer(&fault) => {}
             Err(fault) => {
                 shard.metrics().accept_failures.add(1);
-                // Out of descriptors or memory: to try again at once would spin.
+                // The process is out of descriptors or memory: an immediate retry would spin.
                 warn(&mut warned, &fault);
                 sleep(pause).await;
                 pause = (pause * 2).min(PAUSE.1);
@@ -70,8 +70,8 @@ pub(crate) async fn accept(shard: &Rc<Shard>, listener: TcpListener) {
     }
 }
 
-/// The same on the listener for administration, which has descriptors of its own: an operator can
-/// watch a server that is full, and until its end.
+/// Accepts on the admin listener, which has reserved descriptors: an operator can watch a server
+/// that is full, and until its end.
 pub(crate) async fn accept_admin(shard: &Rc<Shard>, listener: TcpListener) {
     let entrance = Entrance {
         address: address(&listener),
@@ -98,13 +98,13 @@ pub(crate) async fn accept_admin(shard: &Rc<Shard>, listener: TcpListener) {
     }
 }
 
-/// A listener that cannot say where it is counts as open to the network.
+/// The address of a listener. If it is unknown, the listener counts as open to the network.
 fn address(listener: &TcpListener) -> SocketAddr {
     let everywhere = SocketAddr::from(([0; 4], 0));
     listener.local_addr().unwrap_or(everywhere)
 }
 
-/// Says that it cannot accept, but not again and again.
+/// Warns that connections cannot be accepted, at a limited rate.
 fn warn(warned: &mut Option<Instant>, fault: &dyn Display) {
     if warned.is_none_or(|warned| warned.elapsed() >= WARNINGS) {
         *warned = Some(Instant::now());
@@ -112,8 +112,8 @@ fn warn(warned: &mut Option<Instant>, fault: &dyn Display) {
     }
 }
 
-/// Serves a connection on the thread whose turn it is: all listeners are one, and the thread that
-/// is the first to wake up would take most of what comes.
+/// Serves a connection on the next thread in turn. All listeners share one queue, and the thread
+/// that wakes up first would take most connections.
 fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, guest: Option<Arc<Guest>>) {
     let visit = match guest {
         Some(guest) => Visiting::Admin(guest),
@@ -124,7 +124,7 @@ fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, guest: Option<Arc<
     if next == shard.index {
         return serve(shard, stream, peer, visit);
     }
-    // The socket moves from the poll of one thread to that of the other.
+    // The socket moves from one thread's poller to another's.
     match stream.into_std() {
         Ok(stream) => {
             let take = move |shard: &Rc<Shard>| match TcpStream::from_std(stream) {
@@ -137,16 +137,16 @@ fn hand_out(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, guest: Option<Arc<
     }
 }
 
-/// The permit that a connection takes until it has ended or is a WebSocket.
+/// The permit of a connection, held until it ends or is a WebSocket.
 #[derive(Debug)]
 enum Visiting {
-    Public(#[allow(dead_code)] Visit), // only its end matters
+    Public(#[allow(dead_code)] Visit), // held for its drop
     Admin(Arc<Guest>),
 }
 
 fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visiting) {
     let shard = shard.clone();
-    // Boxed: most of it is HTTP, and is freed after the upgrade.
+    // Boxed: most of the future is for HTTP, and is freed after the upgrade.
     spawn_local(async move {
         let shakes_hands = peer.tls && shard.shared.tls.is_some();
         let cost = Cell::new(if shakes_hands {
@@ -162,14 +162,14 @@ fn serve(shard: &Rc<Shard>, stream: TcpStream, peer: Peer, visit: Visiting) {
         let accepted = Box::pin(accepted);
         match &visit {
             Visiting::Public(_) => shard.newcomers.in_turn(&cost, accepted).await,
-            // An operator waits for no crowd.
+            // Operators skip the queue of newcomers.
             Visiting::Admin(guest) => guest.stay(accepted).await,
         }
         drop(visit);
     });
 }
 
-/// The connection died before it was accepted.
+/// True when the connection failed before it was accepted.
 fn is_of_the_peer(fault: &io::Error) -> bool {
     matches!(
         fault.kind(),

@@ -7,10 +7,10 @@ use std::{
 
 use crate::shared::Shared;
 
-/// A namespace that began with the server, and the events that its gateway handles.
+/// A namespace that started with the server, and the events that its gateway handles.
 pub(super) type Mounted = (Arc<str>, Vec<String>);
 
-/// The start-up lines: what is mounted where, and what guards it.
+/// Logs the start-up lines: the mounted paths and their protection.
 pub(super) fn announce(
     shared: &Shared,
     addresses: &[net::SocketAddr],

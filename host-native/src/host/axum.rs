@@ -1,4 +1,4 @@
-//! The server among the routes of an axum application.
+//! The server as routes of an axum application.
 
 use std::net::SocketAddr;
 
@@ -13,15 +13,15 @@ use tower_service::Service as _;
 use super::Host;
 use crate::http::service::{PeerAddress, Service};
 
-/// The routes of a server, for [`Router::nest_service`] under a path of the application: the
-/// [`Service`] behind them says what extensions of a request mean. ([`Router::nest`] knows no path
-/// that ends with a slash, as that of the page does.)
+/// Returns the routes of a server, for [`Router::nest_service`] under a path of the application.
+/// The [`Service`] behind them documents the extensions of a request. ([`Router::nest`] does not
+/// match a path with a trailing slash, and the page has one.)
 ///
-/// Without a path of its own it is the [`Router::fallback_service`] of an application, which
-/// answers what no route takes. It is not for [`Router::merge`], which panics where the application
-/// has a fallback too.
+/// Without a path it can be the [`Router::fallback_service`] of an application, which answers what
+/// no route matches. It does not fit [`Router::merge`], which panics if the application has a
+/// fallback too.
 ///
-/// The address of a client is that of axum's [`ConnectInfo`], where the application is served with
+/// The client address is taken from axum's [`ConnectInfo`], if the application is served with
 /// `into_make_service_with_connect_info::<SocketAddr>()`, unless a middleware adds a
 /// [`PeerAddress`].
 ///
@@ -78,12 +78,12 @@ async fn answer(mut service: Service, original: Uri, mut request: Request) -> Re
     service.call(request).await.into_response()
 }
 
-/// The place of the page when it was asked for without the slash: its files are beside that. It is
-/// relative, since a proxy may have taken a prefix off.
+/// The URL of the page with a trailing slash, for requests without one: its files are relative to
+/// that. The URL is relative, since a proxy may have removed a prefix.
 fn with_slash(original: &Uri) -> Option<HeaderValue> {
     let (_, last) = original.path().rsplit_once('/')?;
     let last = Some(last).filter(|last| !last.is_empty())?;
     let query = original.query().map(|query| format!("?{query}"));
-    // A colon in a first segment would end a scheme (RFC 3986, section 4.2).
+    // Without `./`, a colon in the first segment would end a scheme (RFC 3986, section 4.2).
     HeaderValue::from_str(&format!("./{last}/{}", query.unwrap_or_default())).ok()
 }

@@ -1,4 +1,4 @@
-//! File descriptors: how many connections they allow, and room for them in the system's table.
+//! File descriptors: the connections that they allow, and the size of the system's table.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -7,15 +7,16 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-/// Connections that speak HTTP while there are as many WebSockets as there may be.
+/// The number of HTTP connections in addition to the maximum of WebSockets.
 const VISITS: usize = 32;
 
-/// Descriptors for what is no connection: listeners, polls, the store, the journal and the log.
+/// Descriptors for everything but connections: listeners, pollers, the store, the journal and the
+/// log.
 pub(super) const fn of_its_own(threads: usize) -> usize {
     27 + 5 * threads
 }
 
-/// Connections that there may be: no more than the descriptors allow.
+/// The maximum number of connections: `wanted`, or fewer if the descriptors allow no more.
 pub(super) fn connections_max(wanted: usize, of_its_own: usize) -> usize {
     let kept = VISITS + of_its_own;
     let allowed = all_max(kept);
@@ -28,7 +29,7 @@ pub(super) fn connections_max(wanted: usize, of_its_own: usize) -> usize {
     wanted.min(allowed)
 }
 
-/// Connections that the descriptors of this process allow, with so many left for everything else.
+/// Connections that the descriptors of this process allow, with `kept` left for everything else.
 pub(super) fn all_max(kept: usize) -> usize {
     limit().saturating_sub(kept).max(1)
 }
@@ -40,14 +41,14 @@ fn limit() -> usize {
     })
 }
 
-/// Has the system make its table of descriptors large enough for so many connections.
+/// Makes the system's descriptor table large enough for the connections.
 ///
-/// Else it doubles the table when a connection has no room in it, and Linux, with several threads
-/// in the process, waits meanwhile until no processor can be reading the old one: some 10 to 20 ms
-/// in which a thread serves nobody. The table takes 8 bytes of the system for each connection.
+/// Otherwise Linux doubles the table when it is full. With several threads in the process, it then
+/// waits until no processor can be reading the old table: a thread serves nobody for some 10 to 20
+/// ms. The table takes 8 bytes of kernel memory per connection.
 pub(super) fn reserve(connections: usize) {
     let last = (connections + VISITS).min(limit().saturating_sub(1));
-    // Where that fails, the table grows as it is needed.
+    // If that fails, the table grows on demand.
     if let (Ok(any), Ok(last)) = (UnixDatagram::unbound(), i32::try_from(last)) {
         drop(fcntl_dupfd_cloexec(any, last));
     }

@@ -1,4 +1,4 @@
-//! The end of a server: clients are told, and leave spread over a window.
+//! The end of a server: clients are notified, and disconnected over a window of time.
 
 use std::{rc::Rc, time::Duration};
 
@@ -10,28 +10,29 @@ use crate::{
     shard::{Hosted, Shard},
 };
 
-/// So many may come back to other servers in a second without being a crowd: fewer clients are not
-/// kept waiting for the whole window.
+/// The rate at which clients may reconnect to other servers without being a crowd: with few clients
+/// the window is shorter.
 const CLOSES_PER_S: u32 = 50;
-/// The time between two closes of some.
+/// The time between two batches of closes.
 const TICK: Duration = Duration::from_millis(10);
-/// The longest delay that a client is asked to come back after.
+/// The longest reconnect delay that a client is given.
 const AWAY_MS_MAX: u64 = 5_000;
-/// Beyond the time for the peers' answers: so that the sweep has seen to them.
+/// Additional time after the wait for the peers' answers, so that the sweep has handled them.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// The longest wait for answers of the relay.
 const RELAY: Duration = Duration::from_secs(1);
 
-/// A look that is later than this is one of a process that was suspended.
+/// A check that is later than this shows that the process was suspended.
 const LATE: Duration = Duration::from_millis(50);
-/// Suspensions that do not count; more are a machine that is too busy to wait for.
+/// The maximum number of suspensions that extend the deadline. After more of them the machine is
+/// too busy to wait for.
 const PAUSES_MAX: u32 = 8;
 
-/// Tells every client that the server goes away, and waits until all are gone.
+/// Notifies every client of the shutdown, and waits until all have disconnected.
 pub(crate) async fn drain(shard: &Rc<Shard>) {
     let (settings, connections) = (&shard.shared.settings, &shard.shared.connections);
-    // Of all shards, so that they keep the same time.
+    // The total of all shards, so that all use the same window.
     let total = u32::try_from(connections.taken()).unwrap_or(u32::MAX);
     let gentle = Duration::from_secs(1) * total / CLOSES_PER_S;
     let window = settings.drain_window.min(gentle);
@@ -42,20 +43,21 @@ pub(crate) async fn drain(shard: &Rc<Shard>) {
         .iter()
         .map(|namespace| namespace.ask(|hub| hub.counts().connections))
         .sum();
-    // Clients of other shards' namespaces are closed by those: so wait for all, not only for ours.
-    // Some were being upgraded when the end began, and are only now in a hub: so look again.
+    // Other shards close the clients of their namespaces, so this waits for all clients.
+    // Connections that were being upgraded when the drain began enter a hub later, so the loop
+    // checks again.
     let longest = window + settings.close_wait + GRACE;
     let (mut closed, mut looked, mut pauses) = (0, begun, 0);
     while connections.taken() > 0 {
         let slept = looked.elapsed();
         if slept > LATE && pauses < PAUSES_MAX {
-            // A process that was suspended has given nobody this time.
+            // Time in which the process was suspended was no time for clients to answer.
             begun += slept;
             pauses += 1;
         }
         looked = Instant::now();
         if begun.elapsed() >= longest {
-            // Time for the last answers to be read, and for the sweep.
+            // The last answers are read, and the sweep runs.
             patience::turn().await;
             if connections.taken() == 0 {
                 break;
@@ -77,12 +79,12 @@ pub(crate) async fn drain(shard: &Rc<Shard>) {
     wait_for_relay(shard).await;
 }
 
-/// Waits until the relay has said what became of the last users: backends are told of that.
+/// Waits until the relay has answered for the last users, so that backends are notified of them.
 async fn wait_for_relay(shard: &Rc<Shard>) {
     let Some(relay) = &shard.shared.relay else {
         return;
     };
-    // What the last connections left behind has reached the namespaces.
+    // The disconnects of the last connections reach the namespaces.
     patience::turn().await;
     let begun = Instant::now();
     let waits = || {
@@ -99,14 +101,14 @@ async fn wait_for_relay(shard: &Rc<Shard>) {
     }
 }
 
-/// Also where nobody is connected; each once.
+/// Notifies applications, each once, also in namespaces without connections.
 fn tell_applications(shard: &Rc<Shard>) {
     for namespace in shard.namespaces() {
         shard.drain(&namespace);
     }
 }
 
-/// Closes so many connections; says how many there were.
+/// Closes at most `count` connections, and returns how many it closed.
 fn close_some(shard: &Rc<Shard>, count: usize) -> usize {
     let mut closed = 0;
     for namespace in shard.namespaces() {
@@ -118,9 +120,9 @@ fn close_some(shard: &Rc<Shard>, count: usize) -> usize {
             namespace.ask(|hub| hub.connections().take(left).map(|conn| conn.id).collect());
         for conn in conns {
             let reason = "the server is shutting down";
-            // Neighbours in the order of arrival get delays far apart.
+            // Connections with successive serials get delays that are far apart.
             let away_ms = conn.serial().wrapping_mul(1_619) % AWAY_MS_MAX;
-            // It may just have left.
+            // A connection that has just left is ignored.
             let (code, reason) = (CloseCode::AWAY, reason.into());
             let close = Input::Close {
                 conn,

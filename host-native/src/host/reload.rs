@@ -1,4 +1,4 @@
-//! Settings that change while a server runs.
+//! Changes of settings while a server runs.
 
 mod backends;
 
@@ -15,7 +15,7 @@ use crate::{
     tls::TlsError,
 };
 
-/// Settings that can change while a server runs. Each field takes the place of what was.
+/// Settings that can change while a server runs. Each field replaces the previous setting.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Reload {
@@ -25,13 +25,13 @@ pub struct Reload {
     pub api_keys: Vec<ApiKey>,
     /// Browser origins that may connect, beside the server's own.
     pub allow_origins: Vec<OriginRule>,
-    /// Settings of tokens; `None` leaves them as they are. Connections that a token has brought
-    /// stay, also when its key goes.
+    /// Settings of tokens; `None` leaves them unchanged. Connections that used a token stay, even
+    /// if its key is removed.
     pub tokens: Option<Tokens>,
-    /// Endpoints of backends that are told of events. The line of one whose URL stays goes on; what
-    /// waits for one that goes is dropped. Files of keys are read again.
+    /// Endpoints of backends that are notified of events. The queue of an endpoint whose URL stays
+    /// is kept; the queue of a removed one is dropped. Key files are read again.
     pub hooks: Vec<Hook>,
-    /// The backend that is asked. Connections stay, and have the rights that they have.
+    /// The backend that is asked. Connections stay, with the rights that they have.
     pub ask: Option<AskSettings>,
 }
 
@@ -39,28 +39,27 @@ pub struct Reload {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
-    /// Settings with which the server would not start.
+    /// The server would not start with these settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The last key of the HTTP API would go.
+    /// The last key of the HTTP API would be removed.
     #[error(
         "the HTTP API has a key and would have none: keep one of `api_keys`, or restart the server \
          without them"
     )]
     LastApiKey,
-    /// A certificate that cannot be used.
+    /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A key of `[[hooks]]` or `[ask]` that cannot be read, or the line of a new endpoint.
+    /// A key of `[[hooks]]` or `[ask]` cannot be read, or the queue of a new endpoint.
     #[error("{0}")]
     Backends(String),
-    /// The server does not run, or not any more.
+    /// The server is not running yet, or has stopped.
     #[error("the server is not running")]
     NotRunning,
 }
 
-/// The way to change settings of a running server; [`Host::reloader`](crate::Host::reloader) gives
-/// it.
+/// A handle to change settings of a running server, from [`Host::reloader`](crate::Host::reloader).
 #[derive(Debug, Clone)]
 pub struct Reloader {
     switchboard: Arc<Switchboard>,
@@ -71,17 +70,17 @@ impl Reloader {
         Self { switchboard }
     }
 
-    /// Changes settings; returns the differences. Connections stay: a client that has connected is
-    /// not asked for its origin again. [`Hub::set_policies`](roomcast_core::Hub::set_policies) says
-    /// what becomes of existing rooms and their histories.
+    /// Changes settings, and returns the differences. Connections stay: the origin of a connected
+    /// client is not checked again. [`Hub::set_policies`](roomcast_core::Hub::set_policies)
+    /// describes the effect on existing rooms and their histories.
     ///
     /// # Errors
     ///
-    /// When the server would not start with these settings, as when a key of a backend cannot be
-    /// read; when the last key of the API would go; or when it is not running. Nothing changed
-    /// then.
+    /// When the server would not start with these settings, for example because a key of a backend
+    /// cannot be read; when the last key of the API would be removed; or when the server is not
+    /// running. Nothing has changed then.
     pub async fn reload(&self, reload: Reload) -> Result<Reloaded, ReloadError> {
-        // One after the other, or threads could end up with different ones.
+        // Reloads run one at a time, or threads could end up with different settings.
         let _turn = self.switchboard.reloading.lock().await;
         let Reload {
             policies,
@@ -106,7 +105,7 @@ impl Reloader {
             (settings.access, settings.policies) = (access.clone(), wanted.clone());
             (settings.hooks, settings.ask) = (hooks, ask);
             settings.check()?;
-            // Or a file that is cut short would open the API to all of this machine.
+            // Otherwise a truncated file would open the API to everybody on this machine.
             if access.api_keys.is_empty() && !before.api_keys.is_empty() {
                 return Err(ReloadError::LastApiKey);
             }
@@ -148,17 +147,18 @@ impl Reloader {
     }
 
     /// Reads the files of [`Settings::tls_cert`](crate::Settings::tls_cert) again; true when the
-    /// certificate is another. Connections stay as they are, and new ones get it.
+    /// certificate has changed. Open connections keep theirs, and new ones get the new one.
     ///
     /// # Errors
     ///
-    /// When what the files hold cannot be used, or the server is not running. Nothing changed then.
+    /// When the contents of the files cannot be used, or the server is not running. Nothing has
+    /// changed then.
     pub async fn reload_certificate(&self) -> Result<bool, ReloadError> {
         let tls = self.call(0, |shard| shard.shared.tls.clone()).await?;
         let Some(tls) = tls else {
             return Ok(false);
         };
-        // Files of the system are read.
+        // Reading files blocks.
         let read = tokio::task::spawn_blocking(move || tls.read_again()).await;
         Ok(read.map_err(|_| ReloadError::NotRunning)??)
     }
@@ -176,27 +176,27 @@ impl Reloader {
     }
 }
 
-/// Changes that a reload made; prints as one line. Keys are only counted.
+/// The changes that a reload made, displayed as one line. Keys are only counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// Number of keys that there are and were not, and the other way round.
+    /// The number of added keys, and of removed keys.
     pub api_keys: (usize, usize),
-    /// Origins that there are and were not, with `+`, and the other way round, with `-`.
+    /// Added origins, with `+`, and removed origins, with `-`.
     pub allow_origins: Vec<String>,
-    /// True when keys of tokens are others, or their other settings.
+    /// True when keys or other settings of tokens have changed.
     pub tokens: bool,
-    /// True when the grants for everybody are others.
+    /// True when the grants for everybody have changed.
     pub grants: bool,
-    /// Patterns of policies that there are and were not, with `+`, the other way round, with `-`,
-    /// and that say something else than before, with `~`.
+    /// Patterns of added policies, with `+`, of removed ones, with `-`, and of changed ones, with
+    /// `~`.
     pub policies: Vec<String>,
-    /// True when policies are in another order.
+    /// True when only the order of policies has changed.
     pub reordered: bool,
-    /// URLs of backends that are told and were not, with `+`, the other way round, with `-`, and
-    /// under other settings or keys than before, with `~`.
+    /// URLs of notified backends: added ones with `+`, removed ones with `-`, and those with other
+    /// settings or keys with `~`.
     pub hooks: Vec<String>,
-    /// The same of backends that are asked.
+    /// URLs of asked backends, marked likewise.
     pub ask: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The server: listeners, shards, the start and the end.
+//! The server: its listeners, shards, start and shutdown.
 
 use std::{
     future::pending,
@@ -46,7 +46,7 @@ use crate::{
     tls::{TlsError, TlsGate},
 };
 
-/// A server that could not start or go on.
+/// A server that could not start or continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
@@ -61,7 +61,7 @@ pub enum RunError {
         /// The error of the system.
         fault: io::Error,
     },
-    /// The gateway of a namespace cannot be made.
+    /// The gateway of a namespace cannot be created.
     #[error("the gateway of the namespace `{namespace}` could not be created: {fault}")]
     Gateway {
         /// The namespace.
@@ -69,13 +69,13 @@ pub enum RunError {
         /// The error of its factory.
         fault: String,
     },
-    /// The store cannot be used, or not any more. Nothing that was told to anybody is lost.
+    /// The store cannot be used, or has failed. Nothing that was acknowledged is lost.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A namespace that is in the store could not start.
+    /// A namespace in the store could not start.
     #[error("the namespace `{namespace}` in the store could not start: {fault}")]
     Wake {
         /// The namespace.
@@ -92,7 +92,7 @@ pub enum RunError {
     /// The relay cannot be reached or used.
     #[error("--relay: {0}")]
     Relay(String),
-    /// The listener for administration cannot be had.
+    /// The admin listener cannot be bound.
     #[error("cannot listen on {address}: {fault}: choose another --admin-listen")]
     AdminListen {
         /// The address.
@@ -108,7 +108,7 @@ pub enum RunError {
     ShardEnded,
 }
 
-/// Phase that the shards are told to be in.
+/// The phase of the server, which the shards follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Starting,
@@ -116,15 +116,15 @@ enum Phase {
     Stopping,
 }
 
-/// Binds the listener that [`run`](crate::run()) needs, once for each thread: all are one and the
+/// Binds the listener for [`run`](crate::run()), and returns a handle for each thread, all of the
 /// same socket. Port 0 takes any free one.
 ///
-/// It is one socket, and not one for each thread with `SO_REUSEPORT`: with that the system lets a
-/// second server of the same user onto the port, and each gets a part of the connections.
+/// Threads share one socket, without `SO_REUSEPORT`: with that, the system would let a second
+/// server of the same user bind the port, and each would get a part of the connections.
 ///
 /// # Errors
 ///
-/// When the address cannot be bound, as when a server is there already.
+/// When the address cannot be bound, for example because a server uses it already.
 pub fn listen(settings: &Settings) -> io::Result<Vec<net::TcpListener>> {
     let listener = bind(settings.listen)?;
     let mut listeners = Vec::with_capacity(settings.threads);
@@ -135,7 +135,7 @@ pub fn listen(settings: &Settings) -> io::Result<Vec<net::TcpListener>> {
     Ok(listeners)
 }
 
-/// The listener for administration, with its address.
+/// Binds the admin listener, and returns its address too.
 fn bind_admin(address: net::SocketAddr) -> Result<(net::SocketAddr, net::TcpListener), RunError> {
     let bound = bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
     bound.map_err(|fault| RunError::AdminListen { address, fault })
@@ -144,7 +144,7 @@ fn bind_admin(address: net::SocketAddr) -> Result<(net::SocketAddr, net::TcpList
 fn bind(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-    // Connections of an earlier server that are not quite over are no server.
+    // Old connections of a previous server do not block the port, as a running server does.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -152,10 +152,11 @@ fn bind(address: net::SocketAddr) -> io::Result<net::TcpListener> {
     Ok(net::TcpListener::from(socket))
 }
 
-/// Called when connections are accepted.
+/// The callback for when connections are accepted.
 pub(crate) type Serving = Box<dyn FnOnce() + Send>;
 
-/// The way to the shards is open at once: what is asked of them waits until they run.
+/// Serves until `shutdown`. Shards can be sent mail as soon as this is called; it waits until they
+/// run.
 pub(crate) fn serve(
     listeners: Vec<Option<net::TcpListener>>,
     settings: Settings,
@@ -223,7 +224,7 @@ async fn run_shards(
         ends.push(ended);
     }
     drop(ready);
-    // Nobody accepts before everybody can: a crowd at the door must not take the descriptors that
+    // No thread accepts before all are ready: a rush of clients must not take the descriptors that
     // a later thread needs to start.
     let (mut started, mut mounted) = (0, Vec::new());
     while let Some(more) = is_ready.recv().await {
@@ -236,7 +237,7 @@ async fn run_shards(
         if let Some(serving) = serving {
             serving();
         }
-    } // else one has failed, and its result says why
+    } // else a thread has failed, and its result has the reason
     let stopping = async {
         shutdown.await;
         tracing::info!("shutting down");
@@ -258,10 +259,10 @@ async fn run_shards(
     Ok(())
 }
 
-/// Lets the relay tell other nodes about this server.
+/// Gives the relay the figures of this server to report to other nodes.
 fn introduce(shared: &Arc<Shared>, listen: Option<net::SocketAddr>) {
     if let Some(link) = &shared.relay {
-        // The server has the way to the relay, and not the other way round.
+        // A weak reference: the server owns the link, and not the other way round.
         let shared = Arc::downgrade(shared);
         link.set_load(move || {
             let shared = shared.upgrade();
@@ -274,14 +275,14 @@ fn introduce(shared: &Arc<Shared>, listen: Option<net::SocketAddr>) {
     }
 }
 
-/// The addresses that the listeners of shards have.
+/// The addresses of the shards' listeners.
 fn addresses(shards: &[(Option<net::TcpListener>, Mailbox)]) -> io::Result<Vec<net::SocketAddr>> {
     let listeners = shards.iter().filter_map(|(listener, _)| listener.as_ref());
     let addresses = listeners.map(net::TcpListener::local_addr);
     addresses.collect()
 }
 
-/// The state that so many threads share: the store is opened, the journal begins.
+/// Creates the state that all threads share: opens the store, and starts the journal.
 fn share(
     settings: Settings,
     gateways: Gateways,
@@ -299,7 +300,7 @@ fn share(
     // The listener, its connections, and one that waits.
     let admin = settings.admin_listen.map_or(0, |_| 2 + GUESTS_MAX);
     let own = descriptors::of_its_own(threads) + admin;
-    // What is stored has times that a later life must understand.
+    // Stored times must be valid after a restart.
     let clock = Clock::start(store.is_some());
     let records = settings.record.is_some();
     let tokens = TokenGate::new(&settings.access.tokens, clock, records);
@@ -347,7 +348,7 @@ fn share(
         accepted: AtomicUsize::new(0),
         ending: AtomicBool::new(false),
         draining: watch::Sender::new(false),
-        // There is one where the settings name one.
+        // Trusted networks in the settings mean that there is a proxy.
         proxied: AtomicBool::new(!settings.proxy_trust.networks.is_empty()),
         notices: Mutex::default(),
         first_serial: getrandom::u32().unwrap_or_default().into(),
@@ -359,7 +360,7 @@ fn share(
     })
 }
 
-/// Waits until all threads have ended, which none may before `stopping` is done.
+/// Waits until all threads have ended. An end before `stopping` is done is an error.
 async fn wait_for(
     ends: Vec<oneshot::Receiver<Result<(), RunError>>>,
     stopping: impl Future<Output = ()>,
@@ -392,7 +393,7 @@ fn record(settings: &Settings, clock: Clock) -> Result<Option<Arc<Recorder>>, Ru
     recorder.map(|recorder| Some(Arc::new(recorder)))
 }
 
-/// Says that the server is to stop, and gives those who ask the time to see it.
+/// Announces the shutdown, and gives health checks the time to notice it.
 async fn delay(shared: &Shared) {
     shared.ending.store(true, Relaxed);
     let delay = shared.settings.drain_delay;
@@ -403,8 +404,8 @@ async fn delay(shared: &Shared) {
     }
 }
 
-/// The listeners of a shard; that for administration is the first one's alone. Without a public
-/// one, connections come from the server of another program.
+/// The listeners of a shard; only the first shard has the admin listener. Without a public one,
+/// connections come from the server of another program.
 struct Listeners {
     public: Option<net::TcpListener>,
     admin: Option<net::TcpListener>,
@@ -456,7 +457,7 @@ fn shard_thread(
         })?;
         let _ = ready.send(mounted);
         drop(ready);
-        // An error means that the server is gone: then it is over here too.
+        // An error means that the server is gone: this thread then ends too.
         let _ = phase.wait_for(|phase| *phase != Phase::Starting).await;
         if let Some(admin) = admin {
             let shard = shard.clone();

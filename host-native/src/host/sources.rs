@@ -1,4 +1,4 @@
-//! Files and variables that settings name.
+//! Checks of files and variables that settings name.
 
 use std::env;
 
@@ -7,15 +7,15 @@ use roomcast_http::settings::SettingError;
 
 use crate::{settings::Settings, shared::keys, tls::TlsGate};
 
-/// A file or a variable that settings name, and that cannot be used.
+/// A file or a variable named in settings that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SourceError {
-    /// The part of the settings that names it.
+    /// The part of the settings that names the source.
     pub of: SourceOf,
-    /// The fault, and what to change. It says nothing of secrets.
+    /// The fault, and the remedy. The text contains no secrets.
     pub text: String,
-    /// True for a variable that this process does not have: another one may.
+    /// True for a variable that is not set in this process, but may be in another.
     pub is_unset: bool,
 }
 
@@ -43,8 +43,8 @@ impl SourceError {
     }
 }
 
-/// Reads what settings name, as the start of a server does: certificates, keys of tokens, and keys
-/// of endpoints and of the backend that is asked. Work: all those files are read.
+/// Reads all sources that settings name, as the server does at its start: certificates, keys of
+/// tokens, and keys of endpoints and of the asked backend. Work: all those files are read.
 pub fn check_sources(settings: &Settings) -> Vec<SourceError> {
     let mut faults = Vec::new();
     if let Err(fault) = TlsGate::open(settings) {

@@ -1,4 +1,4 @@
-//! The HTTP API: calls are read here, and run where their namespace is at home.
+//! The HTTP API: calls are parsed here, and run on the home shard of their namespace.
 
 use std::{
     collections::BTreeMap,
@@ -41,16 +41,16 @@ pub(super) async fn answer(
     run(shard, call).await
 }
 
-/// The whole body.
+/// Reads the whole body.
 async fn whole(shard: &Shard, body: &mut Body) -> Result<Bytes, Problem> {
     let settings = &shard.shared.settings;
     let (bytes_max, time) = (settings.api_body_bytes_max, settings.message_time);
-    // A declared length is refused before a byte of it is waited for.
+    // A declared length over the limit is refused before any byte is awaited.
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(Problem::BodyTooLarge(bytes_max));
     }
     let limited = Limited::new(body, bytes_max);
-    // A body may take as long as a message.
+    // A body has the same time limit as a message.
     let collected = patience::within(time, limited.collect()).await;
     match collected {
         Some(Ok(body)) => Ok(body.to_bytes()),
@@ -64,14 +64,14 @@ async fn whole(shard: &Shard, body: &mut Body) -> Result<Bytes, Problem> {
     }
 }
 
-/// True for the limit of a middleware, which a library may have wrapped.
+/// True for the limit of a middleware; a library may have wrapped the error.
 fn is_limit(fault: &(dyn Error + 'static)) -> bool {
     let mut faults = iter::successors(Some(fault), |&fault| fault.source());
     faults.any(|fault| fault.is::<LengthLimitError>())
 }
 
-/// Runs a call where its namespace is at home, and on other nodes if it concerns them. What the
-/// queues of distant sockets hold is then asked of their shards.
+/// Runs a call on the home shard of its namespace, and on other nodes if it concerns them. Then
+/// asks other shards for the queue sizes of their sockets.
 async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     let name: Arc<str> = call.namespace().into();
     let home = shard.home_of(&name);
@@ -122,7 +122,7 @@ async fn run(shard: &Rc<Shard>, call: ApiCall) -> Result<Response, Problem> {
     Ok(answer.into())
 }
 
-/// The outcome of a send that the relay is asked for.
+/// Returns a receiver for the outcome of a send through the relay.
 fn relayed(
     reached: &Reached<'_>,
     answer: &Answer,
@@ -133,13 +133,13 @@ fn relayed(
     let token = answer.relayed()?;
     let (tell, told) = oneshot::channel();
     namespace.when_relayed(token, move |outcome| {
-        let _ = tell.send(outcome); // who asked may be gone
+        let _ = tell.send(outcome); // the caller may be gone
     });
     Some(told)
 }
 
-/// Says what the queues of the connections in an answer hold, as far as they are on this shard;
-/// gives the others, by shard, with the keys of their sockets.
+/// Adds the queue sizes of connections whose sockets are on this shard to an answer. Returns the
+/// other connections by shard, with the keys of their sockets.
 fn queues(reached: &Reached<'_>, answer: &mut Answer) -> BTreeMap<usize, Vec<(ConnId, u32)>> {
     let mut remote: BTreeMap<_, Vec<_>> = BTreeMap::new();
     let Reached::AtHome { namespace, .. } = reached else {
@@ -156,8 +156,8 @@ fn queues(reached: &Reached<'_>, answer: &mut Answer) -> BTreeMap<usize, Vec<(Co
     remote
 }
 
-/// Completes an explanation by what the queue of the connection knows, if it is on this shard;
-/// gives else the shard and key of its socket, and the message.
+/// Completes an explanation with the state of the connection's queue, if its socket is on this
+/// shard. Otherwise returns the shard and the key of the socket, and the message.
 fn resolve(reached: &Reached<'_>, answer: &mut Answer) -> Option<(usize, u32, AtQueue)> {
     let Reached::AtHome { namespace, .. } = reached else {
         return None;

@@ -1,4 +1,4 @@
-//! The backend that is asked who wants to connect.
+//! The backend that is asked about new connections.
 
 use std::sync::Arc;
 
@@ -12,12 +12,13 @@ use crate::{
     shared::{ask::Asker, spans::TraceContext},
 };
 
-/// The identity of a client by the backend that is asked for connections, if there is one. With a
-/// valid token the backend is asked only where the settings say so, and can but shorten the time.
+/// Identifies a client by the backend that is asked about connections, if there is one. For a
+/// client with a valid token the backend is asked only if the settings require it, and it can only
+/// shorten the token's time.
 ///
 /// # Errors
 ///
-/// When the backend does not let the client in, or cannot be asked.
+/// When the backend refuses the client, or cannot be asked.
 pub(super) async fn identify(
     shard: &Shard,
     request: &Head,
@@ -34,7 +35,7 @@ pub(super) async fn identify(
         user: handshake.identity.user.as_deref().map(Into::into),
         headers: fields(request, &asker.settings().headers),
     };
-    // Nobody knows yet who names it: it decides nothing.
+    // The client is not identified yet, so its trace context is only linked.
     let link = TraceContext::of(request.headers());
     let verdict = asker.ask(&question, link).await;
     let identity = verdict.identity(&handshake.identity);

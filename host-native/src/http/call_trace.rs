@@ -1,4 +1,4 @@
-//! The trace of a call of the API: a line in the log, and a span.
+//! The trace of an API call: a log line, and a span.
 
 use std::sync::Arc;
 
@@ -8,18 +8,17 @@ use roomcast_http::{Problem, Response, api_pattern};
 
 use crate::shared::spans::{Span, SpanKind, Spans, TraceContext};
 
-/// A call that has no answer yet. One that is given up, since its client went away, leaves its
-/// span too.
+/// A call in progress. A call that is cancelled, because its client went away, is recorded too.
 pub(super) struct CallTrace {
-    /// The place of the call in a trace of a client that is known.
+    /// The context in the client's trace, for a client with a key.
     parent: Option<TraceContext>,
     spans: Arc<Spans>,
     span: Option<Span>,
 }
 
 impl CallTrace {
-    /// Begins with a call. Who has a key, as `is_known` says, has the call recorded with a trace of
-    /// its own, or not; the trace of a stranger decides nothing.
+    /// Starts the trace of a call. For a client with a key, as `is_known` tells, its trace decides
+    /// whether the call is recorded; the trace of any other client decides nothing.
     pub(super) fn begin(
         spans: &Arc<Spans>,
         request: &Request<()>,
@@ -31,7 +30,7 @@ impl CallTrace {
         let mut span = spans.begin(SpanKind::Server, || name(request), parent);
         if let Some(span) = &mut span {
             span.set_link(named.filter(|_| !is_known));
-            // Names of rooms and users are in the path, and stay out.
+            // The path is left out: it contains names of rooms and users.
             span.set_text("http.request.method", method(request));
             if let Some(route) = api_pattern(request.uri().path()) {
                 span.set_text("http.route", route);
@@ -93,10 +92,10 @@ fn name(request: &Request<()>) -> String {
     }
 }
 
-/// The word of OpenTelemetry for all methods that are none of those known.
+/// OpenTelemetry's name for all unknown methods.
 const OTHER: &str = "_OTHER";
 
-/// The method. A client may invent any, and names of spans are to be few.
+/// The method of a call. Clients may invent methods, and span names must be few.
 fn method(request: &Request<()>) -> &'static str {
     match *request.method() {
         Method::GET => "GET",
@@ -117,7 +116,7 @@ mod tests {
 
     const NAMED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    /// The text that a collector gets of a call with such a trace, which is answered or given up.
+    /// The text that a collector receives of such a call.
     fn recorded(sample_percent: u32, is_known: bool, answered: bool) -> String {
         let endpoint = "http://127.0.0.1:4318".parse().expect("an endpoint");
         let spans = Spans::new(&OtlpSettings {

@@ -1,4 +1,4 @@
-//! Identity of a client that asks for a WebSocket.
+//! The identity of a client that requests a WebSocket.
 
 use std::net::IpAddr;
 
@@ -8,20 +8,20 @@ use roomcast_http::{Problem, ProxyTrust};
 
 use super::{Head, Peer};
 
-/// Identity of a client that asks for a WebSocket, as far as the host knows it.
+/// The identity of a client that requests a WebSocket, as far as the host knows it.
 #[derive(Debug)]
 pub(super) struct Identity {
-    /// The handshake with the user, who is anonymous where nobody names one.
+    /// The handshake with the user, who is anonymous unless a proxy names one.
     pub(super) handshake: Handshake,
     /// The address of the client, also behind a trusted proxy.
     pub(super) address: IpAddr,
 }
 
-/// Reads who the client is, out of what a trusted proxy says of it.
+/// Identifies the client by the headers of a trusted proxy.
 ///
 /// # Errors
 ///
-/// When a peer names a user and may not, or names no valid one.
+/// When a peer names a user without permission, or the name is invalid.
 pub(super) fn identify(
     trust: &ProxyTrust,
     request: &Head,

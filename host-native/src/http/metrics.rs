@@ -14,7 +14,7 @@ use crate::{
     shard::Shard,
 };
 
-/// The answer: each shard is asked in turn, and the system on a thread of its own.
+/// Answers a scrape: asks each shard in turn, and samples the process on a blocking thread.
 pub(super) async fn answer(shard: &Rc<Shard>) -> Response {
     let shared = &shard.shared;
     let process = spawn_blocking(Process::sample);

@@ -1,4 +1,4 @@
-//! HTTP on one TCP connection: requests in, the core's answers out, and the way into a WebSocket.
+//! HTTP on one TCP connection: requests, the core's responses, and upgrades to WebSocket.
 
 mod api;
 mod ask;
@@ -59,7 +59,7 @@ use crate::{
 
 type Reply = hyper::Response<Full<Bytes>>;
 
-/// The body of a request: of a connection to this server, or of one to the program around it.
+/// The body of a request, to this server or to the program that embeds it.
 type Body = Either<Incoming, UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>>;
 
 /// Serves one connection until it ends or becomes a WebSocket.
@@ -75,7 +75,8 @@ async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer, requests: Arc<Re
             shard.metrics().count_response(reply.status().as_u16());
             let ends = shard.shared.is_draining() || requests.are_to_end();
             if ends && reply.status() != StatusCode::SWITCHING_PROTOCOLS {
-                // A proxy that keeps this connection would bring others to a server that goes.
+                // A proxy that kept this connection would send further requests to a server that is
+                // shutting down.
                 let close = HeaderValue::from_static("close");
                 reply.headers_mut().insert(header::CONNECTION, close);
             }
@@ -83,9 +84,9 @@ async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer, requests: Arc<Re
         }
     });
     let connection = http1::Builder::new()
-        // The guard has the times: an idle connection has another one than a head.
+        // The guard enforces these times: an idle connection has another limit than a head.
         .header_read_timeout(None)
-        // Who has asked may say that this was all, and is answered all the same.
+        // A client may end its stream after a request, and is still answered.
         .half_close(true)
         .max_headers(settings.headers_max)
         .max_buf_size(settings.header_bytes_max)
@@ -112,21 +113,20 @@ async fn serve(shard: Rc<Shard>, stream: Transport, peer: Peer, requests: Arc<Re
     let last = match guard.passed() {
         Some(Asking::Head) => TIMEOUT,
         Some(Asking::Idle) if begun => TIMEOUT,
-        // An idle connection ends without a word: whoever asks just now would take it for the
-        // answer.
+        // An idle connection ends without a response: a client that sends a request just now would
+        // take it for the answer.
         Some(Asking::Idle) => b"",
         None if begun && result.is_err_and(|fault| fault.is_incomplete_message()) => INCOMPLETE,
         None => b"",
     };
     let last = refused.as_deref().unwrap_or(last);
-    // Boxed: of all the time that a connection lives, this is the last moment.
+    // Boxed: this future is needed only for the last moment of a connection.
     let goodbye = Box::pin(part(guard.into_inner(), last, settings.api_body_bytes_max));
     let _ = patience::within(settings.close_wait, goodbye).await; // the peer may be gone
 }
 
-/// Ends a connection, so that its peer sees all that was written to it: a connection that is closed
-/// with something unread in it is reset, and the peer then loses the answer that it has not read
-/// yet.
+/// Ends a connection so that its peer sees everything that was written. If a connection is closed
+/// with unread data in it, it is reset, and the peer loses the response that it has not read yet.
 async fn part(mut stream: Transport, last: &[u8], body_bytes_max: usize) -> io::Result<()> {
     stream.write_all(last).await?;
     stream.shutdown().await?;
@@ -140,13 +140,15 @@ async fn part(mut stream: Transport, last: &[u8], body_bytes_max: usize) -> io::
     Ok(())
 }
 
-/// The answers to a request that did not come in time, or whole; hyper has none of its own.
+/// The responses to a request that did not arrive in time, or not completely; hyper has none of its
+/// own.
 const TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const INCOMPLETE: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// The answer to a request whose head is over a limit, by the bytes of it that were read.
+/// The response to a request whose head exceeds a limit. The number of bytes that were read tells
+/// which one.
 fn head_refused(read: usize, settings: &Settings) -> Vec<u8> {
     let Response {
         status,
@@ -169,10 +171,10 @@ fn head_refused(read: usize, settings: &Settings) -> Vec<u8> {
     [head.as_bytes(), &body].concat()
 }
 
-/// Bodies of the greatest size that are read to their end when nobody wants them.
+/// The limit for reading unwanted bodies, as a multiple of the maximum body size.
 const UNREAD_BODIES: usize = 16;
 
-/// The head of a request. Its body is beside it: what nobody reads of that is still to be taken.
+/// The head of a request. Its body is kept apart, so that an unread rest can still be read.
 type Head = hyper::Request<()>;
 
 async fn answer(
@@ -190,8 +192,8 @@ async fn answer(
     reply
 }
 
-/// The answer to a request; true with it when the rest of the body is to be read for the client to
-/// see the answer.
+/// The response to a request, and whether the rest of the body must be read for the client to see
+/// the response.
 async fn respond(
     shard: &Rc<Shard>,
     peer: Peer,
@@ -230,13 +232,13 @@ async fn respond(
     if let Err(problem) = &answered {
         refusals::tell(shard, peer, problem, &head(request, peer));
     }
-    // What did not come in its time is not waited for once more.
+    // A body that was late is not awaited again.
     let is_rest_wanted = !matches!(answered, Err(Problem::BodyLate(_)));
     (reply(answered.unwrap_or_else(Into::into)), is_rest_wanted)
 }
 
-/// The rules of access for a peer. Another server may hand on what comes from anywhere: through it
-/// the API has a key, or is off, and the page and the metrics with it.
+/// The access rules for a peer. The server of another program may forward requests from anywhere:
+/// through it the API needs a key, or is off together with the page and the metrics.
 fn access(shard: &Shard, peer: Peer) -> Arc<Access> {
     let access = shard.shared.access();
     if !(peer.is_mounted && access.api_keys.is_empty()) {
@@ -247,7 +249,7 @@ fn access(shard: &Shard, peer: Peer) -> Arc<Access> {
     Arc::new(access)
 }
 
-/// Says whether new connections should come here: not to a server that ends, nor to one whose
+/// The readiness for new connections: a server is not ready while it shuts down, or while its
 /// publishes fail.
 fn ready(shard: &Shard) -> Reply {
     let relay = shard.shared.relay.as_ref();
@@ -264,7 +266,7 @@ fn ready(shard: &Shard) -> Reply {
     reply
 }
 
-/// The server as it describes itself. Threads are those that run.
+/// The server's description of itself. The threads are those that run.
 fn facts(shard: &Shard, access: &Access) -> ServerFacts {
     let shared = &shard.shared;
     let has_store = shared.settings.store.is_some();
@@ -275,10 +277,10 @@ fn facts(shard: &Shard, access: &Access) -> ServerFacts {
     }
 }
 
-/// Reads what nobody has read of a body, within bounds: a client that is still sending when the
-/// connection ends would never see the answer.
+/// Reads the unread rest of a body, within bounds: a client that is still sending when the
+/// connection ends would never see the response.
 fn take(shard: &Shard, request: &Head, mut body: Body, in_work: InWork) {
-    // Who asks before it sends a body is told not to.
+    // A client that waits for `100 Continue` does not send its body.
     if body.is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return;
     }
@@ -298,8 +300,8 @@ fn take(shard: &Shard, request: &Head, mut body: Body, in_work: InWork) {
     tokio::task::spawn_local(patience::within(time, rest));
 }
 
-/// Puts the authority of a target in absolute form in the place of `Host` (RFC 9112, section
-/// 3.2.2), so that all rules are about the same one.
+/// Replaces `Host` by the authority of a target in absolute form (RFC 9112, section 3.2.2), so that
+/// all rules apply to the same host.
 fn take_authority(request: &mut Head) {
     let host = request.uri().authority().map(|authority| {
         let port = authority.port().map(|port| format!(":{port}"));
@@ -315,28 +317,28 @@ fn take_authority(request: &mut Head) {
 }
 
 fn route<'a>(request: &'a Head, peer: Peer, access: &Access) -> Result<Route<'a>, Problem> {
-    // Of several, nobody could say which one the rules below are about. Health checks in HTTP/1.0
-    // have none.
+    // With several hosts it is unclear which one the rules below apply to. Health checks in
+    // HTTP/1.0 have none.
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
         return Err(Problem::OneHost);
     }
     let is_call = request.uri().path().starts_with("/api/");
     access.route(&match is_call {
-        // Who calls is asked where the call is authorized.
+        // The user of a call's program is looked up when the call is authorized.
         true => head(request, peer),
         false => head_for(access, request, peer),
     })
 }
 
-/// The head of a request, with the user of its program where that matters.
+/// The head of a request, with the user of the client program where that matters.
 fn head_for<'a>(access: &Access, request: &'a Head, peer: Peer) -> Request<'a, Fields<'a>> {
     let mut head = head(request, peer);
     head.other_user = access.asks_for_user(head.path) && peer.is_of_another_user();
     head
 }
 
-/// The head of a request as the core takes it.
+/// The head of a request in the form for the core.
 fn head(request: &Head, peer: Peer) -> Request<'_, Fields<'_>> {
     Request {
         method: request.method().as_str(),
@@ -365,7 +367,7 @@ impl Headers for Fields<'_> {
     }
 }
 
-/// An answer of the core as hyper takes it.
+/// Converts a response of the core for hyper.
 fn reply(response: Response) -> Reply {
     let mut reply = Reply::new(Full::new(match response.body {
         Cow::Borrowed(body) => Bytes::from_static(body),

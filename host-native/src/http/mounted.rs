@@ -1,4 +1,4 @@
-//! Requests that the server of another program has read, and their connections.
+//! Requests from the server of another program, and their connections.
 
 use std::{io, net::IpAddr, os::fd::OwnedFd, os::unix::net as unix, rc::Rc, time::Duration};
 
@@ -18,18 +18,18 @@ use tokio::{
 use super::{Body, Head, Peer, Reply, reply, respond};
 use crate::{Settings, shard::Shard, tls::Transport};
 
-/// Bytes that are read from a shard at one time for a stream that is pumped.
+/// The buffer size for reads from a shard, for a stream that is pumped.
 const PUMPED_BYTES: usize = 8 << 10;
 
 /// A request that the server of another program has read.
 pub(super) struct Mounted {
     pub(super) request: Head,
     pub(super) body: Body,
-    /// The address of the client, where that program says it.
+    /// The address of the client, if that program provides it.
     pub(super) peer: Option<IpAddr>,
 }
 
-/// The runtime of that program, among the extensions of its requests.
+/// The runtime of that program, as an extension of its requests.
 #[derive(Debug, Clone)]
 pub(super) struct Around(pub(super) Handle);
 
@@ -44,10 +44,10 @@ impl Mounted {
         let peer = Peer::mounted(peer, admin_elsewhere);
         name_host(&mut request);
         let is_head = request.method() == Method::HEAD;
-        // What is left of the body is a matter of the server that read the head.
+        // The server that read the head handles the rest of the body.
         let (mut reply, _) = respond(&shard, peer, &mut request, &mut body).await;
         if is_head {
-            // hyper sends over HTTP/2 whatever body it is given.
+            // hyper would send any body over HTTP/2, even in answer to `HEAD`.
             let length = reply.body().size_hint().lower();
             let headers = reply.headers_mut();
             headers.insert(header::CONTENT_LENGTH, length.into());
@@ -58,12 +58,12 @@ impl Mounted {
     }
 }
 
-/// The answer while no shard runs.
+/// The response while no shard runs.
 pub(super) fn not_running() -> Reply {
     reply(Problem::Draining.into())
 }
 
-/// Requests in HTTP/2 have the host in their target alone.
+/// Adds the `Host` header: requests in HTTP/2 have the host only in their target.
 fn name_host(request: &mut Head) {
     if request.headers().contains_key(header::HOST) {
         return;
@@ -75,12 +75,12 @@ fn name_host(request: &mut Head) {
     }
 }
 
-/// The mark of a WebSocket that is a stream in HTTP/2, among the extensions of its request.
+/// The mark of a WebSocket in an HTTP/2 stream, as an extension of its request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stream;
 
-/// Gives a request for a WebSocket in HTTP/2 (RFC 8441) the form that it has in HTTP/1.1, which all
-/// rules are about.
+/// Converts a request for a WebSocket in HTTP/2 (RFC 8441) to its HTTP/1.1 form, to which all rules
+/// apply.
 pub(super) fn name_upgrade(request: &mut Head) {
     if request.method() != Method::CONNECT || !is_for_socket(request) {
         return;
@@ -111,9 +111,9 @@ fn is_for_socket(request: &Head) -> bool {
     false
 }
 
-/// Takes the connection of a request over, with what came early. A TCP connection moves to the
-/// poll of this shard; any other stream is pumped through a pair of sockets, by the runtime that
-/// it belongs to.
+/// Takes over the connection of a request, and the bytes that arrived early. A TCP connection moves
+/// to this shard's poller. Any other stream is pumped through a pair of sockets, on the runtime
+/// that it belongs to.
 ///
 /// # Errors
 ///
@@ -134,7 +134,7 @@ pub(super) async fn take_over(
             let (here, there) = unix::UnixStream::pair()?;
             here.set_nonblocking(true)?;
             there.set_nonblocking(true)?;
-            // Whatever its family, sockets read and write it in the same way.
+            // Sockets of any family are read and written in the same way.
             let here = std::net::TcpStream::from(OwnedFd::from(here));
             let here = TcpStream::from_std(here)?;
             let waits = (settings.write_stall, settings.close_wait);
@@ -151,25 +151,25 @@ pub(super) async fn take_over(
             (here, Bytes::new())
         }
     };
-    // The runtime takes a socket that it has not looked at yet for one that is full.
+    // The runtime treats a socket as full until it has polled it.
     stream.writable().await?;
     Ok((Transport::Plain(stream), early))
 }
 
-/// The TCP connection under an upgraded one, if it is one without TLS.
+/// The TCP connection under an upgraded one, if there is no TLS.
 fn tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
         Err(upgraded) => upgraded,
     };
-    // That of a server that speaks HTTP/2 too, as axum's does.
+    // A server that also speaks HTTP/2, like axum's, wraps the connection in another type.
     let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 /// Carries bytes between a peer and the shard, until both have ended their directions, or one of
-/// them is gone. A peer that takes nothing is cut off after the first of these times, and one that
-/// does not answer the end of the shard after the second: here nobody else holds its stream.
+/// them is gone. A peer that accepts no data is cut off after `write_stall`, and a peer that does
+/// not answer the shard's end of stream after `close_wait`: nothing else limits its stream here.
 async fn pump(
     upgraded: Upgraded,
     shard: unix::UnixStream,

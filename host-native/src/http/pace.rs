@@ -1,4 +1,4 @@
-//! The time that a connection may take to ask.
+//! Time limits for requests on a connection.
 
 use std::{
     future::Future,
@@ -14,7 +14,7 @@ use std::{
 
 use crate::clock::patience::Wait;
 
-/// Requests of one connection: how many were begun, and how many of them are done with.
+/// Counts of requests of one connection: started ones, and finished ones.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     begun: AtomicU64,
@@ -42,7 +42,7 @@ impl Requests {
     }
 }
 
-/// A request that is worked on, until this is dropped.
+/// A request in progress, until this is dropped.
 #[derive(Debug)]
 pub(super) struct InWork(Arc<Requests>);
 
@@ -59,27 +59,27 @@ impl Drop for InWork {
     }
 }
 
-/// The state of a connection that nothing is worked on for.
+/// The state of a connection without a request in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asking {
-    /// A head has begun to come.
+    /// A part of a head has arrived.
     Head,
-    /// No byte has come since the last answer, or at all: proxies connect ahead of need.
+    /// No byte has arrived since the last response, or at all: proxies connect ahead of need.
     Idle,
 }
 
-/// Ends the reads of a connection that takes too long for the head of a request, or that is kept
-/// alive for too long without one.
+/// Fails reads of a connection that takes too long for the head of a request, or is kept alive
+/// without a request for too long.
 pub(super) struct Pace {
     requests: Arc<Requests>,
-    /// Number of requests that had begun when the state was last looked at.
+    /// The number of requests that had started at the last check.
     seen: u64,
     asking: Asking,
     head_time: Duration,
     idle_time: Duration,
-    /// Runs while a read waits.
+    /// The timer, while a read waits.
     waiting: Option<Wait>,
-    /// True when the time has passed.
+    /// The state whose time limit has passed, if any.
     pub(super) passed: Option<Asking>,
 }
 
@@ -105,7 +105,7 @@ impl Pace {
         self.requests.unread.store(waits, Relaxed);
     }
 
-    /// The result of a read, or its end when the time for it has passed.
+    /// The result of a read, or an error when its time limit has passed.
     pub(super) fn within(
         &mut self,
         result: Poll<io::Result<()>>,
@@ -114,7 +114,7 @@ impl Pace {
     ) -> Poll<io::Result<()>> {
         let begun = self.requests.begun.load(Relaxed);
         if begun != self.requests.ended.load(Relaxed) {
-            // Bodies have a time of their own.
+            // Bodies have a time limit of their own.
             self.waiting = None;
             return result;
         }

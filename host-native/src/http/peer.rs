@@ -1,4 +1,4 @@
-//! The other end of a TCP connection, and the listener that it came to.
+//! The other end of a TCP connection, and the listener that accepted it.
 
 mod owner;
 
@@ -8,42 +8,43 @@ use tokio::net::TcpStream;
 
 use self::owner::Owner;
 
-/// A listener, as far as the rules need it.
+/// A listener, as far as access rules need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entrance {
     pub(crate) address: SocketAddr,
     /// True when the API, the metrics and the page are on another listener.
     pub(crate) admin_elsewhere: bool,
-    /// True when it speaks TLS, where there is a certificate.
+    /// True when the listener speaks TLS, provided that there is a certificate.
     pub(crate) tls: bool,
 }
 
-/// An address that nobody said.
+/// The placeholder for an unknown address.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// The other end of a TCP connection, as far as the rules need it.
+/// The other end of a TCP connection, as far as access rules need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
-    /// An IPv4 address as such, also where the listener takes IPv6.
+    /// The canonical address: an IPv4 address is one even if the listener takes IPv6.
     pub(crate) address: IpAddr,
-    /// True when the listener is on loopback, where only programs of this machine reach it.
+    /// True when the listener is on loopback, where only programs on this machine reach it.
     pub(crate) loopback_listener: bool,
-    /// The same as of the [`Entrance`].
+    /// Copied from the [`Entrance`].
     pub(crate) admin_elsewhere: bool,
-    /// The same as of the [`Entrance`].
+    /// Copied from the [`Entrance`].
     pub(crate) tls: bool,
-    /// True when the request came through the server of a program around this one.
+    /// True when the request came through the server of the program that embeds this one.
     pub(super) is_mounted: bool,
-    /// Both ends of the connection, the peer's first, when that is on this machine.
+    /// Both ends of the connection, the peer's first, if the peer is on this machine.
     pub(super) ends: Option<(SocketAddr, SocketAddr)>,
 }
 
 impl Peer {
-    /// The peer of a connection that was accepted.
+    /// The peer of an accepted connection.
     pub(crate) fn of(stream: &TcpStream, peer: SocketAddr, entrance: Entrance) -> Self {
         let mut it = Self::new(peer, entrance);
         if it.address.is_loopback() {
-            // A listener on one address is the end of all its connections: no need to ask.
+            // A listener on a specific address is the end of all its connections, without a system
+            // call.
             let here = match entrance.address {
                 every if every.ip().is_unspecified() => stream.local_addr().ok(),
                 one => Some(one),
@@ -53,8 +54,8 @@ impl Peer {
         it
     }
 
-    /// True when it is a program that runs as another user than this one, or has hung up, so that
-    /// nobody can say. Work: a question to the kernel.
+    /// True when the peer's program runs as another user than this one, or is unknown because it
+    /// has hung up. Work: a query to the kernel.
     pub(super) fn is_of_another_user(&self) -> bool {
         self.ends
             .is_some_and(|(peer, here)| match owner::owner(peer, here) {
@@ -64,8 +65,7 @@ impl Peer {
             })
     }
 
-    /// The peer of a connection to the server of a program around this one, as far as that says
-    /// who it is.
+    /// The peer of a connection to the program that embeds this one, as far as that identifies it.
     pub(super) fn mounted(address: Option<IpAddr>, admin_elsewhere: bool) -> Self {
         let entrance = Entrance {
             address: NOWHERE,

@@ -1,4 +1,4 @@
-//! Refusals, and signs of a proxy, as the operator sees them.
+//! Reports of refusals, and of proxies, to the operator.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -30,8 +30,8 @@ pub(super) fn tell(shard: &Shard, peer: Peer, problem: &Problem, head: &Request<
     }
 }
 
-/// Remembers that a proxy stands before the server, when the request shows one; warns once when
-/// that ends the API without a key.
+/// Records that the server is behind a proxy, if the request shows it. Warns once if that turns off
+/// an API without a key.
 pub(super) fn look_for_proxy(shard: &Shard, head: &Request<'_, Fields<'_>>) {
     let shared = &shard.shared;
     if shared.proxied.load(Relaxed) {

@@ -1,4 +1,4 @@
-//! From a TCP connection to HTTP, by TLS where the listener speaks it.
+//! The start of a TCP connection, up to HTTP, with TLS if the listener speaks it.
 
 use std::{cell::Cell, io, rc::Rc, sync::Arc};
 
@@ -12,22 +12,22 @@ use crate::{
     tls::{TlsGate, Transport},
 };
 
-/// The answer to HTTP on a port that speaks TLS.
+/// The response to plain HTTP on a TLS port.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
     content-type: text/plain; charset=utf-8\r\ncontent-length: 65\r\n\r\n\
     this port speaks TLS: the address begins with https:// or wss://\n";
 
-/// The beginning of a connection to a port that speaks TLS.
+/// The outcome of opening a connection to a TLS port.
 enum Opened {
     Secured(Transport),
-    /// Ended by its peer before it began.
+    /// The peer ended the connection before the handshake.
     Gone,
     /// HTTP without TLS.
     Plain(TcpStream),
     Failed(io::Error, TcpStream),
 }
 
-/// Serves one TCP connection until it ends or becomes a WebSocket; says what its next step costs.
+/// Serves one TCP connection until it ends or becomes a WebSocket. Sets the cost of its next step.
 pub(crate) async fn accept(
     shard: Rc<Shard>,
     stream: TcpStream,
@@ -68,7 +68,7 @@ async fn open(tls: &TlsGate, stream: TcpStream) -> Opened {
     let mut first = [0];
     match stream.peek(&mut first).await {
         Ok(0) | Err(_) => return Opened::Gone,
-        // A record begins with its type, 20 to 24; a request with its method.
+        // A TLS record starts with its type, 20 to 24; a request with its method.
         Ok(_) if first[0].is_ascii_alphabetic() => return Opened::Plain(stream),
         Ok(_) => {}
     }

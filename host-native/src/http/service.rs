@@ -1,4 +1,4 @@
-//! The server as a service for a program that has an HTTP server already.
+//! The server as a service for a program with an HTTP server of its own.
 
 use std::{
     cell::Cell,
@@ -26,34 +26,34 @@ use super::{
 };
 use crate::shard::{Cost, Mail, Shard, Switchboard};
 
-/// The server as a [`tower_service::Service`] for a program that has an HTTP server already: its
-/// WebSockets, its API and its page, at their paths below whatever prefix the program's router has
-/// taken off. [`Host::service`](crate::Host::service) makes it,
-/// [`Host::run_service`](crate::Host::run_service) is to run beside it.
+/// The server as a [`tower_service::Service`], for a program with an HTTP server of its own. It
+/// serves WebSockets, the API and the page, at their paths below any prefix that the program's
+/// router has removed. [`Host::service`](crate::Host::service) creates it, and
+/// [`Host::run_service`](crate::Host::run_service) runs beside it.
 ///
-/// An upgraded connection leaves the program's server for a thread of this one, which then has it
-/// alone. That is so for a [`TcpStream`](tokio::net::TcpStream) in a
-/// [`TokioIo`](hyper_util::rt::TokioIo), which `axum::serve` and hyper's examples have. Any other
-/// stream, as of TLS or HTTP/2, is pumped by the runtime of the request through a pair of sockets:
-/// it costs two more descriptors and a copy of each byte.
+/// An upgraded connection moves from the program's server to a thread of this one. That works for a
+/// [`TcpStream`](tokio::net::TcpStream) in a [`TokioIo`](hyper_util::rt::TokioIo), as in
+/// `axum::serve` and hyper's examples. Any other stream, such as TLS or HTTP/2, is pumped through a
+/// pair of sockets by the runtime of the request: it costs two more descriptors and a copy of each
+/// byte.
 ///
 /// # What the program says of a client
 ///
-/// Extensions of the request, by its middleware:
+/// The program's middleware sets extensions of the request:
 ///
-/// - An [`Admission`](crate::Admission) says who a client is that asks for a WebSocket, with its
-///   rights and its session, as `on_upgrade` of a gateway does. That one has the last word; a token
-///   of the client's own counts before it. Its subprotocol is not looked at.
-/// - A [`PeerAddress`] says where a request comes from. Without it all come from nowhere, as one
-///   address. [`Settings::proxy_trust`](crate::Settings::proxy_trust) applies to it.
+/// - An [`Admission`](crate::Admission) identifies a client that requests a WebSocket, with its
+///   rights and its session, like `on_upgrade` of a gateway, which has the last word. A token of
+///   the client takes precedence over it. Its subprotocol is ignored.
+/// - A [`PeerAddress`] is the address of the client. Without it all requests count as from one
+///   unknown address. [`Settings::proxy_trust`](crate::Settings::proxy_trust) applies to it.
 ///
 /// # What differs from a listener of its own
 ///
-/// - Times and limits of HTTP are the program's, and so is the name of the host: the guard against
-///   DNS rebinding, which a listener on loopback has, is not there.
-/// - The API has a key, or is off, and with it the page, the inspector and `/metrics`.
-/// - WebSockets over HTTP/2 need the feature `http2`. axum, with its own feature of that name, has
-///   browsers open them so; in hyper it is `enable_connect_protocol`.
+/// - Time limits and other limits of HTTP are the program's, and so is the check of the host name:
+///   the guard against DNS rebinding of a listener on loopback is absent.
+/// - The API needs a key. Without one it is off, and so are the page, the inspector and `/metrics`.
+/// - WebSockets over HTTP/2 need the feature `http2`. With its own feature of that name, axum makes
+///   browsers use them; for hyper, set `enable_connect_protocol`.
 ///
 /// ```no_run
 /// use hyper_util::{rt::TokioIo, service::TowerToHyperService};
@@ -81,12 +81,12 @@ use crate::shard::{Cost, Mail, Shard, Switchboard};
 #[derive(Clone)]
 pub struct Service {
     switchboard: Arc<Switchboard>,
-    /// Requests so far; the next one's shard comes of it.
+    /// The number of requests so far, which selects the next one's shard.
     requests: Arc<AtomicUsize>,
 }
 
-/// The address of the client of a request, as an extension for a [`Service`]; behind a proxy that
-/// of the proxy.
+/// The address of the client of a request, as an extension for a [`Service`]; behind a proxy, the
+/// proxy's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub IpAddr);
 
@@ -105,7 +105,7 @@ impl Service {
         }
     }
 
-    /// Hands a request to the shard whose turn it is, as a listener hands out connections.
+    /// Hands a request to the next shard in turn, as a listener does with connections.
     fn ask(&self, mounted: Mounted) -> Option<oneshot::Receiver<Reply>> {
         let shards = self.switchboard.posts()?.len();
         let next = self.requests.fetch_add(1, Relaxed).checked_rem(shards)?;
@@ -118,14 +118,14 @@ impl Service {
     }
 }
 
-/// Answers in the turns that HTTP has, for as long as somebody waits for the answer.
+/// Answers in the turns for HTTP work, while the caller waits for the answer.
 async fn serve(shard: Rc<Shard>, mounted: Mounted, mut answer: oneshot::Sender<Reply>) {
     let cost = Cell::new(Cost::Http);
-    // Boxed: it is freed after the upgrade.
+    // Boxed, so that it is freed after the upgrade.
     let reply = Box::pin(mounted.answer(shard.clone()));
     tokio::select! {
         reply = shard.newcomers.in_turn(&cost, reply) => {
-            let _ = answer.send(reply); // who asked may be gone
+            let _ = answer.send(reply); // the caller may be gone
         }
         () = answer.closed() => {}
     }

@@ -1,4 +1,4 @@
-//! A connection whose peer must take what is written.
+//! A stream with a time limit for writes.
 
 use std::{
     io,
@@ -13,25 +13,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::pace::{Asking, Pace};
 use crate::{clock::patience::Wait, tls::Transport};
 
-/// Fails when a write waits for longer than allowed: a peer that asks and never reads would
-/// otherwise keep its connection, and what was written to it, for good. Reads fail as [`Pace`]
-/// says.
+/// A stream whose writes fail when they wait for too long: a peer that sends requests and never
+/// reads would otherwise keep its connection, and the data written to it, for good. Reads fail as
+/// [`Pace`] describes.
 ///
-/// It does not end the stream by itself: there may be last words to say. It holds back two answers:
-/// that of hyper by itself, without a body, to a head over a limit; and that to an upgrade, which
-/// goes out with the first frame.
+/// The stream is not ended here: there may be a final response to write. Two responses are held
+/// back: hyper's own response to an oversized head, which has no body, and the response to an
+/// upgrade, which is sent with the first frame.
 ///
-/// For the HTTP part of a connection; a WebSocket has its own rules, and takes the stream out.
+/// Only for the HTTP part of a connection: a WebSocket takes the stream out, and has its own rules.
 pub(super) struct StallGuard {
     stream: Transport,
     limit: Duration,
-    /// Runs while a write waits.
+    /// The timer, while a write waits.
     waiting: Option<Wait>,
-    /// True when a write has failed.
+    /// True when a write has timed out.
     stalled: bool,
     /// True when hyper has refused a head for its size.
     refused: bool,
-    /// The answer to an upgrade.
+    /// The response to an upgrade.
     switching: Bytes,
     pace: Pace,
 }
@@ -49,19 +49,19 @@ impl StallGuard {
         }
     }
 
-    /// True when the peer did not take what was written.
+    /// True when the peer did not accept data in time.
     pub(super) const fn is_stalled(&self) -> bool {
         self.stalled
     }
 
-    /// True when a head was over a limit, and is still to be answered.
+    /// True when a head exceeded a limit, and its response is still to be written.
     pub(super) const fn is_head_refused(&self) -> bool {
         self.refused
     }
 
-    /// Returns true for an answer that is not written here. Both come in one piece.
+    /// Returns true for a response that is held back. hyper writes either in one piece.
     ///
-    /// Answers of this server to a head over a limit have a body; hyper's have none.
+    /// This server's responses to an oversized head have a body; hyper's have none.
     fn holds_back(&mut self, bytes: &[u8]) -> bool {
         let empty = b"content-length: 0\r\n";
         match bytes.get(8..13) {
@@ -75,7 +75,7 @@ impl StallGuard {
         self.refused
     }
 
-    /// The time that the peer let pass, if any.
+    /// The time limit that the peer exceeded, if any.
     pub(super) const fn passed(&self) -> Option<Asking> {
         self.pace.passed
     }
@@ -84,12 +84,12 @@ impl StallGuard {
         self.stream
     }
 
-    /// The stream, and the answer to the upgrade that is still to be written to it.
+    /// The stream, and the response to the upgrade, which is still to be written to it.
     pub(super) fn into_upgraded(self) -> (Transport, Bytes) {
         (self.stream, self.switching)
     }
 
-    /// A result that is there ends the wait; one that is not is waited for within the limit.
+    /// A ready result ends the wait; a pending one may wait within the limit.
     fn within_limit<T>(
         &mut self,
         result: Poll<io::Result<T>>,

@@ -1,4 +1,4 @@
-//! The token of a client that asks for a WebSocket.
+//! The token of a client that requests a WebSocket.
 
 use std::rc::Rc;
 
@@ -8,14 +8,14 @@ use roomcast_http::{Credentials, Problem, Request, anonymous_identity};
 use super::Fields;
 use crate::{clock::unix_now, shard::Shard};
 
-/// Adds to a handshake who the client is, by its token. A client without one is whom the handshake
-/// names, or nobody; or it must send `$auth`.
+/// Adds the identity of the client's token to a handshake. A client without a token is the user of
+/// the handshake, or anonymous; or it must send `$auth`.
 ///
-/// Also says whether it was a token.
+/// Also returns whether there was a token.
 ///
 /// # Errors
 ///
-/// When the token is not taken.
+/// When the token is refused.
 pub(super) async fn identify(
     shard: &Rc<Shard>,
     head: &Request<'_, Fields<'_>>,

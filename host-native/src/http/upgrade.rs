@@ -29,7 +29,7 @@ use crate::{
     ws,
 };
 
-/// The answer that begins the WebSocket, which a task of its own then serves; or why there is none.
+/// The response that opens the WebSocket, which a separate task then serves, or the refusal.
 pub(super) async fn answer(
     shard: &Rc<Shard>,
     peer: Peer,
@@ -46,7 +46,7 @@ pub(super) async fn answer(
             let is_bad = problem == Problem::BadUpgrade;
             let mut reply = reply(problem.into());
             if is_bad {
-                // Behind it may be a body, or frames of a client that has not waited.
+                // A body may follow, or frames of a client that has not waited.
                 let close = HeaderValue::from_static("close");
                 reply.headers_mut().insert(header::CONNECTION, close);
             }
@@ -72,7 +72,7 @@ pub(super) async fn answer(
             subprotocol,
             raw,
         }) => {
-            // Any other protocol that an application chooses has no greeting.
+            // Other subprotocols that an application chooses have no welcome message.
             let own = subprotocol.as_deref().is_none_or(|it| it == SUBPROTOCOL);
             let welcome = asked.welcome && own;
             let own = welcome.then(|| SUBPROTOCOL.into());
@@ -95,7 +95,8 @@ pub(super) async fn answer(
     }
 }
 
-/// The rest of the form of an upgrade; gives the accept key, which a stream in HTTP/2 does without.
+/// Checks the remaining header fields of an upgrade. Returns the accept key, which a stream in
+/// HTTP/2 does not need.
 fn check(head: &Request<'_, Fields<'_>>, is_stream: bool) -> Result<Option<String>, Problem> {
     let upgrade = |item: &str| item.eq_ignore_ascii_case("upgrade");
     if head.http_1_0 || !head.lists("connection", upgrade) {
@@ -113,7 +114,7 @@ fn check(head: &Request<'_, Fields<'_>>, is_stream: bool) -> Result<Option<Strin
     }
 }
 
-/// 16 bytes in base64: 22 digits and two pads.
+/// True for 16 bytes in base64: 22 digits and two pads.
 fn is_key(key: &[u8]) -> bool {
     key.len() == 24
         && key.ends_with(b"==")
@@ -122,13 +123,13 @@ fn is_key(key: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// A request that may connect.
+/// An admitted request.
 struct Admitted {
     permit: Permit,
     handshake: Handshake,
     /// The subprotocol that the application chose.
     subprotocol: Option<Box<str>>,
-    /// True when messages are the application's own, without envelopes.
+    /// True when messages are in a format of the application, without envelopes.
     raw: bool,
 }
 
@@ -163,7 +164,7 @@ async fn admit(
     let (admission, raw) = shard.ask_upgrade(namespace, request).await?;
     let subprotocol = admission.subprotocol.clone();
     let handshake = admission.handshake(handshake, asked);
-    // Where messages have no envelopes, none can say who the client is.
+    // Messages without envelopes cannot identify the client later.
     if handshake.unidentified && raw {
         return Err(Problem::Token(TokenRefusal::Missing));
     }
@@ -179,11 +180,11 @@ async fn admit(
     })
 }
 
-/// The word of the program around this server on a client: an [`Admission`] among the extensions.
+/// The identity from the program that embeds this server: an [`Admission`] among the extensions.
 ///
 /// # Errors
 ///
-/// When it is over a limit.
+/// When it exceeds a limit.
 fn named(shard: &Shard, request: &Head) -> Result<Option<Admission>, Problem> {
     let named = request.extensions().get::<Admission>();
     let session_bytes_max = shard.shared.settings.hub.session_bytes;
@@ -191,8 +192,8 @@ fn named(shard: &Shard, request: &Head) -> Result<Option<Admission>, Problem> {
     Ok(checked.transpose()?)
 }
 
-/// The answer that opens a WebSocket. With a key the connection switches; a stream in HTTP/2 just
-/// goes on.
+/// The response that opens a WebSocket. With a key the connection switches protocols; a stream in
+/// HTTP/2 just continues.
 fn switching(key: Option<&str>, subprotocol: Option<&str>) -> Reply {
     let mut reply = Reply::default();
     if let Some(Ok(key)) = key.map(HeaderValue::from_str) {
@@ -209,16 +210,16 @@ fn switching(key: Option<&str>, subprotocol: Option<&str>) -> Reply {
     reply
 }
 
-/// The way from a request to its connection.
+/// The means to get from a request to its connection.
 struct Way {
     upgrade: OnUpgrade,
-    /// The program whose server read the request, if it was not this one.
+    /// The runtime of the program whose server read the request, if it was not this one.
     around: Option<Around>,
 }
 
-/// The connection under an upgrade.
+/// Waits for the upgrade, and takes over the connection.
 async fn switched(shard: &Shard, way: Way) -> Option<Switched> {
-    // The peer may be gone, or a server around this one may upgrade nothing.
+    // The peer may be gone, or a server around this one may not support upgrades.
     let failed = |fault: &_| tracing::debug!(%fault, "a connection was not upgraded");
     let upgraded = way.upgrade.await.inspect_err(failed).ok()?;
     match upgraded.downcast::<TokioIo<StallGuard>>() {
@@ -245,12 +246,13 @@ async fn switched(shard: &Shard, way: Way) -> Option<Switched> {
 
 async fn open(shard: Rc<Shard>, way: Way, upgraded: Box<Upgraded>) {
     if let Some(switched) = switched(&shard, way).await {
-        // A task of its own: this one still holds the state of the handshake.
+        // The connection gets a new task, since this one still holds the state of the handshake.
         spawn_local(connection::serve(shard, switched, upgraded));
     }
 }
 
-/// Tells a browser, which cannot see an HTTP status, why it may not connect.
+/// Refuses a WebSocket after opening it, so that a browser, which cannot see an HTTP status, learns
+/// the reason.
 async fn refuse(shard: Rc<Shard>, way: Way, refusal: Refusal) {
     let Some(Switched { stream, answer, .. }) = switched(&shard, way).await else {
         return;
@@ -261,6 +263,6 @@ async fn refuse(shard: Rc<Shard>, way: Way, refusal: Refusal) {
     bytes.extend_from_slice(&ws::close_frame(refusal.code, refusal.reason()));
     let settings = &shard.shared.settings;
     let goodbye = part(stream, &bytes, settings.api_body_bytes_max);
-    // However that went, the connection ends here.
+    // The connection ends here, whatever the outcome.
     let _ = patience::within(settings.close_wait, goodbye).await;
 }

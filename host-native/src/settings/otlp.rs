@@ -1,4 +1,4 @@
-//! Settings of the export of spans.
+//! Settings of the span export.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
-/// The export of spans to a collector of OpenTelemetry, by OTLP over HTTP in JSON.
+/// The export of spans to an OpenTelemetry collector, by OTLP over HTTP in JSON.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct OtlpSettings {
@@ -15,8 +15,8 @@ pub struct OtlpSettings {
     pub endpoint: Option<OtlpEndpoint>,
     /// Header fields of each request to it, such as its key; default none.
     pub headers: OtlpHeaders,
-    /// Recorded traces of 100 that begin here; default 100. A trace that comes with a request is
-    /// recorded when its flag says so.
+    /// The percentage of recorded traces among those that start here; default 100. A trace that
+    /// comes with a request is recorded according to its own flag.
     pub sample_percent: u32,
 }
 
@@ -43,16 +43,16 @@ impl Default for OtlpSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtlpEndpoint(Uri);
 
-/// Header fields of requests to a collector, which may hold secrets: `Debug` shows none.
+/// Header fields of requests to a collector. They may contain secrets, so `Debug` shows only names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OtlpHeaders(Vec<(HeaderName, HeaderValue)>);
 
-/// A setting that is malformed; the message says what to change.
+/// A malformed setting; the message names the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct OtlpError(&'static str);
 
-/// The path of spans at a collector, as OTLP has it.
+/// The standard path of OTLP for traces.
 const TRACES: &str = "/v1/traces";
 
 impl OtlpEndpoint {
@@ -93,7 +93,7 @@ impl OtlpHeaders {
     }
 }
 
-/// Fields as `name=value`, with a comma between two.
+/// Parses fields as `name=value`, separated by commas.
 impl FromStr for OtlpHeaders {
     type Err = OtlpError;
 
@@ -110,7 +110,7 @@ impl FromStr for OtlpHeaders {
     }
 }
 
-/// The names alone.
+/// Shows only the names.
 impl fmt::Debug for OtlpHeaders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// The default of [`Settings::relay_prefix`](super::Settings::relay_prefix).
 pub(crate) const PREFIX: &str = "roomcast:";
-/// Bytes of a prefix: each key and topic begins with it.
+/// The maximum length of a prefix in bytes: each key and topic begins with the prefix.
 pub(super) const PREFIX_BYTES_MAX: usize = 64;
 
 /// The address of the relay that servers share: Redis or Valkey, version 7 or newer.
@@ -14,7 +14,7 @@ pub(super) const PREFIX_BYTES_MAX: usize = 64;
 /// - `redis+cluster://user:password@host:6379,host:6379`
 /// - `unix:///path/to/socket`
 ///
-/// It is shown without user and password.
+/// `Display` and `Debug` show no user and password.
 ///
 /// ```
 /// # #[cfg(feature = "relay")] {
@@ -33,13 +33,13 @@ pub struct RelayAddress {
     shown: Box<str>,
 }
 
-/// An address that is malformed; the message says what to change.
+/// A malformed address; the message names the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RelayAddressError(Box<str>);
 
 impl RelayAddress {
-    /// The whole address.
+    /// The whole address, with user and password.
     #[cfg(feature = "relay")]
     pub(crate) fn as_text(&self) -> &str {
         &self.text
@@ -63,7 +63,7 @@ fn shown(text: &str) -> Result<Box<str>, RelayAddressError> {
     Ok(url.to_string().into())
 }
 
-/// Without the feature nothing is known of addresses. The check of the settings refuses them all.
+/// Without the feature, addresses cannot be parsed. The check of the settings refuses them all.
 #[cfg(not(feature = "relay"))]
 fn shown(text: &str) -> Result<Box<str>, RelayAddressError> {
     let (scheme, _) = text.split_once("://").unwrap_or_default();
@@ -82,21 +82,22 @@ impl fmt::Debug for RelayAddress {
     }
 }
 
-/// The mark of the relay's data. Where it differs from that of a room, the room begins a new epoch,
-/// and its members are told of a gap.
+/// The mark of the relay's data. If it differs from a room's mark, the room begins a new epoch, and
+/// its members are told of a gap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayLineage {
-    /// The id of the replication, another one after each failover and restart.
+    /// The replication id, which changes with each failover and restart.
     #[default]
     Replication,
-    /// A value that is kept with the data: epochs outlive a restart. It is for a server with
-    /// `appendfsync always` and without a replica, which loses nothing.
+    /// A value that is stored with the data, so that epochs outlive a restart. For a server with
+    /// `appendfsync always` and without replicas, which loses nothing.
     Data,
-    /// The id of the server's run, which misses a failover there and back: for negative controls.
+    /// The id of the server's run, which misses a failover there and back. For negative controls in
+    /// tests.
     #[doc(hidden)]
     RunId,
-    /// Nothing, which misses every failover: for negative controls.
+    /// No mark, which misses every failover. For negative controls in tests.
     #[doc(hidden)]
     Off,
 }
@@ -118,7 +119,7 @@ impl RelayLineage {
     }
 }
 
-/// Checks the beginning of keys and topics. It may have one hash tag, for Redis Cluster.
+/// Checks the prefix of keys and topics. It may contain one hash tag, for Redis Cluster.
 pub(super) fn check_prefix(text: &str) -> Result<(), String> {
     let is_plain = |text: &str| {
         let may_be_there = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);

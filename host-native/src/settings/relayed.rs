@@ -1,4 +1,4 @@
-//! Checks of the settings of a relay.
+//! Checks of relay settings.
 
 use super::{
     Settings, SettingsError,
@@ -32,8 +32,8 @@ impl Settings {
         Err(SettingsError(fault.to_owned()))
     }
 
-    /// Without a relay, servers that want one would share nothing. Numbers stand for themselves, as
-    /// everywhere.
+    /// Refuses relay settings without a relay, since such servers would share nothing. Numbers are
+    /// exempt, as everywhere.
     fn check_unrelayed(&self) -> Result<(), SettingsError> {
         let settings = [
             ("prefix", self.relay_prefix != PREFIX),

@@ -1,4 +1,4 @@
-//! The settings of the server's process.
+//! The table of the server's settings.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -23,7 +23,7 @@ type Row = Setting<Settings>;
 
 /// More than any machine holds.
 const CONNECTIONS_MAX: u64 = 1 << 24;
-/// Ten times as many are still a number of 32 bits.
+/// Ten times this number still fits in 32 bits.
 const RATE_MAX: u64 = 100_000_000;
 
 #[rustfmt::skip] // Few lines for each setting.
@@ -75,10 +75,10 @@ pub(super) const TABLE: &[Row] = &[
     Row::number("keep-alive-ms", 1..=DAY_MS, |it| &mut it.keep_alive)
         .help(Http, "Time without a request after which a connection ends; longer than that \
             of a proxy in front, which must be the one to end it"),
-    // Less is not enough for hyper.
+    // The minimum is hyper's.
     Row::number("header-bytes-max", 8192..=1 << 20, |it| &mut it.header_bytes_max)
         .help(Http, "Bytes of the head of a request; past it 431"),
-    // Room for them is made for each request.
+    // Bounded, since memory for all of them is reserved per request.
     Row::number("headers-max", 1..=4096, |it| &mut it.headers_max)
         .help(Http, "Headers of a request; past it 431"),
     api_body_bytes_max(|it: &mut Settings| &mut it.api_body_bytes_max),
@@ -170,7 +170,7 @@ fn shown_rate(rate: Option<Rate>) -> Option<u64> {
     Some(rate.per_second.min(rate.burst).into())
 }
 
-/// The rate of so many per second, with a burst of ten times as many.
+/// A rate of `number` per second, with a burst of ten times as many.
 fn tenfold(number: Option<u64>) -> Option<Rate> {
     let rate = number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
     rate.map(|per_second| Rate {
@@ -238,7 +238,7 @@ fn read_sync(settings: &mut Settings, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads an address to listen on. A port alone is one of this machine: nobody outside reaches it.
+/// Parses an address to listen on. A bare port is on loopback, where nobody outside reaches it.
 fn read_address(text: &str) -> Result<SocketAddr, String> {
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Batches: what one turn publishes to the same recipients, joined.
+//! Batches: consecutive messages of a turn to the same recipients, joined.
 
 use std::mem;
 
@@ -9,9 +9,9 @@ use crate::ws;
 
 /// Consecutive frames for the same recipients, in one buffer.
 ///
-/// It saves visiting every member for every message: a burst to a room costs one queue entry and
-/// one write per member. The order that must be kept, per connection, is kept by ending the batch
-/// before anything else goes to one of its recipients.
+/// A batch avoids a visit to every member for every message: a burst to a room costs one queue
+/// entry and one write per member. To keep the order on each connection, the batch ends before
+/// anything else is sent to one of its recipients.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     to: Vec<ConnId>,
@@ -20,9 +20,9 @@ pub(crate) struct Batch {
     tag: Tag,
 }
 
-/// A batch this long is sent before the turn ends: its recipients' queues are bounded.
+/// The length at which a batch is sent before the turn ends: its recipients' queues are bounded.
 const BYTES_MAX: usize = 64 * 1024;
-/// A batch up to this long is copied, and the buffer used again.
+/// The length up to which a batch is copied and its buffer reused.
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
 impl Batch {
@@ -30,18 +30,18 @@ impl Batch {
         self.frames == 0
     }
 
-    /// Number of connections that it is for.
+    /// The number of recipients.
     pub(crate) const fn recipients(&self) -> usize {
         if self.is_empty() { 0 } else { self.to.len() }
     }
 
-    /// True when this connection is among the recipients. Work: logarithmic in them.
+    /// True when this connection is among the recipients. Work: logarithmic in their number.
     pub(crate) fn reaches(&self, conn: ConnId) -> bool {
         !self.is_empty() && self.to.binary_search(&conn).is_ok()
     }
 
-    /// Adds a frame, if the batch is for these recipients and has room for it, or is empty. Says
-    /// whether it did.
+    /// Adds a frame if the batch has these recipients and space for it, or is empty. Returns
+    /// whether it was added.
     pub(super) fn add(&mut self, to: &[ConnId], frame: Frame<'_>, class: Class<'_>) -> bool {
         if self.is_empty() {
             self.tag = class.into();
@@ -61,10 +61,10 @@ impl Batch {
         true
     }
 
-    /// Ends: the recipients, the buffer that all of them share, how many frames it holds, and how
-    /// they may be dropped.
+    /// Ends the batch. Returns the recipients, the buffer that they share, the number of frames in
+    /// it, and how they may be dropped.
     ///
-    /// No two batches share a buffer: a queue counts what it holds, and a few bytes in it must not
+    /// Batches do not share buffers: a queue counts only its own bytes, and a few of them must not
     /// keep the buffer of a busy room alive.
     pub(crate) fn end(&mut self) -> (&[ConnId], Bytes, u32, Tag) {
         let frames = mem::take(&mut self.frames);
@@ -103,7 +103,7 @@ mod tests {
         assert!(batch.is_empty() && !batch.reaches(both[0]));
     }
 
-    /// A slow reader holds the bytes of its batch, and no more memory than that.
+    /// A slow reader keeps only the bytes of its batch alive.
     #[test]
     fn batches_share_no_buffer() {
         let both = ids(&["1", "2"]);

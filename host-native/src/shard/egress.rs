@@ -1,6 +1,7 @@
-//! The way out of a shard: its sockets, the mail to other shards, and the commit before both.
+//! The output of a shard: its sockets, the mail to other shards, and the commit before both.
 //!
-//! It knows no namespace and no hub. A queue over its limit is reported to the caller that pushed.
+//! Egress does not depend on namespaces or hubs. A queue over its limit is reported to the caller
+//! that pushed.
 
 mod cork;
 mod durable;

@@ -1,4 +1,4 @@
-//! The way from commands to sockets.
+//! Fan-out: commands of the hub to sockets.
 
 mod largest;
 mod members;
@@ -16,13 +16,13 @@ use super::{
 };
 use crate::ws;
 
-/// Carries out what the hub commands.
+/// Carries out the hub's commands.
 #[derive(Debug, Default)]
 pub(super) struct FanOut {
     pub(super) members: Members,
     pub(super) batch: Batch,
-    /// Connections whose queue passed its limit while commands were carried out; the hub is still
-    /// to close them.
+    /// Connections whose queue overflowed while commands were carried out. The hub has yet to close
+    /// them.
     pub(super) overflowed: Vec<ConnId>,
     pub(super) largest: Largest,
 }
@@ -62,8 +62,8 @@ impl FanOut {
                         }
                     }
                 }
-                // `Inner::carry_out` has stored, relayed and told these. This host does not sleep,
-                // and loads all histories when a namespace begins.
+                // `Inner::carry_out` has stored or forwarded these. This host does not sleep, and
+                // loads all histories when a namespace starts.
                 Command::Persist { .. }
                 | Command::Append { .. }
                 | Command::PersistRoom { .. }
@@ -118,7 +118,7 @@ impl FanOut {
                     }
                     remote[index].push(key);
                 }
-                None => {} // gone since
+                None => {} // it has left
             }
         }
         for (index, keys) in remote.into_iter().enumerate() {
@@ -134,8 +134,8 @@ impl FanOut {
         }
     }
 
-    /// Lets `$bye` into the queue of a connection that dropped everything: its close is being
-    /// decided. What the turn has for it so far is older, and goes first or is dropped too.
+    /// Lets `$bye` into the queue of a connection that drops everything else, while its close is
+    /// being decided. The turn's output for it so far is older: it goes first, or is dropped too.
     pub(super) fn admit_bye<S>(&mut self, egress: &Egress<S>, now: Timestamp, conn: ConnId) {
         if self.batch.reaches(conn) {
             self.end_batch(egress, now);

@@ -1,4 +1,4 @@
-//! The way of a connection to its namespace, on this thread or on another one.
+//! The way from a connection to its namespace, on this thread or another.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{
     socket::Socket,
 };
 
-/// The place where the hub of a connection lives.
+/// The location of a connection's hub.
 #[derive(Debug)]
 pub(crate) enum Home {
     /// A hub on this shard.
@@ -33,7 +33,7 @@ pub(crate) enum Home {
 }
 
 impl Home {
-    /// The shard of the namespace, for a connection of this shard.
+    /// The home shard of the namespace, for a connection of this shard.
     pub(crate) fn shard(&self, here: &Shard) -> usize {
         match self {
             Self::Local(_) => here.index,
@@ -49,7 +49,7 @@ impl Home {
         }
     }
 
-    /// Puts an input of a connection into its namespace.
+    /// Passes an input of a connection to its namespace.
     pub(crate) fn input(&self, here: &Shard, input: Input<'_>) {
         match self {
             Self::Local(namespace) => {
@@ -62,7 +62,7 @@ impl Home {
         }
     }
 
-    /// Answers a message that the host refuses, behind the answers to all before it.
+    /// Answers a message that the host refuses, after the answers to all messages before it.
     pub(crate) fn decline(&self, here: &Shard, conn: ConnId, text: &str, error: RequestError) {
         match self {
             Self::Local(namespace) => here.decline(namespace, conn, text, error),
@@ -78,7 +78,7 @@ impl Home {
         }
     }
 
-    /// Asks the hub something, if it is on this shard.
+    /// Queries the hub, if it is on this shard.
     pub(crate) fn ask_here<R>(&self, question: impl FnOnce(&Hub) -> R) -> Option<R> {
         match self {
             Self::Local(namespace) => Some(namespace.ask(question)),
@@ -86,8 +86,8 @@ impl Home {
         }
     }
 
-    /// Does something where the namespace is, if it is there, and then something here, behind all
-    /// that it has sent to this shard.
+    /// Runs `there` on the namespace's shard, if the namespace exists, and then `back` on this one,
+    /// after everything that the namespace has sent here.
     pub(crate) fn there_and_back(
         &self,
         here: &Shard,
@@ -120,12 +120,12 @@ enum Said {
 }
 
 impl Shard {
-    /// Asks the application of a namespace, wherever that is, whether a request is to be granted.
-    /// Says with it whether messages are the application's own, without envelopes.
+    /// Asks the application of a namespace, on any shard, whether a request is to be granted. Also
+    /// returns whether messages are in a format of the application, without envelopes.
     ///
     /// # Errors
     ///
-    /// When the application refuses it, takes too long, or cannot be asked.
+    /// When the application refuses the request, takes too long, or cannot be asked.
     pub(crate) async fn ask_upgrade(
         self: &Rc<Self>,
         namespace: &Arc<str>,
@@ -154,7 +154,7 @@ impl Shard {
         Ok((admission, raw))
     }
 
-    /// Enters a connection into its namespace, wherever that is.
+    /// Enters a connection into its namespace, on any shard.
     pub(crate) async fn enter(
         self: &Rc<Self>,
         socket: &Rc<Socket>,
@@ -183,8 +183,8 @@ impl Shard {
     }
 }
 
-/// Waits for the decision of an application, until its time limit or until the client is gone. A
-/// draining server does not wait, and tells the caller so.
+/// Waits for the decision of an application, until its time limit, or until the client is gone.
+/// During a drain it does not wait: the dropped sender tells the caller.
 async fn say(
     shared: Arc<Shared>,
     namespace: Arc<str>,
@@ -202,5 +202,5 @@ async fn say(
         log_failure(&namespace, None, "upgrade", &text);
         Ok(Err(Rejection::undecided()))
     });
-    let _ = answer.send(admission(&namespace, said)); // who asked may be gone
+    let _ = answer.send(admission(&namespace, said)); // the caller may be gone
 }

@@ -1,4 +1,4 @@
-//! A namespace on its home shard: it takes inputs, and its commands go out.
+//! A namespace on its home shard: applies inputs, and carries out commands.
 
 mod durable;
 mod relayed;
@@ -31,18 +31,17 @@ use crate::{
     store::NamespaceHeader,
 };
 
-/// A namespace, on the one shard that is its home.
+/// A namespace, on its home shard.
 ///
-/// It is never re-entered: requests of an application to its own namespace, from outside of its
-/// hooks, wait in the mail of the shard.
+/// Calls never re-enter: requests of an application to its own namespace, from outside its hooks,
+/// wait in the mail of the shard.
 #[derive(Debug)]
 pub(crate) struct Hosted {
     pub(crate) name: Arc<str>,
-    /// The number of this start of the namespace: events of the relay for an earlier one are
-    /// ignored.
+    /// The number of this start of the namespace: relay events for an earlier start are ignored.
     pub(in crate::shard) instance: u64,
     drained: Cell<bool>,
-    /// True when the relay has said who is withdrawn on other nodes.
+    /// True when the relay has reported the withdrawals of other nodes.
     knows_withdrawn: Cell<bool>,
     inner: RefCell<Inner>,
 }
@@ -51,40 +50,40 @@ struct Inner {
     namespace: Namespace,
     fan_out: FanOut,
     tasks: Tasks,
-    /// True when the batch is to be ended with the turn.
+    /// True when the batch is registered to be ended with the turn.
     listed: bool,
-    /// Header of the namespace in the store; `None` when it is not stored.
+    /// The header of the namespace in the store; `None` when it is not stored.
     header: Option<NamespaceHeader>,
-    /// Bytes that its histories count for among those of all namespaces.
+    /// Bytes that its histories count in the total of all namespaces.
     history_bytes: usize,
-    /// Keys that its clients count for among those of all namespaces.
+    /// Client idempotency keys that it counts in the total of all namespaces.
     client_keys: usize,
-    /// Messages refused for their rate, as far as they are in the metrics.
+    /// The number of rate refusals that are in the metrics already.
     rate_refusals: u64,
-    /// Recoveries, likewise.
+    /// The recoveries that are in the metrics already.
     recoveries: Recoveries,
     relayed: relayed::Relayed,
 }
 
-/// Work of the shard that follows an input.
+/// Work for the shard after an input.
 #[must_use]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct FollowUp {
-    /// A batch has begun, and is to be ended with the turn.
+    /// A batch has started, and must be ended with the turn.
     pub(super) batch: bool,
-    /// Work of the application has begun or is cancelled: [`Hosted::take_work`].
+    /// The application has started or cancelled work: [`Hosted::take_work`].
     pub(super) work: bool,
-    /// The limit on histories was passed.
+    /// The limit on histories was exceeded.
     pub(super) histories_full: bool,
-    /// The limit on idempotency keys of clients was passed.
+    /// The limit on client idempotency keys was exceeded.
     pub(super) client_keys_full: bool,
 }
 
-/// Work of the application.
+/// Changes in the work of an application.
 #[derive(Default)]
 pub(super) struct AppWork {
     pub(super) begun: Vec<(Token, Work)>,
-    /// Joins that a backend is asked for.
+    /// Joins that a backend must be asked about.
     pub(super) asked: Vec<(Token, Option<Box<str>>, Box<str>)>,
     pub(super) cancelled: Vec<Token>,
 }
@@ -120,17 +119,17 @@ impl Hosted {
         })
     }
 
-    /// Asks the hub something.
+    /// Queries the hub.
     pub(crate) fn ask<R>(&self, question: impl FnOnce(&Hub) -> R) -> R {
         question(self.inner.borrow().namespace.app().hub())
     }
 
-    /// True when its messages are the application's own, without envelopes.
+    /// True when messages are in a format of the application, without envelopes.
     pub(crate) fn is_raw(&self) -> bool {
         self.inner.borrow().namespace.app().gateway().is_raw()
     }
 
-    /// The way to a live connection.
+    /// The link to a live connection.
     pub(crate) fn link(&self, conn: ConnId) -> Option<Link> {
         self.inner.borrow().fan_out.members.get(conn).cloned()
     }
@@ -153,7 +152,7 @@ impl Hosted {
         let inner = &mut *self.inner.borrow_mut();
         let input = Input::Connect(handshake);
         let Applied::Connected(connected) = inner.namespace.apply(now, &input) else {
-            // No other answer to this input.
+            // This input has no other result.
             return (Err(Refusal::unanswered()), FollowUp::default());
         };
         if let Ok(conn) = connected {
@@ -170,8 +169,8 @@ impl Hosted {
         )
     }
 
-    /// Puts an input in, and carries out what the application commands: the hot path. A connection
-    /// that was closed meanwhile is heard no more.
+    /// Applies an input, and carries out the commands: the hot path. Input of a connection that has
+    /// been closed is ignored.
     #[allow(clippy::wildcard_enum_match_arm)] // the others say nothing of sockets
     pub(super) fn apply<S>(
         &self,
@@ -204,8 +203,8 @@ impl Hosted {
         (applied, follow_up)
     }
 
-    /// Answers a message that the host refuses. The namespace stays as it is, so that the journal
-    /// has nothing of it.
+    /// Answers a message that the host refuses. The namespace does not change, so the journal does
+    /// not record it.
     #[cold]
     pub(super) fn decline<S>(
         &self,
@@ -227,7 +226,7 @@ impl Hosted {
         inner.finish(egress, now)
     }
 
-    /// Applies an input. For a send, the delivery also counts full queues.
+    /// Applies an input. The result of a send also counts queues that overflowed.
     #[allow(clippy::wildcard_enum_match_arm)] // only sends reach queues
     pub(super) fn apply_and_report<S>(
         &self,
@@ -248,7 +247,7 @@ impl Hosted {
         inner.fan_out.end_batch(egress, now);
         let dropped = inner.fan_out.overflowed.len();
         if let Applied::Sent(Ok(delivery)) = &mut applied {
-            // A repeated key answers what the first one did, and that may be a loss.
+            // A repeated key returns the first result, which may include drops.
             delivery.dropped += dropped;
             delivery.queued -= dropped.min(delivery.queued);
             if let Some(key) = key {
@@ -264,7 +263,7 @@ impl Hosted {
         (applied, follow_up)
     }
 
-    /// Work of the application's is done.
+    /// Completes work of the application.
     pub(super) fn complete<S>(
         &self,
         egress: &Egress<S>,
@@ -275,21 +274,21 @@ impl Hosted {
         let inner = &mut *self.inner.borrow_mut();
         inner.tasks.end(token);
         if !inner.namespace.app().is_pending(token) {
-            // Nobody waits for what this work gave: its handler answered otherwise.
+            // The outcome is not awaited: the handler has answered otherwise.
             if let Outcome::Fail(failure) = &outcome
                 && let Some(error) = failure.cause()
             {
                 log_failure(&self.name, Some(token.conn()), "work", error);
             }
         }
-        // Also when nobody waits for it: then it is over.
+        // Applied even if the outcome is not awaited, to end the work.
         let completed = Input::Complete { token, outcome };
         inner.namespace.apply(now, &completed);
         inner.finish(egress, now)
     }
 
-    /// True when nothing is lost with the namespace: nobody is connected, nothing is remembered or
-    /// under way, and its application has nothing to keep.
+    /// True when nothing is lost if the namespace ends: there are no connections, nothing is
+    /// remembered or in flight, and its application has no state to keep.
     pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
         let inner = self.inner.borrow();
         inner.tasks.is_empty()
@@ -298,8 +297,8 @@ impl Hosted {
             && !inner.namespace.has_something_to_lose()
     }
 
-    /// True when nobody is connected, and nothing is lost with the namespace but the positions of
-    /// rooms that hold no message, and idempotency keys of clients.
+    /// True when there are no connections, and the end of the namespace loses only positions of
+    /// rooms without messages, and client idempotency keys.
     pub(crate) fn is_spare(&self, now: Timestamp) -> bool {
         let inner = self.inner.borrow();
         let hub = inner.namespace.app().hub();
@@ -312,38 +311,38 @@ impl Hosted {
             && !inner.namespace.has_something_to_lose()
     }
 
-    /// True the first time that it is asked: the application is told once that all connections will
+    /// Returns true on the first call: the application is notified once that all connections will
     /// be closed.
     pub(super) fn begins_drain(&self) -> bool {
         !self.drained.replace(true)
     }
 
-    /// Events that the gateway has handlers for.
+    /// The events that the gateway handles.
     pub(crate) fn events(&self) -> Vec<String> {
         self.inner.borrow().namespace.app().gateway().events()
     }
 
-    /// Bytes that its histories count for among those of all namespaces.
+    /// Bytes that its histories count in the total of all namespaces.
     pub(crate) fn history_bytes(&self) -> usize {
         self.inner.borrow().history_bytes
     }
 
-    /// Idempotency keys that its clients count for among those of all namespaces.
+    /// Client idempotency keys that it counts in the total of all namespaces.
     pub(crate) fn client_keys(&self) -> usize {
         self.inner.borrow().client_keys
     }
 
-    /// The time at which a schedule is due next.
+    /// The time at which the next schedule is due.
     pub(crate) fn next_schedule(&self) -> Option<Timestamp> {
         self.inner.borrow().namespace.app().next_schedule()
     }
 
-    /// The time at which something is due next.
+    /// The time at which the next timeout is due.
     pub(super) fn next_timeout(&self) -> Option<Timestamp> {
         self.inner.borrow().namespace.app().next_timeout()
     }
 
-    /// Gives memory back that a larger crowd needed.
+    /// Releases memory that a larger number of connections needed.
     pub(crate) fn shrink_to_fit(&self) {
         let inner = &mut *self.inner.borrow_mut();
         inner.namespace.shrink_to_fit();
@@ -355,8 +354,8 @@ impl Hosted {
         self.inner.borrow_mut().fan_out.largest.tell(&self.name);
     }
 
-    /// Sends the batch that is open, if any, at the end of a turn; unless it has more recipients
-    /// than that: then there is `None`.
+    /// Sends the open batch, if any, at the end of a turn. Returns `None` if it has more than
+    /// `recipients_max` recipients.
     pub(super) fn end_batch<S>(
         &self,
         egress: &Egress<S>,
@@ -376,7 +375,7 @@ impl Hosted {
         })
     }
 
-    /// Sends what there is for a connection so far: nothing that it caused is held back any more.
+    /// Sends all output for a connection so far: nothing for it is held back any more.
     pub(super) fn finish_for<S>(
         &self,
         egress: &Egress<S>,
@@ -391,7 +390,7 @@ impl Hosted {
         inner.finish(egress, now)
     }
 
-    /// Takes the work that the application began and cancelled; logs its faults.
+    /// Takes started and cancelled work of the application; logs its errors.
     pub(super) fn take_work(&self) -> AppWork {
         let inner = &mut *self.inner.borrow_mut();
         inner.namespace.log_faults();
@@ -404,7 +403,7 @@ impl Hosted {
         }
     }
 
-    /// Begins work, and does something with what comes of it.
+    /// Starts work, and calls `then` with its outcome.
     pub(super) fn begin_work(
         &self,
         token: Token,
@@ -414,14 +413,15 @@ impl Hosted {
         self.inner.borrow_mut().tasks.begin(token, work, then);
     }
 
-    /// Gives up work that nobody waits for.
+    /// Cancels work whose outcome is not awaited.
     pub(super) fn cancel_work(&self, token: Token) {
         self.inner.borrow_mut().tasks.cancel(token);
     }
 }
 
 impl Inner {
-    /// Carries out what an input led to, and counts; says what is then to be done by the shard.
+    /// Carries out the commands of an input, updates counts, and returns the work that remains for
+    /// the shard.
     fn finish<S>(&mut self, egress: &Egress<S>, now: Timestamp) -> FollowUp {
         let mut follow_up = FollowUp::default();
         self.carry_out(egress, now);
@@ -444,12 +444,12 @@ impl Inner {
             follow_up.client_keys_full = self.count_client_keys(egress, now, client_keys);
         }
         follow_up.work = self.namespace.app().has_news();
-        // It is sent when the turn ends.
+        // The batch is sent when the turn ends.
         follow_up.batch = !self.fan_out.batch.is_empty() && !mem::replace(&mut self.listed, true);
         follow_up
     }
 
-    /// Counts refusals and recoveries that the hub has counted since the last call.
+    /// Adds the hub's refusals and recoveries since the last call to the metrics.
     #[cold]
     fn count<S>(&mut self, egress: &Egress<S>) {
         let hub = self.namespace.app().hub();
@@ -467,7 +467,7 @@ impl Inner {
         }
     }
 
-    /// Carries out what the application commanded, and forgets it.
+    /// Carries out the application's commands, and clears them.
     fn carry_out<S>(&mut self, egress: &Egress<S>, now: Timestamp) {
         if self.namespace.out().is_empty() {
             return;
@@ -485,13 +485,13 @@ impl Inner {
         self.namespace.clear_out();
     }
 
-    /// Closes connections that were too slow. Telling others of it may overflow further queues, so
-    /// this repeats; it ends, since the queues of those already closed are below their limits.
+    /// Closes connections that were too slow. The notices to others may overflow further queues, so
+    /// this repeats. It terminates, since the queues of closed connections are below their limits.
     #[cold]
     fn close_overflowed<S>(&mut self, egress: &Egress<S>, now: Timestamp) {
         while let Some(conn) = self.fan_out.overflowed.pop() {
             self.fan_out.admit_bye(egress, now, conn);
-            // It may be closed already.
+            // An already closed connection is ignored.
             let close = Input::close(conn, CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
             self.namespace.apply(now, &close);
             self.carry_out(egress, now);

@@ -1,4 +1,4 @@
-//! Inputs into the namespaces of a shard, and the work of the shard that follows them.
+//! Inputs of the namespaces of a shard, and the shard's work after them.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use super::{
 use crate::{namespace::refusal::Refusal, socket::Socket};
 
 impl Shard {
-    /// The time at which an input or work of a namespace begins.
+    /// Counts an input or work of a namespace, and returns the time at which it starts.
     fn begin(&self, namespace: &Rc<Hosted>) -> Timestamp {
         let now = self.now();
         let metrics = self.metrics();
@@ -25,7 +25,7 @@ impl Shard {
         now
     }
 
-    /// Puts an input into a namespace: the hot path.
+    /// Applies an input to a namespace: the hot path.
     pub(crate) fn apply(&self, namespace: &Rc<Hosted>, input: &Input<'_>) -> Applied {
         let now = self.begin(namespace);
         let (applied, follow_up) = namespace.apply(&self.egress, now, input);
@@ -33,7 +33,7 @@ impl Shard {
         applied
     }
 
-    /// Applies an input. For a send, the delivery also counts full queues.
+    /// Applies an input. The result of a send also counts queues that overflowed.
     pub(crate) fn apply_and_report(&self, namespace: &Rc<Hosted>, input: &Input<'_>) -> Applied {
         let now = self.begin(namespace);
         let (applied, follow_up) = namespace.apply_and_report(&self.egress, now, input);
@@ -41,7 +41,7 @@ impl Shard {
         applied
     }
 
-    /// Puts a connection in.
+    /// Adds a connection.
     pub(super) fn connect(
         &self,
         namespace: &Rc<Hosted>,
@@ -52,15 +52,15 @@ impl Shard {
         let now = self.begin(namespace);
         let (connected, follow_up) = namespace.connect(&self.egress, now, handshake, link);
         if namespace.next_schedule().is_some() {
-            // Perhaps with this connection, for it may be the first.
+            // The first connection may start a schedule.
             self.tick_schedules();
         }
         self.follow_up(namespace, follow_up);
         connected
     }
 
-    /// Answers a message that the host refuses. The namespace stays as it is, so that the journal
-    /// has nothing of it.
+    /// Answers a message that the host refuses. The namespace does not change, so the journal does
+    /// not record it.
     #[cold]
     pub(super) fn decline(
         &self,
@@ -74,26 +74,26 @@ impl Shard {
         self.follow_up(namespace, follow_up);
     }
 
-    /// Sends what there is for a connection so far: nothing that it caused is held back any more.
+    /// Sends all output for a connection so far: nothing for it is held back any more.
     pub(crate) fn finish_for(&self, namespace: &Rc<Hosted>, conn: ConnId) {
         let follow_up = namespace.finish_for(&self.egress, self.now(), conn);
         self.follow_up(namespace, follow_up);
     }
 
-    /// Tells the application, once, that all connections will be closed.
+    /// Notifies the application, once, that all connections will be closed.
     pub(crate) fn drain(&self, namespace: &Rc<Hosted>) {
         if namespace.begins_drain() {
             self.apply(namespace, &Input::Drain);
         }
     }
 
-    /// Does what is due.
+    /// Acts on due timeouts.
     pub(crate) fn timeout(&self, namespace: &Rc<Hosted>) {
         if namespace
             .next_timeout()
             .is_some_and(|due| due <= self.now())
         {
-            // A timer that panicked is no longer due; the rest run at the next sweep.
+            // A timer that panicked is no longer due; the others run at the next sweep.
             self.apply(namespace, &Input::Timeout);
             Self::answer_relayed(namespace);
         }
@@ -105,7 +105,7 @@ impl Shard {
         self.follow_up(namespace, follow_up);
     }
 
-    /// Does what follows an input.
+    /// Performs the work after an input.
     #[inline]
     pub(super) fn follow_up(&self, namespace: &Rc<Hosted>, follow_up: FollowUp) {
         if follow_up.batch {
@@ -124,7 +124,7 @@ impl Shard {
         }
     }
 
-    /// Begins and cancels work of the application.
+    /// Starts and cancels work of the application.
     #[cold]
     fn take_work(&self, namespace: &Rc<Hosted>) {
         let mut work = namespace.take_work();
@@ -132,7 +132,7 @@ impl Shard {
             let asked = self.ask_join(&namespace.name, user, room);
             work.begun.push((token, asked));
         }
-        // First the work: some of it may be cancelled already.
+        // Work is started first: some of it may be cancelled already.
         for (token, work) in work.begun {
             let (shard, weak) = (self.weak.clone(), Rc::downgrade(namespace));
             namespace.begin_work(token, work, move |outcome| {
@@ -146,12 +146,12 @@ impl Shard {
         }
     }
 
-    /// Has the hub of a socket close it, wherever it is.
+    /// Asks the hub of a socket, on any shard, to close it.
     pub(crate) fn ask_close(&self, socket: &Socket, code: CloseCode, reason: &str) {
         let Some(address) = socket.address() else {
             return;
         };
-        // It may be closed already.
+        // An already closed connection is ignored.
         let close = Input::close(address.conn, code, reason);
         if address.shard == self.index {
             if let Some(namespace) = self.namespace(&address.namespace) {
@@ -164,7 +164,7 @@ impl Shard {
         }
     }
 
-    /// Has the hub of a socket of this shard close it: what was queued for it was too much.
+    /// Asks the hub of a socket of this shard to close it, since its queue overflowed.
     #[cold]
     pub(crate) fn close_full(&self, socket: &Socket) {
         self.ask_close(socket, CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);

@@ -1,4 +1,4 @@
-//! Mail between shards: what one turn of one has for another travels as one message.
+//! Mail between shards: all mail of one turn to another shard is one batch.
 
 use std::{
     rc::Rc,
@@ -20,12 +20,12 @@ use super::{
 };
 use crate::namespace::handle::{Answered, Line};
 
-/// Further batches of mail that are read in one turn with a relay.
+/// The number of further batches that are read in one turn with a relay.
 const RELAY_BATCHES: usize = 15;
 
 impl Mail {
-    /// Mail that runs a task, and the receiver of its result, which comes when the task's changes
-    /// are committed, or never.
+    /// Mail that runs a task, and the receiver of its result. The result arrives when the task's
+    /// changes are committed, or never.
     pub(crate) fn request<R: Send + 'static>(
         task: impl FnOnce(&Rc<Shard>) -> R + Send + 'static,
     ) -> (Self, oneshot::Receiver<R>) {
@@ -33,7 +33,7 @@ impl Mail {
         let task = move |shard: &Rc<Shard>| {
             let result = task(shard);
             shard.egress.when_committed(move || {
-                let _ = answer.send(result); // who asked may be gone
+                let _ = answer.send(result); // the caller may be gone
             });
         };
         (Self::task(task), answered)
@@ -41,19 +41,19 @@ impl Mail {
 }
 
 impl Shard {
-    /// Takes in what other shards say, for as long as the shard lives.
+    /// Reads the mail of other shards, as long as the shard exists.
     pub(crate) async fn read_mail(self: Rc<Self>, mut post: mpsc::UnboundedReceiver<MailBatch>) {
         while let Some(batch) = post.recv().await {
             self.read_batch(batch);
             if self.shared.relay.is_some() {
-                // The relay tells of one message at a time. Those that came meanwhile leave
-                // together, in one write for each socket.
+                // The relay delivers messages one at a time. Those that have arrived meanwhile are
+                // sent together, in one write for each socket.
                 for _ in 0..RELAY_BATCHES {
                     let Ok(batch) = post.try_recv() else { break };
                     self.read_batch(batch);
                 }
             }
-            // A shard with much mail has sockets too.
+            // A shard with much mail must also serve its sockets.
             task::yield_now().await;
         }
     }
@@ -129,7 +129,7 @@ impl Shard {
     }
 }
 
-/// The shard where a namespace is at home: the same for everybody who asks.
+/// The home shard of a namespace, the same on all threads.
 pub(crate) fn home_of(namespace: &str, shards: usize) -> usize {
     let hash = namespace.bytes().fold(0_usize, |hash, byte| {
         hash.wrapping_mul(31).wrapping_add(byte.into())
@@ -137,14 +137,14 @@ pub(crate) fn home_of(namespace: &str, shards: usize) -> usize {
     hash % shards
 }
 
-/// Posts mail as if from the shard itself: it counts in no account between shards.
+/// Posts mail as if from the shard itself: it does not count in the flow control between shards.
 #[cfg(feature = "relay")]
 pub(crate) fn post_batch(posts: &Posts, shard: usize, mail: Vec<Mail>) {
     let from = shard;
     let _ = posts[shard].send(MailBatch { from, mail }); // a shard that has ended reads no mail
 }
 
-/// The way of handles to the shards, while there are any.
+/// The way from handles to the shards, while they run.
 #[derive(Debug, Default)]
 pub(crate) struct Switchboard {
     posts: RwLock<Option<Posts>>,
@@ -158,8 +158,8 @@ impl Switchboard {
         posts.clone()
     }
 
-    /// Posts mail as if from the shard itself: it counts in no account between shards. `None` when
-    /// that does not run.
+    /// Posts mail as if from the shard itself: it does not count in the flow control between
+    /// shards. `None` when the shard does not run.
     pub(crate) fn post(&self, shard: usize, mail: Mail) -> Option<()> {
         let (from, mail) = (shard, vec![mail]);
         self.posts()?
@@ -168,7 +168,7 @@ impl Switchboard {
             .ok()
     }
 
-    /// Opens, for as long as the value lives.
+    /// Opens the switchboard until the returned value is dropped.
     pub(crate) fn open(self: &Arc<Self>, posts: Posts) -> Open {
         self.set(Some(posts));
         Open(self.clone())

@@ -1,4 +1,4 @@
-//! Namespaces of a shard: they begin, with what the store has of them, and they retire.
+//! The namespaces of a shard: their start, with data from the store, and their end.
 
 use std::{
     borrow::Cow,
@@ -21,7 +21,7 @@ impl Shard {
         mail::home_of(namespace, self.shards())
     }
 
-    /// The namespace, begun if it was not there.
+    /// Returns the namespace, and starts it if necessary.
     pub(crate) fn open_namespace(&self, name: &Arc<str>) -> Result<Rc<Hosted>, OpenError> {
         if let Some(namespace) = self.namespace(name) {
             return Ok(namespace);
@@ -45,10 +45,11 @@ impl Shard {
         let gateway = self.shared.gateways.make(name)?;
         let settings = &self.shared.settings;
         let mut limits = settings.hub.clone();
-        // What is replayed is queued: more would make who comes back too slow at once.
+        // Replayed messages are queued: more would overflow the queue of a reconnecting client at
+        // once.
         limits.recovery_bytes = limits.recovery_bytes.min(settings.outbox_bytes_max);
         limits.recovery_messages = limits.recovery_messages.min(settings.outbox_frames_max);
-        // What an earlier namespace of the name left behind is in the store, or is not.
+        // Changes of an earlier namespace with this name must be in the store before it is read.
         self.egress.commit();
         let store = self.shared.store.as_ref();
         let room_name_bytes = limits.room_name_bytes;
@@ -74,7 +75,7 @@ impl Shard {
         let instance = relay.map_or(0, |relay| relay.next_instance());
         let mut serial = self.serial.get().max(header.next_serial);
         if let Some(relay) = relay {
-            // Serials that no other node has, nor an earlier namespace here.
+            // These serials are unique among nodes and among earlier namespaces here.
             let cluster = relay.cluster(instance);
             serial = cluster.serials.0;
             config = config.with_cluster(cluster);
@@ -89,7 +90,7 @@ impl Shard {
         let messages = |room| store.map_or(Ok(Vec::new()), |store| store.messages(name, room));
         let messages: Vec<_> = rooms.iter().map(messages).collect::<Result<_, _>>()?;
         let header = store.map(|_| header);
-        // As the application will have it, for the journal.
+        // Set as by the application, for the journal.
         (config.raw, config.notify_presence) = (gateway.is_raw(), gateway.wants_presence());
         self.record_opening(name, || Opening::new(config.clone(), state.clone()));
         let recorder = self.shared.recorder.clone();
@@ -113,7 +114,7 @@ impl Shard {
                 let (room, messages) = (room.room().into(), Cow::Borrowed(&*messages));
                 self.apply(&namespace, &Input::HistoryLoaded { room, messages });
             } else if let Some(header) = &header {
-                // By the policies of now it has no history.
+                // Under the current policies the room has no history.
                 self.egress
                     .persist(|batch| batch.set_room(name, header.clone(), room.room(), None));
             }
@@ -121,8 +122,8 @@ impl Shard {
         Ok(namespace)
     }
 
-    /// Begins those of these namespaces that are at home here. When one cannot begin, its name
-    /// comes with the error.
+    /// Starts the given namespaces whose home is this shard. An error includes the name of the
+    /// namespace that cannot start.
     pub(crate) fn open_namespaces<'a>(
         &self,
         names: impl Iterator<Item = &'a Arc<str>>,
@@ -135,7 +136,7 @@ impl Shard {
         at_home.map(open).collect()
     }
 
-    /// Puts other policies in the place of those in force, in all namespaces that are at home here.
+    /// Replaces the policies in all namespaces whose home is this shard.
     pub(crate) fn set_policies(&self, policies: Policies) {
         for namespace in self.namespaces() {
             let policies = Cow::Borrowed(&policies);
@@ -144,8 +145,8 @@ impl Shard {
         self.policies.replace(policies);
     }
 
-    /// Lets all namespaces that are at home here know the events that backends are told of, and
-    /// whether one is asked for joins.
+    /// Updates the subscriptions of backends, and whether joins are asked about, in all namespaces
+    /// whose home is this shard.
     pub(crate) fn set_backends(&self) {
         let subscriptions = self.shared.hooks.subscriptions();
         let asks_join = self.shared.ask.asks_join();
@@ -159,8 +160,8 @@ impl Shard {
         }
     }
 
-    /// Runs a task where a namespace is at home, and gives its result when what it changed is
-    /// committed; `None` when it cannot be, or that shard has ended.
+    /// Runs a task on the home shard of a namespace, and returns its result when its changes are
+    /// committed; `None` when they cannot be, or that shard has ended.
     pub(crate) async fn at_home<R: Send + 'static>(
         self: &Rc<Self>,
         namespace: &str,
@@ -192,7 +193,7 @@ impl Shard {
         }
     }
 
-    /// Ends namespaces that have nothing left to lose.
+    /// Ends namespaces that would lose nothing.
     pub(super) fn retire_namespaces(&self) {
         let now = self.now();
         for namespace in self.that_may_end(|namespace| namespace.is_idle(now)) {
@@ -200,9 +201,8 @@ impl Shard {
         }
     }
 
-    /// Ends a namespace that nobody is connected to and that holds no message: there is no place
-    /// for another one, and strangers must not keep the others out with rooms and keys that they
-    /// left behind.
+    /// Ends a namespace without connections and messages, to make space for another one: strangers
+    /// must not keep others out with rooms and keys that they left behind.
     fn retire_one(&self) {
         let now = self.now();
         let spare = self
@@ -213,7 +213,7 @@ impl Shard {
         }
     }
 
-    /// Namespaces of which this is true, and that were not there when the server began.
+    /// Namespaces that match, and that were not mounted at the start of the server.
     fn that_may_end(&self, is_over: impl Fn(&Hosted) -> bool) -> impl Iterator<Item = Rc<Hosted>> {
         let mounted = |namespace: &Hosted| self.shared.gateways.is_mounted(&namespace.name);
         let namespaces = self.namespaces().into_iter();
@@ -230,7 +230,7 @@ impl Shard {
         }
         self.shared.namespaces.release();
         namespace.leave_totals(&self.shared);
-        // With the application's state, whose own `Drop` may panic.
+        // The application's state is dropped too, and its `Drop` may panic.
         if catch_unwind(AssertUnwindSafe(|| drop(namespace))).is_err() {
             tracing::error!("an application panicked when it was dropped");
         }

@@ -1,4 +1,4 @@
-//! The relay between servers, as the namespaces of a shard know it.
+//! The relay between servers, for the namespaces of a shard.
 
 use std::{
     rc::Rc,
@@ -12,13 +12,14 @@ use tokio::time::sleep;
 use super::{hosted::Hosted, state::Shard};
 use crate::shared::relay::{NodesRequest, RelayRequest, is_up};
 
-/// The longest wait of a connection for its namespace.
+/// The longest wait of a connection for its namespace to be ready.
 const PLACE: Duration = Duration::from_secs(1);
-/// The time between two looks at it.
+/// The time between two checks of that.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Shard {
-    /// Tells the relay of a namespace that has begun, and the namespace whether the relay is up.
+    /// Notifies the relay of a namespace that has started, and tells the namespace whether the
+    /// relay is up.
     pub(super) fn join_relay(&self, namespace: &Rc<Hosted>) {
         let Some(relay) = &self.shared.relay else {
             return;
@@ -35,8 +36,8 @@ impl Shard {
         }
     }
 
-    /// Asks the relay for the users who are withdrawn on any node, and tells it of those whom this
-    /// one knows: its data may be older.
+    /// Requests the withdrawals of all nodes from the relay, and sends it those that are known
+    /// here: its data may be older.
     fn read_withdrawn(&self, namespace: &Rc<Hosted>) {
         let Some(relay) = &self.shared.relay else {
             return;
@@ -54,16 +55,16 @@ impl Shard {
         }));
     }
 
-    /// Waits until a namespace knows its place in the order of messages to everybody, where the
-    /// relay can be reached: whoever is connected before that is told of a gap. By then it also
-    /// knows who is withdrawn. Only the first connections have to wait.
+    /// Waits until a namespace knows its position in the messages to everybody, if the relay is up:
+    /// a connection that enters earlier would be told of a gap. Then it also knows the withdrawals.
+    /// Only the first connections have to wait.
     pub(super) async fn wait_for_place(self: &Rc<Self>, shard: usize, namespace: &Arc<str>) {
         let begun = Instant::now();
         while begun.elapsed() < PLACE {
             let name = namespace.clone();
             let look = move |home: &Rc<Self>| {
                 let opened = home.open_namespace(&name);
-                // One that cannot begin says so to the connection.
+                // If the namespace cannot start, the connection gets the error later.
                 opened.is_ok_and(|namespace| !namespace.has_place())
             };
             if self.on_shard(shard, look).await != Some(true) {
@@ -73,8 +74,8 @@ impl Shard {
         }
     }
 
-    /// Waits until a namespace knows the position of a room into which one of its connections is
-    /// about to be brought, where the relay can be reached: else it would be told of a gap.
+    /// Waits until a namespace knows the position of a room that one of its connections is about to
+    /// join, if the relay is up: otherwise the connection would be told of a gap.
     pub(super) async fn wait_for_room(self: &Rc<Self>, name: &Arc<str>, conn: ConnId, room: &str) {
         let begun = Instant::now();
         let waits = |namespace: &Hosted| {
@@ -91,17 +92,17 @@ impl Shard {
         }
     }
 
-    /// Lets the relay know that a namespace has ended.
+    /// Notifies the relay that a namespace has ended.
     pub(super) fn leave_relay(&self, namespace: &Hosted) {
         if let Some(relay) = &self.shared.relay {
             let namespace = namespace.name.clone();
-            // Behind what it commanded.
+            // The namespace's commands are sent first.
             self.egress.send_relayed();
             relay.send(RelayRequest::Close { namespace });
         }
     }
 
-    /// Gives a namespace serials for connections to come, when it has few.
+    /// Gives a namespace further connection serials, if it has few left.
     pub(super) fn refill_serials(&self, namespace: &Rc<Hosted>) {
         if let Some(relay) = &self.shared.relay
             && let Some((first, count)) = namespace.more_serials(relay)
@@ -115,7 +116,7 @@ impl Shard {
     pub(super) fn take_relay_event(&self, name: &Arc<str>, instance: u64, event: Box<RelayEvent>) {
         let namespace = self.namespace(name);
         let Some(namespace) = namespace.filter(|namespace| namespace.instance == instance) else {
-            return; // it ended meanwhile
+            return; // the namespace has ended
         };
         let reads_withdrawn = matches!(*event, RelayEvent::Up | RelayEvent::Registered);
         namespace.note_relay(&event);
@@ -133,7 +134,7 @@ impl Shard {
         self.count_relayed(&namespace);
     }
 
-    /// Counts what members and publishers were told for metrics.
+    /// Adds the namespace's gaps and refused publishes to the metrics.
     pub(super) fn count_relayed(&self, namespace: &Hosted) {
         if let Some(relay) = &self.shared.relay {
             let (gaps, refused) = namespace.take_counts();
@@ -141,16 +142,15 @@ impl Shard {
         }
     }
 
-    /// Answers the backends whose sends have their outcome: the relay told it, or their time is
-    /// over.
+    /// Answers backends whose sends have an outcome: from the relay, or by timeout.
     pub(super) fn answer_relayed(namespace: &Hosted) {
         for answer in namespace.take_send_outcomes() {
             answer();
         }
     }
 
-    /// Takes in that users of a dead node are gone from a room. This server alone is told, so a
-    /// namespace that does not live here begins when there are backends to tell.
+    /// Applies that users of a dead node have left a room. No other server is told, so a namespace
+    /// that is not open here is started if there are backends to notify.
     #[cfg(feature = "relay")]
     pub(crate) fn take_reaped(&self, name: &Arc<str>, room: Box<str>, names: Vec<Box<str>>) {
         let namespace = match self.namespace(name) {

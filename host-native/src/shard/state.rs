@@ -1,4 +1,4 @@
-//! State of a shard: its namespaces, and its way out.
+//! The state of a shard: its namespaces, and its egress.
 
 use std::{
     cell::{Cell, Ref, RefCell},
@@ -19,40 +19,40 @@ use super::{
 };
 use crate::{clock::patience::Patience, metrics::Metrics, shared::Shared};
 
-/// An I/O thread.
+/// A shard: one I/O thread.
 pub(crate) struct Shard {
     /// The shard, for tasks that must not keep it alive.
     pub(super) weak: Weak<Self>,
     pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) egress: Egress<Self>,
-    /// Buffer for all reads of the thread: an idle connection holds none.
+    /// A buffer for all reads of the thread, so that idle connections hold none.
     pub(crate) read_buffer: RefCell<Box<[u8]>>,
     pub(super) high_water: HighWater,
     pub(super) namespaces: RefCell<BTreeMap<Arc<str>, Rc<Hosted>>>,
     /// Room policies in force.
     pub(super) policies: RefCell<Policies>,
-    /// No namespace that begins here gives out a serial number below it: ids are never reused,
-    /// not even by a namespace of the same name.
+    /// The lowest serial that a namespace may give out that starts here: ids are never reused, not
+    /// even by a namespace of the same name.
     pub(super) serial: Cell<u64>,
-    /// Namespaces with a batch that ends with the turn.
+    /// Namespaces with a batch to be ended with the turn.
     pub(super) batches: RefCell<Vec<Rc<Hosted>>>,
-    /// Turns of connections that are no WebSockets.
+    /// Turns of connections that are not WebSockets yet.
     pub(crate) newcomers: Rc<Newcomers>,
-    /// True when histories passed their limit in this turn.
+    /// True when histories exceeded their limit in this turn.
     pub(super) histories_full: Cell<bool>,
-    /// True when the keys of clients did.
+    /// True when client idempotency keys exceeded their limit in this turn.
     pub(super) client_keys_full: Cell<bool>,
-    /// True when deadlines may be called passed.
+    /// Tells whether passed deadlines may be trusted.
     pub(super) patience: Patience,
-    /// The wall-clock time of the zero of the clock, as the namespaces know it.
+    /// The wall-clock time of timestamp zero, as known to the namespaces.
     pub(super) unix_zero_ms: Cell<u64>,
-    /// Rung when schedules have begun.
+    /// Notified when schedules have started.
     pub(super) begun: Notify,
     pub(super) turn_watch: TurnWatch<Hosted>,
-    /// The number of slow turns since one was last logged, and the time of that.
+    /// The number of slow turns since the last logged one, and the time of that one.
     pub(super) slow_turns: Cell<(u64, Option<Timestamp>)>,
-    /// Sweeps so far.
+    /// The number of sweeps so far.
     pub(super) sweeps: Cell<u64>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Shard {
 pub(crate) type Mail = egress::Mail<Shard>;
 /// Mail from one turn of a shard to another shard.
 pub(crate) type MailBatch = egress::MailBatch<Shard>;
-/// The way to each shard.
+/// The mailboxes of all shards.
 pub(crate) type Posts = egress::Posts<Shard>;
 
 impl Shard {

@@ -1,8 +1,8 @@
-//! The sweep: what is due, for all connections together instead of a timer each.
+//! The sweep: checks deadlines of all connections together, without a timer for each.
 //!
-//! It saves the timers, and looks only at connections for which something may become due: those
-//! that do not take what is written, are in the middle of a message, or are being closed. Idle ones
-//! cost nothing here. Heartbeats are the hub's, in a tree by time.
+//! It visits only connections with a deadline that may pass: those that do not accept data, are in
+//! the middle of a message, or are being closed. Idle ones cost nothing here. Heartbeats belong to
+//! the hub, in a tree by time.
 
 use std::{
     rc::Rc,
@@ -18,21 +18,19 @@ use crate::{
     socket::{Socket, Stage},
 };
 
-/// The time between two looks for what is due: deadlines are met this late at most, but for
-/// schedules.
+/// The time between two sweeps: deadlines, except those of schedules, are met this late at most.
 pub(crate) const SWEEP: Duration = Duration::from_millis(100);
 
-/// Schedules are looked at no more often than this, whatever their periods: the clock is no finer.
+/// The minimum time between two checks of schedules, whatever their periods: the clock is no finer.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// True when the wall clock is somewhere else, and not only read a moment later.
+/// True when the wall clock was set, and not only read a moment later.
 const fn has_stepped(before_ms: u64, now_ms: u64) -> bool {
     before_ms.abs_diff(now_ms) >= 500
 }
 
 impl Shard {
-    /// Does the work that is due a few times a second, for all connections together instead of with
-    /// a timer each.
+    /// Does the work of all connections that is due a few times a second.
     pub(crate) fn sweep(self: &Rc<Self>) {
         self.follow_wall_clock();
         if self.patience.is_over(Instant::now()) {
@@ -41,7 +39,8 @@ impl Shard {
                 self.count_relayed(&namespace);
             }
             for key in self.egress.watched.take() {
-                // The key of a closed socket may belong to another by now: a look does no harm.
+                // The key of a closed socket may belong to another one, and a check of that does no
+                // harm.
                 if let Some(socket) = self.egress.socket(key) {
                     socket.watched.set(false);
                     self.sweep_socket(&socket);
@@ -56,8 +55,8 @@ impl Shard {
         self.shared.flush_record();
     }
 
-    /// Tells the namespaces where the wall clock is now, when it was set or the machine slept: the
-    /// times of the hub go on evenly.
+    /// Updates the namespaces when the wall clock was set or the machine slept: the times of the
+    /// hub advance evenly.
     fn follow_wall_clock(self: &Rc<Self>) {
         let unix_zero_ms = self.shared.clock.unix_zero_ms();
         if has_stepped(self.unix_zero_ms.get(), unix_zero_ms) {
@@ -99,7 +98,7 @@ impl Shard {
         }
     }
 
-    /// Gives memory back when a crowd has gone.
+    /// Releases memory when many connections have ended.
     fn trim(&self) {
         if !self
             .high_water
@@ -118,14 +117,14 @@ impl Shard {
     }
 }
 
-/// Schedules of applications: run when they are due, not at the next sweep.
+/// Schedules of applications, which run when they are due, and not at the next sweep.
 impl Shard {
-    /// Has the next deadline looked for anew.
+    /// Requests a new search for the next deadline.
     pub(crate) fn tick_schedules(&self) {
         self.begun.notify_one();
     }
 
-    /// Runs what is due, for as long as the shard lives.
+    /// Runs due schedules, as long as the shard exists.
     pub(crate) async fn keep_schedules(self: Rc<Self>) {
         let mut pause = PAUSE;
         loop {

@@ -1,4 +1,4 @@
-//! Work that handlers began: futures on the thread of their namespace.
+//! Work that handlers started: futures on the thread of their namespace.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, spawn_local};
 
 use crate::namespace::gateways::panic_text;
 
-/// Tasks under way for a namespace; they are given up with it.
+/// Running tasks of a namespace; they are cancelled with it.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     running: BTreeMap<Token, AbortHandle>,
@@ -27,8 +27,8 @@ impl Tasks {
         self.running.is_empty()
     }
 
-    /// Begins a task that does the work, and then does something with what came of it: never at
-    /// once, so that the namespace is not called from within.
+    /// Starts a task that does the work, and then calls `then` with its outcome: never at once, so
+    /// that the namespace is not re-entered.
     pub(super) fn begin(&mut self, token: Token, work: Work, then: impl FnOnce(Outcome) + 'static) {
         let task = spawn_local(async { then(outcome(work).await) });
         self.running.insert(token, task.abort_handle());
@@ -38,7 +38,7 @@ impl Tasks {
         self.running.remove(&token);
     }
 
-    /// Gives up what nobody waits for. The future is dropped by the runtime, in a turn of its own.
+    /// Cancels a task. The runtime drops the future in a turn of its own.
     pub(super) fn cancel(&mut self, token: Token) {
         if let Some(task) = self.running.remove(&token) {
             task.abort();
@@ -54,13 +54,13 @@ impl Drop for Tasks {
     }
 }
 
-/// Outcome of the work; an internal failure when it panics.
+/// The outcome of the work; an internal failure when it panics.
 async fn outcome(work: Work) -> Outcome {
     let outcome = caught(work).await;
     outcome.unwrap_or_else(|panic| Outcome::Fail(Failure::internal(panic)))
 }
 
-/// The value of a future of the application's, or the text of its panic.
+/// The value of a future of the application, or the text of its panic.
 pub(super) async fn caught<F: Future + Unpin>(mut work: F) -> Result<F::Output, String> {
     let poll = poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut work).poll(cx)));

@@ -1,10 +1,10 @@
-//! Limits on all namespaces of all threads together: on the memory of histories, and on the
-//! idempotency keys of clients.
+//! Limits for all namespaces of all threads together: on the memory of histories, and on client
+//! idempotency keys.
 //!
-//! Each input enforces them. A namespace whose input passes one gives up the excess at once, which
-//! needs nobody else. But then those that came first would keep everything for good. So at the end
-//! of the turn all namespaces, on all threads, give up the same share of what they have, and there
-//! is room for what is said next.
+//! Each input enforces them. A namespace whose input exceeds a limit trims the excess at once,
+//! without the others. With that alone, the first namespaces would keep everything for good. So at
+//! the end of the turn all namespaces, on all threads, trim the same share of their own, which
+//! makes space for what follows.
 
 use std::{rc::Rc, sync::atomic::Ordering::Relaxed};
 
@@ -12,11 +12,11 @@ use roomcast_core::Input;
 
 use super::state::{Mail, Shard};
 
-/// Each namespace keeps all that it has but one part of so many.
+/// The share that each namespace trims is one part in this many.
 const PARTS: usize = 16;
 
 impl Shard {
-    /// Makes room where the limit was passed in this turn.
+    /// Makes space if the limit on histories was exceeded in this turn.
     pub(super) fn end_histories(self: &Rc<Self>) {
         self.give_up_share();
         for shard in 0..self.shards() {
@@ -27,7 +27,7 @@ impl Shard {
         }
     }
 
-    /// Makes room for keys of clients where their limit was passed in this turn.
+    /// Makes space if the limit on client idempotency keys was exceeded in this turn.
     pub(super) fn end_client_keys(self: &Rc<Self>) {
         self.give_up_keys();
         for shard in 0..self.shards() {
@@ -45,15 +45,16 @@ impl Shard {
         }
         for namespace in self.namespaces() {
             let keys = namespace.client_keys();
-            // One at least: a few that have expired must not stand in the way of others.
+            // At least one key goes: a few expired ones must not block others.
             let keys_max = keys - keys.div_ceil(PARTS);
             self.apply(&namespace, &Input::TrimClientKeys { keys_max });
         }
-        // It is no reason to do so again.
+        // The trim itself must not cause another one.
         self.client_keys_full.set(false);
     }
 
-    /// Several threads that pass the limit at once make room once.
+    /// Trims a share of all histories here. If several threads exceed the limit at once, space is
+    /// made only once.
     fn give_up_share(self: &Rc<Self>) {
         let bytes_max = self.shared.settings.hub.history_bytes;
         if self.shared.history_bytes.load(Relaxed) < bytes_max - bytes_max / PARTS {
@@ -64,7 +65,7 @@ impl Shard {
             let bytes_max = bytes - bytes / PARTS;
             self.apply(&namespace, &Input::TrimHistories { bytes_max });
         }
-        // It is no reason to do so again.
+        // The trim itself must not cause another one.
         self.histories_full.set(false);
     }
 }

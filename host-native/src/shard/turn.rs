@@ -1,14 +1,13 @@
-//! The end of a turn: batches are sent, mail leaves, each socket that got something is written
-//! once.
+//! The end of a turn: batches and mail are sent, and each socket with new output is flushed once.
 //!
-//! It saves a system call for every message but the first that one turn has for a connection. The
-//! end of the turn is a task that wakes behind all tasks whose input was ready, so that it comes
-//! after all of that was read.
+//! This saves a system call for every message of a turn to a connection but the first. The end of
+//! the turn is a task that wakes after all tasks whose input was ready, so it runs after all of
+//! that was read.
 //!
-//! The messages of a large room are written in slices, with turns in between: other rooms' members
-//! do not wait for all of them. Messages that are published to it meanwhile wait, and join. Nothing
-//! of that changes an order: each socket has a queue of its own. No socket waits for good either:
-//! every turn writes a slice, and a socket that waits stands in line once.
+//! The messages of a large room are written in slices, with turns in between, so that members of
+//! other rooms need not wait for all of them. Messages that are published to the room meanwhile
+//! wait, and are joined. The order on each socket does not change, since each has its own queue. No
+//! socket waits for ever: every turn writes a slice, and a waiting socket is in the list once.
 
 pub(super) mod newcomers;
 pub(super) mod watch;
@@ -26,20 +25,20 @@ use self::watch::Share;
 use super::{egress::SLICE_SOCKETS, hosted::Hosted, state::Shard};
 use crate::{clock::millis, metrics::turn::EndedTurn};
 
-/// The least time between two warnings of slow turns, of each shard.
+/// The minimum time between two warnings of slow turns, for each shard.
 const WARNINGS: Duration = Duration::from_secs(10);
-/// Sweeps of ten seconds.
+/// The number of sweeps in ten seconds.
 const SWEEPS_OF_A_LARGEST: u64 = 100;
-/// Sweeps of a minute.
+/// The number of sweeps in a minute.
 const SWEEPS_OF_A_PEAK: u64 = 600;
 
 impl Shard {
-    /// Ends every turn, for as long as the shard lives.
+    /// Ends every turn, as long as the shard exists.
     pub(crate) async fn end_turns(self: Rc<Self>) {
         let (mut line, mut sliced) = (Line::new(), false);
         loop {
-            // Also behind the last slice: what arrived while it was written is read first, and goes
-            // out with what was held back.
+            // Yields after the last slice too: input that arrived while it was written is read
+            // first, and its output is sent with what was held back.
             if line.sockets.is_empty() && !sliced {
                 self.egress.bell.notified().await;
             } else {
@@ -47,7 +46,7 @@ impl Shard {
             }
             let begun = Instant::now();
             self.turn_watch.leave(self.shared.clock.at(begun));
-            // First: the relay has it while the rest is written.
+            // Sent first, so that the relay works while the rest is written.
             self.egress.send_relayed();
             sliced = !line.sockets.is_empty();
             let all = line.is_past_mark();
@@ -60,8 +59,8 @@ impl Shard {
                 let ended = namespace.end_batch(&self.egress, now, recipients_max);
                 ended.map(|it| self.follow_up(namespace, it)).is_none()
             });
-            // Ending a batch may close slow connections, which an application may want to tell the
-            // others: then a batch has begun.
+            // The end of a batch may close slow connections. An application may notify others of
+            // that, which starts another batch.
             self.batches.borrow_mut().append(&mut batches);
             if self.histories_full.take() {
                 self.end_histories();
@@ -74,18 +73,18 @@ impl Shard {
             self.egress.send_mail();
             let mut dirty = VecDeque::from(mem::take(&mut *self.egress.dirty.borrow_mut()));
             if dirty.len() <= SLICE_SOCKETS {
-                // Few: they need not wait for the many.
+                // So few sockets need not wait for the many.
                 let now = self.now();
                 self.turn_watch.leave(now);
                 self.egress.flush_slice(now, &mut dirty);
             }
             line.join(&mut dirty, all);
             if self.egress.dirty.borrow().capacity() == 0 {
-                // The buffer for the next turn's list.
+                // Reused as the buffer for the next turn's list.
                 self.egress.dirty.replace(dirty.into());
             }
             let now = self.now();
-            // Writing is the work of no namespace.
+            // Writing is not charged to a namespace.
             self.turn_watch.leave(now);
             line.written += self.egress.flush_slice(now, &mut line.sockets);
             if line.sockets.is_empty() {
@@ -104,7 +103,7 @@ impl Shard {
         }
     }
 
-    /// Names a slow turn that ended without a write, and rotates what is told of the last minute.
+    /// Logs a slow turn that ended without a write, and rotates the figures of the last minute.
     pub(super) fn watch_turns(&self) {
         if let Some(ended) = self.metrics().turn.take_kept() {
             let longest = self.turn_watch.longest_of(ended.number, millis(ended.took));
@@ -152,15 +151,15 @@ impl Shard {
     }
 }
 
-/// The sockets that stand in line to be written, each once.
+/// The sockets that wait to be flushed, each once.
 #[derive(Debug)]
 struct Line<S> {
     sockets: VecDeque<S>,
-    /// Number of sockets that have joined, and of those that were written.
+    /// The numbers of sockets that have joined, and that were written.
     joined: usize,
     written: usize,
     /// Batches for many recipients are held back until this many sockets were written: those that
-    /// were in line when such batches last ended.
+    /// were waiting when such batches last ended.
     mark: usize,
 }
 
@@ -178,7 +177,7 @@ impl<S> Line<S> {
         self.written >= self.mark
     }
 
-    /// Takes sockets in. `mark` says that they are of all batches.
+    /// Adds sockets. `mark` tells that they include those of all batches.
     fn join(&mut self, sockets: &mut VecDeque<S>, mark: bool) {
         self.joined += sockets.len();
         self.sockets.append(sockets);
@@ -192,14 +191,14 @@ impl<S> Line<S> {
 mod tests {
     use super::*;
 
-    /// Others may be busy without end: what was held back for those in line goes on.
+    /// Held-back output for waiting sockets is sent even if others are busy without end.
     #[test]
     fn a_large_batch_is_held_back_for_a_bounded_number_of_turns() {
         let mut line = Line::new();
         line.join(&mut (0..10 * SLICE_SOCKETS).collect(), true);
         let mut turns = 0;
         while !line.is_past_mark() {
-            // As many as are written: the line never gets shorter.
+            // As many join as are written, so the list never gets shorter.
             line.join(&mut (0..SLICE_SOCKETS).collect(), false);
             line.written += line.sockets.drain(..SLICE_SOCKETS).count();
             turns += 1;

@@ -1,4 +1,4 @@
-//! A backend that is asked who a connection is, and what it may join.
+//! The backend that identifies connections and decides what they may join.
 
 mod asker;
 
@@ -19,16 +19,16 @@ pub(crate) struct AskGate {
     before: Mutex<Before>,
 }
 
-/// The backends that were in force before.
+/// The backends that were in force earlier.
 #[derive(Debug, Default)]
 struct Before {
-    /// Backends that may still answer what they were asked.
+    /// Backends that may still answer earlier questions.
     ending: Vec<Arc<Asker>>,
     /// The counts of all others.
     ended: AskerCounts,
 }
 
-/// A backend that cannot be asked.
+/// The reason why a backend cannot be asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
     /// A key cannot be read.
@@ -40,7 +40,7 @@ pub(crate) enum AskError {
 }
 
 impl Before {
-    /// Forgets those that nobody holds any more: not their thread, and none who asks.
+    /// Drops backends that neither their thread nor a caller uses any more.
     fn forget(&mut self) {
         for asker in self.ending.extract_if(.., |it| Arc::strong_count(it) == 1) {
             self.ended.add(&asker.counts());
@@ -49,7 +49,7 @@ impl Before {
 }
 
 impl AskGate {
-    /// A gate with this backend.
+    /// Creates a gate with a backend, and starts it.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl AskGate {
         Ok(gate)
     }
 
-    /// The backend with these settings; that in force when they are the same. Reads files.
+    /// Returns a backend with these settings, or the one in force if it is the same. Reads files.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl AskGate {
         Ok(in_force.or_else(|| Some(Arc::new(asker))))
     }
 
-    /// Lets a backend that is to be in force begin; then it is [`set`](Self::set), or
+    /// Starts a prepared backend; it must then be [`set`](Self::set) or
     /// [`discarded`](Self::discard).
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl AskGate {
         new.map_or(Ok(()), Asker::start)
     }
 
-    /// Puts a backend in force. The one before answers what was asked, and ends.
+    /// Puts a backend in force. The previous one answers its questions, and ends.
     pub(crate) fn set(&self, asker: Option<Arc<Asker>>) {
         let mut before = self.before();
         before.forget();
@@ -118,7 +118,7 @@ impl AskGate {
         }
     }
 
-    /// Lets a backend end that began in vain.
+    /// Stops a backend that was not put in force.
     pub(crate) fn discard(&self, asker: Option<Arc<Asker>>) {
         if let Some(asker) = asker.filter(|asker| !self.is_in_force(asker)) {
             asker.retire();
@@ -131,13 +131,13 @@ impl AskGate {
         in_force.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// True when a backend is asked for joins.
+    /// True when a backend is asked about joins.
     pub(crate) fn asks_join(&self) -> bool {
         self.asker().is_some_and(|asker| asker.settings().on.join)
     }
 
-    /// URLs that will be asked when this backend is set and are not, with `+`, the other way round,
-    /// with `-`, and under other settings, with `~`.
+    /// URLs that change when this backend is set: an added one with `+`, a removed one with `-`,
+    /// and one with other settings with `~`.
     pub(crate) fn changes(&self, asker: Option<&Arc<Asker>>) -> Vec<String> {
         let old = self.asker();
         match (&old, asker) {
@@ -179,7 +179,7 @@ impl AskGate {
 }
 
 impl Drop for AskGate {
-    /// Ends the thread that asks: it would outlive a server inside of another program.
+    /// Ends the thread, which would otherwise outlive an embedded server.
     fn drop(&mut self) {
         self.set(None);
     }

@@ -1,4 +1,4 @@
-//! Hooks: backends that are told of events.
+//! Hooks: backends that are notified of events.
 
 mod counts;
 mod endpoint;
@@ -34,24 +34,24 @@ use crate::{
     store::{LineStore, StoreError, StoreSync},
 };
 
-/// The time that a server which ends still tells what waits.
+/// The time in which waiting events are still sent at the end of a server.
 const END_TIME: Duration = Duration::from_secs(5);
 
-/// The endpoints that are told of events.
+/// The endpoints that are notified of events.
 ///
-/// Shards push what a turn has brought, [`HookThread`] sends it: neither signatures nor TLS take
-/// time of a shard.
+/// Shards push the events of a turn, and [`HookThread`] sends them, so that signatures and TLS take
+/// no time of a shard.
 #[derive(Debug)]
 pub(crate) struct Hooks {
     clock: Clock,
-    /// The folder where lines outlive the process.
+    /// The folder in which queues outlive the process.
     folder: Option<(PathBuf, StoreSync)>,
-    /// The lines there, from the first endpoint on.
+    /// The stored queues, opened with the first endpoint.
     store: Mutex<Option<Arc<LineStore>>>,
     /// True when there is an endpoint.
     is_on: AtomicBool,
     endpoints: RwLock<Endpoints>,
-    /// Counts the changes of the endpoints.
+    /// The number of changes of the endpoints.
     changes: watch::Sender<u64>,
     counts: Arc<Counts>,
 }
@@ -59,11 +59,11 @@ pub(crate) struct Hooks {
 type Endpoints = Arc<[Arc<Endpoint>]>;
 
 impl Hooks {
-    /// Endpoints, with what waits for them in the store.
+    /// Opens the endpoints, with their stored events.
     ///
     /// # Errors
     ///
-    /// When a key cannot be read, or the store.
+    /// When a key or the store cannot be read.
     pub(crate) fn open(settings: &Settings, clock: Clock) -> Result<Self, OpenError> {
         let folder = settings.store.clone();
         let hooks = Self {
@@ -79,12 +79,12 @@ impl Hooks {
         Ok(hooks)
     }
 
-    /// Makes endpoints ready: those that there are, and new ones with what waits for them in the
-    /// store. What is in force stays as it is. Reads files.
+    /// Prepares endpoints: those in force, and new ones with their stored events. The endpoints in
+    /// force stay unchanged. Reads files.
     ///
     /// # Errors
     ///
-    /// When a key cannot be read, or the store.
+    /// When a key or the store cannot be read.
     pub(crate) fn prepare(&self, hooks: &[Hook]) -> Result<Prepared, OpenError> {
         let store = if hooks.is_empty() {
             None
@@ -103,18 +103,18 @@ impl Hooks {
         Prepared::new(hooks, &self.endpoints(), &stored, open)
     }
 
-    /// Puts endpoints in force. The lines of those that stay go on, also under other rules; what
-    /// waits for the others is dropped, in the store too.
+    /// Puts endpoints in force. Remaining endpoints keep their queues, also under other rules; the
+    /// events of removed ones are dropped, in the store too.
     ///
     /// # Errors
     ///
-    /// When what is dropped cannot be forgotten in the store; all else is done.
+    /// When dropped events cannot be removed from the store; everything else is done.
     pub(crate) fn set(&self, prepared: Prepared) -> Result<(), StoreError> {
         let prepared = prepared.endpoints;
         let endpoints: Endpoints = prepared.iter().map(|(it, _)| it.clone()).collect();
         let mut ended = Vec::new();
         let before = {
-            // Over all of it, so that nothing is counted twice or not at all.
+            // Locked for the whole change, so that nothing is counted twice or not at all.
             let mut in_force = self.endpoints.write();
             let in_force = in_force.as_mut().unwrap_or_else(PoisonError::get_mut);
             for (endpoint, rules) in prepared {
@@ -151,7 +151,7 @@ impl Hooks {
         Ok(())
     }
 
-    /// The lines in the store, if there is one.
+    /// The stored queues, if there is a store.
     fn store(&self) -> Result<Option<Arc<LineStore>>, StoreError> {
         let Some((folder, sync)) = &self.folder else {
             return Ok(None);
@@ -163,7 +163,7 @@ impl Hooks {
         Ok(store.clone())
     }
 
-    /// True when somebody is told of something.
+    /// True when there is an endpoint.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
         self.is_on.load(Relaxed)
@@ -181,19 +181,19 @@ impl Hooks {
         all.map(|rules| rules.hook.subscription.clone()).collect()
     }
 
-    /// Appends events to the lines of those who want them. Takes two locks for each endpoint: once
-    /// a turn.
+    /// Appends events to the queues of endpoints that want them. Takes two locks for each endpoint;
+    /// called once a turn.
     ///
     /// # Errors
     ///
-    /// When they cannot be stored.
+    /// When the events cannot be stored.
     pub(crate) fn push(&self, told: &[Told]) -> Result<(), StoreError> {
         let endpoints = self.endpoints();
         let mut endpoints = endpoints.iter();
         endpoints.try_for_each(|endpoint| endpoint.push(told))
     }
 
-    /// Counts of all endpoints, those that there are no more included.
+    /// The counts of all endpoints, including removed ones.
     pub(crate) fn counts(&self) -> HookCounts {
         let endpoints = self.endpoints.read();
         let endpoints = endpoints.unwrap_or_else(PoisonError::into_inner);
@@ -206,8 +206,8 @@ impl Hooks {
         self.counts.with_lines(waiting, dropped)
     }
 
-    /// Tells the endpoints, those that come later too, until `ending` is true or gone and nothing
-    /// waits.
+    /// Sends events to the endpoints, also to those added later, until `ending` is true or its
+    /// sender is gone, and nothing waits.
     pub(crate) async fn run(self: Arc<Self>, mut ending: watch::Receiver<bool>, spans: Arc<Spans>) {
         let mut running = JoinSet::new();
         let mut told: Vec<Arc<Endpoint>> = Vec::new();
@@ -230,7 +230,7 @@ impl Hooks {
             }
         }
         let rest = async { while running.join_next().await.is_some() {} };
-        let _ = timeout(END_TIME, rest).await; // what is left is told below
+        let _ = timeout(END_TIME, rest).await; // the rest is logged below
         for endpoint in self.endpoints().iter() {
             let (name, events) = (&endpoint.name, endpoint.line().len());
             if events > 0 && self.folder.is_some() {

@@ -1,4 +1,4 @@
-//! Keys of endpoints, from where the settings say that they are.
+//! Keys of backends, from the sources that the settings name.
 
 use std::{
     fs::{self, File},
@@ -7,14 +7,15 @@ use std::{
 
 use roomcast_hooks::{Key, KeySource, Keys};
 
-/// Bytes that are read of the file of a key: many times a key, so that a wrong file costs nothing.
+/// The number of bytes that are read of a key file: many times a key, but so few that a wrong file
+/// costs nothing.
 const FILE_BYTES_MAX: u64 = 4096;
 
 /// Reads keys.
 ///
 /// # Errors
 ///
-/// A text that says which key it is and what to change, and nothing of the key.
+/// A text that names the key and the remedy, without any part of the key itself.
 pub(crate) fn read(sources: &[KeySource]) -> Result<Keys, String> {
     let keys: Result<Vec<Key>, String> = sources.iter().map(read_one).collect();
     Keys::new(keys?).map_err(|fault| fault.to_string())
@@ -39,9 +40,9 @@ fn read_one(source: &KeySource) -> Result<Key, String> {
     first.parse().map_err(|fault| format!("{place}: {fault}"))
 }
 
-/// The beginning of a file.
+/// Reads the beginning of a file.
 fn read_file(path: &str) -> io::Result<String> {
-    // A pipe would make its reader wait, and gives what is in it once.
+    // A pipe would block its reader, and can be read only once.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }

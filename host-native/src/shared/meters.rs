@@ -1,4 +1,4 @@
-//! Meters of users, for as long as they are not full.
+//! Meters of users: the remaining allowances under the users' rates.
 
 use std::{
     collections::HashMap,
@@ -14,8 +14,8 @@ use slab::Slab;
 /// A user of a namespace.
 pub(crate) type UserKey = (Arc<str>, Arc<str>);
 
-/// The rest of the allowance of a user. Connections on several threads share it: each message of
-/// one takes a lock that only connections of the same user contend for.
+/// The remaining allowance of a user. Connections on several threads share it: each message takes a
+/// lock for which only connections of the same user contend.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter(Arc<Shared>);
 
@@ -30,28 +30,28 @@ impl Meter {
         self.0.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a message.
+    /// Charges a message.
     pub(crate) fn message(&self, now: Timestamp, bytes: usize) -> Result<(), Excess> {
         self.lock().message(&self.0.allowance, now, bytes)
     }
 
-    /// Takes bytes that are in no message.
+    /// Charges bytes outside of messages.
     pub(crate) fn overhead(&self, now: Timestamp, bytes: usize) -> Result<(), Excess> {
         self.lock().overhead(&self.0.allowance, now, bytes)
     }
 
-    /// The time from which on it is full.
+    /// The time at which the allowance is full again.
     fn full_at(&self) -> Option<Timestamp> {
         self.lock().full_at(&self.0.allowance)
     }
 }
 
-/// The meters of all users. That of a user without a connection is kept until it is full: who
-/// comes back has what was left. Each operation takes constant time, amortised.
+/// The meters of all users. The meter of a disconnected user is kept until it is full, so that a
+/// user who reconnects has the remaining allowance. Each operation takes amortised constant time.
 #[derive(Debug)]
 pub(crate) struct Meters {
     allowance: Arc<Allowance>,
-    /// Meters of users without a connection; past it the fullest goes.
+    /// The maximum number of meters of disconnected users; beyond it the fullest is removed.
     resting_max: usize,
     table: Mutex<Table>,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Meters {
 struct Table {
     numbers: HashMap<UserKey, usize>,
     users: Slab<User>,
-    /// Users without a connection, by when their meter is full.
+    /// Disconnected users, ordered by when their meter is full.
     resting: Resting,
 }
 
@@ -85,7 +85,7 @@ impl Meters {
         }
     }
 
-    /// True when there is something to count.
+    /// True when a rate is limited.
     pub(crate) fn are_on(&self) -> bool {
         self.allowance.is_limited()
     }
@@ -94,7 +94,7 @@ impl Meters {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The meter of a user, for one more connection.
+    /// Returns the meter of a user, and counts one more connection.
     pub(crate) fn enter(&self, now: Timestamp, key: &UserKey) -> Meter {
         let table = &mut *self.table();
         table.forget_full(now);
@@ -113,7 +113,7 @@ impl Meters {
         user.meter.clone()
     }
 
-    /// A connection of a user has ended.
+    /// Counts the end of a user's connection.
     pub(crate) fn leave(&self, now: Timestamp, key: &UserKey) {
         let table = &mut *self.table();
         table.forget_full(now);
@@ -141,7 +141,7 @@ impl Meters {
 }
 
 impl Table {
-    /// Forgets users whose meters are full by now: each of them once.
+    /// Removes users whose meters are full by now, each once.
     fn forget_full(&mut self, now: Timestamp) {
         while let Some(number) = self.resting.take_due(now) {
             self.forget(number);
@@ -152,7 +152,7 @@ impl Table {
         let user = self.users.remove(number);
         self.numbers.remove(&user.key);
         if self.users.is_empty() {
-            // What a larger crowd needed.
+            // Releases memory that many users needed.
             (self.numbers, self.users) = (HashMap::new(), Slab::new());
         }
     }
@@ -188,7 +188,7 @@ mod tests {
         users
     }
 
-    /// A user comes, sends so much, and goes.
+    /// Connects a user, sends messages, and disconnects.
     fn visit(meters: &Meters, now: u64, user: &str, messages: usize) {
         let meter = meters.enter(at(now), &key(user));
         for _ in 0..messages {
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(again.message(at(1000), 1), Ok(()), "what a second gives");
         meters.leave(at(1000), &key("ann"));
         assert_eq!(users(&meters), ["ann", "ben"].map(Arc::from));
-        // A slot of the wheel later than full.
+        // One slot of the timer wheel after it is full.
         visit(&meters, 4200, "eve", 0);
         assert_eq!(users(&meters), ["ben"].map(Arc::from), "full is forgotten");
     }

@@ -34,7 +34,7 @@ impl Permits {
         self.taken.load(Relaxed)
     }
 
-    /// Takes a place.
+    /// Takes a permit.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl Permits {
     }
 }
 
-/// The connections that there may be: in all, of each address and user, and as TCP connections.
+/// The limits of connections: in total, by address and by user, and of TCP connections.
 #[derive(Debug)]
 pub(crate) struct Connections {
     permits: Permits,
@@ -58,16 +58,16 @@ pub(crate) struct Connections {
     users: Counts<UserKey>,
     meters: Meters,
     clock: Clock,
-    /// TCP connections that are no WebSockets, or not yet.
+    /// TCP connections that are not WebSockets, or not yet.
     visits: AtomicUsize,
-    /// TCP connections of either kind that descriptors allow.
+    /// The maximum number of TCP connections of either kind that the descriptors allow.
     accepted_max: usize,
 }
 
-/// Connections of each key, at most so many.
+/// Numbers of connections by key, each with the same limit.
 #[derive(Debug)]
 struct Counts<K> {
-    /// `None` while they are not counted.
+    /// The limit; `None` without one, and then nothing is counted.
     max: Option<usize>,
     taken: Mutex<HashMap<K, usize>>,
 }
@@ -82,7 +82,7 @@ impl<K: Eq + Hash> Counts<K> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one more.
+    /// Counts one more connection of a key.
     ///
     /// # Errors
     ///
@@ -133,19 +133,19 @@ impl Connections {
         self.permits.taken()
     }
 
-    /// Connections that there may be in all.
+    /// The maximum number of connections.
     pub(crate) const fn max(&self) -> usize {
         self.permits.max
     }
 
-    /// True when no more TCP connections are to be accepted for now: the store, the journal and the
+    /// True when no more TCP connections should be accepted for now: the store, the journal and the
     /// log need descriptors too.
     pub(crate) fn is_full(&self) -> bool {
         self.visits.load(Relaxed) + self.taken() >= self.accepted_max
     }
 }
 
-/// A connection's permit; given back when dropped.
+/// A connection's permit, returned when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     connections: Arc<Connections>,
@@ -162,7 +162,7 @@ struct Named {
     meter: Option<Meter>,
 }
 
-/// A TCP connection on which HTTP is spoken; counted until dropped.
+/// A TCP connection that speaks HTTP; counted until dropped.
 #[derive(Debug)]
 pub(crate) struct Visit(Arc<Connections>);
 
@@ -179,8 +179,8 @@ impl Drop for Visit {
     }
 }
 
-/// The address under which a peer's connections are counted: of an IPv6 address the first 64 bits,
-/// the least that one customer is given. Each of its machines may take any of the rest.
+/// The address under which a peer's connections are counted: for IPv6 the first 64 bits, the
+/// smallest network that a customer gets. Its machines may use any address in it.
 fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -192,11 +192,11 @@ fn counted(address: IpAddr) -> IpAddr {
 }
 
 impl Permit {
-    /// A place for one more connection from this address.
+    /// Takes a permit for one more connection from this address.
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// When a limit is reached.
     pub(crate) fn take(connections: &Arc<Connections>, address: IpAddr) -> Result<Self, Problem> {
         let address = counted(address);
         let reserved = connections.permits.reserve();
@@ -213,11 +213,11 @@ impl Permit {
         })
     }
 
-    /// Counts the connection as one of a user, unless it has one: a connection keeps its user.
+    /// Counts the connection for a user, unless it already has one: a connection keeps its user.
     ///
     /// # Errors
     ///
-    /// The limit, when the user has as many as it may have.
+    /// The limit, when the user has reached it.
     pub(crate) fn name_user(&mut self, namespace: &Arc<str>, user: &str) -> Result<(), usize> {
         let users = &self.connections.users;
         let meters = &self.connections.meters;
@@ -232,7 +232,7 @@ impl Permit {
         Ok(())
     }
 
-    /// The meter of what the connection's user sends, where that is limited.
+    /// The meter of the connection's user, if rates are limited.
     #[inline]
     pub(crate) fn meter(&self) -> Option<&Meter> {
         self.user.as_ref()?.meter.as_ref()

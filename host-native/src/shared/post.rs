@@ -1,4 +1,4 @@
-//! Requests to backends.
+//! HTTP requests to backends.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) type Told = (u16, Option<String>);
 /// The status of an answer to a question, and its body.
 pub(super) type Answered = (u16, Vec<u8>);
 
-/// The client of one endpoint. Each request of it is a span.
+/// The client of one endpoint. Each of its requests is a span.
 #[derive(Debug)]
 pub(super) struct Client {
     url: HookUrl,
@@ -57,12 +57,12 @@ impl Client {
         Ok((response.status().as_u16(), retry_after))
     }
 
-    /// Asks a question once, for a client with the trace `link`; the body is empty with a status
-    /// that means no answer.
+    /// Asks a question once, for a client with the trace `link`. The body is read only with a
+    /// status that means an answer.
     ///
     /// # Errors
     ///
-    /// When there is no whole answer, or a longer one than answers are.
+    /// When there is no complete answer, or it is longer than the limit.
     pub(super) async fn ask(
         &self,
         request: &Request,
@@ -88,7 +88,7 @@ impl Client {
         RequestSpan::begin(&self.spans, name, self.url.as_str(), link)
     }
 
-    /// Sends a request. The connection is driven for as long as `driver` lives.
+    /// Sends a request. The connection is driven as long as `driver` exists.
     async fn post(
         &self,
         request: &Request,

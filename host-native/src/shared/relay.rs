@@ -1,6 +1,6 @@
-//! The way of the shards to the relay between servers, while there is one.
+//! The link from the shards to the relay between servers, if there is one.
 
-// A library without the feature has the way, and nobody at its end.
+// Without the feature the link exists, but nothing is at its other end.
 #![cfg_attr(not(feature = "relay"), allow(dead_code, unused_imports))]
 
 mod counts;
@@ -32,14 +32,14 @@ pub(crate) use self::{
 use self::{serials::Serials, under_way::UnderWay};
 use crate::clock::millis;
 
-/// Serials of connections that a namespace begins with. Each time it gets twice as many, and so a
-/// small one leaves few unused.
+/// The number of connection serials that a namespace starts with. Each further block is twice as
+/// large, so that small namespaces leave few unused.
 const SERIALS_FIRST: u64 = 4;
-/// Serials that it is given at a time, at most.
+/// The maximum number of serials in a block.
 const SERIALS_MAX: u64 = 32;
 
-/// A command of a namespace, which has been told so often that the relay is down. One from before
-/// the last time is not carried out: it has failed there.
+/// A command of a namespace, with the number of `Down` events that the namespace had received. A
+/// command from before the last one is not carried out: the hub already treats it as failed.
 #[derive(Debug)]
 pub(crate) struct HubCommand {
     pub(crate) namespace: Arc<str>,
@@ -47,10 +47,10 @@ pub(crate) struct HubCommand {
     pub(crate) command: RelayCommand,
 }
 
-/// A request of a shard to the task of the relay.
+/// A request of a shard to the relay task.
 #[derive(Debug)]
 pub(crate) enum RelayRequest {
-    /// A namespace begins. It knows that the relay can be reached where the generation is odd.
+    /// A namespace has started. It knows the relay to be up if the generation is odd.
     Open {
         namespace: Arc<str>,
         instance: u64,
@@ -58,40 +58,41 @@ pub(crate) enum RelayRequest {
     },
     /// A namespace has ended.
     Close { namespace: Arc<str> },
-    /// Commands of namespaces, all of one turn of a shard.
+    /// Commands of namespaces, from one turn of a shard.
     Commands(Vec<HubCommand>),
-    /// Serials of connections are wanted.
+    /// A block of connection serials is needed.
     Serials,
-    /// Other nodes, or the relay itself, are asked something.
+    /// A request to other nodes, or to the relay itself.
     Nodes(NodesRequest),
 }
 
-/// The state that shards share with the task of the relay.
+/// The state that shards share with the relay task.
 pub(crate) struct RelayLink {
     node: Box<str>,
-    /// True when replicas must have each publish.
+    /// True when replicas must confirm each publish.
     is_replicated: bool,
     requests: mpsc::UnboundedSender<RelayRequest>,
-    /// Odd while the relay can be reached; each change is one more.
+    /// Odd while the relay is up; incremented with each change.
     generation: AtomicU64,
     serials: Mutex<Serials>,
-    /// Namespaces that have begun.
+    /// The number of namespaces that have started.
     instances: AtomicU64,
-    /// Messages under way to each shard.
+    /// Messages in flight to each shard.
     under_way: Box<[UnderWay]>,
-    /// Rung when a shard has caught up.
+    /// Notified when a shard has caught up.
     pub(crate) caught_up: Notify,
-    /// Gaps that members were told of, and publishes that were refused.
+    /// The number of gaps that members were told of, and of refused publishes.
     gaps: AtomicU64,
     refused: AtomicU64,
     questions: Arc<Questions>,
-    /// Milliseconds for which users may be back on another node, at the end of this one.
+    /// The time for which users may reconnect to another node, at the end of this one, in
+    /// milliseconds.
     users_wait_ms: AtomicU64,
     counts: Box<dyn Fn() -> RelayCounts + Send + Sync>,
     load: OnceLock<Box<dyn Fn() -> NodeLoad + Send + Sync>>,
 }
 
-/// Facts about this server that others read.
+/// Facts about this server for other nodes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct NodeLoad {
     /// The address of its listener.
@@ -110,8 +111,8 @@ impl fmt::Debug for RelayLink {
 }
 
 impl RelayLink {
-    /// The way to a relay that knows this node by that name, for so many shards. Replicas must have
-    /// each publish, or need not.
+    /// Creates the link to a relay that knows this node by the given name. `is_replicated` tells
+    /// whether replicas must confirm each publish.
     pub(crate) fn new(
         (node, is_replicated): (&str, bool),
         shards: usize,
@@ -137,7 +138,7 @@ impl RelayLink {
         (Arc::new(link), receiver)
     }
 
-    /// True while a probe goes through the relay.
+    /// True while probes pass through the relay.
     pub(crate) fn is_up(&self) -> bool {
         is_up(self.generation())
     }
@@ -146,7 +147,7 @@ impl RelayLink {
         self.generation.load(Acquire)
     }
 
-    /// Notes that the relay can be reached, or not any more. For its task alone.
+    /// Records whether the relay is up. Only for the relay task.
     pub(crate) fn set_up(&self, up: bool) {
         if self.is_up() != up {
             self.generation.fetch_add(1, Release);
@@ -163,12 +164,13 @@ impl RelayLink {
         &self.questions
     }
 
-    /// Hands a request over. After the end of the relay nobody takes it.
+    /// Sends a request to the relay task. After the end of that it is dropped.
     pub(crate) fn send(&self, request: RelayRequest) {
-        let _ = self.requests.send(request); // the server ends
+        let _ = self.requests.send(request); // the server is ending
     }
 
-    /// Notes at the end of the node how long its last users may take to be back on another one.
+    /// Records, at the end of the node, how long its last users may take to reconnect to another
+    /// one.
     pub(crate) fn wait_for_users(&self, time: Duration) {
         self.users_wait_ms.fetch_max(millis(time), Relaxed);
     }
@@ -177,7 +179,7 @@ impl RelayLink {
         Duration::from_millis(self.users_wait_ms.load(Relaxed))
     }
 
-    /// Counts gaps that members were told of, and publishes that were refused.
+    /// Adds gaps that members were told of, and refused publishes.
     pub(crate) fn count(&self, gaps: u64, refused: u64) {
         if gaps > 0 {
             self.gaps.fetch_add(gaps, Relaxed);
@@ -187,7 +189,7 @@ impl RelayLink {
         }
     }
 
-    /// Says where facts about this server are, once it has started.
+    /// Sets the source of facts about this server, once it has started.
     pub(crate) fn set_load(&self, load: impl Fn() -> NodeLoad + Send + Sync + 'static) {
         let _ = self.load.set(Box::new(load)); // a server starts once
     }
@@ -198,7 +200,7 @@ impl RelayLink {
             .map_or_else(NodeLoad::default, |load| load())
     }
 
-    /// Numbers for metrics.
+    /// The counts for metrics.
     pub(crate) fn counts(&self) -> RelayCounts {
         let counts = (self.counts)();
         let (questions, missing, foreign) = self.questions.counts();
@@ -216,25 +218,26 @@ impl RelayLink {
     }
 }
 
-/// True for a generation in which the relay can be reached.
+/// True for a generation in which the relay is up.
 pub(crate) const fn is_up(generation: u64) -> bool {
     generation % 2 == 1
 }
 
-/// Serials of connections, which no other node gives out.
+/// Connection serials, which no other node gives out.
 impl RelayLink {
     fn serials(&self) -> MutexGuard<'_, Serials> {
         self.serials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of a namespace that begins. The next one of its name has another: what is under
-    /// way for this one is not for that.
+    /// The number of a namespace that starts. A later namespace of the same name gets another one,
+    /// so that events in flight for this one do not reach it.
     pub(crate) fn next_instance(&self) -> u64 {
         self.instances.fetch_add(1, Relaxed) + 1
     }
 
-    /// The place of a namespace that begins, with serials for its first connections. It publishes
-    /// under a name of its own: the relay remembers the tokens of the messages of each.
+    /// The cluster configuration of a namespace that starts, with serials for its first
+    /// connections. It publishes under a name of its own: the relay remembers the tokens of
+    /// messages by publisher.
     pub(crate) fn cluster(&self, instance: u64) -> Cluster {
         let (first, count) = self.take_serials(SERIALS_FIRST).unwrap_or_default();
         let mut cluster = Cluster::new(format!("{}.{instance}", self.node), first, count);
@@ -242,8 +245,8 @@ impl RelayLink {
         cluster
     }
 
-    /// Further serials for a namespace that has so many left, and was `given` so many the last
-    /// time; `None` when it needs none, or the node has none.
+    /// Further serials for a namespace that has `left` ones, and got `given` last time; `None` when
+    /// it needs none, or the node has none.
     pub(crate) fn more_serials(&self, left: u64, given: &mut u64) -> Option<(u64, u64)> {
         let before = (*given).max(SERIALS_FIRST);
         if left > before / 4 {
@@ -262,7 +265,7 @@ impl RelayLink {
         taken
     }
 
-    /// Adds serials that the relay gave.
+    /// Adds serials from the relay.
     pub(crate) fn add_serials(&self, first: u64, count: u64) {
         self.serials().add(first, count);
     }
@@ -273,18 +276,18 @@ impl RelayLink {
     }
 }
 
-/// Messages under way to the shards.
+/// Messages in flight to the shards.
 impl RelayLink {
     pub(crate) fn begins(&self, shard: usize, bytes: usize) {
         self.under_way[shard].begins(bytes);
     }
 
-    /// Notes that messages are handed to a shard.
+    /// Records the time at which messages are passed to a shard.
     pub(crate) fn hands_over(&self, shard: usize) {
         self.under_way[shard].mark(Instant::now());
     }
 
-    /// A shard has dealt with a message.
+    /// Called when a shard has processed a message.
     pub(crate) fn is_done(&self, shard: usize, bytes: usize) {
         if self.under_way[shard].is_done(bytes) {
             self.caught_up.notify_one();
@@ -296,7 +299,7 @@ impl RelayLink {
         self.under_way.iter().all(UnderWay::has_space)
     }
 
-    /// The age of the oldest message that a shard was handed and has not dealt with.
+    /// The age of the oldest message that a shard has received and not processed.
     pub(crate) fn under_way_age(&self) -> Duration {
         let now = Instant::now();
         let ages = self.under_way.iter().map(|of| of.age(now));

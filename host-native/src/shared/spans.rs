@@ -1,7 +1,7 @@
-//! Spans for OpenTelemetry: of calls of the API, and of requests to backends.
+//! Spans for OpenTelemetry: of API calls, and of requests to backends.
 //!
-//! Written here and not by its SDK, which brings a second HTTP client and as many crates as the
-//! server has: of all that it does, a queue and one request are needed.
+//! Not from the OpenTelemetry SDK, which brings a second HTTP client and as many crates as the
+//! whole server: only a queue and one request are needed.
 
 mod collector;
 mod context;
@@ -24,30 +24,30 @@ use tokio::sync::Notify;
 pub(crate) use self::{context::TraceContext, request::RequestSpan};
 use crate::settings::OtlpSettings;
 
-/// Spans that wait to be exported; further ones are dropped. Some 600 KB.
+/// The number of spans that may wait for export; further ones are dropped. Some 600 KB.
 const WAITING_MAX: usize = 2048;
-/// Spans of one request to the collector.
+/// The maximum number of spans in one request to the collector.
 const BATCH_MAX: usize = 512;
 
 /// Spans on their way to a collector.
 #[derive(Debug)]
 pub(crate) struct Spans {
     settings: OtlpSettings,
-    /// Tells this process from others of the same service.
+    /// The id that distinguishes this process from others of the same service.
     instance: String,
     waiting: Mutex<Vec<Span>>,
-    /// Rung for the first span of a batch, and when one is full.
+    /// Notified for the first span of a batch, and when a batch is full.
     more: Notify,
     exported: AtomicU64,
     dropped: AtomicU64,
 }
 
-/// The side that a span was recorded on; the numbers are those of OTLP.
+/// The side that recorded a span, with the numbers of OTLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SpanKind {
     /// A request that this server answers.
     Server = 2,
-    /// A request that it sends.
+    /// A request that this server sends.
     Client = 3,
 }
 
@@ -63,7 +63,7 @@ enum Value {
 pub(crate) struct Span {
     context: TraceContext,
     parent: Option<u64>,
-    /// The place that a client names of whom nothing is known.
+    /// The trace context of an unknown client.
     link: Option<TraceContext>,
     kind: SpanKind,
     name: String,
@@ -75,12 +75,12 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// The place of the span: what happens for its sake has it for a parent.
+    /// The context of the span, which is the parent of everything that it causes.
     pub(crate) const fn context(&self) -> TraceContext {
         self.context
     }
 
-    /// Links the span to a place that a stranger names, who decides nothing by it.
+    /// Links the span to the trace context of an unknown client, which decides nothing.
     pub(crate) const fn set_link(&mut self, link: Option<TraceContext>) {
         self.link = link;
     }
@@ -89,11 +89,13 @@ impl Span {
         self.attributes.push((key, Value::Text(value.into())));
     }
 
-    /// Sets the status of the answer, and whether it is one of a failure on this side.
+    /// Sets the status of the answer, and whether it is a failure from the point of view of this
+    /// side.
     pub(crate) fn set_status(&mut self, status: u16) {
         let number = Value::Number(status.into());
         self.attributes.push(("http.response.status_code", number));
-        // A server did its work when it refused a request; a client did not get what it wanted.
+        // A server that refused a request did its work; a client that was refused did not get what
+        // it wanted.
         let failed = match self.kind {
             SpanKind::Server => 500,
             SpanKind::Client => 400,
@@ -103,7 +105,7 @@ impl Span {
         }
     }
 
-    /// Says that there was no answer, or one of a failure.
+    /// Marks the span as failed: there was no answer, or a failure.
     pub(crate) fn set_failed(&mut self, cause: impl Into<Cow<'static, str>>) {
         self.is_failed = true;
         self.set_text("error.type", cause);
@@ -111,7 +113,7 @@ impl Span {
 }
 
 impl Spans {
-    /// Spans for the collector of the settings. Without one nothing is recorded.
+    /// Creates spans for the collector in the settings. Without one nothing is recorded.
     pub(crate) fn new(settings: &OtlpSettings) -> Arc<Self> {
         Arc::new(Self {
             settings: settings.clone(),
@@ -123,8 +125,8 @@ impl Spans {
         })
     }
 
-    /// Begins a span; `None` when its trace is not recorded. The one who began the trace decides:
-    /// whoever has sent the parent, who must be known, or this server.
+    /// Starts a span; `None` when its trace is not recorded. The origin of the trace decides that:
+    /// the sender of `parent`, who must be known, or this server.
     pub(crate) fn begin(
         &self,
         kind: SpanKind,
@@ -161,7 +163,7 @@ impl Spans {
         })
     }
 
-    /// Ends a span, which is exported soon.
+    /// Ends a span, and queues it for export.
     pub(crate) fn end(&self, mut span: Span) {
         span.took = span.clock.elapsed();
         let mut waiting = self.waiting();
@@ -178,7 +180,7 @@ impl Spans {
         }
     }
 
-    /// Numbers of spans that were exported, and that were dropped; `None` without a collector.
+    /// The numbers of exported and of dropped spans; `None` without a collector.
     pub(crate) fn counts(&self) -> Option<[(&'static str, u64); 2]> {
         self.settings.endpoint.as_ref()?;
         Some([
@@ -191,7 +193,7 @@ impl Spans {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The spans that wait, as a collector gets them.
+    /// The waiting spans, in the form for a collector.
     #[cfg(test)]
     pub(crate) fn waiting_json(&self) -> String {
         otlp::body("", &self.take_batch())

@@ -1,4 +1,4 @@
-//! Verification of tokens, by the settings in force.
+//! Verification of tokens, with the settings in force.
 
 mod fetch;
 
@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::clock::Clock;
 
-/// Tokens that may wait for published keys at one time: a fetch takes a second at most.
+/// The number of tokens that may wait for published keys: a fetch takes a second at most.
 const WAITING_MAX: usize = 1024;
 
 /// The verifier of tokens that all threads share, with the published keys.
@@ -31,14 +31,14 @@ const WAITING_MAX: usize = 1024;
 pub(crate) struct TokenGate {
     clock: Clock,
     rules: RwLock<Arc<Rules>>,
-    /// True when messages are to be looked at for `$auth`: tokens are verified, or inputs recorded,
-    /// among which no token may be.
+    /// True when messages must be checked for `$auth`: because tokens are verified, or because
+    /// inputs are recorded, which must not contain tokens.
     looks: AtomicBool,
     records: bool,
     published: Mutex<Jwks>,
-    /// Rung when there may be something to fetch.
+    /// Notified when there may be something to fetch.
     wanted: Notify,
-    /// Counts the fetches that ended.
+    /// The number of finished fetches.
     fetches: watch::Sender<u64>,
     waiting: AtomicUsize,
 }
@@ -64,7 +64,7 @@ impl Rules {
 }
 
 impl TokenGate {
-    /// A gate with these settings. `records` says that inputs are recorded.
+    /// Creates a gate with these settings. `records` tells that inputs are recorded.
     ///
     /// # Errors
     ///
@@ -83,11 +83,11 @@ impl TokenGate {
         })
     }
 
-    /// Takes new settings. Published keys stay when their URL is the same.
+    /// Changes the settings. Published keys are kept if their URL is the same.
     ///
     /// # Errors
     ///
-    /// When a key cannot be used; nothing changed.
+    /// When a key cannot be used; nothing has changed then.
     pub(crate) fn set(&self, tokens: &Tokens) -> Result<(), SettingError> {
         let rules = Arc::new(Rules::new(tokens)?);
         self.looks.store(rules.is_on || self.records, Relaxed);
@@ -103,7 +103,7 @@ impl TokenGate {
         Ok(())
     }
 
-    /// True when messages are to be looked at for `$auth`.
+    /// True when messages must be checked for `$auth`.
     pub(crate) fn looks(&self) -> bool {
         self.looks.load(Relaxed)
     }
@@ -124,8 +124,8 @@ impl TokenGate {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Verifies a token; `None` when published keys are fetched first, and
-    /// [`verify`](Self::verify) waits for them.
+    /// Verifies a token; `None` when published keys must be fetched first, for which
+    /// [`verify`](Self::verify) waits.
     pub(crate) fn check(&self, token: &str) -> Option<Result<Identity, TokenRefusal>> {
         let (rules, time) = (self.rules(), self.clock.now());
         let unix_s = (self.clock.unix_zero_ms() + time.as_millis()) / 1000;
@@ -143,28 +143,28 @@ impl TokenGate {
         TokenRefusal::after(error, &mut self.published(), time).map(Err)
     }
 
-    /// Verifies a token. One whose key is not known waits for the next fetch of published keys, if
-    /// there may be one.
+    /// Verifies a token. If its key is unknown, waits for the next fetch of published keys, if one
+    /// is allowed.
     ///
     /// # Errors
     ///
-    /// The reason for which the token is not taken.
+    /// The reason why the token is refused.
     pub(crate) async fn verify(&self, token: &str) -> Result<Identity, TokenRefusal> {
-        // From here on no end of a fetch is missed.
+        // Subscribed first, so that the end of a fetch is not missed.
         let mut fetches = self.fetches.subscribe();
         if let Some(checked) = self.check(token) {
             return checked;
         }
         let place = Place::take(&self.waiting).ok_or(TokenRefusal::Unavailable)?;
         self.wanted.notify_one();
-        // The task that fetches keeps to the time as well; should it be stuck, nobody is.
+        // The fetching task enforces the time as well; this limit holds even if the task is stuck.
         let _ = timeout(2 * JWKS_FETCH_TIMEOUT, fetches.changed()).await;
         drop(place);
         let checked = self.check(token);
         checked.unwrap_or(Err(TokenRefusal::Unavailable))
     }
 
-    /// Fetches published keys whenever it is time, for as long as the server runs.
+    /// Fetches published keys when it is time, as long as the server runs.
     pub(crate) async fn keep_fresh(&self) {
         loop {
             let Some(url) = self.rules().jwks.clone() else {
@@ -217,7 +217,7 @@ impl TokenGate {
     }
 }
 
-/// A place among the tokens that wait.
+/// A permit to wait for published keys.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {

@@ -1,4 +1,4 @@
-//! Connections to servers that this one asks or tells.
+//! Connections to other servers: backends, the collector, and sources of published keys.
 
 #[cfg_attr(not(feature = "jwks"), path = "wire/absent.rs")]
 mod tls;
@@ -24,12 +24,12 @@ use tokio::{
 use self::tls::Tls;
 use super::call_failure::CallFailure;
 
-/// A connection, by TLS or not.
+/// A connection, with or without TLS.
 trait Wire: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire for T {}
 
-/// The authorities that are trusted, from the first connection on that needs them.
+/// The trusted authorities, loaded with the first connection that needs them.
 #[derive(Debug, Default)]
 pub(crate) struct Trust(Tls);
 
@@ -38,7 +38,7 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// When it cannot be reached, or its certificate is not trusted.
+    /// When the host cannot be reached, or its certificate is not trusted.
     async fn connect(&self, uri: &Uri) -> Result<Box<dyn Wire>, CallFailure> {
         let host = uri.host().ok_or("it has no host")?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -51,8 +51,8 @@ impl Trust {
         Ok(Box::new(self.0.connect(host, stream).await?))
     }
 
-    /// Sends a request to a URL, on a connection of its own, without following a redirect. The
-    /// connection is driven for as long as `driver` lives.
+    /// Sends a request to a URL, on a new connection, without following redirects. The connection
+    /// is driven as long as `driver` exists.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The store of a library that is built without the feature `store`: there is none, and none can be
-//! opened. So the rest of the server reads the same with the feature and without it.
+//! Stubs of the store, for builds without the feature `store`. No store can be opened, and the rest
+//! of the server reads the same with the feature and without it.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,12 +11,12 @@ use super::{
     public::{StoreError, StoreSync},
 };
 
-/// No store.
+/// A store, which does not exist in this build.
 #[derive(Debug)]
 pub(crate) enum Store {}
 
 impl Store {
-    /// Refuses. Settings are checked before, so that nobody sees it.
+    /// Fails. Settings are checked before, so this error is never shown.
     pub(crate) fn open(folder: &Path, _: StoreSync) -> Result<Self, StoreError> {
         Err(StoreError {
             path: folder.into(),
@@ -53,12 +53,12 @@ impl Store {
     }
 }
 
-/// No lines of hooks.
+/// The queues of hooks, which are not stored in this build.
 #[derive(Debug)]
 pub(crate) enum LineStore {}
 
 impl LineStore {
-    /// Refuses, as a store does.
+    /// Fails, as for the store.
     pub(crate) fn open(folder: &Path, _: StoreSync) -> Result<Self, StoreError> {
         Err(StoreError {
             path: folder.into(),

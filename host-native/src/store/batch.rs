@@ -1,4 +1,4 @@
-//! Changes of one turn for the store, and what the store gives back.
+//! The changes of a turn for the store, and the data that it returns.
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
@@ -9,7 +9,7 @@ use roomcast_core::{
 };
 use roomcast_hooks::KeptEvent;
 
-/// Changes in the histories of some namespaces; written as a whole or not at all.
+/// Changes in the histories of some namespaces, written as a whole or not at all.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(super) namespaces: BTreeMap<Arc<str>, NamespaceBatch>,
@@ -18,35 +18,35 @@ pub(crate) struct Batch {
 /// Changes in one namespace.
 #[derive(Debug, Default)]
 pub(super) struct NamespaceBatch {
-    /// `None` when the namespace is to be forgotten.
+    /// The header; `None` when the namespace is to be removed.
     pub(super) header: Option<NamespaceHeader>,
     pub(super) rooms: BTreeMap<Box<str>, RoomBatch>,
     pub(super) keys: Vec<KeyState>,
-    /// Users whose identities from before a time are refused, with that time.
+    /// Users, each with the time before which its identities are refused.
     pub(super) withdrawn: Vec<(Box<str>, u64)>,
     /// The time before which identities of all users are refused, if it changed.
     pub(super) not_before_s: Option<u64>,
     pub(super) client_keys: Vec<ClientKeyBatch>,
-    /// Keys that expired before are to be forgotten.
+    /// The time before which expired keys are to be removed.
     pub(super) now: Option<Timestamp>,
 }
 
-/// An idempotency key of a client: the client, the key, and its state; `None` when it is to be
-/// forgotten.
+/// A client idempotency key: the client, the key, and its state, or `None` when it is to be
+/// removed.
 pub(crate) type ClientKeyBatch = (Box<str>, Box<str>, Option<ClientKeyState>);
 
-/// Facts about a namespace, beside its rooms, that must not be forgotten.
+/// Data of a namespace, apart from its rooms, that must be kept.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct NamespaceHeader {
     /// The first part of its epochs.
     pub(crate) epoch: Box<str>,
-    /// Number of histories that have begun.
+    /// The number of histories that have started.
     pub(crate) histories_opened: u64,
-    /// The first serial number of a connection that was not given out.
+    /// The first connection serial that was not given out.
     pub(crate) next_serial: u64,
 }
 
-/// A namespace as the store holds it.
+/// A namespace in the store.
 #[derive(Debug)]
 pub(crate) struct StoredNamespace {
     pub(crate) header: NamespaceHeader,
@@ -55,23 +55,23 @@ pub(crate) struct StoredNamespace {
     pub(crate) client_keys: Vec<ClientKeyState>,
 }
 
-/// Withdrawals of a namespace as the store holds them.
+/// The withdrawals of a namespace in the store.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct StoredWithdrawn {
-    /// Users whose identities from before a time are refused, in seconds since 1970.
+    /// Users, each with the time before which its identities are refused, in seconds since 1970.
     pub(crate) users: Vec<(Box<str>, u64)>,
-    /// The time that holds for all users; 0 when there is none.
+    /// The time for all users; 0 when there is none.
     pub(crate) not_before_s: u64,
 }
 
-/// A line of hooks as the store holds it.
+/// A queue of hooks in the store.
 #[derive(Debug)]
 pub(crate) struct StoredLine {
     pub(crate) epoch: String,
     pub(crate) events: Vec<KeptEvent>,
 }
 
-/// A room as the store holds it.
+/// A room in the store.
 #[derive(Debug)]
 pub(crate) struct StoredRoom {
     /// The key of its row.
@@ -81,7 +81,7 @@ pub(crate) struct StoredRoom {
 }
 
 impl NamespaceHeader {
-    /// The header of a namespace that the store does not know.
+    /// The header of a namespace that is not stored yet.
     pub(crate) fn new(epoch: String) -> Self {
         Self {
             epoch: epoch.into(),
@@ -94,7 +94,7 @@ impl NamespaceHeader {
 /// Changes in one room.
 #[derive(Debug, Default)]
 pub(super) struct RoomBatch {
-    /// State of the room; `None` when it is to be forgotten.
+    /// The state of the room; `None` when it is to be removed.
     pub(super) state: Option<RoomState>,
     pub(super) messages: Vec<HistoryMessage>,
 }
@@ -109,12 +109,12 @@ impl Batch {
         mem::take(self)
     }
 
-    /// Adds a message of a room; the state of the room with this message has to follow.
+    /// Adds a message of a room; the room's state after this message must follow.
     pub(crate) fn append(&mut self, namespace: &Arc<str>, room: &str, message: HistoryMessage) {
         self.room(namespace, room).messages.push(message);
     }
 
-    /// Sets the state of a room of a namespace; `None` when the room is to be forgotten.
+    /// Sets the state of a room of a namespace; `None` removes the room.
     pub(crate) fn set_room(
         &mut self,
         namespace: &Arc<str>,
@@ -140,7 +140,7 @@ impl Batch {
         batch.keys.push(key);
     }
 
-    /// Adds a user whose identities from before a time, in seconds since 1970, are refused.
+    /// Adds a user, with the time before which its identities are refused, in seconds since 1970.
     pub(crate) fn withdraw(
         &mut self,
         namespace: &Arc<str>,
@@ -153,8 +153,8 @@ impl Batch {
         batch.withdrawn.push((user.into(), not_before_s));
     }
 
-    /// Sets a time, in seconds since 1970, before which identities of all users are refused. Users
-    /// with an earlier time of their own are forgotten.
+    /// Sets the time, in seconds since 1970, before which identities of all users are refused.
+    /// Users with an earlier time of their own are removed.
     pub(crate) fn withdraw_all(
         &mut self,
         namespace: &Arc<str>,
@@ -166,7 +166,7 @@ impl Batch {
         batch.not_before_s = Some(not_before_s);
     }
 
-    /// Adds what is remembered of an idempotency key of a client.
+    /// Adds the state of a client idempotency key.
     pub(crate) fn set_client_key(
         &mut self,
         now: Timestamp,
@@ -180,7 +180,7 @@ impl Batch {
         batch.client_keys.push(key);
     }
 
-    /// The namespace is over; who was withdrawn in it stays so.
+    /// Removes the namespace; its withdrawals stay.
     pub(crate) fn forget(&mut self, namespace: &Arc<str>) {
         let batch = self.namespace(namespace);
         *batch = NamespaceBatch {

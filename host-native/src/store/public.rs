@@ -1,20 +1,20 @@
-//! Names of the store that users of the library see, with the feature `store` and without it.
+//! The public types of the store, with the feature `store` and without it.
 
 use std::path::PathBuf;
 
-/// Times at which what was committed is made to last through a failure of power or system.
+/// The times at which committed data is synced, so that it survives a power or system failure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreSync {
-    /// Once a second, in the background. The end of the process, however hard, loses nothing; that
-    /// of the system may lose the last second or two, and histories begin anew then.
+    /// Once a second, in the background. The end of the process, however sudden, loses nothing. A
+    /// failure of the system may lose the last second or two; then histories start anew.
     #[default]
     Second,
-    /// Before anything leaves that depends on it. Nothing is lost; each turn waits for the disk.
+    /// Before any dependent output leaves. Nothing is lost, but each turn waits for the disk.
     Always,
 }
 
-/// A store that cannot be used, or not any more.
+/// The store cannot be used, or has failed.
 #[derive(Debug, thiserror::Error)]
 #[error("--store: {}: {fault}", .path.display())]
 pub struct StoreError {

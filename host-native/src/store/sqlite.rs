@@ -1,15 +1,15 @@
 //! The store in one SQLite file.
 //!
-//! A turn's changes are one transaction, which is committed before anything that the turn made
-//! leaves the process. What is committed is with the operating system, or with
-//! [`StoreSync::Always`] on the disk; so it survives the end of the process, or of the system.
+//! A turn's changes are one transaction, which is committed before any output of the turn leaves
+//! the process. Committed data is with the operating system, or with [`StoreSync::Always`] on the
+//! disk, so it survives the end of the process, or of the system.
 //!
-//! A store that may lack what clients have seen is not believed: an offset that is given out twice
-//! would make a client skip messages. Four things tell. Each row has a checksum, also of what it
-//! belongs to. A file beside the database counts commits, so that a log which lost its end shows;
-//! and the database knows that file, so that a copy which was put back shows. And the store notes
-//! which boot of the system wrote it: after another boot, without a clean end, the last commits may
-//! be missing.
+//! A store that may lack data that clients have seen is not trusted: an offset that is given out
+//! twice would make a client skip messages. There are four checks. Each row has a checksum, which
+//! includes what the row belongs to. A file beside the database counts commits, which reveals a log
+//! that lost its end. The database in turn identifies that file, which reveals a restored copy. And
+//! the store records which boot of the system wrote it: after another boot without a clean end, the
+//! last commits may be missing.
 
 mod checkpoint;
 mod commits;
@@ -53,15 +53,15 @@ pub(crate) struct Store {
     folder: PathBuf,
     writer: Arc<Mutex<Writer>>,
     checkpoints: Checkpoints,
-    /// Held while the store is open: two servers must not write to it.
+    /// Locked while the store is open: two servers must not write to it.
     _lock: File,
 }
 
 impl Store {
-    /// Opens the store in a folder, or makes one. One that cannot be believed is emptied, with a
-    /// warning.
+    /// Opens the store in a folder, or creates one. A store that cannot be trusted is emptied, with
+    /// a warning.
     ///
-    /// Work: the whole store is read.
+    /// Work: reads the whole store.
     pub(crate) fn open(folder: &Path, sync: StoreSync) -> Result<Self, StoreError> {
         Self::open_locked(folder, sync).map_err(|fault| error(folder, &fault))
     }
@@ -74,7 +74,7 @@ impl Store {
             .write(true)
             .open(folder.join("lock"))?;
         commits::lock(&lock)?;
-        // Before anything is opened that may be another folder's too.
+        // Checked before any file is opened that another folder may share.
         let mut found = Found::look(folder)?;
         if integrity::part(folder, &found)? {
             found.used = false;
@@ -99,8 +99,8 @@ impl Store {
         })
     }
 
-    /// Writes a batch, in one transaction. After an error nothing of it is written, or all of it
-    /// is: whoever waits for it must not be told that it is.
+    /// Writes a batch, in one transaction. After an error either all of it is written or nothing:
+    /// waiting callers must not be told that it is.
     pub(crate) fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         let writer = &mut *self.writer();
         writer.write(batch).map_err(|fault| self.error(&fault))?;
@@ -108,14 +108,14 @@ impl Store {
         Ok(())
     }
 
-    /// The names of all namespaces that there are.
+    /// The names of all stored namespaces.
     pub(crate) fn namespaces(&self) -> Result<Vec<Arc<str>>, StoreError> {
         read::namespaces(&self.writer().db).map_err(|fault| self.error(&fault.into()))
     }
 
-    /// A namespace, but for the messages of its rooms; `None` when it is not stored. What is
-    /// damaged is left out, with an error in the log: rooms that are, begin anew. So are rooms with
-    /// longer names, which nobody can join any more.
+    /// Loads a namespace, except the messages of its rooms; `None` when it is not stored. Damaged
+    /// data is left out, and logged as an error: damaged rooms start anew. Rooms with longer names
+    /// than `room_name_bytes`, which nobody can join any more, are left out too.
     pub(crate) fn load(
         &self,
         namespace: &str,
@@ -126,7 +126,7 @@ impl Store {
         loaded.map_err(|fault| self.error(&fault.into()))
     }
 
-    /// The messages of a room, oldest first; those behind the first gap or damage are left out.
+    /// The messages of a room, oldest first, from the last gap or damage on.
     pub(crate) fn messages(
         &self,
         namespace: &str,
@@ -136,13 +136,14 @@ impl Store {
         read::messages(&writer.db, namespace, room).map_err(|fault| self.error(&fault.into()))
     }
 
-    /// Users of a namespace whose identities from before a time are refused, in seconds since 1970.
+    /// The users of a namespace, each with the time before which its identities are refused, in
+    /// seconds since 1970.
     pub(crate) fn withdrawn(&self, namespace: &str) -> Result<StoredWithdrawn, StoreError> {
         let writer = self.writer();
         read::withdrawn(&writer.db, namespace).map_err(|fault| self.error(&fault.into()))
     }
 
-    /// The end: everything is made to last, and the store says so.
+    /// Closes the store: syncs everything, and marks the end as orderly.
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         self.checkpoints.stop();
         let writer = &mut *self.writer();

@@ -106,7 +106,7 @@ fn a_scheme_that_the_port_does_not_speak_is_named() {
     findings.fails("certificate", "does not speak TLS", &["http:// in the URL"]);
 }
 
-/// Makes a pair of files as many a page tells people to, with more arguments.
+/// Makes a certificate with a common recipe, and more arguments.
 fn self_signed(pairs: &Pairs, more: &[&str]) {
     let mut command = Command::new("openssl");
     let (cert, key) = (pairs.path("cert.pem"), pairs.path("key.pem"));
@@ -145,7 +145,7 @@ fn a_certificate_that_signed_itself_as_an_authority_is_named() {
         findings.fails("certificate", seen, &["basicConstraints=critical,CA:FALSE"]);
     }
     drop(proxy);
-    // The fix is one.
+    // The proposed fix works.
     self_signed(&pairs, &["-addext", "basicConstraints=critical,CA:FALSE"]);
     let proxy = behind(Kind::Nginx, &pairs);
     let at = format!("127.0.0.1:{}", proxy.proxy.port);

@@ -91,7 +91,7 @@ fn a_status_of_cloudflare_is_that_of_a_gateway() {
     behind.doctor(&[]).fails("ready", "521: Cloudflare", &fixes);
 }
 
-/// Expects that the upgrade alone is refused, for want of what the server asks.
+/// Expects that only the upgrade fails, because the server cannot get the answer that it needs.
 fn cannot_ask(findings: &Findings, seen: &str, fix: &str) {
     findings.fails("upgrade", seen, &[fix, "the server's log"]);
     assert!(findings.all("ok").contains(&"ready"));
@@ -118,7 +118,7 @@ fn a_server_that_stands_still_is_named() {
     let server = Process::start(&["--api-key", KEY]);
     let proxy = Proxy::start(Kind::Nginx, NGINX, &server.authority);
     server.signal("STOP");
-    // A listener that takes nothing says nothing of TLS either.
+    // A listener that accepts nothing reveals nothing about TLS either.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent = listener.local_addr().expect("an address");
     let proxy = format!("127.0.0.1:{}", proxy.port);

@@ -1,4 +1,4 @@
-//! `roomcast doctor`: each fault of a way is named, with the fix, behind the real proxies.
+//! `roomcast doctor`: each fault on the path through a real proxy is named, with the fix.
 
 mod certificates;
 mod faults;
@@ -191,7 +191,7 @@ fn a_wrong_key_is_named_and_a_right_one_taken() {
     let keys = format!("{KEY},publish:{hash}");
     let server = Process::start(&["--api-key", &keys]);
     let url = format!("http://{}", server.authority);
-    // What is for the server is not sent.
+    // A hash is for the server and is not sent.
     let findings = doctor_with(&url, &[], &[("ROOMCAST_API_KEY", &hash)]);
     assert!(findings.all("skipped").contains(&"key"));
     assert_eq!(findings.exit, Some(0));

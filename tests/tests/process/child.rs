@@ -1,4 +1,4 @@
-//! A `roomcast` process of which a test holds all ends.
+//! A `roomcast` process whose log, signals and port are under the test's control.
 
 use std::{
     collections::BTreeMap,
@@ -128,7 +128,7 @@ impl Process {
         panic!("the log ended without {text:?}:\n{said}");
     }
 
-    /// Lets go of the log, as a pager that is closed.
+    /// Closes the log, like a pager that quits.
     pub(crate) fn drop_log(&mut self) {
         self.log = None;
     }

@@ -127,7 +127,7 @@ fn a_check_reads_the_files_that_a_file_names() {
         assert!(said.contains(&format!("{path}{says}")), "{said}");
         let output = run(&["serve", "--config", path]);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
-        // It tells of rooms alone.
+        // This command only explains rooms.
         let output = run(&["config", "explain", "lobby", "--config", path]);
         assert!(output.status.success(), "{output:?}");
     }

@@ -1,4 +1,4 @@
-//! A log that nobody can write, or nobody reads: lines are lost, and nothing else.
+//! A log that cannot be written, or that nobody reads: only lines are lost.
 
 use std::{
     fs::OpenOptions,
@@ -358,7 +358,7 @@ fn commands_do_not_fail_for_want_of_a_reader() {
             assert_eq!(status.code(), Some(code), "{arguments:?}: {name}");
         }
     }
-    // Whereas what could not be written is a failure.
+    // Output that cannot be written is a failure.
     let status = roomcast()
         .args(["replay", &journal])
         .stdout(full())

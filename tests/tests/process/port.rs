@@ -59,7 +59,7 @@ fn a_port_is_free_again_after_its_server() {
     assert_eq!(process.get("/healthz"), Some(200));
 }
 
-/// The sockets that a thread has in its poll.
+/// Checks the spread by the sockets in the poll of each thread.
 #[test]
 fn connections_are_spread_over_all_threads() {
     let mut process = Process::start(&["--threads=4"]);

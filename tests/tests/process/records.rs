@@ -161,7 +161,7 @@ fn a_replay_shows_when_what_input_led_to_what() {
     let before_last = replay(&[path, "--until", last]);
     assert_eq!(before_last + &from_last, whole);
     assert_eq!(replay(&[path, "--until", first]), "");
-    // A line break that a client sent makes no line.
+    // A line break from a client does not start a new line.
     let sent = replay(&[path, "--namespace", "default", "--conn", &conn]);
     assert!(
         sent.lines()

@@ -215,7 +215,7 @@ fn a_hangup_does_not_take_the_last_key() {
     assert!(line.contains("API keys 1 new, 1 gone"), "{line}");
 }
 
-/// An editor that is about to write leaves the file so.
+/// Editors may empty the file before they write.
 #[test]
 fn a_file_that_became_empty_takes_no_history_away() {
     let (_folder, path, flag) = config("[[rooms]]\nmatch = \"a\"\nhistory.messages = 2\n");

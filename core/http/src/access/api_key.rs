@@ -11,8 +11,8 @@ use super::key_scope::{KeyScope, KeyScopes};
 /// A key of the HTTP API with its scope. Only its SHA-256 digest is kept, and it never appears in
 /// logs.
 ///
-/// In the settings it stands as it is, with the scope `admin`; or as its hash, which is no secret,
-/// and then with any scope:
+/// The settings give it in plain text, with the scope `admin`; or as its hash, which is not a
+/// secret, with any scope:
 ///
 /// ```
 /// use roomcast_http::{ApiKey, KeyScope};
@@ -30,7 +30,7 @@ pub struct ApiKey {
     scope: KeyScope,
 }
 
-/// The mark of a hash in the settings.
+/// The prefix of a hash in the settings.
 const HASH: &str = "sha256:";
 
 impl ApiKey {
@@ -54,7 +54,7 @@ impl ApiKey {
         self.scope
     }
 
-    /// The text that stands for the key in the settings and does not give it away, such as
+    /// The text that stands for the key in the settings without revealing it, such as
     /// `read:sha256:` and 64 hexadecimal digits.
     pub fn hashed(&self) -> String {
         let mut text = match self.scope {
@@ -69,12 +69,12 @@ impl ApiKey {
         text
     }
 
-    /// True for a text that stands for a key by its hash: nobody can use the API with it.
+    /// True for a text that contains the hash of a key: it does not work as a key itself.
     pub fn is_hashed(text: &str) -> bool {
         text.to_ascii_lowercase().contains(HASH)
     }
 
-    /// The key whose hash a text is.
+    /// The key with this hash.
     fn from_hash(text: &str, scope: KeyScope) -> Result<Self, ApiKeyError> {
         let hex = text.strip_prefix(HASH).ok_or(ApiKeyError::Hash)?;
         let digits = hex.as_bytes();
@@ -100,9 +100,8 @@ fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// Scopes of a given text among the known keys: of a key that is there several times, all of them.
-/// Every key is compared, each in the same time, so that the time does not tell which one is
-/// nearer.
+/// The scopes of a given key among the known ones; all of them, if the key is there several times.
+/// Every key is compared in constant time, so that the time does not reveal which one is nearer.
 pub(crate) fn scopes(keys: &[ApiKey], given: &str) -> KeyScopes {
     let given = digest(given);
     let add = |known: KeyScopes, key: &ApiKey| {
@@ -118,20 +117,20 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// A text that is no key. No error repeats the text.
+/// The error of a text that is not a key. It never repeats the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiKeyError {
-    /// The text has characters that no key has, or too many or none.
+    /// The text has characters that no key has, or too many, or none.
     #[error("an API key has 1 to 256 visible ASCII characters, and no comma, which separates two")]
     Form,
-    /// The text begins as a scope or a hash does, and is neither.
+    /// The text begins like a scope or a hash, but is neither.
     #[error(
         "an API key that begins with publish:, read: or admin:, or has sha256: in it, must be \
          given as its hash, such as read:sha256: and 64 hexadecimal digits; `roomcast key` makes one"
     )]
     Hash,
-    /// The text is the hash of nothing.
+    /// The text is the hash of an empty text.
     #[error("an API key is not empty, and this is the hash of an empty text: hash the key itself")]
     Empty,
 }
@@ -139,8 +138,8 @@ pub enum ApiKeyError {
 impl FromStr for ApiKey {
     type Err = ApiKeyError;
 
-    /// A key that begins like a scope or a hash is refused: it could be a hash with a slip in it,
-    /// which would be a key that everybody may read.
+    /// Parses a key. A text that begins like a scope or a hash is refused: it could be a mistyped
+    /// hash, which would then be a key that everybody may read.
     fn from_str(text: &str) -> Result<Self, ApiKeyError> {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b',';
         if !((1..=256).contains(&text.len()) && text.bytes().all(is_plain)) {

@@ -6,12 +6,12 @@ use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// The host of a URL. Prints as browsers send it.
+/// The host of a URL. It prints as browsers send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Host {
     /// Labels with dots between them, in lower case. A dot at the end is a part of the name.
     Name(String),
-    /// An address. That of an IPv4 network may stand in an IPv6 one.
+    /// An address. An IPv4 address may be written as an IPv6 one.
     Address(IpAddr),
 }
 
@@ -72,18 +72,18 @@ impl fmt::Display for Host {
     }
 }
 
-/// A name behind its wildcard `*.`, which stands for whole labels, and true when it has one.
+/// A name without its wildcard `*.`, which stands for whole labels, and true if it had one.
 pub(super) fn split_wildcard(name: &str) -> (bool, &str) {
     let behind = name.strip_prefix("*.");
     (behind.is_some(), behind.unwrap_or(name))
 }
 
-/// The wildcard of a rule that has one.
+/// The wildcard of a rule; empty if it has none.
 pub(super) const fn wildcard(subdomains: bool) -> &'static str {
     if subdomains { "*." } else { "" }
 }
 
-/// True when a rule, with a wildcard if it is about `subdomains`, has this name.
+/// True when a rule, with a wildcard if it has `subdomains`, covers this name.
 pub(super) fn covers(subdomains: bool, rule: &str, name: &str) -> bool {
     let labels = name.strip_suffix(rule);
     if subdomains {
@@ -111,15 +111,15 @@ fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len()) && label.bytes().all(known)
 }
 
-/// True for a last label that makes an IPv4 address of a host, or a fault.
+/// True for a last label that makes browsers read a host as an IPv4 address, or as a fault.
 fn is_number(label: &str) -> bool {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let hexadecimal = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
     digits(label) || label.strip_prefix("0x").is_some_and(hexadecimal)
 }
 
-/// The IPv4 address that a host in lower case is to a browser: one to four numbers in decimal,
-/// octal or hexadecimal, of which the last one fills what is left.
+/// The IPv4 address as which a browser reads a host in lower case: one to four numbers in decimal,
+/// octal or hexadecimal, the last of which fills the remaining bytes.
 fn ipv4(host: &str) -> Option<Ipv4Addr> {
     let number = |text: &str| match text.strip_prefix("0x") {
         Some("") => Some(0),
@@ -154,8 +154,8 @@ fn to_ascii(host: &str) -> Result<String, String> {
     idna::domain_to_ascii(host).map_err(|_| UNREGISTRABLE.to_owned())
 }
 
-/// The same as far as it goes without the tables, which are large: a host has its own or does
-/// without. Other letters are refused, and what stands behind `xn--` must stand for some.
+/// The same without the tables of Unicode, which are large. Letters beyond ASCII are refused, and a
+/// label that begins with `xn--` must encode some.
 #[cfg(not(feature = "idn"))]
 fn to_ascii(host: &str) -> Result<String, String> {
     if !host.is_ascii() {
@@ -180,7 +180,7 @@ pub(crate) fn host_only(authority: &str) -> &str {
     }
 }
 
-/// The address that a host of a request is, written out: IPv6 in brackets.
+/// The address in the host of a request, in full form: IPv6 in brackets.
 pub(super) fn address(host: &str) -> Option<IpAddr> {
     match host.strip_prefix('[') {
         Some(rest) => {
@@ -202,8 +202,8 @@ pub(crate) fn is_loopback_host(host: &str) -> bool {
     name == "localhost" || labels.is_some_and(|labels| labels.split('.').all(is_label))
 }
 
-/// True for a host name that looks as if a proxy had put it there: loopback, a private address, or
-/// a name of one label, as upstreams in the files of proxies have.
+/// True for a host name that looks as if a proxy had set it: loopback, a private address, or a name
+/// of one label, like the upstreams in the configuration of proxies.
 pub(super) fn is_upstream_host(host: &str) -> bool {
     match address(host) {
         Some(IpAddr::V4(address)) => address.is_loopback() || address.is_private(),

@@ -1,4 +1,4 @@
-//! Names under which a server is taken.
+//! Names under which a server may be requested.
 
 use alloc::{
     borrow::ToOwned,
@@ -11,20 +11,20 @@ use super::{
     slip::{self, Parts},
 };
 
-/// A host name under which a server on loopback may be asked: `chat.example`, or with one wildcard
-/// for whole labels, `*.chat.example`. With any port.
+/// A host name under which a server on loopback may be requested: `chat.example`, or with one
+/// wildcard for whole labels, `*.chat.example`; with any port.
 ///
-/// Read as the address bar of a browser reads it. A dot at the end makes no difference, and an
-/// address is one in any spelling that browsers send.
+/// It is read as the address bar of a browser reads it. A dot at the end makes no difference, and
+/// an address matches in any spelling that browsers send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRule {
-    /// A name has no dot at its end.
+    /// The host; a name is stored without a dot at its end.
     host: Host,
-    /// Labels must stand before the name, any and as many as there are.
+    /// True when at least one label must stand before the name.
     subdomains: bool,
 }
 
-/// A text that is no host name; says what to write.
+/// The error of a text that is not a host name. It says what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct HostRuleError(String);
@@ -43,7 +43,7 @@ impl FromStr for HostRule {
 }
 
 impl HostRule {
-    /// Reads a rule; else says what is wrong with it.
+    /// Reads a rule, or says what is wrong with it.
     fn read(text: &str) -> Result<Self, String> {
         let (subdomains, name) = split_wildcard(text);
         let before_port = name.rsplit_once(':').map(|(host, _)| host);
@@ -69,7 +69,7 @@ impl HostRule {
         Err(fault.to_owned())
     }
 
-    /// True when the rule is about a host name, which has no port.
+    /// True when the rule allows a host name, given without a port.
     pub(super) fn allows(&self, host: &str) -> bool {
         match &self.host {
             Host::Name(rule) => {
@@ -80,13 +80,13 @@ impl HostRule {
         }
     }
 
-    /// True when only this machine has the names of the rule.
+    /// True when all names of the rule mean this machine.
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback_host(&self.host.to_string())
     }
 }
 
-/// The rule as a setting names it.
+/// The rule as it is written in a setting.
 impl fmt::Display for HostRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", wildcard(self.subdomains), self.host)

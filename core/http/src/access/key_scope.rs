@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum KeyScope {
-    /// `POST send` alone.
+    /// `POST send` only.
     Publish,
     /// The calls that change nothing: rooms, members, histories, connections.
     Read,
@@ -26,7 +26,7 @@ impl KeyScope {
     }
 }
 
-/// A set of scopes: those under which a given key is configured.
+/// A set of scopes under which a given key is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyScopes(u8);
 
@@ -39,7 +39,7 @@ impl KeyScopes {
         self.0 == 0
     }
 
-    /// The set with a scope more, when the condition holds. It takes the same time when not.
+    /// The set with one more scope if the condition holds. It takes the same time if not.
     pub(crate) fn with(self, scope: KeyScope, holds: bool) -> Self {
         Self(self.0 | (u8::from(holds) * bit(scope)))
     }

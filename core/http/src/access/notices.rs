@@ -21,11 +21,11 @@ use crate::{
     trusted_proxy::NamedUserError,
 };
 
-/// Time for which a name is not told of again.
+/// The time for which a name has no second notice.
 const QUIET: Duration = Duration::from_secs(60);
-/// Names that are remembered. Past it further ones have one notice together.
+/// The number of names that are remembered. Further ones share one notice.
 const NAMES_MAX: usize = 64;
-/// Characters of a name that are shown.
+/// The number of characters of a name that are shown.
 const CHARS_MAX: usize = 100;
 
 /// Refused origins, hosts and users of the last minute, and other reasons in it, so that each has
@@ -84,9 +84,9 @@ impl RefusalNotices {
         is_first
     }
 
-    /// A line for the log about a user whom a peer names and who is refused, as
-    /// [`notice`](Self::notice) for others. It says which address may be trusted, or what the proxy
-    /// has to change, and not the user.
+    /// A line for the log about a refused user whom a peer names, as [`notice`](Self::notice) for
+    /// other refusals. It says which address could be trusted, or what the proxy has to change, and
+    /// does not name the user.
     pub fn user_notice(
         &mut self,
         error: NamedUserError,
@@ -105,7 +105,7 @@ impl RefusalNotices {
         })
     }
 
-    /// The line, when none of this reason and name was given within the minute.
+    /// The line, unless one for this reason and name was given within the minute.
     fn once(
         &mut self,
         reason: Reason,
@@ -133,8 +133,8 @@ impl RefusalNotices {
         Some(line)
     }
 
-    /// A line for the log about a token that was not taken, with the cause that its client does not
-    /// read: for each reason, the first of the minute.
+    /// A line for the log about a refused token, with the cause, which its client is not told: the
+    /// first of the minute for each reason.
     pub fn token_notice(&mut self, refusal: &TokenRefusal, now: Timestamp) -> Option<String> {
         self.is_first(refusal.reason(), now)
             .then(|| format!("refused a token: {refusal}"))
@@ -198,8 +198,8 @@ fn origin_notice<H: Headers>(origin: &str, shown: &str, request: &Request<'_, H>
     )
 }
 
-/// The origin as a flag takes it. `None` for what no flag takes, or what would be something else
-/// than a name where an operator pastes it.
+/// The origin as a value of the flag. `None` if the flag does not accept it, or if it would be
+/// more than a name where an operator pastes it.
 fn origin_flag(origin: &str) -> Option<String> {
     let (scheme, authority) = split(origin)?;
     plain(&authority)?;
@@ -218,8 +218,8 @@ fn host_notice(host: &str, shown: &str) -> String {
     }
 }
 
-/// The host of an origin or of a `Host` header as a setting may name it: `None` for what is no
-/// plain name.
+/// The host of an origin or of a `Host` header as a value of a setting: `None` if it is not a plain
+/// name.
 fn plain(text: &str) -> Option<String> {
     let host = host_only(text);
     let is_plain = !host.contains('*') && host.is_ascii();

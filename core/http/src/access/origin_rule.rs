@@ -1,4 +1,4 @@
-//! The web pages that may connect.
+//! Origins of web pages that may connect.
 
 use alloc::{
     borrow::ToOwned,
@@ -17,13 +17,13 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginRule {
     scheme: String,
-    /// The form in which browsers send it, with its port when it is not the scheme's own.
+    /// The authority as browsers send it, with its port unless it is the default of the scheme.
     authority: String,
     /// True when any labels may stand before the authority.
     subdomains: bool,
 }
 
-/// A text that is no origin; says what to write.
+/// The error of a text that is not an origin. It says what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct OriginRuleError(String);
@@ -32,7 +32,7 @@ const EXPECTED: &str = "an origin is a scheme, a host and maybe a port, like htt
 
 /// A rule as an operator may write it, in the form in which browsers send origins.
 ///
-/// Blanks and line ends around it, a `/` at its end, upper case, zeros before the port, letters
+/// Surrounding blanks and line ends, a `/` at the end, upper case, zeros before the port, letters
 /// beyond ASCII and other spellings of an address mean what they mean in the address bar of a
 /// browser.
 impl FromStr for OriginRule {
@@ -47,7 +47,7 @@ impl FromStr for OriginRule {
 }
 
 impl OriginRule {
-    /// Reads a rule; else says what is wrong with it.
+    /// Reads a rule, or says what is wrong with it.
     fn read(text: &str) -> Result<Self, String> {
         let fault = match text {
             "" => "one is empty",
@@ -64,7 +64,7 @@ impl OriginRule {
         Err(fault.to_owned())
     }
 
-    /// Reads what stands on both sides of `://`.
+    /// Reads the scheme and the text after `://`.
     fn of(scheme: String, rest: &str) -> Result<Self, String> {
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (subdomains, authority) = split_wildcard(rest);
@@ -99,7 +99,7 @@ impl OriginRule {
         Err(fault.to_owned())
     }
 
-    /// True when only pages of this machine have such an origin.
+    /// True when only pages of this machine can have such an origin.
     pub(super) fn is_loopback(&self) -> bool {
         is_loopback_host(host_only(&self.authority))
     }
@@ -109,7 +109,7 @@ impl OriginRule {
     }
 }
 
-/// The host of an authority, and what stands behind the colon.
+/// The host of an authority, and the text after its colon.
 fn split_port(authority: &str) -> (&str, &str) {
     let behind_brackets = authority.rfind(']').map_or(0, |end| end + 1);
     match authority[behind_brackets..].rfind(':') {
@@ -128,7 +128,7 @@ impl fmt::Display for OriginRule {
     }
 }
 
-/// The scheme and the authority of an origin, in lower case, without the scheme's own port.
+/// The scheme and the authority of an origin, in lower case, without the scheme's default port.
 pub(super) fn split(origin: &str) -> Option<(String, String)> {
     let origin = origin.to_ascii_lowercase();
     let (scheme, authority) = origin.split_once("://")?;
@@ -149,8 +149,8 @@ pub(super) fn split(origin: &str) -> Option<(String, String)> {
     Some((scheme.to_owned(), authority.to_owned()))
 }
 
-/// True when a request from this origin may connect. A request without an origin comes from no
-/// browser, and may connect.
+/// True when a request from this origin may connect. A request without an origin does not come from
+/// a browser, and may connect.
 ///
 /// A page of the server itself may connect; so may any page of this machine to a server on this
 /// machine, for local work. Every other origin, `null` included, must be listed.

@@ -4,8 +4,8 @@ use alloc::borrow::Cow;
 
 use crate::request::{Headers, Request};
 
-/// Beginnings of the names of header fields that proxies, balancers and networks of them add. Some
-/// hand on what a visitor asked for, some the address of the visitor.
+/// Beginnings of the names of header fields that proxies, load balancers and CDNs add. Some pass on
+/// the visitor's request, some the visitor's address.
 const PREFIXES: &[&str] = &[
     "akamai-",
     "cf-",
@@ -51,7 +51,7 @@ const SUFFIXES: &[&str] = &[
     "-viewer-address",
 ];
 
-/// Such names that are fixed.
+/// Complete names of such fields.
 const NAMES: &[&str] = &[
     "cdn-loop",
     "client-ip",
@@ -69,14 +69,14 @@ const NAMES: &[&str] = &[
     "x-url-scheme",
 ];
 
-/// Part of the name of every field that hands on what a visitor asked for (RFC 7239, and before it
-/// `X-Forwarded-For`).
+/// Part of the name of every field that passes on the visitor's request or address (RFC 7239, and
+/// before it `X-Forwarded-For`).
 const FORWARDED: &[u8] = b"forwarded";
 
-/// True for the name, in lower case, of a header field that proxies add. Of an underline a gateway
-/// may make a dash, and the other way round.
+/// True for the name, in lower case, of a header field that proxies add. An underscore counts as a
+/// dash, since gateways replace one by the other.
 ///
-/// Every request is asked for all its names. So this allocates nothing for the usual ones, and
+/// This runs for every field of every request. So it allocates nothing for the usual names, and
 /// compares texts only where their first or last bytes are equal.
 fn is_of_a_proxy(name: &str) -> bool {
     let mut name = Cow::Borrowed(name);
@@ -96,11 +96,11 @@ fn is_of_a_proxy(name: &str) -> bool {
 
 impl<H: Headers> Request<'_, H> {
     /// The sign by which the request shows that a proxy passed it on: the name of a header field,
-    /// in lower case, or `HTTP/1.0`, which proxies speak and programs of this century do not.
+    /// in lower case, or `HTTP/1.0`, which proxies still use and current programs do not.
     ///
-    /// Any name counts that holds `forwarded`, that carries the address of a visitor, or that one
-    /// of the well-known proxies and networks of them adds. At `/healthz` and `/readyz` only a
-    /// header field is a sign: monitors ask there in HTTP/1.0.
+    /// A name counts if it contains `forwarded`, if the field has the address of a visitor, or if a
+    /// well-known proxy or CDN adds it. At `/healthz` and `/readyz` only a header field is a sign:
+    /// monitors use HTTP/1.0 there.
     ///
     /// A proxy that speaks HTTP/1.1 and adds no header field shows nothing.
     pub fn proxy_sign(&self) -> Option<Cow<'_, str>> {

@@ -1,4 +1,4 @@
-//! Slips in settings that name hosts and origins, and what was meant.
+//! Mistakes in settings that name hosts and origins, with corrections.
 
 use alloc::{
     borrow::ToOwned,
@@ -10,7 +10,7 @@ use core::net::Ipv6Addr;
 
 use super::host_name::{Host, is_loopback_host, port, wildcard};
 
-/// A fault of a text in one sentence, with the rules to write where its entries mean some.
+/// Describes a fault of a text in one sentence, with the rules to write if they can be guessed.
 pub(super) fn told(
     expected: &str,
     fault: &str,
@@ -29,7 +29,7 @@ pub(super) fn told(
     }
 }
 
-/// Returns the meaning of each entry of a list; nothing when any entry has no meaning.
+/// Returns the rule that each entry of a list means; nothing if any entry has no clear meaning.
 fn each(text: &str, meant: &dyn Fn(Parts) -> Option<String>) -> Vec<String> {
     let text = unwrapped(text);
     let separates = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '|');
@@ -46,8 +46,8 @@ fn each(text: &str, meant: &dyn Fn(Parts) -> Option<String>) -> Vec<String> {
     meant.collect::<Option<_>>().unwrap_or_default()
 }
 
-/// A text without what files, shells and templates leave around it: blanks, marks without a width,
-/// quotes, brackets, separators.
+/// A text without the characters that files, shells and templates leave around it: blanks,
+/// zero-width marks, quotes, brackets, separators.
 fn unwrapped(text: &str) -> &str {
     let is_around = |c: char| {
         let is_mark = matches!(c, '\u{200b}' | '\u{feff}' | '\u{2018}'..='\u{201f}');
@@ -56,7 +56,7 @@ fn unwrapped(text: &str) -> &str {
     let bare = text.trim_matches(is_around);
     let within = bare.strip_prefix('[');
     let within = within.and_then(|rest| rest.strip_suffix(']'));
-    // In brackets of its own an IPv6 address stands, or what is meant for one.
+    // Brackets with a colon in them and no scheme belong to an IPv6 address.
     let within = within.filter(|text| text.contains("://") || !text.contains(':'));
     within.map_or(bare, |text| text.trim_matches(is_around))
 }
@@ -66,7 +66,7 @@ pub(super) fn is_scheme(scheme: &str) -> bool {
     scheme.starts_with(|first: char| first.is_ascii_lowercase()) && scheme.bytes().all(fits)
 }
 
-/// Parts that are read out of a text that is nearly the URL of a host.
+/// Parts read from a text that is nearly the URL of a host.
 pub(super) struct Parts {
     scheme: Option<String>,
     subdomains: bool,
@@ -124,7 +124,7 @@ impl Parts {
     }
 }
 
-/// The scheme at the beginning of a text, in lower case, and what stands behind it.
+/// The scheme at the beginning of a text, in lower case, and the text after it.
 fn scheme_of(text: &str) -> Option<(String, &str)> {
     if let Some((before, behind)) = text.split_once("://")
         && !before.contains(['/', '.', '?', '#', '@'])
@@ -147,7 +147,7 @@ fn scheme_of(text: &str) -> Option<(String, &str)> {
     })
 }
 
-/// A host and its port, the first of several.
+/// A host and its port; the first port if there are several.
 fn host_and_port(authority: &str) -> Option<(Host, Option<u16>)> {
     let end = authority.rsplit(':').next().unwrap_or_default();
     let (host, ports) = match authority.find(']') {

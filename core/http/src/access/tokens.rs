@@ -17,17 +17,17 @@ pub use self::{credentials::Credentials, key::TokenKey, refusal::TokenRefusal};
 use crate::settings::setting::SettingError;
 
 /// Settings of tokens: the keys that verify them, and the conditions on them. By default there are
-/// none, and everybody connects as nobody in particular.
+/// none, and all clients are anonymous.
 ///
-/// No secret is ever printed.
+/// Secrets are never printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tokens {
-    /// Keys; default none. Two at a time allow to change keys without a gap.
+    /// Keys; default none. Two keys make it possible to change them without a gap.
     pub keys: Vec<TokenKey>,
     /// The URL of published keys; default none.
     pub jwks: Option<JwksUrl>,
-    /// The pace at which published keys are fetched; default at most every 30 s, and each hour.
+    /// The pace at which published keys are fetched; by default hourly, and at most every 30 s.
     pub jwks_pace: FetchPace,
     /// The issuer that each token must name, as its `iss`; default none.
     pub issuer: Option<Box<str>>,
@@ -45,7 +45,7 @@ impl Tokens {
         !self.keys.is_empty() || self.jwks.is_some() || self.anonymous == Some(false)
     }
 
-    /// True when a client without a token may come in.
+    /// True when a client without a token may connect.
     pub fn lets_anonymous_in(&self) -> bool {
         self.anonymous.unwrap_or(!self.is_on())
     }
@@ -66,9 +66,9 @@ impl Tokens {
         }
     }
 
-    /// Warnings of grants in the configuration that hardly do what they are for, each a line for a
-    /// log: patterns that also fit other names, and rules for anyone where a client without a token
-    /// is refused.
+    /// Warnings about configured grants that probably do not do what was intended, each a line for
+    /// a log: patterns that also fit other names, and rules for anyone where clients without a
+    /// token are refused.
     pub fn grant_warnings(&self, grants: &StandardGrants) -> Vec<String> {
         let mut warnings: Vec<_> = grants.iter().filter_map(GrantRule::warning).collect();
         let mut for_anyone = grants.for_anyone();
@@ -109,12 +109,12 @@ impl Tokens {
         Ok(verifier)
     }
 
-    /// Reads the files of keys, with a function of the host. A file that was read before is read
+    /// Reads the files of keys, with a function of the host. Files that were read before are read
     /// again.
     ///
     /// # Errors
     ///
-    /// The first key that cannot be read, by its number: its text may be a secret that was written
+    /// The first key that cannot be read, by its number: its text may be a secret that was given
     /// without `hs256:`.
     pub fn read_files<E: core::fmt::Display>(
         &mut self,
@@ -180,8 +180,8 @@ pub fn identity_of(claims: Claims) -> Identity {
     identity
 }
 
-/// The identity of a client that shows no token. `restricted` says that the settings have tokens or
-/// grants: then it may do what grants give to anyone, and everything otherwise.
+/// The identity of a client without a token. `restricted` says that the settings have tokens or
+/// grants: then the client has the rights that grants give to anyone, and otherwise all rights.
 pub fn anonymous_identity(restricted: bool) -> Identity {
     let mut identity = Identity::new();
     identity.grants = restricted.then(Grants::default);

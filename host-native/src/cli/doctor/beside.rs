@@ -1,4 +1,4 @@
-//! The address of the server that a health check stands beside, from the variables of both.
+//! The address of the server beside a health check, from their shared environment.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,12 +7,12 @@ use super::super::{
     serve::ServeArgs,
 };
 
-/// Finds the address: of the administration listener where there is one, for that answers also
-/// when the server is full.
+/// Finds the address. The administration listener is preferred, if there is one, because it answers
+/// even when the server is full.
 ///
 /// # Errors
 ///
-/// A [`Failure`] when the variables do not say it.
+/// A [`Failure`] when the variables are wrong, or give port 0.
 pub(super) fn endpoint() -> Result<Endpoint, Failure> {
     let settings = ServeArgs::of_environment()?;
     let (listen, tls, name) = match settings.admin_listen {
@@ -29,7 +29,7 @@ pub(super) fn endpoint() -> Result<Endpoint, Failure> {
     url.parse().map_err(Failure::usage)
 }
 
-/// An address at which a listener is reached from its own machine.
+/// The address at which a listener can be reached from its own machine.
 fn reached(listen: SocketAddr) -> SocketAddr {
     #[allow(clippy::wildcard_enum_match_arm)] // any other address is reached as it is
     let ip = match listen.ip().to_canonical() {

@@ -1,4 +1,4 @@
-//! The clock of the server beside that of this machine.
+//! A comparison of the server's clock with the clock of this machine.
 
 use std::time::SystemTime;
 
@@ -19,8 +19,8 @@ pub(super) fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap_or_default()
 }
 
-/// Compares the time in the head of an answer with that at which it was here. By more than the
-/// leeway of tokens the clocks must not differ.
+/// Compares the time in the head of an answer with the time at which it arrived. The clocks must
+/// not differ by the leeway of tokens or more.
 pub(super) fn check(head: &HeaderMap, at: DateTime<Utc>) -> Finding {
     let field = |name: &str| head.get(name).and_then(|value| value.to_str().ok());
     let own = field(TIME_HEADER).and_then(|ms| {
@@ -35,7 +35,7 @@ pub(super) fn check(head: &HeaderMap, at: DateTime<Utc>) -> Finding {
             let Ok(date) = read else {
                 return Finding::failed(format_args!("no time: Date: {date}"), FIX);
             };
-            // The last proxy has written it.
+            // A proxy may have written this header.
             (date.and_utc(), "where the answer comes from")
         }
     };

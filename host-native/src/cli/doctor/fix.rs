@@ -1,4 +1,4 @@
-//! Changes that mend a way, by the proxy that was seen on it.
+//! Suggested fixes, by the proxy on the path.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use hyper::{
 
 use super::report::Finding;
 
-/// The change where something takes a connection and then says nothing.
+/// The fix when a connection is accepted, but nothing is answered.
 pub(super) const HANGS: &str = "what listens there hangs: see the log of the server and restart it, \
                                 `systemctl restart roomcast`; where a proxy is before it, see its \
                                 log too";
 
-/// The proxy that answers, as far as it names itself. HAProxy never does.
+/// The proxy that answers, if it names itself. HAProxy never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proxy {
     Nginx,
@@ -40,7 +40,7 @@ impl Proxy {
         named.unwrap_or(Self::Unknown)
     }
 
-    /// A fix by its parts: for each proxy that it may be, its file and what to write there.
+    /// Makes a fix from its parts: the lines for each proxy that it may be.
     const fn fix(self, nginx: &'static str, haproxy: &'static str, caddy: &'static str) -> Fix {
         let is_unknown = matches!(self, Self::Unknown);
         Fix {
@@ -59,7 +59,7 @@ impl Proxy {
         }
     }
 
-    /// The proxy has not passed an upgrade on.
+    /// The fix for a proxy that does not forward an upgrade.
     pub(super) const fn upgrade(self) -> Fix {
         self.fix(
             "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header \
@@ -69,7 +69,7 @@ impl Proxy {
         )
     }
 
-    /// The proxy has put another name in the place of `Host`.
+    /// The fix for a proxy that replaces the `Host` header.
     pub(super) const fn host(self) -> Fix {
         self.fix(
             "proxy_set_header Host $http_host;",
@@ -78,7 +78,7 @@ impl Proxy {
         )
     }
 
-    /// The proxy ends connections that are silent for a time shorter than the heartbeat.
+    /// The fix for a proxy whose idle timeout is shorter than the heartbeat.
     pub(super) const fn idle(self) -> Fix {
         self.fix(
             "proxy_read_timeout 75s; proxy_send_timeout 75s;",
@@ -87,7 +87,7 @@ impl Proxy {
         )
     }
 
-    /// The proxy does not find the server.
+    /// The fix for a proxy that cannot reach the server.
     pub(super) const fn upstream(self) -> Fix {
         self.fix(
             "`proxy_pass` and its `upstream` have to name the server's --listen",
@@ -96,7 +96,7 @@ impl Proxy {
         )
     }
 
-    /// The proxy has a path of its own before those of the server.
+    /// The fix for a proxy that serves the server under a path.
     pub(super) const fn path(self) -> Fix {
         self.fix(
             "`location /chat/` with `proxy_pass http://roomcast/;`",
@@ -105,7 +105,7 @@ impl Proxy {
         )
     }
 
-    /// The proxy does not pass WebSockets on at all.
+    /// The fix for a proxy that does not forward WebSockets at all.
     pub(super) const fn pass(self) -> Fix {
         self.fix(
             "pass /ws on: a `location /ws` with `proxy_pass http://roomcast;`, proxy_http_version \
@@ -115,7 +115,7 @@ impl Proxy {
         )
     }
 
-    /// The proxy takes no more of these.
+    /// The fix for a proxy that has reached its own limits.
     pub(super) const fn limits(self) -> Fix {
         self.fix(
             "raise the proxy's own limits, `limit_conn` and `limit_req` of this `location`; see \
@@ -126,7 +126,7 @@ impl Proxy {
         )
     }
 
-    /// The proxy fails by itself.
+    /// The fix for a proxy that fails by itself.
     pub(super) const fn overload(self) -> Fix {
         Fix {
             nginx_file: "/etc/nginx/nginx.conf",
@@ -139,15 +139,15 @@ impl Proxy {
         }
     }
 
-    /// The finding about an answer of the proxy in the server's place; `None` where its status does
-    /// not say why.
+    /// The finding about an answer that the proxy gave instead of the server; `None` if its status
+    /// does not show why.
     pub(super) fn fault(self, status: StatusCode) -> Option<Finding> {
         let finding = match status.as_u16() {
             500 => {
                 let seen = format_args!("{status}: a proxy answers, and fails by itself");
                 Finding::failed(seen, self.overload())
             }
-            // Where nginx does not find the server, it says 502 or 504.
+            // If nginx cannot reach the server, it answers 502 or 504, never 503.
             code if code == 429 || code == 503 && self == Self::Nginx => {
                 let seen = format_args!("{status}: a proxy answers, and takes no more of these");
                 Finding::failed(seen, self.limits())
@@ -163,7 +163,7 @@ impl Proxy {
     }
 }
 
-/// The fault by a status that Cloudflare alone gives.
+/// The finding about a status that only Cloudflare uses.
 fn cloudflare(code: u16) -> Finding {
     let why = match code {
         521 => "your server refuses its connections",
@@ -189,7 +189,7 @@ fn cloudflare(code: u16) -> Finding {
     Finding::failed(seen, fix)
 }
 
-/// Texts for the proxies in question; empty for the others.
+/// The fix for each proxy; empty for those that are ruled out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fix {
     nginx: &'static str,

@@ -1,4 +1,4 @@
-//! Plain requests on the way.
+//! Plain HTTP requests to the server.
 
 use std::{io, time::Duration};
 
@@ -19,23 +19,23 @@ use super::{
     way::Way,
 };
 
-/// An answer of whoever is on the other side.
+/// An answer of the server or of a proxy.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) head: HeaderMap,
     pub(super) body: String,
-    /// The time at which it was complete, here.
+    /// The time on this machine at which it was complete.
     pub(super) at: DateTime<Utc>,
 }
 
-/// Reason for which there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoAnswer {
-    /// There is none in time.
+    /// There was no answer in time.
     #[error("no answer within {} s", .0.as_secs())]
     Late(Duration),
-    /// There is none in HTTP.
+    /// The answer was not HTTP, or the connection failed.
     #[error("no answer: {0:#}")]
     Broken(anyhow::Error),
 }
@@ -46,11 +46,11 @@ impl From<anyhow::Error> for NoAnswer {
     }
 }
 
-/// Asks for a path of the server.
+/// Requests a path of the server.
 ///
 /// # Errors
 ///
-/// When nothing answers, or not in HTTP.
+/// When there is no answer, or it is not HTTP.
 pub(super) async fn get(
     way: &Way,
     path: &str,
@@ -78,13 +78,13 @@ pub(super) async fn get(
     })
 }
 
-/// The side that answered at `/readyz`.
+/// The program that answered at `/readyz`.
 #[derive(Debug)]
 pub(super) enum Ready {
     Server(Answer),
-    /// A proxy that has not asked the server: it may still lead there.
+    /// A proxy that did not forward the request: other paths may still lead to the server.
     Proxy(Answer),
-    /// Nobody, or one with whom nothing else can be tried.
+    /// Nobody, or a program for which no further check is useful.
     Nobody,
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn is_worker(way: &Way, ready: &Answer) -> bool {
     facts.map_or(is_own, |facts| facts.host == "worker")
 }
 
-/// The fault of an answer that is not the server's own.
+/// Judges an answer that is not one of the server's states of readiness.
 fn other(answer: Answer) -> (Ready, Finding) {
     let (status, proxy) = (answer.status, Proxy::of(&answer.head));
     if let Some(detail) = failure::detail(&answer.body) {
@@ -152,7 +152,7 @@ fn other(answer: Answer) -> (Ready, Finding) {
         return (Ready::Nobody, finding);
     }
     let body = answer.body.to_ascii_lowercase();
-    // The words of this server, and of nginx.
+    // Both this server and nginx answer so.
     if status == StatusCode::BAD_REQUEST && body.contains("https") {
         let seen = format_args!("{status}: the port speaks TLS");
         return (Ready::Nobody, Finding::failed(seen, "https:// in the URL"));

@@ -5,7 +5,7 @@ use roomcast_http::Problem;
 
 use super::{super::client::failure::detail, http, report::Finding, way::Way};
 
-/// Tries a key with a call that changes nothing.
+/// Checks a key by a call that changes nothing.
 pub(super) async fn check(way: &Way, namespace: Option<&str>, key: &HeaderValue) -> Finding {
     let path = way.url.api(namespace, "rooms?limit=1");
     let answer = match http::get(way, &path, Some(key)).await {
@@ -28,7 +28,7 @@ pub(super) async fn check(way: &Way, namespace: Option<&str>, key: &HeaderValue)
             "`api_keys` in roomcast.toml (--api-key, ROOMCAST_API_KEY) of the server has to list its \
              hash, which `roomcast key` makes; or --api-key here",
         ),
-        // A key that may only publish is one all the same.
+        // A key of another scope is valid too.
         StatusCode::FORBIDDEN if detail.contains("needs a key with the scope") => {
             Finding::ok("the server takes it, for calls of its scope")
         }

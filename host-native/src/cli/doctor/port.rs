@@ -1,4 +1,4 @@
-//! The port of a server: which of its addresses take connections.
+//! The check of a server's port on each of its addresses.
 
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
@@ -10,12 +10,12 @@ use tokio::{
 
 use super::{super::client::endpoint::Endpoint, report::Finding};
 
-/// Reason for which an address takes no connection.
+/// The reason why an address takes no connection.
 #[derive(Debug)]
 enum Closed {
     NoListener,
     Silent(Duration),
-    /// This machine does not speak the protocol of the address, such as IPv6.
+    /// This machine has no route to the address, such as without IPv6.
     NoRoute,
     Other(io::Error),
 }
@@ -31,10 +31,10 @@ impl fmt::Display for Closed {
     }
 }
 
-/// An address, and the time in which it took a connection.
+/// An address, and the time that a connection to it took, or why it failed.
 type Tried = (SocketAddr, Result<Duration, Closed>);
 
-/// Looks for the first address whose port is open. All are tried, at once: a client may begin with
+/// Finds the first address whose port is open. All are tried at once, since a client may start with
 /// any of them.
 pub(super) async fn open(
     url: &Endpoint,
@@ -62,8 +62,8 @@ async fn connect(address: SocketAddr, patience: Duration) -> Result<Duration, Cl
     })
 }
 
-/// The first open address, and the finding. A closed one beside it fails the check: the clients
-/// that try it first wait.
+/// Returns the first open address, and the finding. A closed address beside it fails the check:
+/// clients that try that first lose time.
 fn judge(url: &Endpoint, tried: &[Tried]) -> (Option<SocketAddr>, Finding) {
     let mut open = tried.iter();
     let open = open.find_map(|(address, result)| Some((*address, result.as_ref().ok()?)));
@@ -83,7 +83,7 @@ fn judge(url: &Endpoint, tried: &[Tried]) -> (Option<SocketAddr>, Finding) {
     if faults.is_empty() {
         return (Some(address), Finding::ok(seen));
     }
-    // `localhost` has two addresses, and who listens at one of them costs nobody time.
+    // `localhost` has two addresses; a closed one of them costs no time.
     let dead = closed().find(|(address, fault)| {
         !matches!(fault, Closed::NoRoute) && !address.ip().to_canonical().is_loopback()
     });
@@ -106,7 +106,7 @@ fn judge(url: &Endpoint, tried: &[Tried]) -> (Option<SocketAddr>, Finding) {
     (Some(address), finding)
 }
 
-/// The change where nothing is open.
+/// The fix when no address is open.
 const fn fix(url: &Endpoint, is_silent: bool) -> &'static str {
     if is_silent {
         "the firewall of the machine or of its network drops packets to this port: open it there"

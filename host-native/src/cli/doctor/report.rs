@@ -26,7 +26,7 @@ pub(super) struct Finding {
 
 impl Finding {
     fn new(state: State, seen: impl Display) -> Self {
-        // Parts of it are the words of others.
+        // It may contain text from the server or a proxy.
         let seen = one_line(&seen.to_string()).into_owned();
         let fix = None;
         Self { state, seen, fix }
@@ -36,7 +36,7 @@ impl Finding {
         Self::new(State::Ok, seen)
     }
 
-    /// A fault, and which setting of which file to change.
+    /// A failed check, with the setting to change and its file.
     pub(super) fn failed(seen: impl Display, fix: impl Display) -> Self {
         let fix = Some(one_line(&fix.to_string()).into_owned());
         Self {
@@ -60,7 +60,7 @@ struct Line<'a> {
     fix: Option<&'a str>,
 }
 
-/// The lines that were printed.
+/// A printer of findings, which counts the failed ones.
 #[derive(Debug)]
 pub(super) struct Report {
     is_json: bool,

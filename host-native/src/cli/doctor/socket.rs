@@ -1,4 +1,4 @@
-//! A WebSocket on the way: its upgrade, its messages, its silence.
+//! The checks of a WebSocket: its upgrade, its messages, its silence.
 
 use std::{io, time::Duration};
 
@@ -26,7 +26,7 @@ use super::{
     way::Way,
 };
 
-/// An upgrade that was refused, or came to nothing.
+/// An upgrade that was refused or failed.
 #[derive(Debug)]
 pub(super) enum Refusal {
     Http(StatusCode, String),
@@ -45,7 +45,8 @@ impl Refusal {
         matches!(self, Self::Http(found, body) if *found == status && detail(body).is_none())
     }
 
-    /// The finding. `origin` is that of a page elsewhere, `None` for the server's own.
+    /// The finding about the refusal. `origin` is the origin of another site's page, or `None` for
+    /// the server's own page.
     pub(super) fn finding(&self, proxy: Proxy, origin: Option<&str>) -> Finding {
         let (status, body) = match self {
             Self::Broken(fault) => return Finding::failed(fault, proxy.upgrade()),
@@ -95,7 +96,7 @@ impl Refusal {
     }
 }
 
-/// The finding about the refusal of somebody before the server.
+/// The finding about a refusal that is not the server's.
 fn refused(proxy: Proxy, status: StatusCode) -> Finding {
     let seen = format!("{status}: not from a Roomcast server: a proxy refuses /ws");
     match status.as_u16() {
@@ -108,7 +109,7 @@ fn refused(proxy: Proxy, status: StatusCode) -> Finding {
     }
 }
 
-/// Opens a WebSocket as a page of this origin does.
+/// Opens a WebSocket with an origin, as a browser does.
 ///
 /// # Errors
 ///
@@ -173,7 +174,8 @@ struct Envelope {
 }
 
 impl Socket {
-    /// Reads the greeting, and has a ping answered: so messages pass in both directions.
+    /// Reads `$welcome`, and sends a ping that must be answered, to check that messages pass in
+    /// both directions.
     pub(super) async fn exchange(&mut self) -> (Option<Welcome>, Finding) {
         let fix = "nothing on the way may hold answers back or change them: the buffers of a proxy, a \
                    scanner of a firewall";
@@ -225,7 +227,7 @@ impl Socket {
 
     /// Stays silent until the server's heartbeat comes, or something ends the connection.
     pub(super) async fn stay(mut self, welcome: &Welcome, wait_s: u32, proxy: Proxy) -> Finding {
-        /// Time that the server itself waits for an answer.
+        /// The extra time for which a heartbeat may be late.
         const HEARTBEAT_LATE: Duration = Duration::from_secs(10);
         const HEARTBEAT: &str =
             "heartbeat_ms in roomcast.toml (--heartbeat-ms, ROOMCAST_HEARTBEAT_MS)";
@@ -284,7 +286,7 @@ impl Socket {
     }
 }
 
-/// The end of a silence.
+/// The event that ended a silence.
 enum End {
     Ping,
     Close(u16),

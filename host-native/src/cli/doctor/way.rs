@@ -1,4 +1,4 @@
-//! The way to a server: its addresses, its certificate.
+//! The path to a server: its addresses and its certificate.
 
 #[path = "../../tls/validity.rs"]
 mod validity;
@@ -34,11 +34,11 @@ use super::{
     report::Finding,
 };
 
-/// Days before its end at which a certificate should have been renewed; one that lasts less than
-/// three times as long, in the last third of its time.
+/// The number of days before its end by which a certificate should have been renewed. A certificate
+/// for less than 21 days should have been renewed by the last third of its time.
 const RENEWED_DAYS: i64 = 7;
 
-/// A host and a port.
+/// Parses a host and a port.
 pub(super) fn place(text: &str) -> Result<String, String> {
     let uri: Option<Uri> = text.parse().ok();
     let has_port = uri.is_some_and(|uri| uri.port_u16().is_some() && uri.scheme().is_none());
@@ -86,7 +86,7 @@ pub(super) struct Way {
     pub(super) url: Endpoint,
     address: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
-    /// Longest wait for a connection or an answer.
+    /// The timeout for a connection or an answer.
     pub(super) patience: Duration,
     /// False when the certificate cannot be trusted: then no secret is sent.
     pub(super) is_trusted: bool,
@@ -107,7 +107,7 @@ impl Way {
     ///
     /// # Errors
     ///
-    /// When it does not come about, or not in time.
+    /// When it fails, or takes too long.
     pub(super) async fn connect(&self) -> io::Result<Wire> {
         let opened = async {
             match &self.tls {
@@ -128,12 +128,12 @@ impl Way {
         TlsConnector::from(tls.clone()).connect(name, stream).await
     }
 
-    /// Looks at the certificate, and has later connections speak TLS; false when nothing there
-    /// does.
+    /// Checks the certificate, and uses TLS for later connections; false when the port does not
+    /// speak it.
     ///
     /// # Errors
     ///
-    /// When this machine trusts nobody.
+    /// When this machine trusts no authority.
     pub(super) async fn secure(&mut self) -> io::Result<(bool, Finding)> {
         let trust = Arc::new(wire::trust()?);
         let late = |_| late("no end of the TLS handshake", self.patience);
@@ -148,7 +148,7 @@ impl Way {
             }
             Err(fault) => fault,
         };
-        // The rest of the way can be tried all the same.
+        // The later checks are still useful without trust.
         let untrusting = Arc::new(untrusting()?);
         let tried = timeout(self.patience, self.handshake(&untrusting)).await;
         let seen = tried.map_err(late).flatten();
@@ -159,12 +159,12 @@ impl Way {
         Ok((seen.is_ok(), finding))
     }
 
-    /// Has later connections speak TLS with a server on this machine, whatever the name in its
-    /// certificate and whoever signed it.
+    /// Uses TLS for later connections to a server on this machine, without a check of its
+    /// certificate.
     ///
     /// # Errors
     ///
-    /// When TLS cannot be spoken at all.
+    /// When TLS cannot be configured.
     pub(super) fn secure_beside(&mut self) -> io::Result<()> {
         self.tls = Some(Arc::new(untrusting()?));
         self.is_trusted = false;
@@ -172,7 +172,7 @@ impl Way {
     }
 }
 
-/// TLS with anyone.
+/// TLS without a check of the certificate.
 fn untrusting() -> io::Result<ClientConfig> {
     let provider = ring::default_provider();
     let config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
@@ -215,10 +215,10 @@ fn held(valid: Option<Range<DateTime<Utc>>>) -> Finding {
 const NAME_FILE: &str = "name its file: `ssl_certificate` of nginx, `bind .. crt` of HAProxy, \
                          tls_cert in roomcast.toml (--tls-cert)";
 
-/// The name that rustls has for a certificate of an authority in the place of a server's.
+/// The name in rustls for an authority's certificate that is used as a server's.
 const OF_AUTHORITY: &str = "CaUsedAsEndEntity";
 
-/// The fault of a handshake.
+/// The finding about a failed handshake.
 fn distrust(fault: &io::Error, url: &Endpoint, end: Option<DateTime<Utc>>) -> Finding {
     use rustls::Error;
     let known = fault
@@ -312,7 +312,7 @@ fn distrust_certificate(
     }
 }
 
-/// Takes any certificate, so that the rest of the way can be looked at without secrets.
+/// A verifier that accepts any certificate, for checks that send no secrets.
 #[derive(Debug)]
 struct Anyone(CryptoProvider);
 

@@ -9,12 +9,12 @@ use super::{
 };
 
 impl ServeArgs {
-    /// Settings by the variables of the environment, and by the file that they name. Flags of the
-    /// server are not seen.
+    /// Reads settings from the environment variables, and from the file that they name. The
+    /// server's flags are unknown here.
     ///
     /// # Errors
     ///
-    /// A [`Failure`]: a variable or the file that the server could not start with.
+    /// A [`Failure`] when a variable or the file is wrong.
     pub(crate) fn of_environment() -> Result<Settings, Failure> {
         let command = Self::augment_args(Command::new("roomcast"));
         let matches = command.try_get_matches_from(["roomcast"]);

@@ -1,17 +1,17 @@
-//! Variables of the environment that look like settings and are none.
+//! Environment variables that look like settings, but are not read.
 
 use clap::Command;
 
 /// Prefix of all settings of this program.
 const PREFIX: &str = "ROOMCAST_";
-/// Variables of what is around the program: the tests, the build of the Worker.
+/// Variables of the tests and of the Worker's build.
 const OTHERS: [&str; 4] = [
     "ROOMCAST_BIN",
     "ROOMCAST_BLESS",
     "ROOMCAST_MANIFEST_PATH",
     "ROOMCAST_PACKAGE",
 ];
-/// Settings that let more people in. None of them is named on a guess.
+/// Settings that give more access. They are not suggested for a merely similar name.
 const OPENING: [&str; 5] = [
     "ANONYMOUS",
     "INSECURE",
@@ -22,7 +22,7 @@ const OPENING: [&str; 5] = [
 /// The settings that take a port, as a hint names them.
 const PORT: &str = "PORT, or ROOMCAST_LISTEN (--listen),";
 
-/// Words that other programs have for a setting, without underlines, and the setting.
+/// Settings, and the names that other programs use for them, without underscores.
 #[rustfmt::skip] // A line for each setting.
 const SYNONYMS: [(&str, &str); 15] = [
     ("API_KEY", "KEY KEYS TOKEN TOKENS APITOKEN SECRET APISECRET PASSWORD AUTH"),
@@ -42,15 +42,15 @@ const SYNONYMS: [(&str, &str); 15] = [
     ("KEYLESS_API", "KEYLESS"),
 ];
 
-/// A variable that nothing reads, and the one that it looks like.
+/// A variable that is not read, and the setting that may be meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stray {
     pub(super) name: String,
     pub(super) nearest: Option<String>,
 }
 
-/// The variables that a server does not read, though they look like settings of it, out of all that
-/// are set, by name and value. `program` has the commands and their variables.
+/// Finds variables that look like settings of the server, but are not read. `set` are all variables
+/// that are set, by name and value; `program` has the commands and their variables.
 pub(super) fn strays(program: &Command, set: impl Iterator<Item = (String, String)>) -> Vec<Stray> {
     let known = read_by(program, |command| command == "serve");
     let of_other_commands = read_by(program, |command| command != "serve");
@@ -67,8 +67,7 @@ pub(super) fn strays(program: &Command, set: impl Iterator<Item = (String, Strin
             "PORT" | "HTTP_PORT" => Some(PORT.to_owned()),
             bare => nearest(bare, prefixed, &known),
         };
-        // The other commands may be used from the same shell, and other programs have names as
-        // well.
+        // Other commands may be used in the same shell, and other programs may have similar names.
         if nearest.is_some() || (prefixed && !of_other_commands.contains(&name)) {
             strays.push(Stray { name, nearest });
         }
@@ -77,8 +76,8 @@ pub(super) fn strays(program: &Command, set: impl Iterator<Item = (String, Strin
     strays
 }
 
-/// The name of a variable that may be meant for this program: without the prefix, in upper case,
-/// with underlines; and `false` when the underline behind the prefix is missing.
+/// The name of a variable that may be meant for this program, without the prefix, in upper case and
+/// with underscores; and `false` when the underscore after the prefix is missing.
 fn bare(name: &str) -> Option<(String, bool)> {
     let name = name.to_ascii_uppercase().replace(['-', '.'], "_");
     let rest = name.strip_prefix("ROOMCAST");
@@ -87,7 +86,7 @@ fn bare(name: &str) -> Option<(String, bool)> {
     (!bare.is_empty()).then(|| (bare.to_owned(), rest.starts_with('_')))
 }
 
-/// The names that the commands read for which this holds.
+/// The names of the variables that the chosen commands read.
 fn read_by(program: &Command, is_one: impl Fn(&str) -> bool) -> Vec<String> {
     let commands = program.get_subcommands();
     let commands = commands.filter(|command| is_one(command.get_name()));
@@ -98,8 +97,8 @@ fn read_by(program: &Command, is_one: impl Fn(&str) -> bool) -> Vec<String> {
         .collect()
 }
 
-/// True when Kubernetes or Docker sets it, for a service or a container that is called `roomcast`.
-/// Their `ROOMCAST_PORT` is an address; a number is somebody's slip.
+/// True when Kubernetes or Docker sets the variable, for a service or container named `roomcast`.
+/// Their `ROOMCAST_PORT` is an address; a number is a mistake of the user.
 fn is_of_a_cluster(name: &str, value: &str) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or_default();
     let value = value.trim();
@@ -111,9 +110,9 @@ fn is_of_a_cluster(name: &str, value: &str) -> bool {
             .any(|begin| rest.starts_with(begin))
 }
 
-/// The setting that a name without prefix means.
+/// The setting that a name without the prefix may mean.
 fn nearest(bare: &str, prefixed: bool, known: &[String]) -> Option<String> {
-    /// Below, the two have not more in common than any two.
+    /// The smallest likeness of a suggestion: below it, any two names may be alike by chance.
     const LIKENESS_MIN: f64 = 0.7;
     let squashed = |name: &str| name.replace('_', "");
     let settings = || {

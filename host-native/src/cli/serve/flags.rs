@@ -30,8 +30,8 @@ pub(crate) struct ServeArgs {
     given: Vec<&'static str>,
 }
 
-/// The names of the settings that a file may have. Keys of the API and origins have keys of their
-/// own there, and are added to those of the flags.
+/// The names of the settings that a file may have. API keys and origins have separate keys in the
+/// file, whose values are added to those of the flags.
 pub(crate) fn setting_names() -> Vec<&'static str> {
     let all = names(Settings::TABLE).chain(names(ACCESS));
     let all = all.chain(names(LIMITS)).chain(names(PROGRAM));
@@ -48,7 +48,7 @@ impl ServeArgs {
     ///
     /// # Errors
     ///
-    /// The first that must change: the file, its line, its key and the fault.
+    /// The first error: the file, its line, its key and the fault.
     pub(crate) fn take_file(&mut self, path: &str, file: &[FileSetting]) -> Result<(), String> {
         for setting in file {
             let taken = self.take_setting(setting);
@@ -57,7 +57,7 @@ impl ServeArgs {
         Ok(())
     }
 
-    /// Takes a setting of a file unless a flag or a variable gave it; it is looked at nevertheless.
+    /// Takes a setting of a file unless a flag or a variable gave it. It is checked in any case.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl ServeArgs {
         })
     }
 
-    /// The settings with those of a file that can change while a server runs.
+    /// The settings, with those parts of a file that can change while a server runs.
     pub(crate) fn settings_with(self, file: &Reload) -> Settings {
         let mut settings = self.settings;
         settings.policies.clone_from(&file.policies);
@@ -101,7 +101,7 @@ impl ServeArgs {
     }
 }
 
-/// Settings of the program, and not of the server.
+/// Settings of the program rather than of the server.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(super) config: Option<PathBuf>,
@@ -109,7 +109,7 @@ pub(crate) struct Program {
     pub(super) log_format: LogFormat,
 }
 
-/// The form of a line of the log.
+/// The format of a line of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     Text,
@@ -147,7 +147,7 @@ pub(crate) const PROGRAM: &[Setting<Program>] = &[
         .help(Operation, "Lines of the log: text, or one JSON object each"),
 ];
 
-/// The fault of bytes that a setting cannot be, such as a path in another encoding.
+/// The error for a value that is not UTF-8, such as a path in another encoding.
 const NO_TEXT: &str = "must be text in UTF-8, also when it is a path: this has other bytes";
 
 fn read_config(program: &mut Program, text: &str) -> Result<(), String> {
@@ -222,7 +222,7 @@ fn flags<T: Default>(table: &'static [Setting<T>]) -> impl Iterator<Item = (Grou
 }
 
 fn flag<T: Default>(setting: &'static Setting<T>) -> Arg {
-    // Of a text that is not UTF-8 clap would not say which flag it is.
+    // Clap's own error for a value that is not UTF-8 does not name the flag.
     let check = |text: OsString| {
         let text = text.into_string().map_err(|_| NO_TEXT.to_owned())?;
         let read = setting.read(&mut T::default(), &text);
@@ -251,7 +251,8 @@ fn flag<T: Default>(setting: &'static Setting<T>) -> Arg {
     flag.value_name(form).action(action)
 }
 
-/// Reads what was given. The rest stays as it is: the default of a setting may depend on another.
+/// Reads the settings that were given. Others keep their values: the default of a setting may
+/// depend on another.
 fn read<T>(table: &[Setting<T>], matches: &ArgMatches, target: &mut T) -> Result<(), Error> {
     let given = table
         .iter()

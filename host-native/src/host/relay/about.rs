@@ -1,4 +1,4 @@
-//! Facts that this node tells about itself, for `roomcast cluster`.
+//! Facts that this node reports about itself, for `roomcast cluster`.
 
 use std::net::SocketAddr;
 
@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use crate::{clock::unix_now_ms, shared::relay::NodeLoad};
 
-/// The node: what does not change while it runs.
+/// The facts about the node that do not change while it runs.
 #[derive(Debug)]
 pub(super) struct About {
     host: String,
     since_ms: u64,
 }
 
-/// The text of a lease, in JSON. Readers take every field for optional.
+/// The text of a lease, in JSON. Readers treat every field as optional.
 #[derive(Serialize)]
 struct Facts<'a> {
     host: &'a str,
@@ -30,7 +30,7 @@ struct Facts<'a> {
 }
 
 impl About {
-    /// This process, which has just begun.
+    /// The facts about this process, which has just started.
     pub(super) fn now() -> Self {
         Self {
             host: uname().nodename().to_string_lossy().into_owned(),
@@ -38,7 +38,7 @@ impl About {
         }
     }
 
-    /// The facts of a moment.
+    /// The text of a lease, with the current figures.
     pub(super) fn text(&self, load: NodeLoad, namespaces: usize, lag_ms: u64) -> Bytes {
         let facts = Facts {
             host: &self.host,

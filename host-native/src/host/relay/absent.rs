@@ -1,14 +1,14 @@
-//! The relay of a library that is built without the feature `relay`: there is none.
+//! Stubs of the relay, for builds without the feature `relay`.
 
 use std::sync::Arc;
 
 use crate::{settings::Settings, shard::Posts, shared::relay::RelayLink};
 
-/// No thread.
+/// A stub: there is no thread.
 #[derive(Debug)]
 pub(crate) struct RelayThread;
 
-/// Begins nothing. Settings are checked before, so that none names a relay.
+/// Starts nothing. The settings were checked before, so they name no relay.
 #[allow(clippy::unused_async)] // as with the feature
 pub(crate) async fn start(
     _: &Settings,

@@ -1,4 +1,4 @@
-//! Commands of a hub as calls of the relay, and the answers as events.
+//! Translation of a hub's commands to calls of the relay, and of the answers to events.
 
 use std::sync::Arc;
 
@@ -11,9 +11,10 @@ use roomcast_core::relay::{
 };
 use roomcast_relay::{self as relay, Address, Kept, Page, Relay, Start};
 
-/// Rooms of a subscription that are read at one time.
+/// The number of rooms of a subscription that are read at once.
 const PAGES_AT_ONCE: usize = 8;
-/// Bytes of the messages that are read of each: a hub asks for more where it lacks more.
+/// The maximum number of message bytes read from each room: the hub requests more where it needs
+/// more.
 const PAGE_BYTES_MAX: u32 = 64 << 10;
 
 /// The address of a topic of a namespace.
@@ -54,12 +55,12 @@ pub(super) async fn subscribe(
         Some(page)
     });
     let pages = stream::iter(pages).buffered(PAGES_AT_ONCE);
-    // One that failed is asked for again.
+    // The hub requests failed ones again.
     let pages = pages.filter_map(ready).collect().await;
     RelayEvent::Subscribed { token, pages }
 }
 
-/// Reads messages that a topic has kept.
+/// Reads messages from the history of a topic.
 pub(super) async fn read(relay: &impl Relay, namespace: &Arc<str>, read: Read) -> RelayEvent {
     let Read {
         token,

@@ -8,14 +8,14 @@ use tokio::time::{Instant, sleep, timeout};
 use super::settings::explain;
 use crate::shared::relay::SERIAL_BLOCK;
 
-/// The time within which a relay is reached.
+/// The time in which a relay must be reached.
 const START: Duration = Duration::from_secs(3);
 /// The pause before another attempt.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The time within which a relay that was reached is ready.
+/// The time in which a connected relay must be ready.
 const READY: Duration = Duration::from_secs(10);
 
-/// Connects. A relay that begins at the same time as this server is waited for.
+/// Connects, with retries for a relay that starts at the same time as this server.
 pub(super) async fn connect(settings: Settings) -> Result<(RedisRelay, Events), String> {
     let begun = Instant::now();
     loop {
@@ -27,7 +27,7 @@ pub(super) async fn connect(settings: Settings) -> Result<(RedisRelay, Events), 
     }
 }
 
-/// Waits until the relay is ready, and takes the first serials of connections.
+/// Waits until the relay is ready, and takes the first block of connection serials.
 pub(super) async fn first_serial(
     relay: &RedisRelay,
     events: &mut Events,
@@ -40,7 +40,7 @@ pub(super) async fn first_serial(
                 .await
                 .is_some_and(|event| event != Event::Ready)
             {}
-            // It may be lost at once, and is then ready again.
+            // If the connection is lost at once, another `Ready` follows.
             if let Ok(first) = relay.take_serials(SERIAL_BLOCK, 0).await {
                 return first;
             }

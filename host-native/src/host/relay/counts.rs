@@ -1,15 +1,15 @@
-//! Counters of the relay's crate as those of metrics.
+//! Conversion of the relay crate's counters to metrics.
 
 use roomcast_relay::{LATENCY_BOUNDS_US, Loss, RedisRelay, Relay};
 
 use crate::shared::relay::RelayCounts;
 
-/// The counters of a relay, and what waits in it.
+/// The counters of a relay, and its backlog.
 pub(super) fn counts(relay: &RedisRelay) -> RelayCounts {
     let counted = relay.counters().snapshot();
     let answered: u64 = counted.latencies.iter().sum();
     let losses = Loss::ALL.iter().zip(counted.losses_by_reason);
-    // The end of this server is no loss.
+    // The shutdown of this server is not a loss.
     let losses = losses.filter(|(loss, _)| **loss != Loss::Retired);
     let backlog = relay.backlog();
     RelayCounts {

@@ -37,40 +37,40 @@ use crate::{
 const REFRESH: Duration = Duration::from_secs(60);
 /// The time between two reports of this node about itself, which its heartbeats carry.
 const REPORT: Duration = Duration::from_secs(1);
-/// The time for what is under way at the end, and that for giving the lease back.
+/// The time for calls in flight at the end, and as much for giving up the lease.
 const END: Duration = Duration::from_secs(2);
-/// The pause before serials are asked for again.
+/// The pause before a call is retried.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Requests and messages that leave in one batch of mail.
+/// The maximum number of requests and messages that are handled in one round.
 const BATCH: usize = 256;
 
-/// The task that alone talks to the relay. It never waits for a shard.
+/// The only task that talks to the relay. It never waits for a shard.
 pub(super) struct Exchange {
     relay: Arc<RedisRelay>,
     events: Events,
     link: Arc<RelayLink>,
     requests: mpsc::UnboundedReceiver<RelayRequest>,
     posts: Posts,
-    /// Mail for each shard, which leaves with the round.
+    /// Mail for each shard, sent at the end of the round.
     outgoing: Vec<Vec<Mail>>,
     queues: Queues,
-    /// Publishes that leave together as soon as there is a place for a call of them.
+    /// Publishes that are sent together once another call may start.
     publishes: Publishes,
-    /// Answers of the round. They leave behind its messages: a publish that is answered when its
-    /// message has come need not wait for it.
+    /// The answers of the round. They are sent after its messages: a publish that is answered once
+    /// its message has arrived need not wait for it.
     answers: Vec<Answer>,
     order: Order,
     namespaces: HashMap<Arc<str>, Opened>,
     about: About,
-    /// Questions to other nodes, with the ways of the answers.
+    /// Open questions to other nodes, with the channels for the answers.
     questions: HashMap<u64, mpsc::UnboundedSender<NodesReply>>,
 }
 
-/// A namespace that lives on a shard.
+/// A namespace that exists on a shard.
 struct Opened {
     instance: u64,
     topics: HashSet<Topic>,
-    /// The number of times that it was told that the relay is down.
+    /// The number of `Down` events that it was sent.
     downs: u64,
 }
 
@@ -110,7 +110,7 @@ impl Exchange {
         self.link.clone()
     }
 
-    /// Exchanges messages until told to end, or until nobody can tell it any more.
+    /// Exchanges messages until `ending` fires or its sender is dropped.
     pub(super) async fn run(mut self, mut ending: oneshot::Receiver<()>) {
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -135,10 +135,11 @@ impl Exchange {
                 if let Ok(request) = self.requests.try_recv() {
                     self.take_request(request);
                 } else if let Some(mut answers) = self.queues.try_next() {
-                    // All that came together is one batch of mail. The next wait has it wake again.
+                    // Everything that arrived together is one batch of mail. The rest wakes the
+                    // next wait.
                     self.answers.append(&mut answers);
                 } else if has_space && let Some(event) = self.events.try_next() {
-                    // Without space it is not taken: it would be lost.
+                    // Taken only while there is space: a taken event cannot be put back.
                     self.take_event(event);
                 } else {
                     break;
@@ -151,8 +152,8 @@ impl Exchange {
         self.finish().await;
     }
 
-    /// Carries out what the shards asked for last, and gives the lease back. Nobody waits for what
-    /// is read.
+    /// Carries out the last requests of the shards, and gives up the lease. Reads are not finished:
+    /// nobody waits for them.
     async fn finish(mut self) {
         while let Ok(request) = self.requests.try_recv() {
             self.take_request(request);
@@ -210,8 +211,8 @@ impl Exchange {
             command,
         } = command;
         let opened = self.namespaces.get_mut(&namespace);
-        // A command from before a hub knew of a loss has failed there. If it were carried out, it
-        // would come after what others did meanwhile: a server may have been frozen for long.
+        // The hub already treats a command from before a loss as failed. If it were carried out, it
+        // would follow later changes of others: a server may have been frozen for long.
         let Some(opened) = opened.filter(|opened| opened.downs == downs) else {
             return;
         };
@@ -263,8 +264,8 @@ impl Exchange {
         }
     }
 
-    /// Publishes what has come. While too many calls are under way it waits for one to end, and
-    /// more messages leave together.
+    /// Sends the collected publishes. While too many calls are in flight, they wait, and more
+    /// messages are sent together.
     fn publish(&mut self) {
         if self.queues.publishes.has_place()
             && let Some(publishes) = self.publishes.take()
@@ -288,7 +289,7 @@ impl Exchange {
         });
     }
 
-    /// Takes serials of connections until there are some.
+    /// Takes a block of connection serials; retries until it has one.
     fn take_serials(&mut self) {
         let (relay, link) = (self.relay.clone(), self.link.clone());
         self.queues.calls.push(async move {
@@ -304,7 +305,7 @@ impl Exchange {
         });
     }
 
-    /// Touches all rooms that somebody is in.
+    /// Touches all rooms that are subscribed, so that the relay keeps them.
     fn refresh(&mut self) {
         let mut rooms = Vec::new();
         for (namespace, opened) in &self.namespaces {
@@ -370,7 +371,7 @@ impl Exchange {
             Event::Lost(_) => {
                 self.queues.clear();
                 let _ = self.publishes.take();
-                // Hubs subscribe anew, to what they want then.
+                // Hubs subscribe again, to the topics that they want then.
                 let mut topics = Vec::new();
                 for (namespace, opened) in &mut self.namespaces {
                     let lost = mem::take(&mut opened.topics);
@@ -391,7 +392,7 @@ impl Exchange {
         }
     }
 
-    /// Tells a namespace something, if it lives here.
+    /// Sends an event to a namespace, if it exists here.
     fn tell(&mut self, namespace: &Arc<str>, event: RelayEvent) {
         if let Some(instance) = self.namespaces.get(namespace).map(|it| it.instance) {
             let bytes = bytes_of(&event);
@@ -399,7 +400,7 @@ impl Exchange {
         }
     }
 
-    /// Tells all namespaces something.
+    /// Sends an event to all namespaces.
     fn tell_each(&mut self, event: &RelayEvent) {
         let namespaces = self.namespaces.iter();
         let all: Vec<_> = namespaces
@@ -410,8 +411,8 @@ impl Exchange {
         }
     }
 
-    /// Tells a namespace of users of a dead node, also when it does not live here: no other node is
-    /// told.
+    /// Tells a namespace which users a dead node had, even if it does not exist here: no other node
+    /// is told.
     fn tell_of_dead(&mut self, address: Address, names: Vec<Box<str>>) {
         let Channel::Room(room) = address.channel else {
             return;
@@ -422,7 +423,7 @@ impl Exchange {
         self.outgoing[shard].push(task);
     }
 
-    /// Tells all namespaces that the relay can be reached, or not any more.
+    /// Tells all namespaces whether the relay can be reached.
     fn tell_all(&mut self, up: bool) {
         self.link.set_up(up);
         self.tell_each(&self.state());

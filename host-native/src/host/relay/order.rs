@@ -1,4 +1,4 @@
-//! The order of answers and events of the relay.
+//! The order of the relay's answers and events.
 
 use std::collections::VecDeque;
 
@@ -6,8 +6,8 @@ use roomcast_core::relay::RelayEvent;
 
 use super::queue::Answer;
 
-/// Pages that wait for the messages that had come before them. A hub that got a page first would
-/// drop those as repeated, where the relay has not kept them for the page.
+/// Pages that wait for the messages that arrived before them. If a hub got such a page first, it
+/// would drop these messages as repeated, even where the page lacks them.
 #[derive(Default)]
 pub(super) struct Order {
     /// Events that were taken from the relay.
@@ -17,12 +17,13 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Notes that an event was taken.
+    /// Counts an event that was taken.
     pub(super) const fn note_taken(&mut self) {
         self.taken += 1;
     }
 
-    /// Takes answers, while so many events have come and are not taken. Gives those that leave.
+    /// Takes answers, while `waiting` events have arrived and are not taken. Returns the answers to
+    /// send.
     pub(super) fn pass(&mut self, answers: Vec<Answer>, waiting: usize) -> Vec<Answer> {
         let behind = self.taken + u64::try_from(waiting).unwrap_or(u64::MAX);
         let mut leaving = Vec::with_capacity(answers.len());

@@ -1,4 +1,5 @@
-//! Users of rooms: commands of a hub as calls of the relay, and notices of the relay as events.
+//! Translation of presence commands of a hub to calls of the relay, and of the relay's notices to
+//! events.
 
 use std::{cell::Cell, str, sync::Arc, time::Duration};
 
@@ -7,21 +8,21 @@ use roomcast_core::relay::{Notice, PresenceChange, PresentUser, RelayEvent, Room
 use roomcast_relay::{Address, Change, Channel, Corrections, Event, Presence, Relay, RelayError};
 use tokio::time::{Instant, sleep_until};
 
-/// The time that a list of users is given for each user. The relay needs about a tenth of it, so
-/// lists take no more than a tenth of the relay's time, whoever asks for them.
+/// The time that a list is charged for each user. The relay needs about a tenth of it, so lists
+/// take at most a tenth of the relay's time, however many are requested.
 const USER: Duration = Duration::from_micros(10);
-/// The time by which lists may be ahead of that.
+/// The burst: the charged time may be ahead of the clock by this much.
 const AHEAD: Duration = Duration::from_millis(20);
 
-/// The pace of lists of users on a node.
+/// The rate limit for lists of users on a node.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// The time up to which the users of all lists have been counted.
+    /// The time up to which lists are charged.
     until: Cell<Option<Instant>>,
 }
 
 impl Pace {
-    /// Begins a list when its turn has come, and gives its outcome.
+    /// Starts a list when its turn has come, and returns its outcome.
     pub(super) async fn keep(&self, list: impl Future<Output = RelayEvent>) -> RelayEvent {
         self.wait().await;
         let event = list.await;
@@ -29,7 +30,7 @@ impl Pace {
         event
     }
 
-    /// Waits until a list may begin.
+    /// Waits until a list may start.
     async fn wait(&self) {
         while let Some(until) = self.until.get()
             && until > Instant::now() + AHEAD
@@ -38,7 +39,7 @@ impl Pace {
         }
     }
 
-    /// Counts the users of a list.
+    /// Charges for the users of a list.
     fn count(&self, event: &RelayEvent) {
         if let RelayEvent::Users { page, .. } = event {
             let now = Instant::now();
@@ -49,8 +50,8 @@ impl Pace {
     }
 }
 
-/// Sets the connections of a user in a room. Without an answer it may be set or not: the hub sets
-/// it again.
+/// Sets the number of connections of a user in a room. Without an answer the outcome is unknown:
+/// the hub sets it again.
 pub(super) async fn set(
     relay: &impl Relay,
     namespace: &Arc<str>,
@@ -74,7 +75,7 @@ pub(super) async fn set(
     }
 }
 
-/// Makes the users that the relay has of this node in a room those given.
+/// Replaces the users that the relay has for this node in a room.
 pub(super) async fn reconcile(
     relay: &impl Relay,
     namespace: &Arc<str>,
@@ -104,7 +105,7 @@ pub(super) async fn reconcile(
     }
 }
 
-/// Lists users of a room on all nodes.
+/// Lists the users of a room on all nodes.
 pub(super) async fn list(
     relay: &impl Relay,
     namespace: &Arc<str>,
@@ -135,7 +136,7 @@ pub(super) async fn list(
     RelayEvent::Users { token, page }
 }
 
-/// The notice of an event that is about one user, with its namespace.
+/// The notice of a presence event, with its namespace.
 #[allow(clippy::wildcard_enum_match_arm)] // the others are no notices
 pub(super) fn notice(event: Event) -> Option<(Arc<str>, RelayEvent)> {
     match event {
@@ -183,7 +184,7 @@ const fn change_of(change: Change) -> PresenceChange {
     }
 }
 
-/// Data that others see with a user, if there is any.
+/// The metadata of a user, which others see, if there is any.
 fn text(meta: &Bytes) -> Option<Box<str>> {
     let text = str::from_utf8(meta).ok();
     text.filter(|text| !text.is_empty()).map(Into::into)

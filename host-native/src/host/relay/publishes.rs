@@ -1,4 +1,4 @@
-//! Publishes that came together, and leave together.
+//! Batches of publishes.
 
 use std::{mem, sync::Arc};
 
@@ -9,12 +9,12 @@ use roomcast_relay::{self as relay, Once, Owner, Relay, RelayError, Retention};
 use super::{call::address, queue::Answer};
 use crate::clock::millis;
 
-/// Bytes of bodies that leave together: one call has one time for its answer.
+/// The maximum number of body bytes in a batch: the whole call has one response timeout.
 const BYTES_MAX: usize = 1 << 20;
-/// The number of messages of the same.
+/// The maximum number of messages in a batch.
 const MESSAGES_MAX: usize = 256;
 
-/// Publishes of one round of the exchange, of any namespaces, in their order.
+/// A batch of publishes, of any namespaces, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Publishes {
     calls: Vec<relay::Publish>,
@@ -22,7 +22,7 @@ pub(super) struct Publishes {
     bytes: usize,
 }
 
-/// The way of an answer.
+/// The destination of an answer.
 #[derive(Debug)]
 struct Source {
     namespace: Arc<str>,
@@ -31,7 +31,7 @@ struct Source {
 }
 
 impl Publishes {
-    /// Adds one. Those that are full are given back, to be sent before it.
+    /// Adds a publish. If the batch is full, the previous publishes are returned, to be sent first.
     pub(super) fn add(
         &mut self,
         namespace: Arc<str>,
@@ -53,14 +53,14 @@ impl Publishes {
         full
     }
 
-    /// Takes all, if there are any.
+    /// Takes all publishes, if there are any.
     pub(super) fn take(&mut self) -> Option<Self> {
         let has_some = !self.calls.is_empty();
         has_some.then(|| mem::take(self))
     }
 
-    /// Publishes all. A failure that is no refusal leaves a message in doubt: its hub repeats it
-    /// under its key, or gives up when the relay is lost.
+    /// Sends all publishes. After a failure other than a refusal a message is in doubt: its hub
+    /// repeats it under its key, or gives up when the relay is lost.
     pub(super) async fn send(self, relay: &impl Relay) -> Vec<Answer> {
         let answers = relay.publish_all(&self.calls).await;
         let calls = self.sources.into_iter().zip(&self.calls);
@@ -83,7 +83,7 @@ fn number(count: usize) -> u32 {
 fn call_of(namespace: &Arc<str>, publish: Publish, attempt_id: String) -> (relay::Publish, u64) {
     let retention = publish.keep.map(|keep| Retention {
         messages: number(keep.messages),
-        // 0 is no limit there, and no room for any message here.
+        // Zero means no limit to the relay, but no space for any message to the hub.
         bytes: u64::try_from(keep.bytes.max(1)).unwrap_or(u64::MAX),
         age_ms: millis(keep.age),
     });

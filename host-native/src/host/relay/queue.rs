@@ -1,4 +1,4 @@
-//! Calls of the relay, in line.
+//! Queues of calls to the relay.
 
 use std::{collections::VecDeque, pin::Pin, rc::Rc, sync::Arc};
 
@@ -14,13 +14,13 @@ use tokio::{
 
 use super::presence::Pace;
 
-/// Calls under way that publish, each up to 1 MiB: fewer than the relay's `calls_max`, so that none
-/// waits for a permit there and is overtaken. What comes meanwhile waits, and leaves together.
+/// The limit for publishing calls in flight, each up to 1 MiB. It is below the relay's `calls_max`,
+/// so that none waits for a permit there and is overtaken. Publishes that arrive meanwhile wait,
+/// and are sent together.
 const PUBLISHES_MAX: usize = 16;
-/// The limit for calls that say who is in rooms: a node that enters all of its users anew has
-/// thousands.
+/// The limit for calls that set presence: a node that enters all of its users again has thousands.
 const ENTRIES_MAX: usize = 64;
-/// The limit for calls that read messages, up to 4 MiB each: many clients come back at one time.
+/// The limit for calls that read messages, up to 4 MiB each: many clients may reconnect at once.
 const READS_MAX: usize = 16;
 /// The limit for subscriptions, which read up to 16 MiB each.
 const SUBSCRIPTIONS_MAX: usize = 4;
@@ -28,18 +28,19 @@ const SUBSCRIPTIONS_MAX: usize = 4;
 /// The limit for lists of users.
 const LISTS_MAX: usize = 4;
 
-/// Bytes that a message counts beside its body.
+/// The overhead in bytes that is counted for each message.
 const MESSAGE_BYTES: usize = 256;
 
 /// All calls of a node.
 pub(super) struct Queues {
-    /// Calls that publish: those of a hub leave in its order.
+    /// Publishing calls; a hub's calls are sent in its order.
     pub(super) publishes: Queue,
     /// Calls that need no order.
     pub(super) calls: Queue,
-    /// Calls that tell the relay who is in rooms: of two that are about one user the later counts.
+    /// Calls that set presence: of two calls about one user the later one counts.
     pub(super) entries: Queue,
-    /// Subscriptions and their ends, which are not to overtake the beginnings.
+    /// Subscribe and unsubscribe calls, in order, so that an unsubscribe does not overtake its
+    /// subscribe.
     pub(super) subscriptions: Queue,
     /// Reads of messages.
     pub(super) reads: Queue,
@@ -61,7 +62,7 @@ impl Queues {
         }
     }
 
-    /// Begins calls whose turn has come; those that read only while there is space for messages.
+    /// Starts calls up to the limits; calls that read only while there is space for messages.
     pub(super) fn begin(&mut self, has_space: bool) {
         self.publishes.begin();
         self.calls.begin();
@@ -73,8 +74,8 @@ impl Queues {
         }
     }
 
-    /// The answers to the next call that has them; `None` when no call is under way. Nothing is
-    /// lost when it is dropped early.
+    /// Waits for the next finished call, and returns its answers; `None` when no call is in flight.
+    /// Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Vec<Answer>> {
         select! {
             Some(answers) = self.publishes.next() => Some(answers),
@@ -87,20 +88,20 @@ impl Queues {
         }
     }
 
-    /// Answers to publishes or a call that are there already.
+    /// The answers of a publish or another call that has already finished.
     pub(super) fn try_next(&mut self) -> Option<Vec<Answer>> {
         let publish = self.publishes.next().now_or_never().flatten();
         publish.or_else(|| self.calls.next().now_or_never().flatten())
     }
 
-    /// The relay is lost, and hubs are told that what they asked for failed.
+    /// Drops queued calls after a loss of the relay: hubs are told that they failed.
     pub(super) fn clear(&mut self) {
         self.publishes.clear();
         self.entries.clear();
         self.lists.clear();
     }
 
-    /// Carries out all that changes something.
+    /// Carries out all calls that change something.
     pub(super) async fn await_changes(&mut self) {
         join!(
             self.publishes.await_all(),
@@ -113,19 +114,19 @@ impl Queues {
 /// A call of the relay.
 type Call = Pin<Box<dyn Future<Output = Vec<Answer>>>>;
 
-/// The answer to a command of a namespace.
+/// An answer to a command of a namespace.
 pub(super) struct Answer {
     pub(super) namespace: Arc<str>,
     pub(super) instance: u64,
     pub(super) event: RelayEvent,
 }
 
-/// Calls that begin in the order in which they are queued, a limited number at a time. The response
-/// timeout of each starts when the call begins.
+/// Calls that start in the order in which they are queued, a limited number at a time. The response
+/// timeout of each starts with the call.
 pub(super) struct Queue {
     queued: VecDeque<Call>,
-    /// Without the budget that tokio gives a task for one turn: past it calls would be woken later,
-    /// in another order, and so would be the messages of a publisher.
+    /// Without tokio's cooperative budget for one turn of a task: beyond it, calls would be woken
+    /// later and in another order, and a publisher's messages would be reordered.
     under_way: FuturesUnordered<Unconstrained<Call>>,
     under_way_max: usize,
 }
@@ -139,22 +140,22 @@ impl Queue {
         }
     }
 
-    /// Puts a call in line, with one answer or none.
+    /// Queues a call with one answer or none.
     pub(super) fn push(&mut self, call: impl Future<Output = Option<Answer>> + 'static) {
         self.push_all(async move { call.await.into_iter().collect() });
     }
 
-    /// Puts a call in line that has any number of answers.
+    /// Queues a call with any number of answers.
     pub(super) fn push_all(&mut self, call: impl Future<Output = Vec<Answer>> + 'static) {
         self.queued.push_back(Box::pin(call));
     }
 
-    /// True when a call that is put in line begins at once.
+    /// True when the next queued call would start at once.
     pub(super) fn has_place(&self) -> bool {
         self.queued.is_empty() && self.under_way.len() < self.under_way_max
     }
 
-    /// Begins those whose turn has come.
+    /// Starts queued calls up to the limit.
     pub(super) fn begin(&mut self) {
         while self.under_way.len() < self.under_way_max
             && let Some(call) = self.queued.pop_front()
@@ -163,18 +164,18 @@ impl Queue {
         }
     }
 
-    /// The answers to the next call that has them; `None` when no call is under way. Nothing is
-    /// lost when it is dropped early.
+    /// Waits for the next finished call, and returns its answers; `None` when no call is in flight.
+    /// Cancel safe.
     pub(super) async fn next(&mut self) -> Option<Vec<Answer>> {
         self.under_way.next().await
     }
 
-    /// Drops those that have not begun.
+    /// Drops calls that have not started.
     pub(super) fn clear(&mut self) {
         self.queued.clear();
     }
 
-    /// Carries out all calls, and discards the answers.
+    /// Runs all calls, and discards the answers.
     pub(super) async fn await_all(&mut self) {
         self.begin();
         while self.next().await.is_some() {
@@ -183,7 +184,7 @@ impl Queue {
     }
 }
 
-/// Bytes that an event counts for while a shard has not taken it.
+/// The size of an event in bytes, as counted until a shard has taken it.
 #[allow(clippy::wildcard_enum_match_arm)] // the others are small
 pub(super) fn bytes_of(event: &RelayEvent) -> usize {
     let pages = match event {
@@ -206,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    /// Puts calls in line that note in which order they go on behind their first steps.
+    /// Queues calls that record the order in which they resume after their first steps.
     fn line(queue: &mut Queue, count: usize) -> Rc<RefCell<Vec<usize>>> {
         let order = Rc::new(RefCell::new(Vec::new()));
         for number in 0..count {

@@ -1,4 +1,4 @@
-//! Settings of the server as those of its relay, and errors of the relay by the names of settings.
+//! Translation of server settings to relay settings, and of relay errors to names of settings.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use roomcast_relay::{Lineage, RelayUrl, Settings as RelaySettings, StartError};
 
 use crate::settings::{RelayAddress, RelayLineage, Settings, relay::PREFIX};
 
-/// The time within which the relay answers each call. After a call without an answer it is asked
-/// once more, for as long: so a publish fails within a second when the relay does not answer.
+/// The time in which the relay must answer a call. A call without an answer is repeated once, with
+/// the same time: so a publish fails within a second if the relay does not answer.
 const RESPONSE: Duration = Duration::from_millis(450);
 
 /// The settings of the relay at an address.
 ///
 /// # Errors
 ///
-/// When the address is malformed, which the check of the settings has found before.
+/// When the address is malformed; the check of the settings has ruled this out.
 pub(super) fn relay_settings(
     settings: &Settings,
     address: &RelayAddress,
@@ -22,7 +22,7 @@ pub(super) fn relay_settings(
     let url: Result<RelayUrl, _> = address.as_text().parse();
     let url = url.map_err(|fault| fault.to_string())?;
     let mut relay = RelaySettings::new(url);
-    // The default of Redis Cluster is another one.
+    // Redis Cluster has another default.
     if settings.relay_prefix != PREFIX {
         relay.prefix = (*settings.relay_prefix).into();
     }
@@ -39,7 +39,7 @@ pub(super) fn relay_settings(
     Ok(relay)
 }
 
-/// The error, with the flags to change where it is about settings.
+/// The text of the error; it names the flags to change if the error is about settings.
 #[allow(clippy::wildcard_enum_match_arm)] // the others are about the server of the relay
 pub(super) fn explain(fault: &StartError) -> String {
     match fault {

@@ -11,12 +11,12 @@ use tokio::{
 use super::{exchange::Exchange, settings::relay_settings};
 use crate::{settings::Settings, shard::Posts, shared::relay::RelayLink};
 
-/// The thread of the relay, if there is one. It ends with this.
+/// The thread of the relay, if there is one. The thread ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct RelayThread(Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>);
 
-/// Connects to the relay that the settings name, if they do, and begins to exchange messages with
-/// the shards.
+/// Connects to the relay, if the settings name one, and starts to exchange messages with the
+/// shards.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub(crate) async fn start(
                 match Exchange::start(relay, posts).await {
                     Ok(exchange) => {
                         let _ = tell.send(Ok(exchange.link())); // the server may have given up
-                        // A task of its own: what wakes it here does so without a system call.
+                        // In a task of its own, a wake-up from this thread needs no system call.
                         if let Err(fault) = spawn_local(exchange.run(ending)).await {
                             tracing::error!(%fault, "the exchange with the relay has ended");
                         }
@@ -65,8 +65,8 @@ pub(crate) async fn start(
 }
 
 impl RelayThread {
-    /// Waits until all that the shards asked for is done and the lease is given back, for some
-    /// seconds at most. To be called when no shard asks for more.
+    /// Waits a few seconds at most until all requests of the shards are done and the lease is given
+    /// up. Called when no shard makes more requests.
     pub(crate) async fn finish(self) {
         if let Some((end, ended)) = self.0 {
             let _ = end.send(()); // it may have ended

@@ -1,4 +1,4 @@
-//! Backends that are told and asked, in a reload.
+//! Backends in a reload: hooks, and the asked backend.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -7,17 +7,17 @@ use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
 
 use crate::shared::{Shared, ask::Asker, hooks::Prepared};
 
-/// The time that files of keys may take to be read: those of a network may be out of reach.
+/// The time limit for reading key files: files on a network may be out of reach.
 const TIME: Duration = Duration::from_secs(5);
 
-/// Backends that are ready to be put in force.
+/// Prepared backends, ready to be applied.
 pub(super) struct Backends {
     hooks: Prepared,
     asker: Option<Arc<Asker>>,
     changes: Changes,
 }
 
-/// URLs of backends, each with `+`, `-` or `~`.
+/// URLs of backends that change, each with `+`, `-` or `~`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Changes {
     pub(super) hooks: Vec<String>,
@@ -25,9 +25,9 @@ pub(super) struct Changes {
 }
 
 impl Backends {
-    /// Makes them ready, and begins the threads that they need; what is in force stays as it is.
-    /// Files of keys are read within a time limit, on another thread: should that be stuck,
-    /// nobody waits for it.
+    /// Prepares the backends, and starts the threads that they need; the backends in force stay
+    /// unchanged. Key files are read on another thread, with a time limit: if that thread gets
+    /// stuck, nobody waits for it.
     pub(super) async fn prepare(
         shared: &Arc<Shared>,
         hooks: Vec<Hook>,
@@ -36,7 +36,7 @@ impl Backends {
         let there = shared.clone();
         let (done, prepared) = oneshot::channel();
         let prepare = move || {
-            let _ = done.send(Self::read(&there, &hooks, ask.as_ref())); // or it is too late
+            let _ = done.send(Self::read(&there, &hooks, ask.as_ref())); // the receiver has timed out
         };
         let thread = thread::Builder::new().name("roomcast-keys".into());
         let failed = |fault: io::Error| format!("a thread cannot start: {fault}");
@@ -68,19 +68,20 @@ impl Backends {
         })
     }
 
-    /// Lets them go: the reload is refused.
+    /// Discards the prepared backends: the reload is refused.
     pub(super) fn discard(self, shared: &Shared) {
         shared.ask.discard(self.asker);
     }
 
-    /// Puts them in force; gives the differences.
+    /// Applies the prepared backends, and returns the differences.
     pub(super) async fn set(self, shared: &Arc<Shared>) -> Changes {
         let (there, hooks) = (shared.clone(), self.hooks);
         shared.ask.set(self.asker);
-        // The store is written.
+        // Writing to the store blocks.
         let set = spawn_blocking(move || there.hooks.set(hooks));
         if let Ok(Err(fault)) = set.await {
-            // In force all the same, and forgotten with the next start.
+            // The change is in force all the same, and the removed endpoint is forgotten at the
+            // next start.
             tracing::error!(%fault, "the store keeps the line of a hook that is gone");
         }
         self.changes
@@ -92,7 +93,7 @@ impl Changes {
         self.hooks.is_empty() && self.ask.is_empty()
     }
 
-    /// True when a backend was asked, and none is.
+    /// True when the asked backend is removed and not replaced.
     pub(super) fn end_asking(&self) -> bool {
         !self.ask.is_empty() && self.ask.iter().all(|change| change.starts_with('-'))
     }

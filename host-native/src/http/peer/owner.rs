@@ -1,4 +1,4 @@
-//! The user whose program is at the other end of a connection on this machine.
+//! Lookup of the user whose program is at the other end of a local connection.
 
 use std::net::SocketAddr;
 
@@ -7,20 +7,21 @@ use std::net::SocketAddr;
 pub(super) enum Owner {
     /// The user with this id.
     User(u32),
-    /// No process has the socket any more, or nobody on this machine ever had it.
+    /// No process has the socket any more, or no process on this machine ever had it.
     Nobody,
-    /// The kernel answers no such questions: it is not Linux, or a sandbox forbids them.
+    /// The kernel cannot be asked: it is not Linux, or a sandbox forbids it.
     Unknown,
 }
 
-/// The owner of the socket `peer`, which is connected to `here`. Work: a socket of the kernel's
-/// own, a message there and one back.
+/// The owner of the socket `peer`, which is connected to `here`. Work: a kernel socket, and a
+/// message in each direction.
 pub(super) fn owner(peer: SocketAddr, here: SocketAddr) -> Owner {
     ask(peer, here).unwrap_or(Owner::Unknown)
 }
 
-/// A socket that is bound to a device is not found by its addresses. So where the peer's is not
-/// found, our own end shows whether the kernel answers at all.
+/// Returns the owner, or `None` if the kernel cannot tell. A socket that is bound to a device is
+/// not found by its addresses. So if the peer's is not found, a lookup of this end shows whether
+/// the kernel answers at all.
 fn ask(peer: SocketAddr, here: SocketAddr) -> Option<Owner> {
     match find(peer, here)? {
         Some(owner) => Some(owner),
@@ -56,7 +57,7 @@ fn find(peer: SocketAddr, here: SocketAddr) -> Option<Option<Owner>> {
             source_address: source,
             destination_address: destination,
             interface_id: 0,
-            // Any.
+            // Matches any cookie.
             cookie: [0xff; 8],
         },
     };
@@ -72,7 +73,7 @@ fn find(peer: SocketAddr, here: SocketAddr) -> Option<Option<Owner>> {
     let kernel = socket_with(netlink, datagrams, flags, Some(SOCK_DIAG)).ok()?;
     let address = SocketAddrNetlink::new(0, 0);
     sendto(&kernel, &bytes, SendFlags::empty(), &address).ok()?;
-    // The kernel has answered by then.
+    // The kernel has answered before `sendto` returns.
     let mut answer = vec![0; 4096];
     let (read, _) = recv(&kernel, &mut answer[..], RecvFlags::empty()).ok()?;
     let answer = NetlinkMessage::deserialize(answer.get(..read)?).ok()?;
@@ -80,7 +81,7 @@ fn find(peer: SocketAddr, here: SocketAddr) -> Option<Option<Owner>> {
         return Some(None);
     };
     let found = found.header;
-    // A listener is found where there is no such connection.
+    // If there is no such connection, the kernel returns a listener.
     Some(Some(match found.inode == 0 || found.state == TCP_LISTEN {
         true => Owner::Nobody,
         false => Owner::User(found.uid),
@@ -107,7 +108,7 @@ mod tests {
             ("[::]:0", "127.0.0.1"),
             ("[::1]:0", "::1"),
         ] {
-            // Not every machine has IPv6.
+            // Some machines have no IPv6.
             let Ok(listener) = TcpListener::bind(listen) else {
                 continue;
             };

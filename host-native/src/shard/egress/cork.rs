@@ -1,4 +1,4 @@
-//! The cork: what one connection's input makes the hub say to that same connection.
+//! The cork: replies of the hub to the connection whose input it processes.
 
 use std::mem;
 
@@ -7,21 +7,20 @@ use roomcast_core::{Frame, outbox::Class, queue::Tag};
 
 use crate::ws;
 
-/// A cork this full goes to the queue, where it counts against the limit.
+/// The size at which a cork is moved to the queue, where it counts against the limit.
 const BYTES_MAX: usize = 64 * 1024;
 
-/// Replies to the connection whose input is being processed: they leave in one write.
+/// Replies to the connection whose input is being processed, to be sent in one write.
 ///
-/// It saves a write, and a queue entry, for every reply but the first of a turn. The order that
-/// must be kept is the connection's own: whatever else is queued for it while replies are held back
-/// goes behind them.
+/// A cork saves a write and a queue entry for every reply but the first of a turn. To keep the
+/// order on the connection, anything else that is queued for it follows the held replies.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Cork {
     /// The key of the connection's socket.
     key: Option<u32>,
     bytes: Vec<u8>,
     frames: u32,
-    /// True when there is a message among the replies, and not only answers.
+    /// True when the replies include a message, and not only answers.
     messages: bool,
 }
 
@@ -34,12 +33,12 @@ impl Cork {
         self.key == Some(key)
     }
 
-    /// The replies that are held back, and their number.
+    /// The held replies, and their number.
     pub(in crate::shard) const fn replies(&self) -> (&[u8], u32) {
         (self.bytes.as_slice(), self.frames)
     }
 
-    /// Holds a reply back. Returns true when the cork is full.
+    /// Adds a reply. Returns true when the cork is full.
     pub(in crate::shard) fn hold(&mut self, frame: Frame<'_>, class: Class<'_>) -> bool {
         self.messages |= class == Class::Message;
         let (head, used) = ws::header(frame);
@@ -49,7 +48,7 @@ impl Cork {
         self.bytes.len() >= BYTES_MAX
     }
 
-    /// Takes the replies that are held back for a socket; `None` when there are none.
+    /// Takes the held replies of a socket; `None` when there are none.
     pub(in crate::shard) fn take(&mut self, key: u32) -> Option<(Bytes, u32, Tag)> {
         if !self.is_for(key) || self.bytes.is_empty() {
             return None;
@@ -61,10 +60,10 @@ impl Cork {
         Some((bytes, mem::take(&mut self.frames), tag))
     }
 
-    /// Holds nothing back any more.
+    /// Closes the cork.
     pub(in crate::shard) fn close(&mut self) {
         self.key = None;
-        self.bytes.clear(); // what a connection that ended meanwhile left too
+        self.bytes.clear(); // also replies to a connection that has ended
         (self.frames, self.messages) = (0, false);
         self.bytes.shrink_to(BYTES_MAX);
     }

@@ -1,11 +1,13 @@
-//! Writing to the store: once a turn, before anything that depends on it leaves the shard.
+//! Commits to the store: once a turn, before any dependent output leaves the shard.
 //!
-//! Changes of histories are gathered in a batch. It is committed when the turn ends, and before any
-//! write that does not wait for that. Answers of the API wait for it too. So a turn costs one
-//! commit, whatever its number of messages, and nobody has seen what a crash can take back.
+//! Changes of histories are collected in a batch. The batch is committed at the end of the turn, or
+//! earlier, before a write that cannot wait for that. Answers of the API wait for the commit too.
+//! So a turn costs one commit, however many messages it has, and nobody has seen anything that a
+//! crash can undo.
 //!
-//! The thread waits for the commit, as Redis does for its append-only file: without a sync that is
-//! some tens of microseconds, and with one everything that comes meanwhile shares the next.
+//! The thread blocks during the commit, as Redis does for its append-only file. Without a sync that
+//! takes some tens of microseconds; with one, everything that arrives meanwhile shares the next
+//! commit.
 
 use std::{mem, time::Instant};
 
@@ -15,7 +17,7 @@ use super::state::Egress;
 use crate::store::{Batch, StoreError};
 
 impl<S> Egress<S> {
-    /// Has something written with this turn, where there is a store.
+    /// Adds a change to the turn's batch, if there is a store.
     pub(crate) fn persist(&self, change: impl FnOnce(&mut Batch)) {
         if self.shared.store.is_some() {
             change(&mut self.durable.batch.borrow_mut());
@@ -23,13 +25,13 @@ impl<S> Egress<S> {
         }
     }
 
-    /// True when there is nothing that must be committed before anything leaves.
+    /// True when nothing has to be committed before output leaves.
     pub(crate) fn is_committed(&self) -> bool {
         self.durable.batch.borrow().is_empty() && self.told.borrow().is_empty()
     }
 
-    /// Commits what there is. When that fails, nothing leaves this shard any more: connections end
-    /// without a word, and the server with an error.
+    /// Commits the batch. If that fails, no more output leaves this shard: connections end without
+    /// a close frame, and the server ends with an error.
     pub(crate) fn commit(&self) {
         if self.is_committed() {
             return;
@@ -38,7 +40,7 @@ impl<S> Egress<S> {
         let committed = if self.durable.failed.get() {
             Ok(false)
         } else {
-            // Backends first hear of what is committed.
+            // Backends are notified only of committed changes.
             let written = self.write(&batch);
             written.and_then(|()| self.tell()).map(|()| true)
         };
@@ -68,7 +70,7 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Does something when all that was changed so far is committed; not at all when it cannot be.
+    /// Calls `then` when all changes so far are committed; drops it if they cannot be.
     pub(crate) fn when_committed(&self, then: impl FnOnce() + 'static) {
         if self.is_committed() {
             if !self.durable.failed.get() {
@@ -79,11 +81,11 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Waits until all that was changed so far is committed; `None` when it cannot be.
+    /// Waits until all changes so far are committed; `None` if they cannot be.
     pub(in crate::shard) async fn committed(&self) -> Option<()> {
         let (done, wait) = oneshot::channel();
         self.when_committed(move || {
-            let _ = done.send(()); // who waits may be gone
+            let _ = done.send(()); // the waiter may be gone
         });
         wait.await.ok()
     }
@@ -98,7 +100,7 @@ impl<S> Egress<S> {
         committed
     }
 
-    /// Has the events of the turn told to backends.
+    /// Passes the turn's events on to the hooks.
     fn tell(&self) -> Result<(), StoreError> {
         let told = mem::take(&mut *self.told.borrow_mut());
         if told.is_empty() {
@@ -107,7 +109,7 @@ impl<S> Egress<S> {
         self.shared.hooks.push(&told)
     }
 
-    /// Waits for the store to fail.
+    /// Waits for a failure of the store, and returns it.
     pub(crate) async fn store_failure(&self) -> StoreError {
         loop {
             if let Some(fault) = self.durable.fault.borrow_mut().take() {

@@ -1,32 +1,33 @@
-//! Flow control between shards: limits on the mail that may be under way.
+//! Flow control between shards: limits on mail in flight.
 //!
-//! A shard that is given more than it gets done must slow down the senders, or its mail would
-//! fill the memory: the limits on rates and queues act where the mail is read. So both kinds of
-//! mail that clients cause are counted until they are dealt with. Past a limit a shard reads no
-//! sockets; TCP passes that on to the clients.
+//! A shard that receives more than it can process must slow down the senders, or its mail would
+//! fill the memory: limits on rates and queues apply only where the mail is read. So both kinds of
+//! mail that clients cause are counted until they are processed. Above a limit a shard reads no
+//! sockets, and TCP passes the pressure on to the clients.
 //!
-//! Frames are always taken in, and credit for them is returned at once, so that shards cannot wait
-//! for each other in a circle. Credit for messages is returned behind the frames that they caused,
-//! and later while those pile up.
+//! Frames are always accepted, and their credit is returned at once, so that shards cannot wait for
+//! each other in a circle. Credit for messages is returned after the frames that they caused, and
+//! later while frames pile up.
 
 use std::{
     cell::{Cell, RefCell},
     task::{Context, Waker},
 };
 
-/// Bytes of messages under way to one shard.
+/// The maximum number of message bytes in flight to one shard.
 const MESSAGES_MAX: usize = 1 << 20;
-/// Bytes of frames under way to one shard; a buffer for many sockets counts once.
+/// The maximum number of frame bytes in flight to one shard; a buffer for many sockets counts once.
 const FRAMES_MAX: usize = 8 << 20;
-/// Bytes that wait to be written, over all sockets, while clients with much to say are read.
+/// The number of bytes that may wait to be written, over all sockets, before bulk senders are not
+/// read.
 const BEHIND_BYTES: usize = 8 << 20;
 
-/// Tasks that wait for fewer bytes to be under way.
+/// Tasks that wait for fewer bytes in flight.
 #[derive(Debug, Default)]
 struct Waiting(RefCell<Vec<Waker>>);
 
 impl Waiting {
-    /// Has the task woken later when it must wait; gives whether it must.
+    /// Registers the task for a wake-up if it must wait; returns whether it must.
     fn join_if(&self, must_wait: bool, cx: &Context<'_>) -> bool {
         if must_wait {
             self.0.borrow_mut().push(cx.waker().clone());
@@ -41,7 +42,7 @@ impl Waiting {
     }
 }
 
-/// Bytes queued for sockets that stand in line, and the tasks that wait for them to be fewer.
+/// Bytes queued for sockets that wait to be flushed, and the tasks that wait for fewer bytes.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Backlog {
     bytes: Cell<usize>,
@@ -60,29 +61,30 @@ impl Backlog {
         }
     }
 
-    /// True when much is waiting to be written. The task is then woken when it is less.
+    /// True when too much waits to be written. The task is then woken when it is less.
     pub(in crate::shard) fn is_long(&self, cx: &Context<'_>) -> bool {
         self.waiting.join_if(self.bytes.get() > BEHIND_BYTES, cx)
     }
 }
 
-/// Account of one shard with another.
+/// The account of one shard with another.
 #[derive(Debug, Default)]
 struct Account {
     messages_out: Cell<usize>,
     frames_out: Cell<usize>,
-    /// Messages of theirs that are done, for which credit is still to be returned.
+    /// Bytes of the other shard's messages that are processed, and whose credit is not returned
+    /// yet.
     messages_done: Cell<usize>,
 }
 
-/// Accounts of one shard with all others.
+/// The accounts of one shard with all others.
 #[derive(Debug)]
 pub(in crate::shard) struct Flow {
     accounts: Vec<Account>,
     waiting: Waiting,
 }
 
-/// Bytes of mail, as they count against the limits.
+/// The bytes of mail that count against the limits.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Cost {
     pub(in crate::shard) messages: usize,
@@ -106,25 +108,25 @@ impl Flow {
         }
     }
 
-    /// Counts mail that leaves for another shard.
+    /// Counts mail to another shard.
     pub(in crate::shard) fn posted(&self, to: usize, cost: Cost) {
         add(&self.accounts[to].messages_out, cost.messages);
         add(&self.accounts[to].frames_out, cost.frames);
     }
 
-    /// Takes credit that another shard has returned.
+    /// Books credit that another shard has returned.
     pub(in crate::shard) fn take_credit(&self, from: usize, cost: Cost) {
         take(&self.accounts[from].messages_out, cost.messages);
         take(&self.accounts[from].frames_out, cost.frames);
         self.waiting.wake();
     }
 
-    /// Counts messages of another shard that are done.
+    /// Counts processed messages of another shard.
     pub(in crate::shard) fn count_done(&self, to: usize, messages: usize) {
         add(&self.accounts[to].messages_done, messages);
     }
 
-    /// Messages that are done, for which credit can be returned, by shard; none while frames pile
+    /// Takes the processed messages whose credit can be returned, by shard; none while frames pile
     /// up.
     pub(in crate::shard) fn take_done(&self) -> impl Iterator<Item = (usize, usize)> {
         let accounts: &[_] = if self.frames_pile_up() {
@@ -136,8 +138,8 @@ impl Flow {
         done.enumerate().filter(|&(_, messages)| messages > 0)
     }
 
-    /// True when a connection must not be read, because the home of its namespace, or the shards
-    /// that get its messages, are behind. Its task is woken when they have caught up.
+    /// True when a connection must not be read, because the home shard of its namespace, or the
+    /// shards that receive its messages, are behind. The task is woken when they have caught up.
     pub(in crate::shard) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
         let full = self.accounts[home].messages_out.get() > MESSAGES_MAX;
         self.waiting.join_if(full || self.frames_pile_up(), cx)

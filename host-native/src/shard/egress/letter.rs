@@ -13,39 +13,39 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::flow::Cost;
 
-/// Work that a shard does for another.
+/// A task that one shard runs for another.
 type Task<S> = Box<dyn FnOnce(&Rc<S>) + Send>;
 
 /// Mail from one shard, of type `S`, to another.
 pub(crate) enum Mail<S> {
-    /// An input from a connection, for a namespace that is at home on the receiving shard. Boxed,
-    /// so that frames, which are many more, need not take as much.
+    /// An input from a connection, for a namespace whose home is the receiving shard. Boxed, so
+    /// that it does not enlarge the more frequent frames.
     Input {
         namespace: Arc<str>,
         input: Box<Input<'static>>,
     },
-    /// A request to a namespace that is at home on the receiving shard.
+    /// A request to a namespace whose home is the receiving shard.
     Ask {
         namespace: Arc<str>,
         ask: Box<Ask>,
         answer: oneshot::Sender<Result<Answer, AskError>>,
     },
-    /// Frames for sockets that are there.
+    /// Frames for sockets of the receiving shard.
     Deliver {
         keys: Box<[u32]>,
         bytes: Bytes,
         frames: u32,
         tag: Tag,
     },
-    /// The close of a connection whose socket is there, as its hub decided.
+    /// The close of a connection by its hub. The socket is on the receiving shard.
     Close {
         key: u32,
         code: CloseCode,
         reason: Box<str>,
     },
-    /// The queue of a connection whose socket is there lets `$bye` in.
+    /// Lets `$bye` into the queue of a connection whose socket is on the receiving shard.
     AdmitBye { key: u32 },
-    /// A word of the relay for a namespace, and the bytes that it counts while it is under way.
+    /// An event of the relay for a namespace, and the bytes that it counts while in flight.
     #[cfg_attr(not(feature = "relay"), allow(dead_code))] // nobody sends it
     Relay {
         namespace: Arc<str>,
@@ -53,17 +53,16 @@ pub(crate) enum Mail<S> {
         event: Box<RelayEvent>,
         bytes: usize,
     },
-    /// Credit for messages and frames that were under way and are dealt with.
+    /// Credit for messages and frames that have been processed.
     Credit(Cost),
-    /// Anything else: off the hot path.
+    /// Anything else, off the hot path.
     Task(Task<S>),
 }
 
-// As many as are under way are in memory.
+// All mail in flight is in memory, so its size matters.
 const _: () = assert!(size_of::<Mail<()>>() <= 88);
 
-/// Bytes that a piece of mail costs beside its content: itself, and what its buffers need to be
-/// found again.
+/// The overhead of a piece of mail in bytes: its own size, and the bookkeeping of its buffers.
 const OVERHEAD: usize = size_of::<Mail<()>>() + 64;
 
 /// Mail from one turn of a shard to another shard.
@@ -72,16 +71,16 @@ pub(crate) struct MailBatch<S> {
     pub(in crate::shard) mail: Vec<Mail<S>>,
 }
 
-/// The way to each shard.
+/// The mailboxes of all shards.
 pub(crate) type Posts<S> = Arc<[mpsc::UnboundedSender<MailBatch<S>>]>;
 
 impl<S> Mail<S> {
-    /// Mail that has a task run.
+    /// Mail that runs a task.
     pub(crate) fn task(task: impl FnOnce(&Rc<S>) + Send + 'static) -> Self {
         Self::Task(Box::new(task))
     }
 
-    /// Bytes that it counts for.
+    /// The bytes that the mail counts against the limits.
     #[allow(clippy::wildcard_enum_match_arm)] // other inputs are small
     pub(in crate::shard) fn cost(&self) -> Cost {
         let (messages, frames) = match self {

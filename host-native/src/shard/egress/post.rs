@@ -1,4 +1,4 @@
-//! Mail to other shards and commands for the relay, which leave with the turn.
+//! Mail to other shards and commands for the relay, sent at the end of the turn.
 
 use std::{mem, task::Context};
 
@@ -10,7 +10,7 @@ use super::{
 use crate::shared::relay::{HubCommand, RelayRequest};
 
 impl<S> Egress<S> {
-    /// Takes mail for another shard, which leaves with the turn.
+    /// Queues mail for another shard until the end of the turn.
     pub(crate) fn post(&self, shard: usize, mail: Mail<S>) {
         self.flow.posted(shard, mail.cost());
         self.outgoing.borrow_mut()[shard].push(mail);
@@ -18,7 +18,7 @@ impl<S> Egress<S> {
         self.ring();
     }
 
-    /// Sends what was posted.
+    /// Sends the queued mail.
     pub(in crate::shard) fn send_mail(&self) {
         if !self.has_mail.take() {
             return;
@@ -31,8 +31,8 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Takes a command for the relay, which leaves with the turn: one at a time each would wake its
-    /// thread, and what is published together would come back in parts.
+    /// Queues a command for the relay until the end of the turn. Sent one at a time, each would
+    /// wake the relay's thread, and messages that are published together would return separately.
     pub(in crate::shard) fn relay(&self, command: HubCommand) {
         let mut relayed = self.relayed.borrow_mut();
         relayed.push(command);
@@ -41,7 +41,7 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Hands over what the relay is to do.
+    /// Sends the queued commands to the relay.
     pub(crate) fn send_relayed(&self) {
         if let Some(relay) = &self.shared.relay
             && !self.relayed.borrow().is_empty()
@@ -50,7 +50,7 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Returns credit for the frames that were taken in; that for messages follows with the turn.
+    /// Returns credit for accepted frames; credit for messages follows at the end of the turn.
     pub(in crate::shard) fn grant_credit(&self, from: usize, cost: Cost) {
         self.flow.count_done(from, cost.messages);
         if cost.frames > 0 {
@@ -61,8 +61,8 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Returns credit for the messages that are done, behind the frames that they caused: at the
-    /// end of the turn, when those are on their way.
+    /// Returns credit for processed messages at the end of the turn, after the frames that they
+    /// caused were sent.
     pub(in crate::shard) fn grant_message_credit(&self) {
         if self.posts.len() == 1 {
             return;

@@ -1,4 +1,4 @@
-//! Sockets of a shard: frames are queued for them, replies to one are joined, they are closed.
+//! The sockets of a shard: queues frames for them, joins replies, and closes them.
 
 use std::{collections::VecDeque, rc::Rc, task::Context};
 
@@ -13,9 +13,10 @@ use tokio::net::TcpStream;
 use super::{letter::Mail, link::Link, state::Egress};
 use crate::{socket::Socket, tls::Session, ws};
 
-/// Sockets that are written before everybody else gets a turn.
+/// The number of sockets that are flushed before other tasks get a turn.
 pub(in crate::shard) const SLICE_SOCKETS: usize = 512;
-/// Bytes that are written before everybody else gets a turn: about as long as the sockets take.
+/// The number of bytes that are written before other tasks get a turn: they take about as long as
+/// the sockets.
 const SLICE_BYTES: usize = 4 << 20;
 
 impl<S> Egress<S> {
@@ -33,7 +34,8 @@ impl<S> Egress<S> {
         socket
     }
 
-    /// Frees the socket's key. For one with a distant hub only after the hub's last word.
+    /// Frees the socket's key. With a hub on another shard, it may be freed only after the hub has
+    /// processed the disconnect.
     pub(crate) fn remove_socket(&self, key: u32) {
         self.sockets.borrow_mut().try_remove(key as usize);
     }
@@ -52,7 +54,7 @@ impl<S> Egress<S> {
         tag: Tag,
     ) -> Pushed {
         if self.is_corked(socket) {
-            // What the cork holds is older.
+            // The replies in the cork are older.
             let spilt = self.spill(socket, now);
             if spilt == Pushed::Overflow {
                 return spilt;
@@ -85,8 +87,8 @@ impl<S> Egress<S> {
         pushed
     }
 
-    /// Has so many more bytes of a socket written at the end of the turn. A socket whose send
-    /// buffer in the kernel is full writes by itself, as soon as that has room.
+    /// Schedules a socket to be flushed at the end of the turn, with `bytes` more. A socket whose
+    /// send buffer in the kernel is full is written when that has space.
     fn mark_dirty(&self, socket: &Rc<Socket>, bytes: usize) {
         if socket.blocked_since().is_some() {
             return;
@@ -124,7 +126,8 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Lets `$bye` into the queue of a connection that dropped everything, wherever its socket is.
+    /// Lets `$bye` into the queue of a connection that drops everything else, wherever its socket
+    /// is.
     pub(in crate::shard) fn admit_bye(&self, link: &Link) {
         match link {
             Link::Local(socket) => socket.admit_bye(),
@@ -132,7 +135,7 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Ends a connection as its hub decided, wherever its socket is.
+    /// Closes a connection on behalf of its hub, wherever its socket is.
     pub(in crate::shard) fn close(&self, link: &Link, code: CloseCode, reason: &str) {
         match link {
             Link::Local(socket) => self.close_here(socket, code, reason),
@@ -143,7 +146,7 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Ends a connection of this shard.
+    /// Closes a connection of this shard.
     pub(in crate::shard) fn close_here(&self, socket: &Rc<Socket>, code: CloseCode, reason: &str) {
         let now = self.now();
         self.spill(socket, now);
@@ -152,7 +155,7 @@ impl<S> Egress<S> {
         self.mark_dirty(socket, 0);
     }
 
-    /// Ends a connection whose peer has said goodbye, behind all that is queued for it.
+    /// Answers the close frame of a peer, after everything that is queued for it.
     pub(crate) fn answer_close(&self, socket: &Rc<Socket>, code: Option<CloseCode>, answer: &[u8]) {
         let now = self.now();
         socket.answer_close(code, answer);
@@ -161,15 +164,15 @@ impl<S> Egress<S> {
         self.watch(socket);
     }
 
-    /// Has the sweep visit a socket, for as long as something may become due for it.
+    /// Registers a socket for the sweep, while a deadline of it may pass.
     pub(crate) fn watch(&self, socket: &Socket) {
         if socket.may_be_due() && !socket.watched.replace(true) {
             self.watched.borrow_mut().push(socket.key);
         }
     }
 
-    /// The number of connections whose peer takes no more at the moment, and the bytes that are
-    /// queued for them. Work: the sockets that something may become due for.
+    /// The number of connections whose peer currently accepts no data, and the bytes queued for
+    /// them. Work: all watched sockets.
     pub(crate) fn slow_readers(&self) -> (usize, usize) {
         let watched = self.watched.borrow();
         let sockets = watched.iter().filter_map(|&key| self.socket(key));
@@ -181,13 +184,13 @@ impl<S> Egress<S> {
 
     /// True when much is waiting to be written. The task is then woken when it is less.
     ///
-    /// Clients that pipeline without end are not read meanwhile, so that a turn stays short and no
-    /// queue passes its limit for want of a turn to be written.
+    /// Meanwhile clients that pipeline without end are not read, so that turns stay short, and no
+    /// queue overflows only because its socket had no turn.
     pub(crate) fn is_behind(&self, cx: &Context<'_>) -> bool {
         self.backlog.is_long(cx)
     }
 
-    /// Writes the first sockets, and takes them off; says how many.
+    /// Flushes the first sockets, and removes them from the list; returns their number.
     pub(in crate::shard) fn flush_slice(
         &self,
         now: Timestamp,
@@ -214,8 +217,8 @@ impl<S> Egress<S> {
 
 /// The cork.
 impl<S> Egress<S> {
-    /// Holds replies to this socket back while its input is processed. Then they leave: in one
-    /// write of their own when nothing waits before them. Says what became of them otherwise.
+    /// Holds back replies to this socket while its input is processed. Then sends them in one write
+    /// if nothing is queued before them. Otherwise queues them, and returns the result.
     #[must_use]
     pub(crate) fn while_corked(
         &self,
@@ -226,7 +229,7 @@ impl<S> Egress<S> {
         self.corked.borrow_mut().open(socket.key);
         process();
         let mut pushed = Pushed::Queued;
-        // What is not committed must not be answered: then it waits for the end of the turn.
+        // Uncommitted changes must not be answered: then the replies wait for the end of the turn.
         let at_once = socket.is_idle() && self.is_committed();
         if !at_once {
             pushed = self.spill(socket, now);
@@ -246,7 +249,7 @@ impl<S> Egress<S> {
         self.corked.borrow().is_for(socket.key)
     }
 
-    /// Holds a reply back.
+    /// Adds a reply to the cork.
     pub(crate) fn cork(
         &self,
         socket: &Rc<Socket>,
@@ -255,7 +258,7 @@ impl<S> Egress<S> {
         class: Class<'_>,
     ) -> Pushed {
         if matches!(class, Class::Sheddable(_) | Class::Position(_)) {
-            // Must be dropped, or counted with, by itself.
+            // These must be queued one by one, to be dropped or counted singly.
             return self.push(socket, now, ws::message(frame), 1, class.into());
         }
         let is_full = self.corked.borrow_mut().hold(frame, class);
@@ -266,7 +269,7 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Moves what is held back to the queue.
+    /// Moves the held replies to the queue.
     fn spill(&self, socket: &Rc<Socket>, now: Timestamp) -> Pushed {
         let held = self.corked.borrow_mut().take(socket.key);
         let Some((bytes, frames, tag)) = held else {

@@ -1,4 +1,4 @@
-//! State of the way out of a shard.
+//! The state of a shard's egress.
 
 use std::{
     cell::{Cell, RefCell},
@@ -23,17 +23,17 @@ use crate::{
     store::{self, StoreError},
 };
 
-/// The way out of a shard. Mail is for shards of the type `S`.
+/// The egress of a shard. Mail is for shards of the type `S`.
 pub(crate) struct Egress<S> {
     pub(super) index: usize,
     pub(in crate::shard) shared: Arc<Shared>,
-    /// The way to each shard.
+    /// The mailboxes of all shards.
     pub(super) posts: Posts<S>,
     pub(in crate::shard) sockets: RefCell<Slab<Rc<Socket>>>,
-    /// Keys of sockets for which something may become due. Keys, so that a socket whose task has
-    /// ended is closed at once.
+    /// Keys of sockets with a deadline that may pass. They are keys, so that a socket is closed at
+    /// once when its task has ended.
     pub(in crate::shard) watched: RefCell<Vec<u32>>,
-    /// Sockets that are written when the turn ends.
+    /// Sockets to be flushed at the end of the turn.
     pub(in crate::shard) dirty: RefCell<Vec<Rc<Socket>>>,
     pub(in crate::shard) backlog: Backlog,
     pub(super) corked: RefCell<Cork>,
@@ -43,9 +43,9 @@ pub(crate) struct Egress<S> {
     pub(super) relayed: RefCell<Vec<HubCommand>>,
     pub(in crate::shard) flow: Flow,
     pub(super) durable: Durable,
-    /// Events of the turn that backends are told of.
+    /// Events of the turn for backends.
     pub(in crate::shard) told: RefCell<Vec<Told>>,
-    /// Rung when there is something to do at the end of the turn.
+    /// Notified when there is work at the end of the turn.
     pub(in crate::shard) bell: Notify,
 }
 
@@ -94,7 +94,7 @@ impl<S> Egress<S> {
         &self.shared.metrics[self.index]
     }
 
-    /// Counts a token that is not taken, and logs the cause, which its client does not read.
+    /// Counts a refused token, and logs the cause, which the client does not see.
     pub(crate) fn tell_token(&self, refusal: &TokenRefusal) {
         let reason = refusal.reason();
         self.metrics().count_refusal(reason);
@@ -114,7 +114,7 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Has the turn ended once more.
+    /// Requests another end of the turn.
     pub(in crate::shard) fn ring(&self) {
         self.bell.notify_one();
     }

@@ -1,4 +1,4 @@
-//! The largest fan-out of some seconds, for the log.
+//! The largest fan-out of a period, for the log.
 
 use std::{borrow::Cow, mem};
 
@@ -6,11 +6,11 @@ use roomcast_core::Frame;
 use serde::Deserialize;
 use tracing::Level;
 
-/// The largest fan-out of some seconds.
+/// The largest fan-out of a period.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Largest {
     recipients: usize,
-    /// Its room; `None` where messages have no envelope.
+    /// The room; `None` for messages without an envelope.
     room: Option<Box<str>>,
 }
 
@@ -22,7 +22,7 @@ struct Envelope<'a> {
 }
 
 impl Largest {
-    /// Looks at a fan-out.
+    /// Records a fan-out if it is the largest.
     #[inline]
     pub(in crate::shard) fn observe(&mut self, recipients: usize, frame: Frame<'_>) {
         if recipients > self.recipients {
@@ -30,7 +30,7 @@ impl Largest {
         }
     }
 
-    /// Remembers a fan-out, if the log wants it; else none is looked at any more.
+    /// Records a fan-out if it will be logged. Otherwise stops all further recording.
     #[cold]
     fn set(&mut self, recipients: usize, frame: Frame<'_>) {
         if !tracing::enabled!(Level::DEBUG) {

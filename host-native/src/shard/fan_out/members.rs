@@ -1,10 +1,10 @@
-//! The way to each connection of a namespace.
+//! The links to the connections of a namespace.
 
 use roomcast_core::ConnId;
 
 use crate::shard::egress::Link;
 
-/// The ways to live connections, by the slots of their ids.
+/// The links to live connections, by the slots of their ids.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Members(Vec<Option<(ConnId, Link)>>);
 
@@ -27,7 +27,7 @@ impl Members {
         Some(link)
     }
 
-    /// Gives memory back that a larger crowd needed.
+    /// Releases memory that a larger number of connections needed.
     pub(in crate::shard) fn shrink_to_fit(&mut self) {
         while self.0.pop_if(|slot| slot.is_none()).is_some() {}
         self.0.shrink_to_fit();

@@ -1,4 +1,5 @@
-//! Changes of a namespace for the store, and events for backends: gathered for the end of the turn.
+//! Changes of a namespace for the store, and events for backends, collected for the end of the
+//! turn.
 
 use roomcast_core::{Command, Timestamp, room::HistoryMessage};
 
@@ -6,8 +7,8 @@ use super::Inner;
 use crate::{shard::egress::Egress, shared::hooks::Told};
 
 impl Inner {
-    /// Puts what the commands have for the store into the batch of the turn: all of it, before any
-    /// of them is carried out, so that a message is never there without its room's position.
+    /// Adds the commands' changes for the store to the turn's batch: all of them, before any
+    /// command is carried out, so that a message is never stored without its room's position.
     pub(super) fn persist<S>(&mut self, egress: &Egress<S>, now: Timestamp) {
         let Some(header) = &mut self.header else {
             return;
@@ -52,7 +53,7 @@ impl Inner {
         }
     }
 
-    /// Notes the events that backends are told of, for the end of the turn.
+    /// Collects events for backends until the end of the turn.
     #[cold]
     pub(super) fn note_told<S>(&self, egress: &Egress<S>, now: Timestamp) {
         let unix_ms = egress.shared.clock.unix_ms(now);
@@ -73,7 +74,8 @@ impl Inner {
         }
     }
 
-    /// Has the withdrawal of a user stored, and tells when the time changed that holds for all.
+    /// Stores the withdrawal of a user, and warns if the limit of users made it apply to all older
+    /// tokens.
     pub(super) fn end_withdrawal<S>(&self, egress: &Egress<S>, user: &str, folded_s: u64) {
         let (name, hub) = (&self.namespace.name, self.namespace.app().hub());
         let not_before_s = hub.not_before_s();
@@ -98,7 +100,7 @@ impl Inner {
         }
     }
 
-    /// Has what is remembered of an idempotency key stored.
+    /// Stores the state of an idempotency key.
     pub(super) fn persist_key<S>(&self, egress: &Egress<S>, now: Timestamp, key: &str) {
         if let Some(header) = &self.header
             && let Some(state) = self.namespace.app().hub().key_state(now, key)

@@ -1,4 +1,4 @@
-//! Sends of backends that the relay has not answered.
+//! The relay's side of a namespace: pending sends, serials, and counts.
 
 use std::{collections::HashMap, fmt, mem};
 
@@ -7,24 +7,24 @@ use roomcast_core::{Delivery, Hub, hub::SendError, relay::RelayEvent, relay::Rel
 use super::{Egress, Hosted, Inner};
 use crate::shared::relay::{HubCommand, RelayLink};
 
-/// Notes about a namespace and its relay.
+/// State of a namespace about its relay.
 #[derive(Default)]
 pub(super) struct Relayed {
-    /// Sends that the relay is to answer, by their tokens.
+    /// Replies to sends that the relay has not answered, by their tokens.
     replies: HashMap<u64, Reply>,
-    /// Counts of the hub and its relay, as far as they are in the metrics.
+    /// The counts of the hub that are in the metrics already.
     stats: RelayStats,
-    /// The number of times that it was told that the relay is down.
+    /// The number of `Down` events so far.
     downs: u64,
-    /// Serials of connections that it was given the last time, once it was given further ones.
+    /// The size of the last block of serials that it was given after the first.
     serials: u64,
 }
 
-/// The way of the outcome of a send that the relay tells.
+/// A callback for the outcome of a send through the relay.
 type Reply = Box<dyn FnOnce(Result<Delivery, SendError>)>;
 
 impl Hosted {
-    /// Does something with the outcome of a send, when the relay has told it under this token.
+    /// Registers a callback for the outcome of the send with this token.
     pub(crate) fn when_relayed(
         &self,
         token: u64,
@@ -34,7 +34,7 @@ impl Hosted {
         replies.insert(token, Box::new(reply));
     }
 
-    /// Takes what is to be done with the outcomes that the relay told.
+    /// Takes the callbacks whose outcomes have arrived.
     pub(in crate::shard) fn take_send_outcomes(&self) -> Vec<impl FnOnce() + use<>> {
         let inner = &mut *self.inner.borrow_mut();
         let outcomes = inner.namespace.take_send_outcomes().into_iter();
@@ -45,14 +45,14 @@ impl Hosted {
         replies.collect()
     }
 
-    /// Takes further serials for connections to come, when it has few.
+    /// Takes further connection serials, if few are left.
     pub(in crate::shard) fn more_serials(&self, relay: &RelayLink) -> Option<(u64, u64)> {
         let left = self.ask(Hub::serials_left)?;
         relay.more_serials(left, &mut self.inner.borrow_mut().relayed.serials)
     }
 
-    /// True unless the relay can be reached and has not told the position of messages to everybody,
-    /// or who is withdrawn.
+    /// True unless the relay is up and has not yet reported the position of messages to everybody,
+    /// or the withdrawals.
     pub(in crate::shard) fn has_place(&self) -> bool {
         self.ask(|hub| {
             let position = hub.topics().next().map(|(_, position)| position);
@@ -61,8 +61,8 @@ impl Hosted {
         })
     }
 
-    /// Notes before it is taken in that the relay is down, and whether it is known who is withdrawn
-    /// on other nodes.
+    /// Records, before an event is applied, that the relay is down, and whether the withdrawals of
+    /// other nodes are known.
     pub(in crate::shard) fn note_relay(&self, event: &RelayEvent) {
         if matches!(event, RelayEvent::Down) {
             self.inner.borrow_mut().relayed.downs += 1;
@@ -73,13 +73,12 @@ impl Hosted {
         }
     }
 
-    /// True while the relay is to answer something.
+    /// True while an answer of the relay is pending.
     pub(crate) fn awaits_answers(&self) -> bool {
         self.ask(Hub::relay_pending) > 0
     }
 
-    /// The gaps that members were told of, and the publishes that were refused, since this was last
-    /// asked.
+    /// The gaps that members were told of, and the refused publishes, since the last call.
     pub(in crate::shard) fn take_counts(&self) -> (u64, u64) {
         let stats = self.ask(Hub::relay_stats).unwrap_or_default();
         let before = mem::replace(&mut self.inner.borrow_mut().relayed.stats, stats);
@@ -88,13 +87,14 @@ impl Hosted {
 }
 
 impl Inner {
-    /// True while the relay is to answer something, or may have other users than are here.
+    /// True while an answer of the relay is pending, or the relay may have other users than this
+    /// node.
     pub(super) fn awaits_relay(&self) -> bool {
         let hub = self.namespace.app().hub();
         !self.relayed.replies.is_empty() || hub.relay_pending() > 0 || hub.has_unsure_users()
     }
 
-    /// Hands the commands for the relay over.
+    /// Passes on the commands for the relay.
     pub(super) fn relay_out<S>(&mut self, egress: &Egress<S>) {
         let (name, downs) = (self.namespace.name.clone(), self.relayed.downs);
         self.namespace.take_relay_commands(|command| {

@@ -1,4 +1,4 @@
-//! The part of a namespace in the limits on all namespaces of all threads together.
+//! The share of a namespace in the limits for all namespaces of all threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -8,7 +8,7 @@ use super::{Hosted, Inner};
 use crate::{shard::egress::Egress, shared::Shared};
 
 impl Hosted {
-    /// Gives back its share of the limits on all namespaces together.
+    /// Returns its share of the limits for all namespaces.
     pub(in crate::shard) fn leave_totals(&self, shared: &Shared) {
         count(&shared.history_bytes, self.history_bytes(), 0);
         count(&shared.client_keys, self.client_keys(), 0);
@@ -16,9 +16,9 @@ impl Hosted {
 }
 
 impl Inner {
-    /// Counts what the histories take now, and enforces the limit on those of all namespaces of all
-    /// threads together: this namespace gives up the excess at once. Says whether the limit was
-    /// passed: if so, all namespaces give up a share when the turn ends.
+    /// Counts the histories' bytes, and enforces the limit for all namespaces of all threads: this
+    /// namespace trims the excess at once. Returns whether the limit was exceeded: if so, all
+    /// namespaces trim a share when the turn ends.
     pub(super) fn count_histories<S>(
         &mut self,
         egress: &Egress<S>,
@@ -41,7 +41,7 @@ impl Inner {
         true
     }
 
-    /// The same for idempotency keys of clients.
+    /// Counts and limits client idempotency keys in the same way.
     pub(super) fn count_client_keys<S>(
         &mut self,
         egress: &Egress<S>,
@@ -65,7 +65,7 @@ impl Inner {
     }
 }
 
-/// Counts so many in place of so many; gives the sum of all.
+/// Replaces one share in a total; returns the new total.
 fn count(all: &AtomicUsize, before: usize, now: usize) -> usize {
     if now >= before {
         let more = now - before;

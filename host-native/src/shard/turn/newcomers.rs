@@ -1,7 +1,7 @@
-//! Turns of connections that speak HTTP, or shake hands.
+//! Turns of connections in HTTP or in a TLS handshake.
 //!
-//! Thousands may come at once, and a handshake costs as much as a hundred deliveries. Without turns
-//! of their own all that are ready would go before the next message of a member is read.
+//! Thousands may arrive at once, and a handshake costs as much as a hundred deliveries. Without
+//! separate turns, all that are ready would run before a member's next message is read.
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,12 +14,12 @@ use std::{
 
 use tokio::{sync::Notify, task::yield_now};
 
-/// Steps of newcomers before all others get their turn. With fewer, calls of the API would be slow
-/// beside long turns.
+/// The number of newcomers' steps before other tasks get their turn. With fewer, calls of the API
+/// would be slow beside long turns.
 const STEPS: usize = 2;
 
-/// The work of a newcomer that is called, in steps: HTTP takes some 30 µs, a part of a TLS
-/// handshake four times as much and more.
+/// The work of a newcomer in one turn, in steps: HTTP takes some 30 µs, a part of a TLS handshake
+/// at least four times as much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cost {
     Http,
@@ -35,13 +35,13 @@ impl Cost {
     }
 }
 
-/// The connections of a shard that are ready to go on, and wait for their turn.
+/// The connections of a shard that are ready to continue, and wait for their turn.
 ///
-/// Those that have begun go first: of a crowd that is more than the time for handshakes allows,
-/// some are served in time, where otherwise all would be late.
+/// Connections that have started go first: in an overload some finish their handshake in time,
+/// where otherwise all would be late.
 #[derive(Debug)]
 pub(crate) struct Newcomers {
-    /// Steps that are left to whoever comes while nobody waits.
+    /// The steps that are left for newcomers that arrive while nobody waits.
     left: Cell<usize>,
     begun: Line,
     fresh: Line,
@@ -51,7 +51,7 @@ pub(crate) struct Newcomers {
 #[derive(Debug, Default)]
 struct Line {
     waiting: RefCell<VecDeque<(Waker, Cost)>>,
-    /// Numbers that were given out, and how many of them were called.
+    /// The number of places that were given out, and of those that were called.
     given: Cell<u64>,
     called: Cell<u64>,
 }
@@ -66,7 +66,8 @@ impl Line {
         self.given.replace(self.given.get() + 1)
     }
 
-    /// Calls those for whom `left` steps are enough, in their order; says how many are left.
+    /// Calls the first waiting newcomers, as far as `left` steps suffice; returns the remaining
+    /// steps.
     fn call(&self, mut left: usize) -> usize {
         let mut waiting = self.waiting.borrow_mut();
         while let Some((waker, cost)) = waiting.pop_front_if(|(_, cost)| cost.steps() <= left) {
@@ -93,12 +94,12 @@ impl Default for Newcomers {
 }
 
 impl Newcomers {
-    /// Calls those who wait, a few at a time, for as long as the shard lives.
+    /// Calls waiting newcomers, a few at a time, as long as the shard exists.
     pub(crate) async fn call(self: Rc<Self>) {
         loop {
             self.bell.notified().await;
             loop {
-                // Until sockets were looked at, and whoever has something was queued before.
+                // Yields until sockets were polled, and tasks that are ready were queued.
                 yield_now().await;
                 self.left.set(self.fresh.call(self.begun.call(STEPS)));
                 if self.left.get() == STEPS {
@@ -108,7 +109,7 @@ impl Newcomers {
         }
     }
 
-    /// Polls a future in its turns alone; it says what its next step costs.
+    /// Polls a future only in its turns; `cost` is the cost of its next step.
     pub(crate) async fn in_turn<F: Future>(&self, cost: &Cell<Cost>, future: F) -> F::Output {
         let (mut future, mut place, mut line) = (pin!(future), None, &self.fresh);
         poll_fn(|cx| {
@@ -121,10 +122,10 @@ impl Newcomers {
         .await
     }
 
-    /// True when it is the turn of who has this `place` in the line, or needs none.
+    /// True when it is the turn of `place` in the line, or no place is needed.
     fn is_turn(&self, line: &Line, place: &mut Option<u64>, cost: Cost, cx: &Context<'_>) -> bool {
         if let Some(number) = *place {
-            // Else it was woken by something else.
+            // Otherwise something else has woken it.
             let is_called = number < line.called.get();
             *place = place.filter(|_| !is_called);
             return is_called;
@@ -150,8 +151,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs so many newcomers, each ready at once and twice, beside somebody who is always ready;
-    /// gives the most of them that went before that one had its next turn.
+    /// Runs newcomers that are each ready twice, beside a task that is always ready; returns the
+    /// most newcomers that ran between two turns of that task.
     fn most_at_once(count: usize, cost: Cost) -> usize {
         let mut runtime = Builder::new_current_thread();
         let runtime = runtime.build_local(LocalOptions::default());

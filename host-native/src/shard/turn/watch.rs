@@ -1,4 +1,4 @@
-//! The time that each namespace takes of a turn, to name one when the turn was slow.
+//! The time that each namespace takes in a turn, to name one when the turn was slow.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,23 +9,23 @@ use roomcast_core::Timestamp;
 
 use crate::clock::millis;
 
-/// Times that namespaces take of a turn, by the milliseconds that hubs are given: no clock is
-/// looked at for it. A turn has a number; the time of the one before is forgotten when another
-/// begins, unless it is wanted.
+/// The times that namespaces take in a turn, by the millisecond timestamps of the hubs, without
+/// further clock reads. Turns are numbered; the times of the previous turn are dropped when another
+/// turn starts, unless they are wanted.
 #[derive(Debug)]
 pub(crate) struct TurnWatch<N> {
     turn: Cell<u64>,
     seen: Cell<Timestamp>,
     current: RefCell<Option<Rc<N>>>,
     took_ms: RefCell<Vec<Share<N>>>,
-    /// The same of a turn that is wanted.
+    /// The times of a wanted turn.
     kept: RefCell<Option<Kept<N>>>,
 }
 
 /// A namespace, and the milliseconds that it took.
 pub(crate) type Share<N> = (Rc<N>, u64);
 
-/// The times of a turn that is over, and the namespace that worked last.
+/// The times of a past turn, and the namespace that worked last.
 type Kept<N> = (Vec<Share<N>>, Option<Rc<N>>);
 
 impl<N> Default for TurnWatch<N> {
@@ -41,8 +41,8 @@ impl<N> Default for TurnWatch<N> {
 }
 
 impl<N> TurnWatch<N> {
-    /// Begins the work of a namespace. `wanted` is the number of a turn that was slow and
-    /// is yet to be told.
+    /// Starts the work of a namespace. `wanted` is the number of a slow turn that is not logged
+    /// yet.
     pub(crate) fn enter(&self, now: Timestamp, (turn, wanted): (u64, u64), namespace: &Rc<N>) {
         if turn != self.turn.get() {
             self.restart(now, turn, wanted);
@@ -55,7 +55,7 @@ impl<N> TurnWatch<N> {
         }
     }
 
-    /// Ends it: the work that follows is that of none.
+    /// Ends the work of a namespace: further time is charged to none.
     pub(crate) fn leave(&self, now: Timestamp) {
         if now != self.seen.get() {
             self.charge(now);
@@ -63,14 +63,14 @@ impl<N> TurnWatch<N> {
         self.current.take();
     }
 
-    /// The namespace that took longest of a turn that ends at this time.
+    /// The namespace that took longest in a turn that ends at this time.
     pub(crate) fn longest(&self, now: Timestamp) -> Option<Share<N>> {
         self.charge(now);
         self.current.take();
         most(self.took_ms.take())
     }
 
-    /// The same of the turn with this number, which ended a while ago and took so long.
+    /// The namespace that took longest in an earlier turn, by its number and its length.
     pub(crate) fn longest_of(&self, turn: u64, took_ms: u64) -> Option<Share<N>> {
         let (mut shares, last) = if self.turn.get() == turn {
             (self.took_ms.take(), self.current.take())
@@ -84,7 +84,7 @@ impl<N> TurnWatch<N> {
         most(shares)
     }
 
-    /// Forgets all that is not of this turn, so that no namespace is kept alive.
+    /// Drops everything about other turns, so that no namespace is kept alive.
     pub(crate) fn forget_others(&self, turn: u64) {
         if self.turn.get() == turn {
             return;
@@ -144,7 +144,7 @@ mod tests {
         watch.enter(at(17), (1, 0), &a);
         watch.enter(at(19), (1, 0), &b);
         watch.leave(at(19));
-        // Writing is the work of none.
+        // Writing is not charged to a namespace.
         let (longest, ms) = watch.longest(at(90)).expect("one");
         assert_eq!((*longest, ms), ("a", 5));
     }

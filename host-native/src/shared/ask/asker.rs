@@ -1,4 +1,4 @@
-//! The backend that is asked: its questions, and the thread that sends them.
+//! The asked backend: its questions, and the thread that sends them.
 
 use std::{
     collections::HashMap,
@@ -34,20 +34,20 @@ use crate::{
     },
 };
 
-/// A backend that is asked. Any thread asks; a thread of its own sends, so that neither signatures
-/// nor TLS take time of a shard.
+/// A backend that is asked. Questions come from any thread; a separate thread sends them, so that
+/// signatures and TLS take no time of a shard.
 #[derive(Debug)]
 pub(crate) struct Asker {
-    /// The URL without its query, which may hold a secret.
+    /// The URL without its query, which may contain a secret.
     name: String,
     settings: AskSettings,
     keys: Keys,
     clock: Clock,
     spans: Arc<Spans>,
     state: Mutex<State>,
-    /// Rung when there may be something to send.
+    /// Notified when there may be something to send.
     more: Notify,
-    /// True when another one is in force.
+    /// True when it is no longer in force.
     retired: AtomicBool,
     requests: AtomicU64,
     time_us: AtomicU64,
@@ -56,16 +56,16 @@ pub(crate) struct Asker {
 #[derive(Debug)]
 struct State {
     ask: Ask,
-    /// True when the thread has ended: nothing is answered any more.
+    /// True when the thread has ended: further questions get no answer.
     is_over: bool,
     waiting: HashMap<u64, Waiting>,
 }
 
-/// Somebody who waits for a verdict.
+/// A caller that waits for a verdict.
 #[derive(Debug)]
 struct Waiting {
     verdict: oneshot::Sender<Verdict>,
-    /// The trace that the client names.
+    /// The trace context of the client.
     link: Option<TraceContext>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct AskerCounts {
 }
 
 impl AskerCounts {
-    /// Adds those of another backend; whether that one is left alone is no matter.
+    /// Adds the counts of another backend, without the state of its circuit breaker.
     pub(super) fn add(&mut self, more: &Self) {
         let (questions, more_questions) = (&mut self.questions, &more.questions);
         questions.allowed += more_questions.allowed;
@@ -93,18 +93,18 @@ impl AskerCounts {
 }
 
 impl State {
-    /// Hands answers to those who wait.
+    /// Delivers answers to the waiting callers.
     fn deliver(&mut self) {
         for (number, verdict) in self.ask.take_answers() {
             if let Some(waiting) = self.waiting.remove(&number) {
-                let _ = waiting.verdict.send(verdict); // or nobody waits any more
+                let _ = waiting.verdict.send(verdict); // the caller may be gone
             }
         }
     }
 }
 
 impl Asker {
-    /// A backend that was asked nothing yet.
+    /// Creates a backend without questions.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Asker {
         self.settings == other.settings && self.keys.is_same(&other.keys)
     }
 
-    /// The URL without its query, which may hold a secret.
+    /// The URL without its query, which may contain a secret.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -153,7 +153,7 @@ impl Asker {
         &self.settings
     }
 
-    /// Begins to ask, on a thread of its own, which ends when it is retired.
+    /// Starts the thread that sends questions. It ends after [`retire`](Self::retire).
     ///
     /// # Errors
     ///
@@ -172,18 +172,18 @@ impl Asker {
         Ok(())
     }
 
-    /// Lets the thread end when what was asked is answered.
+    /// Lets the thread end once all questions are answered.
     pub(super) fn retire(&self) {
         self.retired.store(true, Relaxed);
         self.more.notify_one();
     }
 
-    /// Asks a question. The verdict comes within the time of the settings.
+    /// Asks a question. The verdict arrives within the time of the settings.
     pub(crate) async fn ask(&self, question: &Question<'_>, link: Option<TraceContext>) -> Verdict {
         let answer = {
             let mut state = self.state();
             if state.is_over {
-                return Verdict::Unavailable; // another one is in force since a moment ago
+                return Verdict::Unavailable; // a reload has just replaced it
             }
             match state.ask.ask(self.clock.now(), question) {
                 Asked::Answered(verdict) => return verdict,
@@ -195,14 +195,14 @@ impl Asker {
             }
         };
         self.more.notify_one();
-        // The thread keeps to the time as well; should it be stuck, nobody is.
+        // The thread enforces the time as well; this limit holds even if the thread is stuck.
         let answered = timeout(2 * self.settings.timeout, answer).await;
         answered.map_or(Verdict::Unavailable, |it| {
             it.unwrap_or(Verdict::Unavailable)
         })
     }
 
-    /// Asks for a join: the rights in the room, or a failure for the client.
+    /// Asks about a join; returns the rights in the room, or a failure for the client.
     pub(crate) async fn ask_join(
         &self,
         namespace: &str,
@@ -219,7 +219,7 @@ impl Asker {
         rights.map(Outcome::Grant).map_err(|it| self.refused(it))
     }
 
-    /// The verdict for the client; an answer that could be read and means nothing is logged.
+    /// The verdict for the client. An answer that could be parsed but makes no sense is logged.
     pub(crate) fn refused(&self, refusal: AskRefusal) -> Verdict {
         if let Some(fault) = refusal.fault {
             tracing::warn!(backend = self.name, "[ask]: {fault}");
@@ -271,7 +271,8 @@ impl Asker {
     async fn send(self: Arc<Self>, client: Rc<Client>, request: AskRequest) {
         let (begun, sent) = (Instant::now(), self.clock.now());
         let left = request.deadline.saturating_since(sent);
-        // Those who ask the same share the request, which is linked to the first one's trace.
+        // Callers with the same question share the request, which is linked to the first one's
+        // trace.
         let link = {
             let state = self.state();
             let first = state.waiting.get(&request.number);

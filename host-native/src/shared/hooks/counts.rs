@@ -1,8 +1,8 @@
-//! Counts of hooks.
+//! The counts of hooks.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counts of all endpoints, those that there are no more included: so they never go back.
+/// The counts of all endpoints, including removed ones, so that they never decrease.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) accepted: AtomicU64,
@@ -10,7 +10,7 @@ pub(super) struct Counts {
     pub(super) gave_up: AtomicU64,
     pub(super) gone: AtomicU64,
     pub(super) time_us: AtomicU64,
-    /// Events that the lines of ended endpoints dropped, in their time or at their end.
+    /// Events that the queues of removed endpoints dropped, while they existed or at their end.
     pub(super) dropped: AtomicU64,
 }
 
@@ -25,7 +25,8 @@ pub(crate) struct HookCounts {
 }
 
 impl Counts {
-    /// The counts beside lines in which so many events wait, and that dropped so many.
+    /// Returns the counts together with the events that wait in queues, and those that queues
+    /// dropped.
     pub(super) fn with_lines(&self, waiting: usize, dropped: u64) -> HookCounts {
         let outcomes = [
             ("accepted", &self.accepted),

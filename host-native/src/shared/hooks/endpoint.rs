@@ -1,4 +1,4 @@
-//! An endpoint of hooks: its line, and the task that tells it.
+//! An endpoint of hooks: its queue, and the task that sends to it.
 
 use std::{
     sync::{
@@ -26,23 +26,23 @@ use crate::{
 /// An endpoint.
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    /// The URL without its query, which may hold a secret.
+    /// The URL without its query, which may contain a secret.
     pub(super) name: String,
-    /// The name of its line: the URL, and its number among endpoints with the same one.
+    /// The name of its queue: the URL, and a number among endpoints with the same URL.
     line_name: String,
     rules: RwLock<Arc<Rules>>,
-    /// True when there is no such endpoint any more.
+    /// True when the endpoint was removed.
     retired: AtomicBool,
     clock: Clock,
     line: Mutex<Line>,
-    /// Rung when there are more events.
+    /// Notified when there are more events.
     more: Notify,
     counts: Arc<Counts>,
-    /// The place where the line outlives the process.
+    /// The store in which the queue outlives the process.
     store: Option<Arc<LineStore>>,
 }
 
-/// The settings of an endpoint, with its keys. They may change while it is told.
+/// The settings of an endpoint, with its keys. They may change while events are sent.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) hook: Hook,
@@ -50,7 +50,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// The settings, with the keys from where they say.
+    /// Reads the keys of the settings from their sources.
     ///
     /// # Errors
     ///
@@ -68,9 +68,9 @@ impl Rules {
 }
 
 impl Endpoint {
-    /// An endpoint with an empty line.
+    /// Creates an endpoint with an empty queue.
     pub(super) fn new(line_name: String, rules: Rules, clock: Clock, counts: Arc<Counts>) -> Self {
-        // Without randomness the time is the next best.
+        // The time is the fallback without randomness.
         let epoch = getrandom::u64().unwrap_or_else(|_| clock.unix_ms(clock.now()));
         let line = Line::new(&format!("{epoch:016x}"), LineLimits::default());
         Self {
@@ -86,7 +86,7 @@ impl Endpoint {
         }
     }
 
-    /// The same, with a line in a store and what is there of it.
+    /// Attaches a store to the endpoint, and loads the queue from it.
     ///
     /// # Errors
     ///
@@ -103,13 +103,13 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// Stores what changed, before anybody else changes the line.
+    /// Stores the changes of the queue, under its lock.
     fn save(&self, line: &mut Line) -> Result<(), StoreError> {
         let Some(store) = &self.store else {
             return Ok(());
         };
         let changes = line.take_changes();
-        // Who comes after it has the name of the line.
+        // A successor of a removed endpoint may use the name of the queue.
         if changes.is_empty() || self.is_retired() {
             return Ok(());
         }
@@ -126,13 +126,14 @@ impl Endpoint {
         rules.clone()
     }
 
-    /// Sets the settings. Its line goes on.
+    /// Changes the settings. The queue is kept.
     pub(super) fn set_rules(&self, rules: Rules) {
         let rules = Arc::new(rules);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 
-    /// Ends it: from here on nothing is told, or stored. Gives the number of events that waited.
+    /// Removes the endpoint: from here on nothing is sent or stored. Returns the number of events
+    /// that waited.
     pub(super) fn retire(&self) -> usize {
         let line = self.line();
         self.retired.store(true, Relaxed);
@@ -151,11 +152,11 @@ impl Endpoint {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends what it is subscribed to.
+    /// Appends the events that it subscribes to.
     ///
     /// # Errors
     ///
-    /// When it cannot be stored.
+    /// When the events cannot be stored.
     pub(super) fn push(&self, told: &[Told]) -> Result<(), StoreError> {
         let rules = self.rules();
         let subscription = &rules.hook.subscription;
@@ -166,7 +167,7 @@ impl Endpoint {
         }
         let (mut line, now) = (self.line(), self.clock.now());
         if self.is_retired() {
-            return Ok(()); // since a moment ago
+            return Ok(()); // it was just removed
         }
         for one in wanted {
             line.push(now, one.unix_ms, &one.namespace, &one.event);
@@ -177,7 +178,7 @@ impl Endpoint {
         saved
     }
 
-    /// Tells the endpoint, until it is the end and nothing waits.
+    /// Sends events to the endpoint, until the server ends and nothing waits.
     pub(super) async fn run(self: Arc<Self>, mut ending: watch::Receiver<bool>, spans: Arc<Spans>) {
         let client = Client::new(self.rules().hook.url.clone(), spans);
         while !self.is_retired() {
@@ -227,7 +228,7 @@ impl Endpoint {
         let saved = self.save(&mut line);
         drop(line);
         if let Err(fault) = saved {
-            // They are told again after the next start.
+            // They are sent again after the next start.
             tracing::error!(endpoint = self.name, %fault, "told events cannot be forgotten");
         }
         let fault = answered.map_or_else(|fault| fault, |(status, _)| format!("status {status}"));
@@ -243,7 +244,7 @@ impl Endpoint {
             }
             Report::Retry { failures, .. } => {
                 counts.failed.fetch_add(1, Relaxed);
-                // The first one, then ever less often.
+                // Logs the first failure, then ever fewer.
                 if failures.is_power_of_two() {
                     tracing::warn!(
                         endpoint,

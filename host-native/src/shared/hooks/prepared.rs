@@ -1,4 +1,4 @@
-//! Endpoints that are ready to be put in force.
+//! Prepared endpoints, ready to be put in force.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use roomcast_hooks::Hook;
 use super::endpoint::{Endpoint, Rules};
 use crate::store::StoreError;
 
-/// Hooks that cannot begin.
+/// The reason why hooks cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     /// A key cannot be read.
@@ -17,7 +17,7 @@ pub(crate) enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// Endpoints that are ready to be put in force, each with the rules that it then has.
+/// Prepared endpoints, ready to be put in force, each with its new rules.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(super) endpoints: Vec<(Arc<Endpoint>, Rules)>,
@@ -25,15 +25,15 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Finds the endpoints of these settings among those in force, and opens the others. First
-    /// those are found whose settings are the same, then those whose URL is: their order is no
-    /// matter. One that wants no more is no longer in force for this: its line begins anew.
+    /// Finds the endpoints of these settings among those in force, and opens the others. Endpoints
+    /// with the same settings match first, then those with the same URL, whatever their order. An
+    /// endpoint that answered 410 does not match: its successor starts with a new queue.
     ///
-    /// `stored` are the names of the lines in the store.
+    /// `stored` has the names of the stored queues.
     ///
     /// # Errors
     ///
-    /// When a key cannot be read, or the line of a new one.
+    /// When a key or the queue of a new endpoint cannot be read.
     pub(super) fn new(
         hooks: &[Hook],
         in_force: &[Arc<Endpoint>],
@@ -76,14 +76,14 @@ impl Prepared {
         self.endpoints.is_empty()
     }
 
-    /// URLs that are told and were not, with `+`, the other way round, with `-`, and under other
-    /// settings than before, with `~`.
+    /// URLs that change: added ones with `+`, removed ones with `-`, and those with other settings
+    /// or keys with `~`.
     pub(crate) fn changes(&self) -> &[String] {
         &self.changes
     }
 }
 
-/// The endpoint in force of each of these settings.
+/// The matching endpoint in force for each of these settings.
 fn find(hooks: &[Hook], in_force: &[Arc<Endpoint>]) -> Vec<Option<Arc<Endpoint>>> {
     let able = in_force.iter().filter(|it| !it.line().is_disabled());
     let mut left: Vec<_> = able.collect();
@@ -102,8 +102,8 @@ fn find(hooks: &[Hook], in_force: &[Arc<Endpoint>]) -> Vec<Option<Arc<Endpoint>>
     found
 }
 
-/// The name of a line: a URL, and a number among those with the same one. A line that waits in the
-/// store is the first choice.
+/// The name of a queue: a URL, and a number among queues with the same URL. A stored queue is the
+/// first choice.
 fn line_name(url: &str, taken: &[String], stored: &[String]) -> String {
     let of_url = |name: &&String| name.rsplit_once(' ').is_some_and(|(it, _)| it == url);
     let mut waiting = stored.iter().filter(of_url);

@@ -1,4 +1,4 @@
-//! The thread on which backends are told.
+//! The thread that notifies backends.
 
 use std::{
     io, mem,
@@ -11,7 +11,7 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
-/// The thread that tells, from the first endpoint on.
+/// The thread that sends events, started with the first endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct HookThread(Mutex<Stage>);
 
@@ -27,7 +27,8 @@ enum Stage {
 }
 
 impl HookThread {
-    /// Begins this work, unless some has begun. It ends when the receiver has true or is gone.
+    /// Starts this work, unless some has started. It ends when the receiver has true or its sender
+    /// is gone.
     ///
     /// # Errors
     ///
@@ -56,7 +57,7 @@ impl HookThread {
         Ok(())
     }
 
-    /// Waits until all is told, for some seconds at most. To be called when no shard has more.
+    /// Waits a few seconds at most until all events are sent. Called when no shard has more.
     pub(crate) async fn finish(&self) {
         let stage = mem::replace(&mut *self.stage(), Stage::Finished);
         if let Stage::Running { end, ended } = stage {

@@ -1,10 +1,10 @@
-//! Events on their way from a shard to the lines of endpoints.
+//! Events on their way from a shard to the queues of endpoints.
 
 use std::sync::Arc;
 
 use roomcast_core::policy::EventKind;
 
-/// An event to tell.
+/// An event for backends.
 #[derive(Debug)]
 pub(crate) struct Told {
     pub(crate) namespace: Arc<str>,

@@ -8,7 +8,7 @@ pub(crate) struct RelayCounts {
     pub(crate) is_up: bool,
     /// Publishes by outcome.
     pub(crate) publishes: [(&'static str, u64); 3],
-    /// Publishes that were never handed to the relay.
+    /// Publishes that were never sent to the relay.
     pub(crate) refused: u64,
     /// The upper bounds of the buckets of answered publishes, in microseconds, and the numbers in
     /// them; one more bucket has all above.
@@ -23,19 +23,19 @@ pub(crate) struct RelayCounts {
     pub(crate) connects: u64,
     pub(crate) failed_connects: u64,
     pub(crate) gaps: u64,
-    /// Times that the lease of this node was taken away.
+    /// The number of times that the lease of this node was taken away.
     pub(crate) fenced: u64,
-    /// Dead nodes that this one removed.
+    /// The number of dead nodes that this one removed.
     pub(crate) reaped: u64,
-    /// Users whom the relay had otherwise than this node.
+    /// The number of users for whom the relay and this node differed.
     pub(crate) corrections: u64,
-    /// Events that wait for the server, and their bytes; the time for which the oldest waits.
+    /// Events that wait for the server, their bytes, and the age of the oldest.
     pub(crate) waiting: usize,
     pub(crate) waiting_bytes: usize,
     pub(crate) lag: Duration,
-    /// Bytes of events that shards have not dealt with.
+    /// The bytes of events that shards have not processed.
     pub(crate) under_way_bytes: usize,
-    /// Questions to other nodes, and answers to them that did not come.
+    /// Questions to other nodes, and missing answers to them.
     pub(crate) questions: u64,
     pub(crate) missing: u64,
 }

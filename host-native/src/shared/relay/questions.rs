@@ -1,4 +1,4 @@
-//! Questions between nodes that are under way.
+//! Questions between nodes, and their limits.
 
 use std::sync::{
     Arc,
@@ -9,21 +9,21 @@ use bytes::Bytes;
 use roomcast_core::relay::{Read, TopicPage, TopicPosition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Questions of this node that may wait for answers of others or of the relay, and those of others
-/// that may wait for one of this node: each may hold a megabyte.
+/// The limit for questions of this node to other nodes or the relay, and the limit for questions of
+/// other nodes to this one. Each may hold a megabyte.
 const UNDER_WAY_MAX: usize = 256;
 
 /// A request of a shard about other nodes, or to the relay itself.
 #[derive(Debug)]
 pub(crate) enum NodesRequest {
-    /// All nodes are asked something.
+    /// A question to all nodes.
     Ask {
         namespace: Arc<str>,
         number: u64,
         body: Bytes,
         replies: mpsc::UnboundedSender<NodesReply>,
     },
-    /// Nobody waits for answers to a question any more.
+    /// The caller of a question is gone.
     Forget { number: u64 },
     /// The answer to the question of a node.
     Answer {
@@ -31,7 +31,7 @@ pub(crate) enum NodesRequest {
         to: Arc<str>,
         body: Bytes,
     },
-    /// A page of a topic; `None` without an answer of the relay.
+    /// A read of a page of a topic; `None` without an answer of the relay.
     Read {
         namespace: Arc<str>,
         read: Read,
@@ -43,7 +43,7 @@ pub(crate) enum NodesRequest {
         rooms: Vec<Box<str>>,
         positions: oneshot::Sender<Option<Vec<TopicPosition>>>,
     },
-    /// Rooms that the relay remembers, sorted; `None` without an answer of it.
+    /// Rooms that the relay remembers, sorted; `None` if the relay does not answer.
     Rooms {
         namespace: Arc<str>,
         prefix: Box<str>,
@@ -51,7 +51,7 @@ pub(crate) enum NodesRequest {
         limit: usize,
         rooms: oneshot::Sender<Option<Vec<Box<str>>>>,
     },
-    /// The relay is to remember that a user is withdrawn; true when it does.
+    /// A withdrawal for the relay to store; true when it has done so.
     Withdraw {
         namespace: Arc<str>,
         user: Box<str>,
@@ -59,7 +59,7 @@ pub(crate) enum NodesRequest {
         users_max: usize,
         done: oneshot::Sender<bool>,
     },
-    /// A namespace wants to know who is withdrawn, and says whom it knows of.
+    /// A namespace's request for the withdrawals in the relay, with those that it knows.
     Withdrawn {
         namespace: Arc<str>,
         instance: u64,
@@ -72,24 +72,24 @@ pub(crate) enum NodesRequest {
 /// A reply to a question to all nodes.
 #[derive(Debug)]
 pub(crate) enum NodesReply {
-    /// The nodes that there are; `None` without an answer of the relay.
+    /// The existing nodes; `None` without an answer of the relay.
     Nodes(Option<Vec<Box<str>>>),
-    /// The answer of a node, not yet read.
+    /// The answer of a node, not parsed yet.
     Answer { from: Arc<str>, body: Bytes },
 }
 
-/// The place of a question of another node among those that are answered.
+/// A permit to answer a question of another node.
 #[derive(Debug)]
 pub(crate) struct AnswerPermit(#[allow(dead_code)] Option<OwnedSemaphorePermit>); // for its drop
 
 impl AnswerPermit {
-    /// A place beyond those.
+    /// A permit beyond the limit.
     pub(crate) const fn extra() -> Self {
         Self(None)
     }
 }
 
-/// Places of questions, and counters.
+/// Permits for questions, and counters.
 #[derive(Debug)]
 pub(crate) struct Questions {
     own: Arc<Semaphore>,
@@ -112,18 +112,19 @@ impl Default for Questions {
 }
 
 impl Questions {
-    /// A number that no other question has, and its place; `None` when too many are under way.
+    /// A new unique number for a question, and its permit; `None` when too many are in flight.
     pub(crate) fn begin(&self) -> Option<(u64, OwnedSemaphorePermit)> {
         let place = self.place()?;
         Some((self.asked.fetch_add(1, Relaxed) + 1, place))
     }
 
-    /// The place of a question to the relay itself among them; `None` when too many are under way.
+    /// A permit for a question to the relay itself, under the same limit; `None` when too many are
+    /// in flight.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         self.own.clone().try_acquire_owned().ok()
     }
 
-    /// The place of a question of another node; `None` when too many are under way.
+    /// A permit to answer a question of another node; `None` when too many are in flight.
     pub(crate) fn answer(&self) -> Option<AnswerPermit> {
         let permit = self.others.clone().try_acquire_owned();
         Some(AnswerPermit(Some(permit.ok()?)))
@@ -139,7 +140,7 @@ impl Questions {
         self.foreign.fetch_add(1, Relaxed);
     }
 
-    /// Questions, nodes that did not answer, and foreign messages.
+    /// The numbers of questions, of nodes that did not answer, and of foreign messages.
     pub(super) fn counts(&self) -> (u64, u64, u64) {
         let counters = [&self.asked, &self.missing, &self.foreign];
         let [asked, missing, foreign] = counters.map(|counter| counter.load(Relaxed));

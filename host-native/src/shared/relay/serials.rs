@@ -1,23 +1,25 @@
-//! Serials of connections that the relay gave to this node.
+//! Connection serials that the relay gave to this node.
 
 use std::collections::VecDeque;
 
-/// Serials that are taken from the relay at a time: as many connections can begin while it is down.
+/// The number of serials that are taken from the relay at once: this many connections can start
+/// while it is down.
 pub(crate) const SERIAL_BLOCK: u64 = 65_536;
 
-/// Blocks of serials, each for one use.
+/// Blocks of serials. Each serial is used once.
 #[derive(Debug, Default)]
 pub(super) struct Serials {
-    /// The first of each block, and how many they are.
+    /// The first serial of each block, and the number that is left of it.
     blocks: VecDeque<(u64, u64)>,
     left: u64,
     end: u64,
-    /// True while more are on their way.
+    /// True while more serials are requested.
     is_asking: bool,
 }
 
 impl Serials {
-    /// Takes so many in a row, or fewer; true when more are to be asked for.
+    /// Takes up to `count` consecutive serials. The second value is true when more should be
+    /// requested.
     pub(super) fn take(&mut self, count: u64) -> (Option<(u64, u64)>, bool) {
         let taken = self.blocks.front_mut().map(|(first, left)| {
             let taken = (*first, count.min(*left));

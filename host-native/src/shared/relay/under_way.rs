@@ -1,4 +1,4 @@
-//! Messages on their way from the relay to the shards.
+//! Messages in flight from the relay to the shards.
 
 use std::{
     collections::VecDeque,
@@ -12,21 +12,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Bytes that may be under way to one shard. Past it messages wait in the ring of the relay, whose
-/// overflow is a loss that members are told of.
+/// The number of bytes in flight from which a shard is behind. Then messages wait in the ring of
+/// the relay, whose overflow is a loss that members are told of.
 const BYTES_MAX: usize = 16 << 20;
-/// Batches within this time have one age.
+/// The time within which batches share one mark, and so one age.
 const MARK: Duration = Duration::from_millis(10);
-/// Ages that are kept for one shard. Further batches have that of the last.
+/// The maximum number of marks per shard. Further batches share the last mark.
 const MARKS_MAX: usize = 1_024;
 
-/// Messages under way to one shard, in their order.
+/// The messages in flight to one shard, in their order.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay {
     bytes: AtomicUsize,
-    /// Bytes of all messages so far.
+    /// The bytes of all messages so far.
     begun: AtomicU64,
-    /// Times, each with the bytes that had begun by then.
+    /// Times, each with the total bytes up to then.
     marks: Mutex<VecDeque<(Instant, u64)>>,
 }
 
@@ -36,7 +36,7 @@ impl UnderWay {
         self.begun.fetch_add(bytes as u64, Release);
     }
 
-    /// The shard has dealt with a message. True when it has caught up by that.
+    /// Called when the shard has processed a message. Returns true if it has thereby caught up.
     pub(super) fn is_done(&self, bytes: usize) -> bool {
         let before = self.bytes.fetch_sub(bytes, Relaxed);
         before >= BYTES_MAX && before - bytes < BYTES_MAX
@@ -51,7 +51,7 @@ impl UnderWay {
         self.bytes() < BYTES_MAX
     }
 
-    /// Notes the time for messages that have begun.
+    /// Marks the time of the messages so far.
     pub(super) fn mark(&self, now: Instant) {
         let begun = self.begun.load(Relaxed);
         let mut marks = self.done_marks();
@@ -64,16 +64,16 @@ impl UnderWay {
         }
     }
 
-    /// The age of the oldest message that the shard has not dealt with.
+    /// The age of the oldest message that the shard has not processed.
     pub(super) fn age(&self, now: Instant) -> Duration {
         let marks = self.done_marks();
         let oldest = marks.front();
         oldest.map_or(Duration::ZERO, |(at, _)| now.saturating_duration_since(*at))
     }
 
-    /// The marks, without those whose messages were dealt with.
+    /// The marks, without those whose messages are all processed.
     fn done_marks(&self) -> MutexGuard<'_, VecDeque<(Instant, u64)>> {
-        // In this order: a message that begins meanwhile counts as under way.
+        // Loaded in this order, so that a message that starts meanwhile counts as in flight.
         let begun = self.begun.load(Acquire);
         let done = begun.saturating_sub(self.bytes() as u64);
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The collector that spans are sent to.
+//! The client of the collector.
 
 use http_body_util::{BodyExt, Limited};
 use hyper::{
@@ -12,10 +12,10 @@ use crate::{
     shared::{call_failure::CallFailure, wire::Trust},
 };
 
-/// Bytes of an answer that are read.
+/// The number of bytes that are read of an answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// The number of spans that an answer says were refused, as a number or as a text.
+/// The number of refused spans in an answer, given as a number or as a text.
 fn refused(answer: &[u8]) -> u64 {
     let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
     let refused = &answer["partialSuccess"]["rejectedSpans"];
@@ -23,14 +23,14 @@ fn refused(answer: &[u8]) -> u64 {
     refused.as_u64().or(text).unwrap_or(0)
 }
 
-/// An export that did not succeed.
+/// The failure of an export.
 pub(super) struct ExportFailure {
     pub(super) cause: String,
-    /// True when the same may succeed later.
+    /// True when a retry may succeed.
     pub(super) is_passing: bool,
 }
 
-/// The collector, as a client sees it.
+/// The client of the collector.
 pub(super) struct Collector {
     uri: Uri,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -47,7 +47,7 @@ impl Collector {
         }
     }
 
-    /// Sends the body once; gives the number of spans that were refused.
+    /// Sends the body once; returns the number of refused spans.
     pub(super) async fn post(&self, body: String) -> Result<u64, ExportFailure> {
         let passing = |fault: CallFailure| ExportFailure {
             cause: fault.to_string(),
@@ -68,11 +68,11 @@ impl Collector {
         if !(200..300).contains(&status) {
             return Err(ExportFailure {
                 cause: format!("status {status}"),
-                // As OTLP says.
+                // The retryable statuses of OTLP.
                 is_passing: matches!(status, 429 | 502 | 503 | 504),
             });
         }
-        // An answer that cannot be read was a success all the same.
+        // The export succeeded even if the answer cannot be read.
         let answer = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
         let answer = answer.await.map(|body| body.to_bytes());
         Ok(answer.map_or(0, |answer| refused(&answer)))

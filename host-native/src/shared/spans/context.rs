@@ -1,4 +1,4 @@
-//! The place of a span in its trace, as W3C Trace Context has it.
+//! The context of a span in its trace, as in W3C Trace Context.
 
 use std::fmt;
 
@@ -7,16 +7,16 @@ use hyper::HeaderMap;
 /// The header field `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TraceContext {
-    /// Never 0, as the next one.
+    /// Never 0, like `span`.
     pub(crate) trace: u128,
     pub(crate) span: u64,
-    /// True when those before recorded the trace.
+    /// True when the caller recorded the trace.
     pub(crate) is_sampled: bool,
 }
 
 impl TraceContext {
-    /// Reads the one such field of a request. What is malformed counts as none, as the standard
-    /// says: no call fails for its trace.
+    /// Parses the only such field of a request. A malformed field counts as absent, as the standard
+    /// requires: no call fails because of its trace.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut fields = headers.get_all("traceparent").iter();
         let text = fields.next()?.to_str().ok()?;
@@ -26,7 +26,7 @@ impl TraceContext {
         let mut parts = text.split('-');
         let [version, trace, span, flags] = [(); 4].map(|()| parts.next());
         let version = hex(version?, 2).filter(|version| *version != 0xff)?;
-        // Later versions may have more.
+        // Later versions may have more parts.
         if version == 0 && parts.next().is_some() {
             return None;
         }
@@ -45,7 +45,7 @@ impl fmt::Display for TraceContext {
     }
 }
 
-/// A number in so many lower-case digits.
+/// Parses a number with exactly `digits` lower-case hexadecimal digits.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let is_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if text.len() != digits || !text.bytes().all(is_hex) {

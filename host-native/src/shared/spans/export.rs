@@ -14,13 +14,14 @@ use super::{
     otlp,
 };
 
-/// Time in which further spans join the first of a batch.
+/// The time in which further spans join the first one of a batch.
 const BATCH_TIME: Duration = Duration::from_secs(1);
-/// Time for one request to the collector.
+/// The time limit for one request to the collector.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// Seconds before a batch is sent again, when the collector is busy or cannot be reached.
+/// The pauses before a batch is sent again, in seconds, when the collector is busy or cannot be
+/// reached.
 const PAUSES_S: [u64; 4] = [1, 2, 4, 8];
-/// Time that a server which ends still sends what waits.
+/// The time in which waiting spans are still sent at the end of a server.
 const END_TIME: Duration = Duration::from_secs(2);
 
 /// The thread that sends spans, if there is a collector.
@@ -28,8 +29,7 @@ const END_TIME: Duration = Duration::from_secs(2);
 pub(crate) struct SpanThread(Option<(watch::Sender<bool>, oneshot::Receiver<()>)>);
 
 impl SpanThread {
-    /// Waits until all is sent, for two seconds at most. To be called when nothing ends a span any
-    /// more.
+    /// Waits two seconds at most until all spans are sent. Called when no more spans end.
     pub(crate) async fn finish(self) {
         if let Some((end, ended)) = self.0 {
             end.send_replace(true);
@@ -39,7 +39,7 @@ impl SpanThread {
 }
 
 impl Spans {
-    /// Begins to send, on a thread of its own, if there is a collector.
+    /// Starts the thread that sends spans, if there is a collector.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl Spans {
     }
 }
 
-/// The sending of batches, and what the log was told of it.
+/// The sender of batches, and the number of failures in a row.
 struct Sender<'a> {
     spans: &'a Spans,
     collector: Collector,
@@ -120,7 +120,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends a batch, again when the collector may take it later.
+    /// Sends a batch, with retries if the collector may accept it later.
     async fn send(&mut self, batch: &[Span], ending: &mut watch::Receiver<bool>) {
         use std::sync::atomic::Ordering::Relaxed;
 
@@ -137,7 +137,7 @@ impl<'a> Sender<'a> {
                 },
             };
             self.failures += 1;
-            // The first one, then ever less often.
+            // Logs the first failure, then ever fewer.
             if self.failures.is_power_of_two() {
                 let (failures, cause) = (self.failures, &failure.cause);
                 tracing::warn!(failures, "spans cannot be exported: {cause}");

@@ -1,5 +1,4 @@
-//! Spans as OTLP has them, in JSON (OpenTelemetry Protocol 1.0, the message
-//! `ExportTraceServiceRequest`).
+//! Spans in OTLP's JSON form (OpenTelemetry Protocol 1.0, the message `ExportTraceServiceRequest`).
 
 use std::time::{Duration, SystemTime};
 
@@ -37,7 +36,7 @@ struct Scope {
     version: &'static str,
 }
 
-/// A span: numbers of 64 bits are texts, and ids hexadecimal.
+/// A span: 64-bit numbers are texts, and ids are hexadecimal.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row<'a> {
@@ -71,7 +70,7 @@ struct Link {
 
 #[derive(Serialize)]
 struct Status {
-    /// 0 says nothing, 2 that the work failed.
+    /// The status code: 0 is unset, 2 is an error.
     #[serde(skip_serializing_if = "is_unset")]
     code: u8,
 }
@@ -130,7 +129,7 @@ fn span_id(span: u64) -> String {
     format!("{span:016x}")
 }
 
-/// The body of a request with these spans.
+/// Returns the body of a request with these spans.
 pub(super) fn body(instance: &str, spans: &[Span]) -> String {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     let values = ["roomcast", VERSION, instance].map(|text| Value::Text(text.to_owned().into()));
@@ -153,5 +152,5 @@ pub(super) fn body(instance: &str, spans: &[Span]) -> String {
             }],
         }],
     };
-    serde_json::to_string(&request).unwrap_or_default() // texts and numbers always have a form
+    serde_json::to_string(&request).unwrap_or_default() // texts and numbers always serialize
 }

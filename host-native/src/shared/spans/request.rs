@@ -6,7 +6,7 @@ use hyper::Uri;
 
 use super::{Span, SpanKind, Spans, TraceContext};
 
-/// A request to a backend that has no answer yet. One that is given up has none.
+/// A request to a backend in progress. If it is cancelled, it counts as unanswered.
 #[derive(Debug)]
 pub(crate) struct RequestSpan {
     spans: Arc<Spans>,
@@ -14,8 +14,8 @@ pub(crate) struct RequestSpan {
 }
 
 impl RequestSpan {
-    /// Begins with a request for this URL, of whose query nothing is recorded: it may hold a
-    /// secret. `link` is the trace of the client for whose sake it is sent.
+    /// Starts the span of a request to this URL. The query is not recorded, since it may contain a
+    /// secret. `link` is the trace of the client that caused the request.
     pub(crate) fn begin(
         spans: &Arc<Spans>,
         name: &'static str,
@@ -37,12 +37,12 @@ impl RequestSpan {
         Self { spans, span }
     }
 
-    /// The place of the request in its trace, when that is recorded.
+    /// The trace context of the request, if it is recorded.
     pub(crate) fn context(&self) -> Option<TraceContext> {
         self.span.as_ref().map(Span::context)
     }
 
-    /// Ends with the status of the answer.
+    /// Ends the span with the status of the answer.
     pub(crate) fn answered(mut self, status: u16) {
         if let Some(mut span) = self.span.take() {
             span.set_status(status);

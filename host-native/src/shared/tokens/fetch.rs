@@ -8,18 +8,18 @@ use tokio::task::JoinSet;
 
 use crate::shared::{call_failure::CallFailure, wire::Trust};
 
-/// Asks for the keys once, without following a redirect; gives the status and the body, which
-/// is empty with any other status than 200.
+/// Requests the keys once, without following redirects. Returns the status and the body, which is
+/// empty unless the status is 200.
 ///
 /// # Errors
 ///
-/// When there is no answer, or a longer one than a set of keys has.
+/// When there is no answer, or it is longer than a set of keys may be.
 pub(super) async fn get(url: &JwksUrl) -> Result<(u16, Vec<u8>), CallFailure> {
     let uri: Uri = url.as_str().parse()?;
     let request = Request::builder().header(ACCEPT, "application/json");
-    // It ends with this function.
+    // The connection ends with this function.
     let mut driver = JoinSet::new();
-    // Fetches are rare, and the authorities may be others by the next one.
+    // Loaded for each fetch: fetches are rare, and trusted authorities may change in between.
     let trust = Trust::default();
     let sent = trust.send(&uri, request, Bytes::new(), &mut driver);
     let response = sent.await?;

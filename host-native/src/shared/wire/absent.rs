@@ -1,10 +1,10 @@
-//! TLS of connections to other servers, in a server that is built without it.
+//! A stub of TLS to other servers, for builds without it.
 
 use tokio::net::TcpStream;
 
 use crate::shared::call_failure::CallFailure;
 
-/// No TLS.
+/// A stub: there is no TLS.
 #[derive(Debug, Default)]
 pub(super) struct Tls;
 

@@ -12,12 +12,12 @@ use tokio_rustls::{
 use super::trust::trust;
 use crate::shared::call_failure::CallFailure;
 
-/// TLS, from the first connection on that needs it.
+/// The TLS configuration, created with the first connection that needs it.
 #[derive(Debug, Default)]
 pub(super) struct Tls(OnceCell<Arc<ClientConfig>>);
 
 impl Tls {
-    /// Speaks TLS with a host.
+    /// Performs the TLS handshake with a host.
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl Tls {
     ) -> Result<TlsStream<TcpStream>, CallFailure> {
         let name = ServerName::try_from(host.to_owned())?;
         let config = self.0.get_or_try_init(|| async {
-            // Files of the system are read.
+            // Reading the system's files blocks.
             Ok::<_, CallFailure>(Arc::new(spawn_blocking(trust).await??))
         });
         let connector = TlsConnector::from(config.await?.clone());

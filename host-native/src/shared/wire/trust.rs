@@ -1,16 +1,16 @@
-//! The authorities whose certificates are trusted: of servers that this one asks or tells, and of
-//! the server that a command talks to. The binary compiles this file a second time.
+//! The trusted certificate authorities, for connections of the server to others, and of commands to
+//! the server. The binary compiles this file a second time.
 
 use std::{io, sync::Arc};
 
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-/// TLS with the authorities that this machine trusts. `SSL_CERT_FILE` names others. Work: files of
-/// the system are read.
+/// A TLS configuration with the authorities that this machine trusts, or those in `SSL_CERT_FILE`.
+/// Work: reads files of the system.
 ///
 /// # Errors
 ///
-/// When the machine trusts nobody.
+/// When the machine trusts no authority.
 pub(crate) fn trust() -> io::Result<ClientConfig> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -22,7 +22,7 @@ pub(crate) fn trust() -> io::Result<ClientConfig> {
             io::Error::other,
         ));
     }
-    // Named here: a default of the process would be everybody's.
+    // Set explicitly: a process-wide default would affect the whole program.
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?

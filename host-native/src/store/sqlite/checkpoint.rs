@@ -1,4 +1,4 @@
-//! Checkpoints: what was committed goes from the log into the database, and lasts.
+//! Checkpoints: committed data moves from the log to the database, and is synced.
 
 use std::{
     io,
@@ -15,18 +15,18 @@ use rusqlite::Connection;
 
 use super::{database::DatabaseError, writer::Writer};
 
-/// The time after which what was committed is made to last.
+/// The time after which committed data is synced.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Pages of 4 KiB in the log, 16 MiB, past which commits wait until it is empty. They seldom do:
-/// most of it has been copied by then.
+/// The number of 4 KiB pages in the log, 16 MiB, above which commits wait until it is empty. They
+/// seldom do: most of it has been copied by then.
 const LOG_PAGES_MAX: i64 = 4_096;
 
-/// A thread that makes checkpoints while something is committed.
+/// The thread that makes checkpoints while there are commits.
 #[derive(Debug)]
 pub(super) struct Checkpoints {
-    /// True when something was committed since the last one.
+    /// True when there were commits since the last checkpoint.
     committed: Arc<AtomicBool>,
-    /// The thread, and a sender whose end is its end.
+    /// The thread, and a sender; the thread ends when the sender is dropped.
     thread: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -42,7 +42,7 @@ impl Checkpoints {
         Ok(Self { committed, thread })
     }
 
-    /// Something was committed.
+    /// Records a commit.
     pub(super) fn note(&self) {
         self.committed.store(true, Relaxed);
     }
@@ -86,7 +86,7 @@ fn run(db: &Connection, writer: &Mutex<Writer>, committed: &AtomicBool, stopped:
     }
 }
 
-/// Brings the database up to date; `false` when somebody who reads held that up.
+/// Brings the database up to date; `false` when a reader blocked that.
 pub(super) fn advance(db: &Connection, writer: &Mutex<Writer>) -> Result<bool, DatabaseError> {
     let writer = || writer.lock().unwrap_or_else(PoisonError::into_inner);
     let commits = writer().header.commits;
@@ -106,15 +106,15 @@ pub(super) fn advance(db: &Connection, writer: &Mutex<Writer>) -> Result<bool, D
 }
 
 pub(super) struct Checkpoint {
-    /// True when a reader held it up.
+    /// True when a reader blocked it.
     busy: bool,
-    /// Pages in the log, and those of them that are in the database.
+    /// The number of pages in the log, and how many of them are in the database.
     pages: i64,
     copied: i64,
 }
 
 impl Checkpoint {
-    /// True when the database holds all that was in the log.
+    /// True when the database has everything that was in the log.
     pub(super) const fn is_whole(&self) -> bool {
         !self.busy && self.pages == self.copied
     }

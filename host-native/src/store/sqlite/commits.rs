@@ -1,4 +1,4 @@
-//! The file `commits.N`: which files are the store's own, and how often they were written.
+//! The file `commits.N`: identifies the store's own files, and counts commits.
 
 use std::{
     fs::{self, File, Metadata, TryLockError},
@@ -12,68 +12,70 @@ use bytes::{Buf, BufMut};
 
 use super::database::{DatabaseError, FILE, checksum};
 
-/// Counts commits beside the database: when it has seen more than the database, that has lost some.
+/// A count of commits beside the database: when it is higher than the database's own, the database
+/// has lost some.
 ///
-/// It also says what the database itself holds, without SQLite's log: the log begins anew when all
-/// of it is there, so an older database does not go with a newer log. It says too which file the
-/// database is.
+/// The file also records how many commits the database has without SQLite's log. The log restarts
+/// when all of it is in the database, so an older database does not fit a newer log. It also
+/// identifies the database file.
 ///
-/// It also tells the store from a copy. It says which file it is itself, by inode and birth time,
-/// and no copy is that file. It has a nonce, which the database has too: neither is believed
-/// without the other. It is a new file with a new nonce at each start and at each orderly end. In
-/// between the count is its name, which each commit changes: what was copied before a commit, and
-/// is written over the same files after it, comes under another name and leaves this file as it is.
+/// It also distinguishes the store from a copy. It identifies itself by inode and birth time, which
+/// no copy shares. It has a nonce, which is in the database too: neither is trusted without the
+/// other. Each start and each orderly end creates a new file with a new nonce. In between, the
+/// count is the file's name, which each commit changes. A copy that was made before a commit, and
+/// is written back over the same files later, arrives under another name and leaves this file
+/// unchanged.
 ///
-/// Owner, mode, number of links and all times but that of birth may change.
+/// Owner, mode, number of links, and all times except that of birth may change.
 #[derive(Debug)]
 pub(super) struct Commits {
     folder: PathBuf,
     name: PathBuf,
-    /// Locked while it is open: folders that share it by hard links cannot both be served.
+    /// Locked while it is open: folders that share it by hard links cannot both be in use.
     file: File,
     seal: Seal,
 }
 
-/// Contents of the file.
+/// The contents of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seal {
-    /// The count when this was written; the name may say more.
+    /// The count when this was written; the name may have a higher one.
     count: u64,
     nonce: u128,
     identity: Identity,
     database: Identity,
-    /// The commit of which the database at least knows, without the log.
+    /// The commit that the database has reached at least, without the log.
     held: u64,
-    /// True when another file has taken its place. Only who reaches it by another folder's hard
-    /// link reads that.
+    /// True when another file has replaced this one. Only another folder with a hard link to it
+    /// reads that.
     replaced: bool,
 }
 
-/// A file of a file system, wherever it is moved to there.
+/// The identity of a file, wherever it is moved within its file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     inode: u64,
-    /// Nanoseconds of the system's clock; 0 where the file system does not keep it. An inode may be
-    /// given out again, and was born later then.
+    /// The birth time in nanoseconds; 0 where the file system does not store it. An inode may be
+    /// reused, but then with a later birth time.
     born: u128,
 }
 
-/// Such files of a folder.
+/// The commit files that were found in a folder.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Files that are what they say.
+    /// Files that are not copies.
     own: Vec<Commits>,
-    /// True when there is one of a store that was written to, perhaps of another folder's.
+    /// True when a file belongs to a store that was written to, perhaps in another folder.
     pub(super) used: bool,
-    /// True when another folder, that had hard links to the same files, has gone on with them.
+    /// True when another folder with hard links to the same files has taken them over.
     pub(super) replaced: bool,
 }
 
-/// Beginning of its name; the count follows.
+/// The prefix of the name; the count follows.
 const NAME: &str = "commits.";
-/// The next one, until the database has its nonce.
+/// The name of the next file, until the database has its nonce.
 const NEXT: &str = "commits.next";
-/// Bytes of the file.
+/// The size of the file in bytes.
 const BYTES: usize = 96;
 
 impl Seal {
@@ -93,7 +95,7 @@ impl Seal {
         bytes
     }
 
-    /// `None` when it is damaged.
+    /// Parses the contents; `None` when they are damaged.
     fn from_bytes(bytes: &[u8; BYTES]) -> Option<Self> {
         let identity = |read: &mut &[u8]| Identity {
             inode: read.get_u64_le(),
@@ -128,7 +130,7 @@ impl Identity {
 }
 
 impl Found {
-    /// Looks for the files of a folder, and locks them.
+    /// Finds the commit files of a folder, and locks them.
     pub(super) fn look(folder: &Path) -> Result<Self, DatabaseError> {
         let mut found = Self {
             own: Vec::new(),
@@ -139,7 +141,7 @@ impl Found {
         for (count, name) in named(folder)?.into_iter().chain(next) {
             let file = File::options().read(true).write(true).open(&name)?;
             let identity = Identity::of(&file.metadata()?);
-            // The same by a hard link, which was left behind by another count.
+            // This is a hard link to a file found before, left behind under another count.
             if found.own.iter().any(|own| own.seal.identity == identity) {
                 continue;
             }
@@ -173,14 +175,14 @@ impl Found {
         self.own.is_empty()
     }
 
-    /// The file that the database knows.
+    /// The file that the database identifies by its nonce.
     pub(super) fn known_as(self, nonce: &str) -> Option<Commits> {
         self.own.into_iter().find(|file| file.nonce() == nonce)
     }
 }
 
 impl Commits {
-    /// Makes the file that is the next, beside the one that is used.
+    /// Creates the next file, beside the one in use.
     pub(super) fn create(
         folder: &Path,
         (count, held): (u64, u64),
@@ -217,13 +219,13 @@ impl Commits {
         })
     }
 
-    /// The next file, to be counted with once the database has its nonce.
+    /// Creates the next file, to be used once the database has its nonce.
     pub(super) fn next(&self) -> Result<Self, DatabaseError> {
         Self::create(&self.folder, (self.seal.count, self.seal.held), true)
     }
 
-    /// Leaves this as the only one of the folder. The one that it takes the place of says so, to
-    /// those who have a hard link to it.
+    /// Removes all other commit files of the folder. The replaced one is marked as such, for
+    /// folders that have a hard link to it.
     pub(super) fn leave_alone(&self, other: Option<Self>) -> io::Result<()> {
         if let Some(mut other) = other {
             other.seal.replaced = true;
@@ -241,17 +243,17 @@ impl Commits {
         format!("{:032x}", self.seal.nonce)
     }
 
-    /// True when a database that was left with so many commits, and holds so many of them without
-    /// the log, is the one that was left.
+    /// True when the database is the one that was left: it has `commits` commits, and `held` of
+    /// them without the log.
     pub(super) fn fits(&self, commits: u64, held: u64) -> io::Result<bool> {
         let seal = &self.seal;
         let same = seal.database == Identity::of_database(&self.folder)?;
         Ok(same && seal.count <= commits && seal.held <= held)
     }
 
-    /// Takes the number behind its commit for its name: it is never ahead of what was committed.
+    /// Renames the file to a count, after that commit: the name is never ahead of the commits.
     ///
-    /// It may have been deleted: then the store is believed after an orderly end alone.
+    /// The file may have been deleted: then the store is trusted only after an orderly end.
     pub(super) fn set_count(&mut self, count: u64) -> io::Result<()> {
         let name = self.folder.join(format!("{NAME}{count}"));
         unless_missing(fs::rename(&self.name, &name))?;
@@ -260,13 +262,13 @@ impl Commits {
         Ok(())
     }
 
-    /// Notes that so many commits are in the database, without the log.
+    /// Records how many commits are in the database without the log.
     pub(super) fn set_held(&mut self, held: u64) -> io::Result<()> {
         self.seal.held = held;
         self.write()
     }
 
-    /// Makes it last under its name.
+    /// Syncs the file and its name.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_all()?;
         File::open(&self.folder)?.sync_all()
@@ -294,7 +296,7 @@ pub(super) fn named(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(named)
 }
 
-/// Success also when the file was not there.
+/// Treats a missing file as success.
 pub(super) fn unless_missing(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -302,7 +304,7 @@ pub(super) fn unless_missing(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Locks a file for this server, as long as it is open.
+/// Locks a file for this server, until it is closed.
 pub(super) fn lock(file: &File) -> Result<(), DatabaseError> {
     match file.try_lock() {
         Ok(()) => Ok(()),

@@ -1,4 +1,4 @@
-//! Damage of the database as a whole: what is found of it at the start, and what can be mended.
+//! Damage of the whole database: checks at the start, and repairs.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::database::{CLIENT_KEYS, DatabaseError, TABLES, WITHDRAWN};
 
-/// Checks that tables and indexes are those that were made.
+/// Checks that tables and indexes are as they were created.
 pub(super) fn check_schema(db: &Connection) -> Result<(), DatabaseError> {
     let made = Connection::open_in_memory()?;
     made.execute_batch(TABLES)?;
@@ -31,10 +31,11 @@ fn schema(db: &Connection) -> Result<Schema, rusqlite::Error> {
     rows.collect()
 }
 
-/// Reads all of it. Indexes that do not fit their tables are made again, with a warning: what the
-/// tables themselves lost is told when it is missed. So is here what is left of it.
+/// Checks the whole database. Indexes that do not fit their tables are rebuilt, with a warning.
+/// Rows that the tables themselves lost are reported when they are missed. Rows whose owners were
+/// lost are dropped here, with an error.
 pub(super) fn check(db: &mut Connection, folder: &Path) -> Result<(), DatabaseError> {
-    // Not the quick one, which believes indexes.
+    // The quick check would not do: it trusts indexes.
     let look = |db: &Connection| -> Result<String, rusqlite::Error> {
         db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
     };

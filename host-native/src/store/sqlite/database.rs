@@ -1,4 +1,4 @@
-//! The database: its file, its tables, its errors, and the sums of its rows.
+//! The database: its file, tables, errors, and the checksums of its rows.
 
 use std::{fmt::Write, io, path::Path, time::Duration};
 
@@ -7,11 +7,11 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 pub(super) const FILE: &str = "histories.sqlite";
 /// SQLite's log, while the database is open or after a crash.
 pub(super) const LOG: &str = "histories.sqlite-wal";
-/// The memory that readers of the log share.
+/// The shared memory of the log's readers.
 pub(super) const SHARED_MEMORY: &str = "histories.sqlite-shm";
-/// "room" in ASCII: what the file is, in its header.
+/// The application id in the file's header: "room" in ASCII.
 pub(super) const APPLICATION_ID: i32 = 0x726f_6f6d;
-/// The version of the tables, in the header too.
+/// The version of the tables, also in the file's header.
 pub(super) const FORMAT: i32 = 2;
 pub(super) const TABLES: &str = "
     CREATE TABLE life (boot TEXT NOT NULL, clean INTEGER NOT NULL, synced INTEGER NOT NULL,
@@ -27,15 +27,15 @@ pub(super) const TABLES: &str = "
         state TEXT NOT NULL, sum INTEGER NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID;
     CREATE INDEX keys_by_expiry ON keys (namespace, expires);
 ";
-/// Made where it is missing, as in stores of before. By name: what is withdrawn stays so when the
-/// namespace is forgotten, and when the store is not believed.
+/// Created where it is missing, as in older stores. The key is the namespace's name: withdrawals
+/// stay when the namespace is removed, and when the store is not trusted.
 pub(super) const WITHDRAWN: &str = "
     CREATE TABLE IF NOT EXISTS withdrawn (namespace TEXT NOT NULL, user TEXT NOT NULL,
         not_before INTEGER NOT NULL, PRIMARY KEY (namespace, user)) WITHOUT ROWID;
 ";
-/// The user in whose row stands what holds for all users. No user has an empty name.
+/// The user name of the row for all users. No user has an empty name.
 pub(super) const EVERYONE: &str = "";
-/// Made in each store that lacks it: a version that does not know it leaves it alone.
+/// Created where it is missing: versions that do not know the table ignore it.
 pub(super) const CLIENT_KEYS: &str = "
     CREATE TABLE IF NOT EXISTS client_keys (namespace INTEGER NOT NULL, client TEXT NOT NULL,
         key TEXT NOT NULL, expires INTEGER NOT NULL, state TEXT NOT NULL, sum INTEGER NOT NULL,
@@ -43,7 +43,7 @@ pub(super) const CLIENT_KEYS: &str = "
     CREATE INDEX IF NOT EXISTS client_keys_by_expiry ON client_keys (namespace, expires);
 ";
 
-/// DatabaseErrors inside the store.
+/// Errors of the database.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DatabaseError {
     #[error(transparent)]
@@ -60,7 +60,7 @@ pub(super) enum DatabaseError {
     Taken,
 }
 
-/// Says what is wrong, and what to do about it.
+/// The text of an error, with the remedy.
 pub(super) fn explain(fault: &DatabaseError) -> String {
     use rusqlite::ErrorCode::{
         DatabaseBusy, DatabaseCorrupt, DiskFull, NotADatabase, ReadOnly, Unknown,
@@ -70,7 +70,7 @@ pub(super) fn explain(fault: &DatabaseError) -> String {
         DatabaseError::Taken => "stop it, or give each server its own",
         DatabaseError::Foreign(_) => "give another folder",
         DatabaseError::Sqlite(fault) => match fault.sqlite_error_code() {
-            // The statements are right: it is the tables, or a value in them, that are not.
+            // The statements are correct, so the tables or their values are damaged.
             Some(DatabaseCorrupt | NotADatabase | Unknown) | None => DAMAGED,
             Some(DatabaseBusy) => {
                 "another program has it open: nobody but the server may write there"
@@ -96,11 +96,12 @@ const DAMAGED: &str = "the file is damaged: move it away to begin with empty his
 
 pub(super) fn connect(folder: &Path) -> Result<Connection, rusqlite::Error> {
     let db = Connection::open(folder.join(FILE))?;
-    // Nobody else has business with it: whoever has must not hold the server up.
+    // No other program should use the database, and one that does must not block the server.
     db.busy_timeout(Duration::ZERO)?;
-    // Readers and the writer do not wait for each other, and a commit is a write without a sync.
+    // With a log, readers and the writer do not block each other, and a commit is a write without a
+    // sync.
     db.pragma_update(None, "journal_mode", "wal")?;
-    // Checkpoints have a thread of their own.
+    // A separate thread makes checkpoints.
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.pragma_update(None, "cell_size_check", true)?;
     db.pragma_update(None, "temp_store", "memory")?;
@@ -108,7 +109,7 @@ pub(super) fn connect(folder: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(db)
 }
 
-/// The database alone, as it is in its file: to be closed before anybody writes to it.
+/// Opens the database file without the log, read-only. Must be closed before anybody writes to it.
 pub(super) fn connect_without_log(folder: &Path) -> Result<Connection, DatabaseError> {
     let mut uri = String::from("file:");
     for byte in folder
@@ -126,17 +127,18 @@ pub(super) fn connect_without_log(folder: &Path) -> Result<Connection, DatabaseE
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let db = Connection::open_with_flags(uri + "?immutable=1", flags)?;
-    // When a checkpoint was cut off, pages of the end may be missing that the first page counts.
+    // After an interrupted checkpoint, pages at the end may be missing that the first page counts.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
     Ok(db)
 }
 
-/// SQLite has no unsigned integers; no offset and no time gets that far.
+/// Converts a number for SQLite, which has no unsigned integers. No offset and no time is that
+/// large.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// `place` is the namespace and the room.
+/// The checksum of a message. `place` is the namespace and the room.
 pub(super) fn message_sum(
     place: [&str; 2],
     position: i64,
@@ -150,7 +152,7 @@ pub(super) fn message_sum(
     checksum(&[namespace, room, &position, &at, excluded, frame])
 }
 
-/// SQLite checks the structure of its pages, and not what is in them.
+/// The checksum of values: SQLite checks only the structure of its pages, and not their contents.
 pub(super) fn checksum(parts: &[&[u8]]) -> i64 {
     let mut hasher = crc32fast::Hasher::new();
     for part in parts {

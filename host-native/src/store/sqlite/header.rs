@@ -1,25 +1,25 @@
-//! Header of the database: how the store was left.
+//! The header of the database: the state in which the store was left.
 
 use rusqlite::Connection;
 
 use super::database::{DatabaseError, checksum, integer};
 
-/// The one row about the store itself.
+/// The only row about the store itself.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
-    /// The start of the system that wrote it.
+    /// The id of the system boot that wrote it.
     pub(super) boot: String,
-    /// True when it was left with an orderly end.
+    /// True after an orderly end.
     pub(super) clean: bool,
-    /// True when each commit was made to last.
+    /// True when each commit was synced.
     pub(super) synced: bool,
     pub(super) commits: u64,
-    /// The nonce of the file that counts its commits.
+    /// The nonce of the commit file.
     pub(super) nonce: String,
 }
 
 impl Header {
-    /// The header of a store that nobody has used.
+    /// The header of a new store.
     pub(super) const fn new() -> Self {
         Self {
             boot: String::new(),
@@ -30,7 +30,7 @@ impl Header {
         }
     }
 
-    /// `None` when it is damaged, or not there.
+    /// Reads the header; `None` when it is damaged or missing.
     pub(super) fn read(db: &Connection) -> Result<Option<Self>, DatabaseError> {
         let mut query = db.prepare("SELECT boot, clean, synced, commits, nonce, sum FROM life")?;
         let mut rows = query.query([])?;
@@ -51,8 +51,7 @@ impl Header {
         Ok(header.and_then(|(header, sum)| (header.sum() == sum).then_some(header)))
     }
 
-    /// Takes the place of the one that was written with so many commits; `false` when there is
-    /// none.
+    /// Replaces the header that was written with `commits` commits; `false` when there is none.
     pub(super) fn update(&self, db: &Connection, commits: u64) -> Result<bool, DatabaseError> {
         let mut update = db.prepare_cached(
             "UPDATE life SET boot = ?, clean = ?, synced = ?, commits = ?, nonce = ?, sum = ?

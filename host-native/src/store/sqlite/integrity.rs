@@ -1,4 +1,4 @@
-//! Integrity of a store: whether it can be believed, by how it was left and how often it was
+//! Integrity of a store: decides whether it can be trusted, by how it was left and how often it was
 //! written.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::store::public::StoreSync;
 
-/// The id of this start of the system; empty where it does not say.
+/// The id of this boot of the system; empty if unknown.
 fn boot() -> String {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     id.map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-/// Parts with files that another folder goes on with: it has hard links to them. Nothing is written
-/// into them, for they may be the other's. True when there were some.
+/// Removes files that another folder has taken over by hard links. Nothing is written to them,
+/// since they may be the other folder's. Returns true if there were some.
 pub(super) fn part(folder: &Path, found: &Found) -> io::Result<bool> {
     let shared = || fs::metadata(folder.join(FILE)).is_ok_and(|file| file.nlink() > 1);
     if !(found.replaced || found.is_empty() && shared()) {
@@ -44,14 +44,14 @@ fn warn(folder: &Path, copied: bool) {
     );
 }
 
-/// Number of commits that the database holds without SQLite's log; 0 when it does not say.
+/// The number of commits that the database has without SQLite's log; 0 if unknown.
 pub(super) fn held(folder: &Path) -> u64 {
     let header = connect_without_log(folder).and_then(|db| Header::read(&db));
     header.ok().flatten().map_or(0, |header| header.commits)
 }
 
-/// Begins a life of the store. What it holds is dropped unless all of it must be there. `held` is
-/// what [`held`] said before the log was opened.
+/// Starts to use the store. Its contents are dropped unless they are certainly complete. `held` is
+/// the result of [`held`] before the log was opened.
 pub(super) fn begin(
     db: &mut Connection,
     folder: &Path,
@@ -78,13 +78,13 @@ pub(super) fn begin(
         (Some(header), Some(file)) => {
             let same_boot = !boot.is_empty() && boot == header.boot;
             let lasted = header.clean || header.synced || same_boot;
-            // A page may be torn by a crash of the system; then the log has it.
+            // A crash of the system may tear a page; the log then has it whole.
             let held = if header.clean || same_boot {
                 held
             } else {
                 u64::MAX
             };
-            // It is written behind each commit.
+            // The commit file is written after each commit.
             lasted && file.fits(header.commits, held)?
         }
         _ => false,
@@ -103,7 +103,7 @@ pub(super) fn begin(
     if !believed {
         warn(folder, known.is_none());
     }
-    // From now on it is not clean: that must last before anything is written.
+    // From now on the store is not clean: that must be synced before anything is written.
     db.pragma_update(None, "synchronous", "full")?;
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if !believed {
@@ -121,7 +121,7 @@ pub(super) fn begin(
     Ok((header, commits))
 }
 
-/// Ends it: all of it lasts.
+/// Ends the use of the store, with everything synced.
 pub(super) fn end(writer: &mut Writer) -> Result<(), DatabaseError> {
     writer.db.pragma_update(None, "synchronous", "full")?;
     let next = writer.commits.next()?;

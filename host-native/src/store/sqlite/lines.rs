@@ -1,8 +1,7 @@
-//! Lines of hooks, in a database beside that of the histories.
+//! Queues of hooks, in a database beside the histories.
 //!
-//! An event is kept when the turn that brought it is committed, and forgotten when its endpoint has
-//! accepted it. A line that is lost or damaged costs events, and no client a message: so it has no
-//! checksums, and a fault of it begins it anew.
+//! An event is stored when its turn is committed, and removed when its endpoint has accepted it. A
+//! lost or damaged queue costs events, but no client a message: so it has no checksums.
 
 use std::{
     path::{Path, PathBuf},
@@ -28,7 +27,7 @@ const TABLES: &str = "
         first_seq INTEGER NOT NULL, json TEXT NOT NULL, PRIMARY KEY (line, seq)) WITHOUT ROWID;
 ";
 
-/// The lines of all endpoints.
+/// The queues of all endpoints.
 #[derive(Debug)]
 pub(crate) struct LineStore {
     folder: PathBuf,
@@ -36,7 +35,7 @@ pub(crate) struct LineStore {
 }
 
 impl LineStore {
-    /// Opens the lines in the folder of a store, which is open and so this server's.
+    /// Opens the queues in the folder of a store, which is open and so locked by this server.
     pub(crate) fn open(folder: &Path, sync: StoreSync) -> Result<Self, StoreError> {
         let db = connect(folder, sync).map_err(|fault| error(folder, &fault.into()))?;
         Ok(Self {
@@ -45,7 +44,7 @@ impl LineStore {
         })
     }
 
-    /// The names of all lines.
+    /// The names of all queues.
     pub(crate) fn names(&self) -> Result<Vec<String>, StoreError> {
         let db = self.db();
         let names = || {
@@ -56,7 +55,7 @@ impl LineStore {
         names().map_err(|fault| self.error(fault))
     }
 
-    /// Forgets the lines that have other names than these; gives the number of their events.
+    /// Removes the queues with other names; returns the number of their events.
     pub(crate) fn forget_others(&self, names: &[String]) -> Result<usize, StoreError> {
         let db = self.db();
         let forget = || {
@@ -72,7 +71,7 @@ impl LineStore {
         forget().map_err(|fault| self.error(fault))
     }
 
-    /// A line; `None` when nothing of it waits.
+    /// Loads a queue; `None` when it has no events.
     pub(crate) fn load(&self, name: &str) -> Result<Option<StoredLine>, StoreError> {
         let db = self.db();
         let load = || {
@@ -98,7 +97,7 @@ impl LineStore {
         load().map_err(|fault| self.error(fault))
     }
 
-    /// Writes changes of a line, in one transaction.
+    /// Writes changes of a queue, in one transaction.
     pub(crate) fn save(
         &self,
         name: &str,
@@ -150,7 +149,7 @@ impl LineStore {
 fn connect(folder: &Path, sync: StoreSync) -> Result<Connection, rusqlite::Error> {
     let db = Connection::open(folder.join(FILE))?;
     db.pragma_update(None, "journal_mode", "wal")?;
-    // Without a sync a commit survives the end of the process.
+    // A commit survives the end of the process even without a sync.
     let synchronous = match sync {
         StoreSync::Always => "full",
         StoreSync::Second => "normal",

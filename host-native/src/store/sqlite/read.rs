@@ -1,5 +1,4 @@
-//! Reading of what was stored. A row that is damaged in any way is left out, with an error in the
-//! log.
+//! Reads from the store. A row with any damage is left out, and logged as an error.
 
 use std::sync::Arc;
 
@@ -26,14 +25,14 @@ pub(super) fn namespaces(db: &Connection) -> Result<Vec<Arc<str>>, rusqlite::Err
     Ok(names)
 }
 
-/// A value of the type that was written; `None` when damage has made another of it, such as text
-/// that is no UTF-8.
+/// A value of its original type; `None` when damage has changed the type, for example to text that
+/// is not UTF-8.
 fn column<T: FromSql>(row: &Row<'_>, index: usize) -> Option<T> {
     row.get(index).ok()
 }
 
-/// A value that was written as JSON, in this column and its sum in the next; `None` when it is
-/// damaged. `place` is what it belongs to.
+/// A JSON value in this column, with its checksum in the next; `None` when it is damaged. `place`
+/// is what it belongs to.
 fn value<T: DeserializeOwned>(row: &Row<'_>, index: usize, place: &[&str]) -> Option<T> {
     let (json, sum): (String, i64) = (column(row, index)?, column(row, index + 1)?);
     let parts: Vec<&[u8]> = place
@@ -120,7 +119,7 @@ fn keys<K: DeserializeOwned>(
     Ok(keys)
 }
 
-/// Users whose identities from before a time are refused, with that time.
+/// The users of a namespace, each with the time before which its identities are refused.
 pub(super) fn withdrawn(
     db: &Connection,
     namespace: &str,
@@ -140,7 +139,7 @@ pub(super) fn withdrawn(
     Ok(withdrawn)
 }
 
-/// `None` when it is damaged.
+/// Parses a room; `None` when it is damaged.
 fn stored_room(row: &Row<'_>, namespace: &str) -> Option<StoredRoom> {
     let (id, room): (_, String) = (column(row, 0)?, column(row, 1)?);
     let state = value(row, 2, &[namespace, &room])?;
@@ -179,7 +178,7 @@ pub(super) fn messages(
     Ok(messages)
 }
 
-/// `None` when it is damaged, or not the one of this position.
+/// Parses a message; `None` when it is damaged, or has another position than expected.
 fn message(row: &Row<'_>, place: [&str; 2], expected: i64) -> Option<HistoryMessage> {
     let (position, at): (i64, i64) = (column(row, 0)?, column(row, 1)?);
     let (excluded, frame): (String, String) = (column(row, 2)?, column(row, 3)?);

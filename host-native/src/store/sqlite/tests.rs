@@ -17,9 +17,9 @@ mod keys;
 
 const NAME: &str = "default";
 
-/// A hub whose rooms `r…` are kept in a store.
+/// A hub whose rooms `r*` are stored.
 struct Kit {
-    /// The path of the store, in a folder that is deleted at the end.
+    /// The path of the store, in a temporary folder.
     path: PathBuf,
     _folder: TempDir,
     hub: Hub,
@@ -60,7 +60,7 @@ impl Kit {
         Store::open(&self.path, sync)
     }
 
-    /// A turn that sends so many messages to a room.
+    /// The batch of a turn that sends `count` messages to a room.
     fn turn(&mut self, room: &str, count: usize) -> Batch {
         let (name, mut out) = (NAME.into(), Outbox::new());
         let audience = Audience::room(room);
@@ -95,8 +95,7 @@ impl Kit {
         store.commit(&batch).expect("written");
     }
 
-    /// State that a client finds: the position of a room, and the offsets that are there of its
-    /// history.
+    /// The state that a client finds: the position of a room, and the offsets of its history.
     fn found(&self, room: &str) -> (String, u64, Vec<u64>) {
         let store = self.open();
         let kept = store.load(NAME, 200).expect("readable");
@@ -123,7 +122,7 @@ impl Kit {
         (position.epoch.into_owned(), position.offset, offsets)
     }
 
-    /// Has the last life be of another boot of the system.
+    /// Makes the header name another boot of the system.
     fn boot_again(&self) {
         let db = Connection::open(self.path.join(FILE)).expect("a database");
         let mut header = Header::read(&db).expect("readable").expect("sound");
@@ -138,16 +137,16 @@ impl Kit {
     }
 }
 
-/// A folder as it is, on a disk that is set back to it later.
+/// A snapshot of a folder, to be restored later, as of a disk.
 struct Snapshot {
     path: PathBuf,
     files: Vec<(PathBuf, Vec<u8>)>,
-    /// A hard link to the file that is another one after each start, and its name.
+    /// A hard link to the commit file, which each start replaces, and its name.
     commits: PathBuf,
     name: PathBuf,
 }
 
-/// The file that counts commits.
+/// The commit file.
 fn counting(folder: &Path) -> PathBuf {
     let named = commits::named(folder).expect("a folder");
     let [(_, name)] = &named[..] else {
@@ -213,7 +212,7 @@ fn logged<R>(act: impl FnOnce() -> R) -> (R, String) {
     (done, String::from_utf8(log).expect("text"))
 }
 
-/// Leaves the folder as a killed process leaves it: as it is, without an end of the store.
+/// Leaves the folder as a killed process does: without an orderly end of the store.
 fn kill(store: Store) {
     store.checkpoints.stop();
     let path = store.folder.join(FILE);
@@ -222,7 +221,7 @@ fn kill(store: Store) {
         fs::read(&log).expect("a log"),
         fs::read(&path).expect("a file"),
     );
-    // SQLite tidies up when it closes.
+    // SQLite removes its log when it closes.
     drop(store);
     fs::write(path, file).expect("written");
     fs::write(log, bytes).expect("written");
@@ -300,7 +299,7 @@ fn a_damaged_row_is_left_out() {
     store.close().expect("closed");
     drop(store);
     kit.meddle("UPDATE messages SET frame = replace(frame, 'null', 'true') WHERE position = 3");
-    // Nothing before it is of use: it would leave a gap.
+    // Earlier messages are useless: there would be a gap.
     assert_eq!(kit.found("r1"), ("epoch.1".into(), 5, vec![4, 5]));
     kit.meddle(
         "UPDATE rooms SET state = replace(state, '\"top\":2', '\"top\":1') WHERE name = 'r2'",
@@ -347,7 +346,7 @@ fn two_servers_cannot_have_one_store() {
     kit.open();
 }
 
-/// The error comes before anything was told; what was told before is there.
+/// The error occurs before anything is acknowledged; everything acknowledged before is stored.
 #[test]
 fn a_full_disk_is_an_error() {
     let mut kit = Kit::new();
@@ -435,7 +434,7 @@ fn no_room_gets_what_is_another_s() {
     let found = sound.windows(6).enumerate();
     let found = found.filter(|(_, window)| window == b"room-1");
     let (mut refused, mut left_out, mut mended) = (0, 0, 0);
-    // In the index, in the row, in the state, in the message.
+    // The name is in the index, in the row, in the state, and in the message.
     for (at, _) in found {
         snapshot.put_back();
         let mut bytes = sound.clone();
@@ -457,7 +456,7 @@ fn no_room_gets_what_is_another_s() {
         }
         assert_ne!(found, whole, "at {at}");
         left_out += 1;
-        // The other is what it was.
+        // The other room is unchanged.
         assert_eq!(kit.found("room-2").2, [1], "at {at}");
     }
     let counts = (refused, left_out, mended);

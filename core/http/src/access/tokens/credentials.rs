@@ -13,11 +13,11 @@ use crate::request::{Headers, Request};
 /// Credentials in an upgrade request.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A token, which nobody has verified.
+    /// A token, not verified yet.
     Token(String),
-    /// Nothing, and the client may come in so.
+    /// No token, and the client may connect without one.
     Anonymous,
-    /// Nothing yet: the client must send `$auth` first.
+    /// No token yet: the client must send `$auth` first.
     Unidentified,
 }
 
@@ -32,9 +32,9 @@ impl core::fmt::Debug for Credentials {
 }
 
 impl Tokens {
-    /// Reads what an upgrade request shows: `Authorization: Bearer TOKEN`, an entry `bearer.TOKEN`
-    /// among the subprotocols, or `?token=TOKEN`. Where tokens are neither verified nor needed,
-    /// these mean nothing.
+    /// Reads the credentials of an upgrade request: `Authorization: Bearer TOKEN`, an entry
+    /// `bearer.TOKEN` among the subprotocols, or `?token=TOKEN`. They are ignored where tokens are
+    /// neither verified nor needed.
     ///
     /// # Errors
     ///
@@ -81,5 +81,5 @@ impl Tokens {
     }
 }
 
-/// The beginning of the subprotocol that brings a token. It is never the one that is chosen.
+/// The prefix of a subprotocol that carries a token. Such a subprotocol is never selected.
 const SUBPROTOCOL_PREFIX: &str = "bearer.";

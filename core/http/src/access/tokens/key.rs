@@ -1,4 +1,4 @@
-//! Keys of tokens as settings name them.
+//! Keys of tokens in settings.
 
 use alloc::{boxed::Box, string::String, string::ToString, vec::Vec};
 use core::{fmt, str::FromStr};
@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 pub(super) const UNREAD: &str = "names a file, which is not read here: give hs256:SECRET, or the \
                                  text of a PEM or JWK";
 
-/// A key of tokens as a setting names it: `hs256:SECRET`, the text of a PEM or a JWK, or the name
-/// of a file with one. It never appears in logs.
+/// A key of tokens as a setting gives it: `hs256:SECRET`, the text of a PEM or a JWK, or the name
+/// of a file that contains a key. It never appears in logs.
 #[derive(Clone)]
 pub struct TokenKey {
     /// The digest of the text, by which two keys are compared.
@@ -32,11 +32,11 @@ impl TokenKey {
         self.key.as_ref()
     }
 
-    /// The same with the text of its file.
+    /// The same key setting with the text of its file.
     ///
     /// # Errors
     ///
-    /// When the text is no key.
+    /// When the text is not a key.
     pub(super) fn with_text(&self, text: &str) -> Result<Self, KeyError> {
         Ok(Self {
             digest: digest(text),
@@ -85,7 +85,7 @@ impl fmt::Debug for TokenKey {
     }
 }
 
-/// Reads a list of keys, separated by commas that are in no JSON.
+/// Reads a list of keys, separated by commas outside JSON.
 pub(crate) fn keys(text: &str) -> Result<Vec<TokenKey>, String> {
     let entries = entries(text).into_iter().map(str::trim);
     entries

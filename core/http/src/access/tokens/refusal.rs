@@ -1,4 +1,4 @@
-//! Reasons for which no token of a client is taken.
+//! Reasons for which a client's token is refused.
 
 use roomcast_core::{ErrorCode, wire::Details};
 use roomcast_core::{Timestamp, wire::Coded};
@@ -6,16 +6,16 @@ use roomcast_token::{Jwks, Missing, TokenError};
 
 use crate::problem::Reason;
 
-/// A reason for which a client's token is not taken. Its text is for the log; the client reads
-/// [`client_text`](Self::client_text), which says nothing of how far a forgery came.
+/// A reason for which a client's token is refused. Its text is for the log; the client gets
+/// [`client_text`](Self::client_text), which does not reveal how far a forgery came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenRefusal {
     /// The token is not valid.
     #[error("{0}")]
     Invalid(TokenError),
-    /// There is no token, and no way to send one later; or none in the `$auth` that was to bring
-    /// it.
+    /// There is no token, and no way to send one later; or the `$auth` that should have a token has
+    /// none.
     #[error(
         "the client sent no token: it goes into the request, or into `data` of $auth as `token`"
     )]
@@ -32,10 +32,10 @@ pub enum TokenRefusal {
          `jwks`, and whether this machine reaches its URL"
     )]
     Unavailable,
-    /// The identity was over before the namespace took the connection.
+    /// The identity expired before the namespace accepted the connection.
     #[error("the token expired while the client connected: renew it earlier")]
     Expired,
-    /// The user's tokens from before were withdrawn.
+    /// The user's earlier tokens were withdrawn.
     #[error(
         "the user's tokens from before a time were withdrawn (`not_before`): have a new one signed, \
          whose `iat` is not earlier"
@@ -83,13 +83,13 @@ impl TokenRefusal {
         }
     }
 
-    /// Says how to go on with a token that was not valid, where keys are published: `None` is to
-    /// wait for the fetch that runs or is due, and to verify it once more.
+    /// The refusal of a token that was not valid, where keys are published. With `None`, wait for
+    /// the fetch that runs or is due, and verify the token again.
     #[allow(clippy::wildcard_enum_match_arm)] // no fetch helps against the others
     pub fn after(error: TokenError, published: &mut Jwks, now: Timestamp) -> Option<Self> {
         let kid = match &error {
             TokenError::UnknownKey { kid } => &**kid,
-            // The first keys may have it.
+            // The first keys that are fetched may have it.
             TokenError::NoKey { .. } if published.keys().keys().next().is_none() => "",
             _ => return Some(Self::Invalid(error)),
         };

@@ -1,4 +1,4 @@
-//! `docs/settings.md` says of each setting what its table says.
+//! Checks that `docs/settings.md` agrees with the tables of settings.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,8 @@ fn document() -> BTreeMap<&'static str, (&'static str, &'static str)> {
     lines
 }
 
-/// Takes the lines of a table's settings out, and says what to write where one is wrong.
+/// Removes the lines of a table's settings from `document`, and collects the right line for each
+/// wrong one.
 fn compare<T: Default>(
     table: &[Setting<T>],
     document: &mut BTreeMap<&str, (&str, &str)>,

@@ -1,4 +1,4 @@
-//! Questions between nodes, and what is asked of the relay itself.
+//! Questions between nodes, and requests to the relay itself.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Exchange {
             } => {
                 self.questions.insert(number, replies.clone());
                 self.call(async move {
-                    let _ = replies.send(ask(&*relay, namespace, body).await); // who asked may be gone
+                    let _ = replies.send(ask(&*relay, namespace, body).await); // the caller may be gone
                 });
             }
             NodesRequest::Forget { number } => {
@@ -42,7 +42,7 @@ impl Exchange {
             } => self.call(async move {
                 let node = to;
                 let to = Destination::Node { namespace, node };
-                // Without it the node that asked says so.
+                // Without an answer, the asking node reports this one as missing.
                 let _ = relay.send(&to, body).await;
             }),
             NodesRequest::Read {
@@ -56,7 +56,7 @@ impl Exchange {
                 positions,
             } => self.call(async move {
                 let found = positions_of(&*relay, &namespace, &rooms).await;
-                let _ = positions.send(found); // who asked may be gone
+                let _ = positions.send(found); // the caller may be gone
             }),
             NodesRequest::Rooms {
                 namespace,
@@ -67,7 +67,7 @@ impl Exchange {
             } => {
                 let list = RoomList::new(namespace, prefix, after, limit);
                 self.call(async move {
-                    let _ = rooms.send(relay.rooms(&list).await.ok()); // who asked may be gone
+                    let _ = rooms.send(relay.rooms(&list).await.ok()); // the caller may be gone
                 });
             }
             NodesRequest::Withdraw {
@@ -79,7 +79,7 @@ impl Exchange {
             } => self.call(async move {
                 let withdrawn = Withdrawn::one(user, not_before_s);
                 let taken = withdraw(&*relay, &namespace, &withdrawn, users_max).await;
-                let _ = done.send(taken); // who asked may be gone
+                let _ = done.send(taken); // the caller may be gone
             }),
             NodesRequest::Withdrawn {
                 namespace,
@@ -98,7 +98,7 @@ impl Exchange {
         }
     }
 
-    /// Reads messages of a room for somebody who may be gone, before it and behind it.
+    /// Reads messages of a room, for a caller who may be gone before or after the read.
     fn read_for(
         &mut self,
         namespace: Arc<str>,
@@ -115,7 +115,7 @@ impl Exchange {
         });
     }
 
-    /// Does something without an answer for a namespace.
+    /// Queues a call that produces no answer for a namespace.
     fn call(&mut self, call: impl Future<Output = ()> + 'static) {
         self.queues.calls.push(async move {
             call.await;
@@ -123,8 +123,9 @@ impl Exchange {
         });
     }
 
-    /// Tells the relay who is withdrawn here, as its data may be older, and a namespace who is
-    /// withdrawn anywhere. It is repeated until the relay is lost: then all is read anew.
+    /// Sends the relay the withdrawals of this node, as its data may be older, and sends the
+    /// namespace all withdrawals. Retries until the relay is lost: after that, everything is read
+    /// again.
     fn read_withdrawn(
         &mut self,
         namespace: Arc<str>,
@@ -149,13 +150,13 @@ impl Exchange {
         });
     }
 
-    /// Takes a message of a node: an answer that somebody waits for, or a question.
+    /// Handles a message of another node: an expected answer, or a question.
     pub(super) fn take_bus(&mut self, namespace: Arc<str>, from: Arc<str>, body: Bytes) {
         match BusMessage::head(&body) {
             None => self.link.questions().count_foreign(),
             Some(BusHead::Answer(number)) => {
                 if let Some(replies) = self.questions.get(&number) {
-                    let _ = replies.send(NodesReply::Answer { from, body }); // who asked may be gone
+                    let _ = replies.send(NodesReply::Answer { from, body }); // the caller may be gone
                 }
             }
             Some(BusHead::Ask(_)) if *from == *self.link.node() => {}
@@ -171,7 +172,7 @@ impl Exchange {
         }
     }
 
-    /// Answers a question that is one too many.
+    /// Refuses a question above the limit.
     fn refuse(&mut self, namespace: Arc<str>, to: Arc<str>, number: u64) {
         let text = "too many questions of other servers are under way: ask again";
         let answer = Err(AskError::Unavailable(text.to_owned())).into();
@@ -186,8 +187,9 @@ impl Exchange {
     }
 }
 
-/// The place of a question of another node. A withdrawal always has one: who asked answers that it
-/// reaches every node. Their number is bounded by the places of those who ask.
+/// The permit to answer a question of another node. A withdrawal always gets one, since the asking
+/// node promises that it reaches every node. Their number is bounded by the permits of the asking
+/// nodes.
 fn place(questions: &Questions, body: &Bytes) -> Option<AnswerPermit> {
     questions.answer().or_else(|| {
         let message = BusMessage::read(body);
@@ -206,19 +208,19 @@ fn page_of(event: RelayEvent) -> Option<TopicPage> {
     None
 }
 
-/// Asks all nodes something, and says which there are.
+/// Sends a question to all nodes, and returns the list of nodes.
 async fn ask(relay: &impl Relay, namespace: Arc<str>, body: Bytes) -> NodesReply {
     let to = Destination::Nodes(namespace);
     let (sent, nodes) = join(relay.send(&to, body), relay.nodes()).await;
     let nodes = sent.and(nodes).ok().map(|nodes| {
-        // Also one whose lease has ended, until another takes that away: after an outage of the
-        // relay it may live and not be back yet.
+        // The list includes nodes with an expired lease, until another node takes it away: after an
+        // outage of the relay such a node may live and not be back yet.
         nodes.iter().map(|node| node.id().into()).collect()
     });
     NodesReply::Nodes(nodes)
 }
 
-/// Tells the relay who is withdrawn; true when it has taken that.
+/// Sends a withdrawal to the relay; true when it was accepted.
 async fn withdraw(
     relay: &impl Relay,
     namespace: &str,
@@ -253,7 +255,7 @@ fn told(namespace: Arc<str>, instance: u64, found: Withdrawn) -> Answer {
     answer(namespace, instance, event)
 }
 
-/// The positions of rooms; `None` without an answer.
+/// The positions of rooms; `None` if the relay does not answer.
 async fn positions_of(
     relay: &impl Relay,
     namespace: &Arc<str>,

@@ -1,10 +1,10 @@
-//! Things that operators do to the folder of a store, and whether it is the same one afterwards.
+//! Operations on the folder of a store, and whether the store is still trusted afterwards.
 
 use std::process::Command as Process;
 
 use super::*;
 
-/// The position of clients in the room `r`, before the folder is meddled with.
+/// The state of the room `r` before the operations.
 fn begun() -> (String, u64, Vec<u64>) {
     ("epoch.1".into(), 2, vec![1, 2])
 }
@@ -14,21 +14,21 @@ fn anew() -> (String, u64, Vec<u64>) {
 }
 
 impl Kit {
-    /// A store with two messages, whose server ended.
+    /// A store with two messages, whose server has ended.
     fn ended(clean: bool) -> Self {
         let mut kit = Self::new();
         kit.go_on(clean);
         kit
     }
 
-    /// A server that sends two messages more and ends.
+    /// Runs a server that sends two more messages and ends.
     fn go_on(&mut self, clean: bool) {
         let store = self.open();
         self.write(&store, "r", 2);
         end(store, clean);
     }
 
-    /// Runs a line of a shell beside the folder `store`.
+    /// Runs a shell script beside the folder `store`.
     pub(super) fn run(&self, script: &str) {
         let ran = Process::new("sh")
             .args(["-euc", script])
@@ -52,7 +52,8 @@ fn end(store: Store, clean: bool) {
     }
 }
 
-/// Rows of the table in docs/settings.md each. Everything happens at once: no clock tells.
+/// Each case is a row of the table in docs/settings.md. Everything happens within moments: times
+/// cannot decide.
 #[test]
 fn what_is_done_to_the_folder_is_no_copy_or_known_as_one() {
     let same = begun;
@@ -109,7 +110,7 @@ fn what_is_done_to_the_folder_is_no_copy_or_known_as_one() {
     }
 }
 
-/// A copy that is put back is older than what clients have seen.
+/// A restored copy is older than the data that clients have seen.
 #[test]
 fn a_copy_that_is_put_back_is_not_believed() {
     for put_back in [
@@ -127,13 +128,13 @@ fn a_copy_that_is_put_back_is_not_believed() {
             kit.run("cp -a store copy");
             kit.go_on(clean_later);
             kit.run(put_back);
-            // Of another folder's log and database SQLite may tell that they do not fit.
+            // SQLite may notice that the log and the database do not belong together.
             if let Err(fault) = kit.try_open(StoreSync::Second) {
                 assert!(fault.to_string().contains("move it away"), "{fault}");
                 continue;
             }
             let found = kit.found("r");
-            // The log that a killed server left may hold all that the copy lacks.
+            // The log of a killed server may contain everything that the copy lacks.
             let whole = ("epoch.1".into(), 4, vec![1, 2, 3, 4]);
             let lacks_nothing = !clean_later && found == whole;
             assert!(
@@ -144,7 +145,7 @@ fn a_copy_that_is_put_back_is_not_believed() {
     }
 }
 
-/// SQLite's log begins anew when all of it is in the database: then the two belong together.
+/// SQLite's log restarts when all of it is in the database: from then on the two belong together.
 #[test]
 fn an_older_database_beside_a_newer_log_is_not_believed() {
     for put_back in [
@@ -155,7 +156,7 @@ fn an_older_database_beside_a_newer_log_is_not_believed() {
         for clean in [true, false] {
             let mut kit = Kit::new();
             let store = kit.open();
-            // Of each some are on other pages than of the last.
+            // Some rows of each room are on other pages than those of the last one.
             for room in 0..100 {
                 kit.write(&store, &format!("r{room}"), 4);
             }
@@ -207,7 +208,7 @@ fn a_checkpoint_that_was_cut_off_is_believed() {
     }
 }
 
-/// However soon after it was made it is put back.
+/// A restored copy is not trusted, however soon it is restored.
 #[test]
 fn a_copy_of_a_store_in_use_is_not_believed() {
     for put_back in [
@@ -232,7 +233,7 @@ fn a_copy_of_a_store_in_use_is_not_believed() {
     }
 }
 
-/// A copy of the file that counts takes nothing from the store.
+/// A copy of the commit file does not harm the store.
 #[test]
 fn a_store_beside_whose_files_a_copy_is_put_goes_on() {
     let mut kit = Kit::ended(false);
@@ -260,7 +261,7 @@ fn a_store_whose_count_was_deleted_goes_on_to_its_orderly_end() {
     }
 }
 
-/// Does what the documentation says.
+/// Follows the documentation.
 #[test]
 fn a_snapshot_of_the_disk_shows_nothing_until_commits_is_deleted() {
     let mut kit = Kit::ended(true);
@@ -285,7 +286,7 @@ fn hard_links_do_not_let_two_servers_have_one_store() {
         let fault = kit.try_open(StoreSync::Second).expect_err("taken");
         assert!(fault.to_string().contains("another server"), "{fault}");
     }
-    // At its end the server has another file that counts, which is not linked: the folders part.
+    // At its end the server gets another commit file, which is not linked: the folders part.
     kit.write(&store, "r", 1);
     end(store, true);
     assert_eq!(kit.found("r"), anew());
@@ -315,7 +316,7 @@ fn of_two_folders_with_hard_links_one_goes_on() {
     }
 }
 
-/// Between any two steps of a renewal a server may be killed.
+/// A server may be killed between any two steps of the replacement.
 #[test]
 fn a_renewal_that_was_cut_off_is_believed() {
     let kit = Kit::ended(true);
@@ -323,12 +324,12 @@ fn a_renewal_that_was_cut_off_is_believed() {
         let db = Connection::open(kit.path.join(FILE)).expect("a database");
         Header::read(&db).expect("readable").expect("sound").nonce
     };
-    // Before the database has the nonce.
+    // Killed before the database has the nonce.
     let next = Commits::create(&kit.path, (0, 0), false).expect("made");
     assert_ne!(next.nonce(), nonce());
     drop(next);
     assert_eq!(kit.found("r"), begun());
-    // And before the file has its name.
+    // Killed before the file has its name.
     let before = nonce();
     let old = counting(&kit.path);
     let old = old
