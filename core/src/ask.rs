@@ -1,4 +1,4 @@
-//! Requests to a namespace from outside of a handler, each as one value, and the answers.
+//! Requests to a namespace from outside its handlers, each as one value, and their answers.
 //!
 //! The HTTP API, the handles of applications, and the calls between objects at the edge use them.
 //! Requests and answers are plain data and may travel.

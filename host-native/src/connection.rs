@@ -125,7 +125,7 @@ pub(crate) async fn serve(shard: Rc<Shard>, switched: Switched, upgraded: Box<Up
     poll_fn(|cx| connection.poll(cx)).await;
 }
 
-/// Enters the connection into its hub.
+/// Adds the connection to its hub.
 async fn enter(
     shard: &Rc<Shard>,
     socket: &Rc<Socket>,

@@ -1,7 +1,6 @@
 //! TLS of the listener: the certificate, handshakes, and the records under a WebSocket.
 //!
-//! A server without TLS runs none of this: a socket then has no [`Session`], and writes as if there
-//! were no such thing.
+//! A server without TLS runs none of this: its sockets have no [`Session`], and write directly.
 
 #[cfg(not(feature = "tls"))]
 mod absent;

@@ -1,4 +1,4 @@
-//! Answers to requests, and the reasons why something that was asked for was not done.
+//! Answers to requests, and the reasons why requests failed.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -37,7 +37,7 @@ pub enum Answer {
     Position(Position<'static>),
     /// A page of a history.
     History(HistoryPage),
-    /// A page of those who are in a room.
+    /// A page of the users in a room.
     Presence(PresencePage),
     /// The rooms of a connection, sorted; `None` when it is not alive.
     RoomsOf(Option<Vec<String>>),
@@ -51,7 +51,7 @@ pub enum Answer {
     Counts(Counts),
     /// The reason why a connection gets a message or does not.
     Explanation(Explanation),
-    /// An answer without that of some nodes.
+    /// An answer that lacks those of some nodes.
     Part {
         /// The answer of the others.
         answer: Box<Self>,
@@ -60,11 +60,11 @@ pub enum Answer {
     },
 }
 
-/// Seconds by which the time of a withdrawal may be ahead of the server's clock: as clocks differ,
-/// and no more, for past a limit the earliest of these times holds for all users.
+/// Seconds by which the time of a withdrawal may be ahead of the server's clock. This allows for
+/// clock skew only, since past a limit the earliest of these times applies to all users.
 pub const WITHDRAW_AHEAD_S: usize = 60;
 
-/// Something that a namespace was asked for and that was not done.
+/// The reason why a request to a namespace failed, or may have failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(remote = "Self", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -72,10 +72,10 @@ pub enum AskError {
     /// The server has not started yet, or has ended.
     #[error("the server is not running: it has not started yet, or it has ended")]
     NotRunning,
-    /// The namespace is to keep the message, and could not start.
+    /// The namespace must remember the message, and could not start.
     #[error("the namespace could not start; see the server log")]
     NotOpened,
-    /// The namespace is to keep the message, and there are too many others.
+    /// The namespace must remember the message, and there are too many others.
     #[error(
         "namespace limit of {limit} reached, and one more would remember the message: send without \
          Idempotency-Key to a room without history"
@@ -106,7 +106,7 @@ pub enum AskError {
          never taken back"
     )]
     Ahead,
-    /// There is no such page.
+    /// The page is not available.
     #[error(transparent)]
     #[serde(with = "PageError")]
     Page(#[from] PageError),
@@ -156,8 +156,8 @@ pub mod wire {
 
     use crate::ask::answer::{Answer, AskError};
 
-    /// A result on its way. Errors have no form of their own: a handler that returned one would be
-    /// taken for one that returns a value.
+    /// A result in transit. [`AskError`] is not serializable by itself: a handler that returned one
+    /// would be taken for a handler that returns a value.
     #[derive(Serialize, Deserialize)]
     enum Outcome {
         Ok(Answer),
@@ -165,7 +165,7 @@ pub mod wire {
         Err(AskError),
     }
 
-    /// Writes an answer, or why there is none.
+    /// Writes an answer or an error.
     ///
     /// # Errors
     ///
@@ -174,11 +174,11 @@ pub mod wire {
         serde_json::to_string(&answer.map_or_else(Outcome::Err, Outcome::Ok))
     }
 
-    /// Reads what [`write()`] wrote.
+    /// Reads the output of [`write()`].
     ///
     /// # Errors
     ///
-    /// The error that was written; [`AskError::Unavailable`] for a text of something else.
+    /// The error that was written; [`AskError::Unavailable`] for any other text.
     pub fn read(text: &str) -> Result<Answer, AskError> {
         match serde_json::from_str(text) {
             Ok(Outcome::Ok(answer)) => Ok(answer),

@@ -10,7 +10,7 @@ use crate::wire::ConnId;
 /// The answer of one node to a request that concerns several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeAnswer {
-    /// The answer, or why there is none.
+    /// The answer, or an error.
     pub answer: Result<Answer, AskError>,
     /// Details of the connections in it, if they were asked for.
     pub connections: Vec<ConnectionDetails>,
@@ -26,7 +26,7 @@ impl From<Result<Answer, AskError>> for NodeAnswer {
     }
 }
 
-/// A connection, as only the node knows it that has it.
+/// Details of a connection that only its node knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionDetails {
     /// The connection.
@@ -37,12 +37,12 @@ pub struct ConnectionDetails {
     pub queued_bytes: usize,
 }
 
-/// A request on its way to other nodes, or the answer on its way back.
+/// A request to other nodes, or an answer to the asking node.
 #[derive(Debug)]
 pub enum BusMessage {
     /// A request.
     Ask {
-        /// A number that the node which asks has given out once.
+        /// A number that the asking node uses once.
         number: u64,
         /// The request.
         ask: Box<Ask>,
@@ -67,7 +67,7 @@ pub enum BusHead {
     Answer(u64),
 }
 
-/// The version of the form. A node drops what has another.
+/// The version of the format. A node drops messages of other versions.
 const VERSION: u8 = b'1';
 
 #[derive(Serialize, Deserialize)]
@@ -78,10 +78,10 @@ struct Asking {
 }
 
 impl BusMessage {
-    /// Bytes of a message, at most: as many as a body of the HTTP API.
+    /// The maximum length of a message in bytes: the same as for bodies of the HTTP API.
     pub const BYTES_MAX: usize = 1 << 20;
 
-    /// Writes it. An answer that is too long becomes an error that says so.
+    /// Writes the message. An answer that is too long becomes an error that says so.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl BusMessage {
         head(bytes).map(|(head, _)| head)
     }
 
-    /// Reads it; `None` for anything that no node of this version wrote.
+    /// Reads the message; `None` for anything that no node of this version wrote.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let (head, text) = head(bytes)?;
         let text = core::str::from_utf8(text).ok()?;

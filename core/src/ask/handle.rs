@@ -1,4 +1,4 @@
-//! The handle of a namespace, for whoever is not one of its handlers.
+//! The handle of a namespace, for code outside its handlers.
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::{fmt, ops::RangeBounds};
@@ -12,13 +12,13 @@ use crate::hub::{Audience, ConnId, ConnectionSummary, Counts, Delivery, RoomSumm
 use crate::room::{HistoryPage, Position, PresencePage};
 use crate::wire::{CloseCode, EncodeError, Event, Frame};
 
-/// The way of a host to its namespaces, wherever they are.
+/// The connection of a host to its namespaces, wherever they are.
 pub trait Transport: Clone {
-    /// An answer that is under way. It says [`AskError::NotRunning`] or [`AskError::Unavailable`]
-    /// when the namespace cannot be reached.
+    /// A pending answer. It is [`AskError::NotRunning`] or [`AskError::Unavailable`] when the
+    /// namespace cannot be reached.
     type Asking: Future<Output = Result<Answer, AskError>>;
 
-    /// Asks a namespace, between two of its messages. Done when what it changed is saved.
+    /// Asks a namespace, between two of its messages. The answer comes after its changes are saved.
     fn ask(&self, namespace: &Arc<str>, ask: Ask) -> Self::Asking;
 }
 
@@ -89,7 +89,7 @@ macro_rules! expect {
     };
 }
 
-/// The error of an answer to another question.
+/// The error for an answer of the wrong kind.
 #[cold]
 fn unexpected() -> AskError {
     AskError::Unavailable("it answered something else: is it of another version?".into())
@@ -114,8 +114,8 @@ impl<T: Transport> NamespaceHandle<T> {
         }
     }
 
-    /// The same handle, with an error in the place of an answer that lacks a node: see
-    /// [many nodes](Self#many-nodes).
+    /// The same handle, with an error for each answer that lacks a node: see [many
+    /// nodes](Self#many-nodes).
     #[must_use]
     pub const fn needing_all_nodes(mut self) -> Self {
         self.needs_all = true;
@@ -167,7 +167,7 @@ impl<T: Transport> NamespaceHandle<T> {
         self.send(Audience::all(), event, data)
     }
 
-    /// Sends a frame of one's own, text or binary: for clients that do not speak in envelopes.
+    /// Sends a raw frame, text or binary, for clients without envelopes.
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl<T: Transport> NamespaceHandle<T> {
         async move { expect!(self.ask(ask), Sent) }
     }
 
-    /// Puts a connection into a room; says whether it is new there. The client is not told.
+    /// Puts a connection into a room; returns true when it is new there. The client is not told.
     ///
     /// # Errors
     ///
@@ -201,8 +201,8 @@ impl<T: Transport> NamespaceHandle<T> {
         self.enter(conn, room, None).await
     }
 
-    /// [`join`](Self::join), and presence shows `meta` of the user, where the room's policy shows
-    /// members and the user is not there already.
+    /// Joins like [`join`](Self::join); presence shows `meta` for the user, if the room's policy
+    /// shows members and the user is not there already.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ impl<T: Transport> NamespaceHandle<T> {
         Ok(!already)
     }
 
-    /// Takes a connection out of a room; says whether it was in.
+    /// Removes a connection from a room; returns true when it was a member.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl<T: Transport> NamespaceHandle<T> {
         expect!(self.ask(Ask::Leave { conn, room }), Left)
     }
 
-    /// Closes a connection, behind what was sent to it. It leaves all its rooms. A reason over 123
+    /// Closes a connection, after what was sent to it. It leaves all its rooms. A reason over 123
     /// bytes is cut.
     ///
     /// # Errors
@@ -258,10 +258,10 @@ impl<T: Transport> NamespaceHandle<T> {
     }
 
     /// Refuses tokens of a user that were issued before a time, in seconds since 1970, and closes
-    /// the connections that came with one; gives their number. Tokens that do not say when they
-    /// were issued are refused too.
+    /// the connections that came with one; returns their number. Tokens without an issue time are
+    /// refused too.
     ///
-    /// It holds in this namespace, and for as long as that remembers its state.
+    /// The withdrawal applies to this namespace, for as long as its state is remembered.
     ///
     /// # Errors
     ///
@@ -330,8 +330,7 @@ impl<T: Transport> NamespaceHandle<T> {
         async move { expect!(self.ask(ask), History) }
     }
 
-    /// A page of those who are in a room, users by name; see
-    /// [`Hub::presence`](crate::Hub::presence).
+    /// A page of the users in a room, by name; see [`Hub::presence`](crate::Hub::presence).
     ///
     /// ```
     /// # use roomcast_core::{NamespaceHandle, ask::Transport};
@@ -352,7 +351,7 @@ impl<T: Transport> NamespaceHandle<T> {
     ///
     /// # Errors
     ///
-    /// When the room shows nobody, `after` is not the [`next`](PresencePage::next) of a page, or
+    /// When the room has no presence, `after` is not the [`next`](PresencePage::next) of a page, or
     /// the namespace cannot be reached.
     pub async fn presence(
         &self,
@@ -384,7 +383,7 @@ impl<T: Transport> NamespaceHandle<T> {
         expect!(self.ask(Ask::RoomsOf { conn }), RoomsOf)
     }
 
-    /// The rooms that any connection of a user is in, sorted, each once.
+    /// The rooms that a user is in by any connection, sorted, without duplicates.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use crate::room::{PageError, PresencePage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Scope {
-    /// The node that was asked: what it does, the relay spreads.
+    /// The node that was asked: the relay distributes its effects.
     Here,
     /// The one node that has a connection; others answer that there is none.
     Holder(ConnId),
@@ -95,7 +95,7 @@ impl Ask {
         Ok(Answer::History(page.1.ok_or(PageError::NoHistory)?))
     }
 
-    /// True for an answer of one node that those of others could not add to.
+    /// True when the answers of other nodes could not add to this answer.
     pub fn is_answered_by(&self, answer: &Result<Answer, AskError>) -> bool {
         let is_of_holder = !matches!(
             answer,
@@ -104,7 +104,7 @@ impl Ask {
         );
         match self.scope() {
             Scope::Holder(_) => is_of_holder && !is_unknown(answer),
-            // Any error but that has its reason in the request.
+            // All other errors are caused by the request itself.
             Scope::Member => !matches!(
                 answer,
                 Err(AskError::Page(PageError::Unfollowed) | AskError::Unavailable(_))
@@ -138,12 +138,12 @@ pub struct Gathering {
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gathered {
-    /// The answer; that of the nodes that gave one.
+    /// The answer, made from those of the nodes that answered.
     pub answer: Result<Answer, AskError>,
     /// Details of the connections in it, sorted, if they were asked for.
     pub connections: Vec<ConnectionDetails>,
-    /// Nodes that did not answer, or could not, sorted. When there is any, the answer is a part: of
-    /// the rooms, of the connections, of what was to be done.
+    /// Nodes that did not answer, or could not, sorted. If there are any, the answer is partial:
+    /// some rooms or connections are missing, or a change was made only in part.
     pub missing: Vec<Box<str>>,
 }
 
@@ -151,13 +151,13 @@ impl Gathering {
     /// The time after which a node that has not answered is missing.
     pub const WAIT: Duration = Duration::from_secs(1);
 
-    /// Answers of these nodes.
+    /// Starts to gather the answers of these nodes.
     pub fn new(ask: Ask, nodes: impl IntoIterator<Item = Box<str>>) -> Self {
         let answers = nodes.into_iter().map(|node| (node, None)).collect();
         Self { ask, answers }
     }
 
-    /// Takes the answer of a node, the first of each; that of any other node is dropped.
+    /// Adds the first answer of each of these nodes; others are ignored.
     pub fn add(&mut self, node: &str, answer: NodeAnswer) {
         if let Some(waiting @ None) = self.answers.get_mut(node) {
             *waiting = Some(answer);
@@ -231,7 +231,7 @@ impl Gathering {
 }
 
 impl From<NodeAnswer> for Gathered {
-    /// The whole answer, by one node.
+    /// The whole answer, from one node.
     fn from(part: NodeAnswer) -> Self {
         Self {
             answer: part.answer,
@@ -242,8 +242,8 @@ impl From<NodeAnswer> for Gathered {
 }
 
 impl Gathered {
-    /// The answer to this request for whoever asked, with the nodes that are missing, if any. A
-    /// change that was not made everywhere is an error, unless they catch up.
+    /// The answer for the caller, with the missing nodes, if any. A change that was not made on all
+    /// nodes is an error, unless the missing nodes catch up.
     ///
     /// # Errors
     ///
@@ -280,7 +280,7 @@ pub(super) fn unanswered(missing: &[Box<str>]) -> String {
     format!("no answer of {}: ask again", missing.join(", "))
 }
 
-/// Makes one answer from two. An error of a node does not hide what another did.
+/// Merges two answers. An error of one node does not hide the answer of another.
 fn merge(
     one: Result<Answer, AskError>,
     other: Result<Answer, AskError>,
@@ -315,7 +315,7 @@ fn merge(
             memberships: one.memberships + other.memberships,
             history_bytes: one.history_bytes + other.history_bytes,
         }),
-        // Of one node alone.
+        // Other answers come from one node only.
         (one, _) => one,
     })
 }
@@ -336,7 +336,7 @@ fn sorted<T: Ord>(mut one: Vec<T>, other: Vec<T>) -> Vec<T> {
     one
 }
 
-/// The first entries of an answer: each node gave as many of its own.
+/// Limits the entries of an answer, as each node returned up to the limit.
 #[allow(clippy::wildcard_enum_match_arm)] // the others have no limit
 fn cut(mut answer: Answer, limit: usize) -> Answer {
     match &mut answer {

@@ -17,7 +17,7 @@ use crate::{time::Timestamp, wire::CloseCode};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Ask {
-    /// Sends to an audience, with a key once.
+    /// Sends to an audience; with a key, only once.
     Send {
         /// The idempotency key.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,14 +32,14 @@ pub enum Ask {
         /// The payload.
         data: Box<RawValue>,
     },
-    /// Sends a text of the application's own.
+    /// Sends a raw text frame.
     SendText {
         /// The recipients.
         audience: Box<Audience>,
         /// The whole message.
         text: String,
     },
-    /// Sends bytes of the application's own.
+    /// Sends a raw binary frame.
     SendBinary {
         /// The recipients.
         audience: Box<Audience>,
@@ -92,9 +92,9 @@ pub enum Ask {
     },
     /// [`Hub::rooms`], at most `limit`.
     Rooms {
-        /// The beginning of their names.
+        /// The prefix of the names.
         prefix: String,
-        /// The name that theirs come after.
+        /// The name after which to start.
         after: Option<String>,
         /// The largest number of them.
         limit: usize,
@@ -149,9 +149,9 @@ pub enum Ask {
     },
     /// [`Hub::connections`] or [`Hub::connections_of`], the oldest first, at most `limit`.
     Connections {
-        /// The user; `None` asks for everybody's.
+        /// The user; `None` for all connections.
         user: Option<String>,
-        /// The id that theirs come after.
+        /// The id after which to start.
         after: Option<ConnId>,
         /// The largest number of them.
         limit: usize,
@@ -167,12 +167,12 @@ pub enum Ask {
     },
 }
 
-/// A namespace that can be asked: its hub for questions, and its way in for what changes something.
+/// A namespace that can be asked: its hub for questions, and its inputs for changes.
 pub trait Asked {
     /// Asks the hub something.
     fn hub<R>(&self, question: impl FnOnce(&Hub) -> R) -> R;
 
-    /// Puts an input in, and carries out or keeps the commands that follow.
+    /// Applies an input, and carries out or queues the commands that follow.
     fn apply(&mut self, input: &Input<'_>) -> Applied;
 }
 
@@ -196,8 +196,8 @@ impl Ask {
         matches!(self, Self::DisconnectUser { .. }) || self.input().is_some()
     }
 
-    /// The room whose messages it reads: a host that has them in its storage
-    /// [gives them back](Input::HistoryLoaded) first.
+    /// The room whose messages it reads: a host that stores them [loads them](Input::HistoryLoaded)
+    /// first.
     pub fn reads(&self) -> Option<&str> {
         if let Self::History { room, .. }
         | Self::Explain {
@@ -266,7 +266,7 @@ impl Ask {
         })
     }
 
-    /// Does it. Work: that of the input, or of the hub's question and what is taken away of it.
+    /// Carries out the request. Work: the input, or the hub's query and the copied result.
     ///
     /// # Errors
     ///
@@ -289,8 +289,8 @@ impl Ask {
         Ok(Answer::Disconnected(closed))
     }
 
-    /// Checks what [`run`](Self::run) refuses whoever is connected. For a host that does something
-    /// else before.
+    /// Checks what [`run`](Self::run) refuses regardless of the connections. For a host that does
+    /// other work first.
     ///
     /// # Errors
     ///
@@ -334,7 +334,7 @@ impl Ask {
             Self::Presence { room, after, limit } => {
                 let page = hub.presence(room, after.as_deref(), *limit);
                 return Some(match page {
-                    // Its users are on their way from the relay.
+                    // The relay has yet to send its users.
                     Err(PageError::Unfollowed) if !hub.members(room).is_empty() => {
                         let text = "it is not known yet who is in the room: ask again";
                         Err(AskError::Unavailable(text.into()))

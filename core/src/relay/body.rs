@@ -1,8 +1,7 @@
 //! The form of a message between nodes.
 //!
-//! A version, a kind, then fields, each as a netstring or as `-` when it is absent: nearly always a
-//! text, so that whoever looks into the relay can read it. Bytes that are no such message are
-//! foreign.
+//! A version, a kind, then fields, each as a netstring or as `-` when it is absent. Nearly always
+//! it is text, so that it can be read in the relay. Other bytes are foreign.
 
 use alloc::{boxed::Box, vec::Vec};
 

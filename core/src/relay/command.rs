@@ -1,4 +1,4 @@
-//! Work that a clustered hub has for the relay.
+//! Commands of a clustered hub for the relay.
 
 use alloc::{boxed::Box, format, vec::Vec};
 use core::time::Duration;
@@ -11,19 +11,19 @@ use super::{
 };
 use crate::policy::HistoryPolicy;
 
-/// Messages of [`Topic::All`] that the relay keeps: enough to fill what a node misses while it
-/// connects anew.
+/// The part of [`Topic::All`] that the relay keeps: enough for the messages that a node misses
+/// while it reconnects.
 pub(crate) const KEEP_ALL: HistoryPolicy = HistoryPolicy {
     messages: 1_000,
     bytes: 1 << 20,
     age: Duration::from_secs(60),
 };
 
-/// The time for which the relay knows the key of a publish without one of the client, in
-/// milliseconds: longer than any retry of a node takes, and no longer, as there is a key for each.
+/// The time in milliseconds for which the relay knows the key of a publish without a client key:
+/// longer than any retry of a node takes, and not longer, as there is a key per publish.
 pub(crate) const KEY_MS: u64 = 10_000;
 
-/// A thing for the relay to do.
+/// A command for the relay.
 ///
 /// A host sends the publishes of a namespace in their order, on one connection. It answers each but
 /// [`Unsubscribe`](Self::Unsubscribe) once, by a [`RelayEvent`](super::RelayEvent), or says that
@@ -36,8 +36,8 @@ pub enum RelayCommand {
     /// Give a message the next offset of its topic, keep it, and send it to all nodes that
     /// subscribe to the topic. Answered by [`Published`](super::RelayEvent::Published).
     Publish(Publish),
-    /// Subscribe to topics; when that is confirmed, read their positions, and the first of what was
-    /// kept behind the positions that are known. Answered by
+    /// Subscribe to topics; when that is confirmed, read their positions, and the first messages
+    /// kept behind the known positions. Answered by
     /// [`Subscribed`](super::RelayEvent::Subscribed).
     Subscribe {
         /// The token of the command.
@@ -53,7 +53,8 @@ pub enum RelayCommand {
     /// Read the position of a topic, and messages that were kept. Answered by
     /// [`Page`](super::RelayEvent::Page).
     Read(Read),
-    /// Set the connections that a user has in a room on this node, and whether it is waited for.
+    /// Set the number of a user's connections in a room on this node, and whether the user may
+    /// return.
     /// Answered by [`Present`](super::RelayEvent::Present).
     SetPresent {
         /// The token of the command.
@@ -61,7 +62,7 @@ pub enum RelayCommand {
         /// The room. One whose name begins with U+0001 counts the nodes that have members of the
         /// room of the rest of the name. It has no topic.
         room: Box<str>,
-        /// The user; one without a connection who is not waited for has left the room.
+        /// The user; one without connections who may not return has left the room.
         user: PresentUser,
     },
     /// Make the users that the relay has of this node in a room those given. Answered by
@@ -80,7 +81,7 @@ pub enum RelayCommand {
         token: u64,
         /// The room.
         room: Box<str>,
-        /// The number of users above which there are only counts.
+        /// The number of users above which only counts are returned.
         limit: usize,
     },
 }
@@ -104,7 +105,7 @@ pub struct Publish {
     pub key_ms: u64,
     /// The part of the topic that is kept; `None` when it is only counted.
     pub keep: Option<HistoryPolicy>,
-    /// The message, which means something to hubs alone.
+    /// The message, in a form that only hubs interpret.
     pub body: Box<[u8]>,
 }
 
@@ -118,8 +119,8 @@ pub struct KeyOwner {
     pub earlier: Vec<Box<str>>,
     /// Keys of the owner that the relay knows, the newest.
     pub keys_max: usize,
-    /// Keys of all owners with this limit: past it the one with the most loses its oldest. `None`
-    /// for an owner that does not count with others.
+    /// The limit on the keys of all owners that have this limit: past it the owner with the most
+    /// keys loses its oldest. `None` for an owner that is counted separately.
     pub all_max: Option<usize>,
 }
 

@@ -10,18 +10,18 @@ use super::{
     users::{Notice, PresenceChange, RoomUsers},
 };
 
-/// A thing that the relay says, or the host says of it: the content of
+/// An event of the relay, or an event that the host reports about it: the content of
 /// [`Input::Relay`](crate::Input::Relay).
 ///
 /// Exhaustive on purpose: a new variant must break every replay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RelayEvent {
-    /// The relay can be reached, by new connections: nothing that was asked before is answered any
+    /// The relay can be reached, by new connections: requests from before are not answered any
     /// more, and nothing is subscribed to.
     Up,
-    /// The relay cannot be reached, or it is not known what was lost on the way: all that is asked
-    /// of it has failed.
+    /// The relay cannot be reached, or messages may have been lost on the way: all pending requests
+    /// have failed.
     Down,
     /// The answer to a publish.
     Published {
@@ -91,10 +91,10 @@ pub enum RelayEvent {
     },
     /// A user came to a room whose topic is subscribed to, or left it.
     Notice(Notice),
-    /// The relay has this node under a new name, without users: its lease had ended, or the data of
-    /// the relay may be older than it was. Those of the old name go when its lease ends.
+    /// The relay registered this node under a new name, without users: its lease had ended, or the
+    /// relay may have lost newer data. Users of the old name are removed when its lease ends.
     Registered,
-    /// The relay removed users of a node that is dead from a room. This node alone is told, to tell
+    /// The relay removed users of a dead node from a room. Only this node is told, to tell
     /// backends; members are told by [notices](Self::Notice).
     Reaped {
         /// The room, as in [`SetPresent`](super::RelayCommand::SetPresent).
@@ -103,17 +103,18 @@ pub enum RelayEvent {
         names: Vec<Box<str>>,
     },
     /// Users who are withdrawn on any node, as far as the relay knows: see
-    /// [`Hub::withdraw`](crate::Hub::withdraw). It answers no command; a host reads it when a
-    /// namespace begins and whenever the relay is [there again](Self::Up) or the node is
-    /// [under a new name](Self::Registered), since what other nodes said meanwhile is missed.
+    /// [`Hub::withdraw`](crate::Hub::withdraw). It answers no command. A host reads it when a
+    /// namespace starts, and whenever the relay is [reachable again](Self::Up) or the node is
+    /// [under a new name](Self::Registered), since withdrawals on other nodes may have been missed
+    /// meanwhile.
     Withdrawn {
         /// Users, each with a time in seconds since 1970.
         users: Vec<(Box<str>, u64)>,
         /// The time that holds for all users; 0 for none.
         everyone_s: u64,
     },
-    /// Somebody is about to be brought into a room from outside: its topic is subscribed to early,
-    /// so that nothing is missed. It answers no command.
+    /// A connection is about to be put into a room from outside: the room's topic is subscribed to
+    /// early, so that nothing is missed. It answers no command.
     Wanted {
         /// The room.
         room: Box<str>,
@@ -123,8 +124,7 @@ pub enum RelayEvent {
         /// The token of the command.
         token: u64,
     },
-    /// Serials of connections to come, which no other node has: those of the namespace so far run
-    /// out.
+    /// Serials for future connections, which no other node has: the previous ones are running out.
     Serials {
         /// The first of them, above all that the node was given before.
         first: u64,
@@ -149,8 +149,8 @@ pub enum Published {
     KeyReused,
     /// The relay did not take the message, and is not to be asked again.
     Rejected,
-    /// There was no answer in time: the message may have its place or not. All commands behind it
-    /// on its connection are answered the same before anything else is sent.
+    /// There was no answer in time: the message may have been accepted or not. All commands behind
+    /// it on its connection get the same answer before anything else is sent.
     TimedOut,
 }
 

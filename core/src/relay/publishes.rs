@@ -27,9 +27,9 @@ pub(crate) struct Publishes {
 pub(crate) struct Pending {
     pub(crate) publish: Publish,
     pub(crate) replier: Replier,
-    /// The place that it came back with, before its answer.
+    /// The position with which the message came back, before its answer.
     pub(crate) seen: Option<TopicPosition>,
-    /// True when that is no answer, as replicas must have it too.
+    /// True when that does not count as an answer, as replicas must have the message too.
     replicated: bool,
     /// The connections of this node that it reached.
     pub(crate) reached: usize,
@@ -56,7 +56,7 @@ enum State {
 }
 
 impl Pending {
-    /// The place that it came back with, where that is as good as an answer.
+    /// The position with which the message came back, if that counts as an answer.
     pub(crate) fn placed(&self) -> Option<&TopicPosition> {
         self.seen.as_ref().filter(|_| !self.replicated)
     }
@@ -72,7 +72,7 @@ impl Publishes {
     const PENDING_MAX: usize = 65_536;
     /// Bytes of their messages, at most.
     const BYTES_MAX: usize = 64 << 20;
-    /// The number of times that one is sent: a host has each fail within half a second.
+    /// The number of attempts to send each: a host reports a failed attempt within half a second.
     const ATTEMPTS_MAX: u32 = 2;
 
     /// No publishes, for a relay that answers when it has one, or when replicas have it too.
@@ -88,7 +88,7 @@ impl Publishes {
         self.pending.len() >= Self::PENDING_MAX || self.bytes >= Self::BYTES_MAX
     }
 
-    /// Keeps a publish. Gives it back when it is to be sent at once.
+    /// Adds a publish; returns it when it is to be sent at once.
     pub(crate) fn add(&mut self, publish: Publish, replier: Replier) -> Option<Publish> {
         let sends = !self.stalled;
         self.bytes += publish.body.len();
@@ -119,8 +119,8 @@ impl Publishes {
         Some(pending)
     }
 
-    /// A publish was not answered in time. Gives it when nothing more is to be done: it came back
-    /// already, or was tried often enough.
+    /// Marks a publish that was not answered in time as in doubt. Returns it when nothing more is
+    /// to be done: it came back already, or has used all attempts.
     pub(crate) fn doubt(&mut self, token: u64) -> Option<Pending> {
         let pending = self.pending.get_mut(&token)?;
         if pending.state != State::Sent {
@@ -133,8 +133,7 @@ impl Publishes {
         if ends { self.take(token) } else { None }
     }
 
-    /// The publishes that are to be sent, oldest first: all, when nothing that was sent is without
-    /// an answer any more.
+    /// The publishes to send, oldest first: all of them, once no sent publish is without an answer.
     pub(crate) fn resume(&mut self) -> Vec<Publish> {
         if !self.stalled || self.sent > 0 {
             return Vec::new();
@@ -150,13 +149,13 @@ impl Publishes {
         pending.map(send).collect()
     }
 
-    /// Takes all: the relay is down.
+    /// Takes all publishes, as the relay is down.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Pending> + use<> {
         let none = Self::new(self.replicated);
         core::mem::replace(self, none).pending.into_values()
     }
 
-    /// The number of those that were sent, waiting and in doubt.
+    /// The number of all publishes: sent, waiting and in doubt.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }

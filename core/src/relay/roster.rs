@@ -9,8 +9,8 @@ use crate::{time::Timestamp, wire::ConnId};
 
 /// Users of a room who have a connection on any node.
 ///
-/// It is *live* while the next notice has the next number. Otherwise the relay was asked for all
-/// users, and notices that come are held back until they are there.
+/// The roster is *live* while notices arrive with consecutive numbers. Otherwise the relay was
+/// asked for all users, and notices are held back until these arrive.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Roster {
     /// The epoch and the number of the last notice; `None` before the first list.
@@ -22,7 +22,7 @@ pub(crate) struct Roster {
     conns: usize,
     held: VecDeque<Held>,
     asks_again: bool,
-    /// The time until which users are kept whom the relay does not have, as it has lost its data.
+    /// The time until which users are kept that the relay has lost with its data.
     absent_until: Option<Timestamp>,
 }
 
@@ -55,11 +55,11 @@ struct Seen {
 #[derive(Debug, Clone)]
 struct Held {
     notice: Notice,
-    /// The command that was under way when it came.
+    /// The command that was in flight when it arrived.
     during: Option<u64>,
 }
 
-/// A change for the members of the room to be told.
+/// A change to announce to the members of the room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Turn {
     pub(crate) change: PresenceChange,
@@ -134,7 +134,7 @@ impl Roster {
         })
     }
 
-    /// The relay is asked for all users. An answer that is awaited already comes first.
+    /// Records that the relay is asked for all users, unless an answer is already awaited.
     pub(crate) fn ask(&mut self, token: u64) {
         if !matches!(self.state, State::Asking(_)) {
             self.state = State::Asking(token);
@@ -148,7 +148,7 @@ impl Roster {
         self.asks_again = false;
     }
 
-    /// The relay did not answer. Notices go on: before the first list they are kept for it.
+    /// Handles a missing answer. Notices continue: before the first list they are held for it.
     pub(crate) fn fail(&mut self) {
         let held = core::mem::take(&mut self.held);
         self.go_offline();
@@ -191,10 +191,10 @@ impl Roster {
         during.is_none() && self.state == State::Live
     }
 
-    /// Does what the next notice says; false when it is not known what follows from it.
+    /// Applies the next notice; returns false when its effect is not known.
     fn follow(&mut self, notice: &Notice, list_max: usize, turns: &mut Vec<Turn>) -> bool {
         let Some(name) = Name::parse(&notice.name) else {
-            // Foreign: it is counted, and nobody is told.
+            // A foreign notice: its number counts, but it is not announced.
             self.at = Some((notice.epoch.clone(), notice.number));
             return true;
         };
@@ -249,7 +249,7 @@ impl Roster {
         self.users.iter().filter(|(_, seen)| seen.is_absent)
     }
 
-    /// A user who was absent is entered again, which is no news. True when that is so.
+    /// Clears the absence of a user who is entered again; returns true if so. It is not announced.
     fn enter_absent(&mut self, name: &Name, notice: &Notice) -> bool {
         let Some(seen) = self.users.get_mut(name).filter(|seen| seen.is_absent) else {
             return false;
@@ -270,13 +270,13 @@ impl Roster {
         self.absent_until
     }
 
-    /// Ends the time of users who are absent, and gives the changes.
+    /// Removes users who stayed absent for too long, and returns the changes.
     pub(crate) fn end_absence(&mut self, now: Timestamp, turns: &mut Vec<Turn>) {
         if self.absent_until.take_if(|until| *until <= now).is_none() {
             return;
         }
         if !self.is_live() {
-            // Who is there is about to be known.
+            // The present users are about to be known.
             self.absent_until = Some(now + Self::ABSENCE);
             return;
         }
@@ -295,7 +295,7 @@ impl Roster {
         }
     }
 
-    /// Keeps users who were known and whom the relay does not have, where it has lost its data.
+    /// Keeps known users whom the relay does not have, if it has lost its data.
     fn keep_absent(
         &mut self,
         was: &BTreeMap<Name, Seen>,
@@ -337,7 +337,7 @@ impl Roster {
         turns: &mut Vec<Turn>,
     ) -> bool {
         if self.state != State::Asking(token) {
-            // It was asked for while another answer was awaited.
+            // The list was requested while another answer was awaited.
             let Some((epoch, last)) = self.at.as_ref().filter(|_| self.state == State::Live) else {
                 return false;
             };
@@ -385,8 +385,8 @@ impl Roster {
         self.conns = self.users.values().map(|seen| seen.conns).sum();
     }
 
-    /// Gives the changes that the first list has in it, and that came after members were let in: on
-    /// one node they would have been told.
+    /// Returns the changes that the first list includes and that happened after members joined: on
+    /// a single node they would have been announced.
     fn tell_held(&self, page: &RoomUsers, turns: &mut Vec<Turn>) {
         let first = turns.len();
         let mut after = page.total;
@@ -411,7 +411,7 @@ impl Roster {
         turns[first..].reverse();
     }
 
-    /// Puts other users in the place of those who were known, and gives the changes between.
+    /// Replaces the known users, and returns the changes between.
     fn replace(
         &mut self,
         page: &RoomUsers,
@@ -419,7 +419,7 @@ impl Roster {
         turns: &mut Vec<Turn>,
     ) {
         let was_known = self.at.is_some();
-        // An epoch that goes on after a failover has the same beginning.
+        // An epoch that continues after a failover has the same beginning.
         let begun = |epoch: &str| epoch.split('.').next().map(Box::<str>::from);
         let is_lost = |(epoch, _): &(Box<str>, u64)| begun(epoch) != begun(&page.epoch);
         let is_lost = self.at.as_ref().is_some_and(is_lost);

@@ -1,4 +1,4 @@
-//! The part of a clustered hub that is about its relay.
+//! The relay state of a clustered hub.
 
 use alloc::{
     boxed::Box, collections::BTreeMap, collections::BTreeSet, collections::VecDeque, vec::Vec,
@@ -7,11 +7,11 @@ use alloc::{
 use super::{publishes::Publishes, stats::RelayStats, topic::Topic, track::Track};
 use crate::{room::pending_read::PendingRead, time::Timestamp, wire::ConnId};
 
-/// Requests that may wait for the relay, for a topic and in all: as many as come back at once when
-/// a node has ended.
+/// The limit on requests that wait for the relay, per topic and in total: as many as return at once
+/// when a node has ended.
 pub(crate) const WAITING_MAX: usize = 65_536;
 
-/// Topics that are followed, publishes without an answer, requests that wait.
+/// The state of the relay: followed topics, unanswered publishes and pending requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Relay {
     pub(crate) node: Box<str>,
@@ -25,24 +25,25 @@ pub(crate) struct Relay {
     lists: BTreeMap<Box<str>, Listing>,
     /// The token of the last command.
     next: u64,
-    /// An entry for each topic that has something to do later.
+    /// An entry for each topic with a due time.
     timers: BTreeSet<(Timestamp, Topic)>,
     armed: BTreeMap<Topic, Timestamp>,
     /// The serial that connections to come must be below.
     serials_end: u64,
-    /// The first and the end of those that follow.
+    /// The ranges of serials after these, each as its first and its end.
     serials: VecDeque<(u64, u64)>,
-    /// Users of whom it is not known whether the relay has them as they are, by room.
+    /// Users whose state at the relay is uncertain, by room.
     unsure: BTreeSet<(Box<str>, Box<str>)>,
-    /// The time at which they are entered again.
+    /// The time at which these users are entered again.
     unsure_at: Option<Timestamp>,
-    /// Rooms whose users were told to the relay without an answer. It may still find that in the
-    /// buffer of a lost connection, when they have changed.
+    /// Rooms whose users were sent to the relay without an answer. A lost connection's buffer may
+    /// still deliver them later, when they are outdated.
     doubts: BTreeSet<Box<str>>,
-    /// The time at which it is told again who is there, members or not.
+    /// The time at which the users of these rooms are sent again, even if there are none.
     doubts_at: Option<Timestamp>,
-    /// The serial of the first connection that opened since the topic of all was last followed:
-    /// what was missed there is not for those, who may have had it on another node.
+    /// The serial of the first connection that opened since the topic of all was last followed.
+    /// These connections are not sent its missed messages, which they may have received on another
+    /// node.
     newcomers: Option<u64>,
     pub(crate) stats: RelayStats,
     /// Answers for backends that the host has not taken.
@@ -53,11 +54,12 @@ pub(crate) struct Relay {
 /// whether its key is known of another message.
 pub(crate) type Answered = Result<(usize, Option<u64>), bool>;
 
-/// Clients that wait for the users of a room. However many they are, one list at a time is on its
-/// way: whoever asks meanwhile gets the next, as that one may be older than the question.
+/// Clients that wait for the users of a room. However many they are, one list is in flight at a
+/// time: clients that ask meanwhile get the next list, as the first may be older than their
+/// request.
 #[derive(Debug, Clone, Default)]
 struct Listing {
-    /// Clients whose list is on its way.
+    /// Clients whose list is in flight.
     first: Vec<PendingRead>,
     next: Vec<PendingRead>,
 }
@@ -68,7 +70,7 @@ impl Listing {
     }
 }
 
-/// A thing that the relay was asked for.
+/// A pending request to the relay.
 #[derive(Debug, Clone)]
 pub(crate) enum Asked {
     /// Positions of topics, behind a subscription.
@@ -182,7 +184,8 @@ impl Relay {
         core::mem::take(&mut self.asked).into_values()
     }
 
-    /// Has a client wait for the users of a room. True when the relay is to be asked for them.
+    /// Adds a client that waits for the users of a room. Returns true when the relay is to be asked
+    /// for them.
     pub(crate) fn begin_list(&mut self, room: &str, request: PendingRead) -> bool {
         self.requests += 1;
         if let Some(listing) = self.lists.get_mut(room) {
@@ -195,7 +198,7 @@ impl Relay {
         true
     }
 
-    /// Takes the clients whose list is there. True is returned when others wait, for whom the relay
+    /// Takes the clients whose list has arrived. Returns true when others wait, for whom the relay
     /// is to be asked again.
     pub(crate) fn take_list(&mut self, room: &str) -> (Vec<PendingRead>, bool) {
         let Some(listing) = self.lists.get_mut(room) else {
@@ -220,7 +223,7 @@ impl Relay {
         ended
     }
 
-    /// Takes the requests of a connection that wait for the relay, by whether they are of a room.
+    /// Takes the pending requests of a connection for which `is_over` is true.
     pub(crate) fn end_asked(
         &mut self,
         conn: ConnId,
@@ -252,8 +255,8 @@ impl Relay {
         self.arm(topic);
     }
 
-    /// The topic of all is not followed from here on, until [`admit`](Self::admit): the next
-    /// connection has this serial.
+    /// Records that the topic of all is not followed from now on, until [`admit`](Self::admit): the
+    /// next connection has this serial.
     pub(crate) fn note_newcomers(&mut self, next_serial: u64) {
         self.newcomers.get_or_insert(next_serial);
     }
@@ -296,13 +299,13 @@ impl Relay {
             .min()
     }
 
-    /// A user is to be entered again, at once when the relay is there again.
+    /// Marks a user to be entered again, at the time `at` or when the relay can be reached again.
     pub(crate) fn add_unsure(&mut self, entry: (Box<str>, Box<str>), at: Option<Timestamp>) {
         self.unsure.insert(entry);
         self.unsure_at = self.unsure_at.or(at);
     }
 
-    /// True when the relay is to be told again of users.
+    /// True when users are to be sent to the relay again.
     pub(crate) fn is_unsure(&self) -> bool {
         !(self.unsure.is_empty() && self.doubts.is_empty())
     }
@@ -315,7 +318,7 @@ impl Relay {
         }
     }
 
-    /// Notes that until this time the relay may have other users of a room than it was told.
+    /// Records that until this time the relay may have other users of a room than it was sent.
     pub(crate) fn add_doubt(&mut self, room: Box<str>, until: Timestamp) {
         self.doubts.insert(room);
         self.doubts_at = self.doubts_at.max(Some(until));
@@ -329,7 +332,7 @@ impl Relay {
         }
     }
 
-    /// Takes all who are to be entered again: the relay is there again.
+    /// Takes all users to be entered again, as the relay can be reached again.
     pub(crate) fn take_all_unsure(&mut self, until: Timestamp) -> BTreeSet<(Box<str>, Box<str>)> {
         self.unsure_at = None;
         self.doubts_at = (!self.doubts.is_empty()).then_some(until);

@@ -1,4 +1,4 @@
-//! The place of one node in the order of one topic.
+//! The position of one node in one topic.
 
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::time::Duration;
@@ -12,7 +12,7 @@ use crate::{room::pending_read::PendingRead, time::Timestamp, wire::ConnId};
 /// relay was asked for a page, and messages that come are held back until that is there.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Track {
-    /// The place up to which members have everything, or were told of a gap.
+    /// The position up to which members have everything, or were told of a gap.
     position: Option<TopicPosition>,
     state: State,
     held: VecDeque<Held>,
@@ -26,12 +26,12 @@ pub(crate) struct Track {
     recoveries: usize,
     recent: VecDeque<(u64, Box<[u8]>)>,
     recent_bytes: usize,
-    /// The time at which the node ends its part in it, when nobody is there by then.
+    /// The time at which the node stops following the topic, if it has no members by then.
     idle_until: Option<Timestamp>,
     retry_at: Option<Timestamp>,
     /// Users on all nodes, where the room shows them.
     roster: Option<Box<Roster>>,
-    /// The time at which the relay is told again who is here.
+    /// The time at which this node's users are sent to the relay again.
     reconcile_at: Option<Timestamp>,
 }
 
@@ -51,11 +51,11 @@ struct Held {
     epoch: Box<str>,
     offset: u64,
     body: Box<[u8]>,
-    /// The command that was under way when it came.
+    /// The command that was in flight when it arrived.
     during: Option<u64>,
 }
 
-/// A publish that has its place, and is answered when its node is there too.
+/// A publish that has its position, and is answered once its node has reached that.
 #[derive(Debug, Clone)]
 pub(crate) struct Ack {
     pub(crate) token: u64,
@@ -68,7 +68,7 @@ pub(crate) struct Ack {
     pub(crate) until: Timestamp,
 }
 
-/// The way of a message that came.
+/// The result of taking a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// The next message.
@@ -77,11 +77,11 @@ pub(crate) enum Taken {
     Duplicate,
     /// A message that is held back.
     Held,
-    /// A message that is held back; and the relay has to be asked for what is missing before it.
+    /// A message that is held back; the relay has to be asked for the messages before it.
     Ask,
 }
 
-/// A thing to do for the members.
+/// An effect for the members.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// Tell them that messages behind this offset are lost.
@@ -97,8 +97,8 @@ impl Track {
     pub(crate) const RETRY: Duration = Duration::from_secs(1);
     /// The time for which a publish that has its place waits until the node is there.
     pub(crate) const ACK_WAIT: Duration = Duration::from_secs(1);
-    /// The time after which the relay is told again who is here: so what it lost in a failover, or
-    /// did too late, is corrected.
+    /// The time after which this node's users are sent to the relay again, which repairs what the
+    /// relay lost in a failover or applied too late.
     pub(crate) const RECONCILE: Duration = Duration::from_secs(60);
     /// Bytes of the messages that are held back, or kept for joins.
     const HELD_BYTES_MAX: usize = 1 << 20;
@@ -148,7 +148,7 @@ impl Track {
         self.roster.as_deref_mut()
     }
 
-    /// Begins to follow who is in the room, or ends it.
+    /// Starts or stops following the users of the room.
     pub(crate) fn show_users(&mut self, shows: bool) {
         if !shows {
             (self.roster, self.reconcile_at) = (None, None);
@@ -157,12 +157,12 @@ impl Track {
         }
     }
 
-    /// Tells the relay again who is here at this time, if that is earlier than planned.
+    /// Schedules sending this node's users again at this time, if that is earlier than planned.
     pub(crate) fn reconcile_by(&mut self, at: Timestamp) {
         self.reconcile_at = Some(self.reconcile_at.map_or(at, |planned| planned.min(at)));
     }
 
-    /// True once when the relay is to be told again who is here.
+    /// Returns true once when this node's users are due to be sent to the relay again.
     pub(crate) fn takes_reconcile(&mut self, now: Timestamp) -> bool {
         self.reconcile_at.take_if(|at| *at <= now).is_some()
     }
@@ -219,7 +219,8 @@ impl Track {
         let top = &page.position;
         match &mut self.position {
             None => {
-                // For members by an application's hand, who did not wait for the position.
+                // For members that an application put in, whose joins did not wait for the
+                // position.
                 effects.push(Effect::Gap { after: top.offset });
                 self.position = Some(top.clone());
             }
@@ -235,7 +236,7 @@ impl Track {
                 let last = page.messages.last().map(|last| last.offset);
                 advance(at, page, &mut effects);
                 let top = page.position.offset;
-                // A page that ends below the top was cut off: what follows is still there.
+                // A page that ends below the top was cut off: the rest is still at the relay.
                 if at.offset < top && at.offset > before && last < Some(top) {
                     self.asks_again = true;
                 } else if at.offset != top {
@@ -395,7 +396,7 @@ impl Track {
         self.acks.iter_mut().find(|ack| ack.token == token)
     }
 
-    /// Takes the acknowledgements of messages that the node is behind.
+    /// Takes the acknowledgements of messages that the node has passed.
     pub(crate) fn take_acks(&mut self) -> Vec<Ack> {
         let Some(at) = self.position.as_ref().filter(|_| !self.acks.is_empty()) else {
             return Vec::new();
@@ -410,7 +411,7 @@ impl Track {
         self.acks.extract_if(.., |ack| ack.until <= now).collect()
     }
 
-    /// Sets when an unused topic is given up; `None` when it is used again.
+    /// Sets when an unused topic is dropped; `None` when it is used again.
     pub(crate) fn set_idle_until(&mut self, idle_until: Option<Timestamp>) {
         self.idle_until = idle_until.map(|until| self.idle_until.unwrap_or(until));
     }

@@ -7,13 +7,12 @@ use serde::{Deserialize, Serialize};
 /// The connections that a user has in a room: on a node, or on all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PresentUser {
-    /// The name, which means something to hubs alone. That of a connection without a user is its
-    /// own.
+    /// The name, in a form that only hubs interpret. A connection without a user has its own name.
     pub name: Box<str>,
     /// Connections.
     pub conns: u64,
-    /// True for a user without a connection who counts as present on a node, as its connection was
-    /// lost and may be back.
+    /// True for a user without connections who still counts as present on a node: the connection
+    /// was lost, and the user may return.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub waits: bool,
     /// JSON that is shown of the user, when there is any.
@@ -38,7 +37,7 @@ pub struct Notice {
     pub room: Box<str>,
     /// The epoch of the number.
     pub epoch: Box<str>,
-    /// The number, one above that of the last: another count than that of messages.
+    /// The number, one above the last notice's. Messages are numbered separately.
     pub number: u64,
     /// The change.
     pub change: PresenceChange,

@@ -10,10 +10,10 @@ use crate::room::pending_read::PendingRead;
 use crate::time::Timestamp;
 
 impl Hub {
-    /// Takes what the relay of a clustered hub said; any other hub ignores it.
+    /// Applies an event of the relay in a clustered hub; any other hub ignores it.
     ///
-    /// Work: the members of the room that it is about, the messages in it, and the requests that
-    /// waited for it. [`RelayEvent::Up`] and [`RelayEvent::Down`]: all topics.
+    /// Work: the members of the event's room, the messages in it, and the requests that waited for
+    /// it. [`RelayEvent::Up`] and [`RelayEvent::Down`]: all topics.
     pub fn take_event(&mut self, now: Timestamp, event: &RelayEvent, out: &mut Outbox) {
         if !self.is_clustered() {
             return;
@@ -90,7 +90,7 @@ impl Hub {
 
     fn relay_up(&mut self, now: Timestamp, out: &mut Outbox) {
         if self.is_relay_up() {
-            // Whatever was asked of the connections before is lost.
+            // Requests on the previous connections are lost.
             self.relay_down(now, out);
         }
         let rooms = self.table().range(Bound::Unbounded);
@@ -109,10 +109,10 @@ impl Hub {
         self.enter_again(unsure.into_iter().flatten(), out);
     }
 
-    /// Answers the clients that asked for the users of a room before the relay was asked for them.
+    /// Answers the clients that wanted the users of a room before the relay was asked for them.
     fn take_list(&mut self, now: Timestamp, room: &str, out: &mut Outbox) {
         if self.can_ask_users(room) && !self.knows_users(room) {
-            // It could not be taken, as of another epoch, or has to be asked for again.
+            // The list is of another epoch, or has to be requested again.
             return self.ask_users(room, true, out);
         }
         let Some(relay) = self.relay_mut() else {
@@ -120,7 +120,7 @@ impl Hub {
         };
         let (mut waiting, mut has_more) = relay.take_list(room);
         if has_more && !self.can_ask_users(room) {
-            // It is not followed any more, so nobody of them is a member.
+            // The room is not followed any more, so none of these clients is a member.
             let ended = self.relay_mut().map(|relay| relay.end_list(room));
             waiting.extend(ended.into_iter().flatten());
             has_more = false;
@@ -162,7 +162,7 @@ impl Hub {
         }
     }
 
-    /// A topic is not followed any more: the relay is down.
+    /// Stops following a topic when the relay is down.
     fn stop_following(&mut self, topic: &Topic, out: &mut Outbox) {
         let empty = topic
             .as_room()
@@ -196,7 +196,7 @@ impl Hub {
         }
     }
 
-    /// The relay did not answer what it was asked.
+    /// Handles a request that the relay did not answer.
     fn fail(
         &mut self,
         now: Timestamp,
@@ -244,7 +244,7 @@ impl Hub {
         }
     }
 
-    /// The relay did not say who is in a room, or did not take who is here.
+    /// Handles a failed request for users, or a failed update of this node's users.
     fn fail_users(&mut self, room: Box<str>, retry_at: Option<Timestamp>) {
         let topic = Topic::Room(room);
         let Some((relay, at)) = self.relay_mut().zip(retry_at) else {
@@ -286,7 +286,7 @@ impl Hub {
         }
     }
 
-    /// A message came by a subscription.
+    /// Handles a message of a subscription.
     fn take_message(
         &mut self,
         now: Timestamp,
@@ -334,7 +334,7 @@ impl Hub {
         }
     }
 
-    /// Topics are subscribed to; one without a page is asked for again.
+    /// Handles the pages of new subscriptions; topics without a page are requested again.
     fn take_pages(
         &mut self,
         now: Timestamp,
@@ -377,8 +377,8 @@ impl Hub {
         }
     }
 
-    /// The page of a topic is there: what members lack, then joins that waited for the position,
-    /// then what was held back.
+    /// Handles the page of a topic: delivers missing messages, answers joins that waited for the
+    /// position, then delivers the messages that were held back.
     fn take_page(&mut self, now: Timestamp, token: u64, page: &TopicPage, out: &mut Outbox) {
         let topic = &page.topic;
         let relay = self.relay_mut();
@@ -415,8 +415,8 @@ impl Hub {
         }
     }
 
-    /// Connections that opened while the topic of all was not followed get its messages from here
-    /// on, unless the relay is asked `again`. Those that came before they are told of as a gap.
+    /// Admits the connections that opened while the topic of all was not followed, unless the relay
+    /// is asked `again`. Messages from before are reported to them as a gap.
     fn admit_newcomers(&mut self, missed: bool, again: bool, out: &mut Outbox) {
         let newcomers = self.relay_mut().and_then(|relay| relay.newcomers());
         if let Some(first) = newcomers.filter(|_| missed) {
@@ -427,7 +427,7 @@ impl Hub {
         }
     }
 
-    /// Takes what a client missed.
+    /// Handles the messages that a client missed.
     fn take_missed(
         &mut self,
         now: Timestamp,
@@ -459,8 +459,8 @@ impl Hub {
     }
 }
 
-/// True when connections that opened while a topic was not followed are to be told of a gap for
-/// what a page leads to, of which everybody else gets messages.
+/// True when new connections must be told of a gap: the page delivers messages to the others, and
+/// has no gap that everybody is told of.
 fn tells_newcomers(effects: &[Effect]) -> bool {
     let tells_all = |effect: &Effect| matches!(effect, Effect::Gap { .. });
     !effects.is_empty() && !effects.iter().any(tells_all)

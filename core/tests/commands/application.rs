@@ -105,7 +105,7 @@ fn send_to_every_kind_of_audience() {
             2,
             r#"send a,c {"event":"told","data":1}"#,
         ),
-        // Overlapping sources: each once.
+        // Sources overlap: each connection receives the message once.
         (
             Audience::rooms(["q", "r"]).and_conn(b).and_user("ben"),
             2,
@@ -269,7 +269,7 @@ fn close() {
         r#"send b {"event":"$bye","data":{"code":1001,"reconnect":true,"after_ms":0}}"#,
         "close b 1001 ",
     ]);
-    // A peer that broke the framing is told by the close frame alone.
+    // A peer that broke the framing gets the close frame only.
     harness
         .hub
         .close(harness.now, c, CloseCode::PROTOCOL, "why", &mut harness.out)

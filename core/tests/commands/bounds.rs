@@ -1,4 +1,4 @@
-//! Rooms with policies: their bounds, and what clients are told of them.
+//! Limits of rooms with policies, and what clients are told about them.
 
 use roomcast_core::{
     Audience, Command, Handshake, JoinError, Limits, outbox::Class, policy::Overflow,
@@ -20,7 +20,8 @@ fn the_oldest_histories_go_when_memory_is_short() {
         harness.send(&Audience::room(room), &data).expect("sent");
         assert!(harness.hub.counts().history_bytes <= 500);
     }
-    // The first of `a` went for the room of `b`, then all of `b` for that of `a`.
+    // The first message of `a` was dropped for the message of `b`, then all of `b` for the second
+    // message of `a`.
     let kept = |room| {
         harness
             .hub
@@ -113,7 +114,8 @@ fn a_room_that_sheds_says_so_with_each_message() {
     ];
     assert_eq!(classes(&harness), shed);
     harness.out.clear();
-    // A replay is a message: what it lacks could not be told.
+    // A replay is queued as a message: after it is shed, clients could not be told what they
+    // missed.
     harness.text(
         a,
         r#"{"event":"$join","room":"map","data":{"since":{"epoch":"e.1","offset":0}}}"#,
@@ -131,7 +133,7 @@ fn a_gap_names_the_room_and_the_offset() {
 #[test]
 fn what_presence_shows_is_bounded_over_all_rooms() {
     let mut limits = Limits::default();
-    // Each counts for 8 bytes more.
+    // Each meta counts 8 bytes extra.
     limits.metas_bytes = Some(5 + 2 * 8);
     let mut harness = harness(
         limits,
@@ -145,7 +147,7 @@ fn what_presence_shows_is_bounded_over_all_rooms() {
     harness.out.clear();
     harness.text(a, r#"{"event":"$join","room":"b","data":{"meta":12}}"#);
     harness.assert_error(r#"send a {"event":"$join","room":"b""#, "too_large");
-    // What is shown of a user counts for each of its connections.
+    // The meta of a user counts once for each connection.
     harness.text(b, r#"{"event":"$join","room":"c","data":{"meta":12}}"#);
     harness.out.clear();
     let refused = harness
@@ -168,9 +170,9 @@ fn welcome_tells_what_policies_bring() {
     ]);
 }
 
-/// Bytes that `history.bytes` counts, from the outside: the frames as members get them, and 48
-/// bytes for each message that left others out than its publisher, with 8 for each connection and
-/// 16 and the name for each user.
+/// `history.bytes` as seen from outside: the frames as members receive them, and 48 bytes for each
+/// message that excludes more than its publisher, with 8 for each excluded connection, and 16 and
+/// the name for each excluded user.
 #[test]
 fn history_bytes_are_what_the_documentation_says() {
     let kept = |bytes: usize| {
@@ -212,7 +214,7 @@ fn history_bytes_are_what_the_documentation_says() {
     let (frames, all) = kept(1_000_000);
     assert_eq!(all, 3);
     let users = (16 + "ann".len()) + (16 + "b\u{e9}n".len());
-    // A member that is left out as a user is left out as a connection, too.
+    // Excluding a user also excludes each of its connections.
     let exact = frames + (48 + 8) + (48 + 8 + users);
     assert_eq!(kept(exact), (frames, 3));
     assert_eq!(kept(exact - 1), (frames, 2));

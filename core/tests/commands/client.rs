@@ -40,7 +40,7 @@ fn connect_when_full() {
         .disconnect(harness.now, a, DisconnectReason::Lost, &mut harness.out)
         .expect("alive");
     let b = harness.connect(Handshake::new()).expect("room for it");
-    // The slot of the first, under another number.
+    // Same slot as the first connection, but a new serial number.
     assert_eq!((b.serial(), b.slot()), (1, 0));
     harness.assert_commands(["persist b"]);
 }

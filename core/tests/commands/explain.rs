@@ -1,4 +1,4 @@
-//! Explanations: each reason, for a send to be and for messages of histories.
+//! Explanations: each reason, for hypothetical sends and for messages in histories.
 
 use roomcast_core::{
     Audience, CloseCode, ConnId, DisconnectReason, Explained, Handshake, Hub, Limits, Policies,
@@ -161,7 +161,7 @@ fn a_past_message_is_explained_by_who_was_in_the_room() {
     for (offset, conn, expected) in [
         (1, a, r#"{"reason":"own_without_echo"}"#),
         (1, b, r#"{"reason":"sent"}"#),
-        // It says that it was a.
+        // Claims to be `a` after a reconnect.
         (1, c, r#"{"reason":"excepted_before"}"#),
         (1, d, r#"{"reason":"not_a_member"}"#),
         (1, e, r#"{"reason":"connected_after"}"#),
@@ -223,7 +223,7 @@ fn a_hub_that_woke_or_got_other_policies_says_what_it_does_not_know() {
     hub.set_policies(harness.now, Policies::default(), &mut harness.out);
     hub.set_policies(harness.now, policies, &mut harness.out);
     let of = |hub: &Hub, offset, conn| hub.explain(&Explained::past("log", offset), conn).reason;
-    // The history is another.
+    // The history restarted.
     assert_eq!(of(&hub, 1, a), Reason::NotSent { newest: 0 });
 
     let states = [a, b].map(|conn| harness.hub.conn_state(conn).expect("alive"));

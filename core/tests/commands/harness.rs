@@ -1,4 +1,4 @@
-//! A hub on a harness: tests put inputs in, and check exactly what comes out.
+//! A test harness for a hub: tests apply inputs and check the exact commands.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use roomcast_core::{
     Outbox, Payload, Timestamp, hub::Refusal,
 };
 
-/// A hub with its outbox and a clock; connections are called `a`, `b`, ... in the order of arrival.
+/// A hub with its outbox and a clock; connections are named `a`, `b`, ... in the order they
+/// connect.
 pub(crate) struct Harness {
     pub(crate) hub: Hub,
     pub(crate) out: Outbox,
@@ -54,7 +55,7 @@ impl Harness {
         }
     }
 
-    /// That many anonymous connections, their commands carried out.
+    /// Returns `N` anonymous connections whose commands have been carried out.
     pub(crate) fn connected<const N: usize>() -> (Self, [ConnId; N]) {
         let mut harness = Self::new();
         let conns = [(); N].map(|()| harness.connect(Handshake::new()).expect("room for it"));
@@ -66,7 +67,7 @@ impl Harness {
         self.hub.connect(self.now, handshake, &mut self.out)
     }
 
-    /// A text message, published when the hub leaves it to the application.
+    /// Receives a text message, and publishes it if the hub leaves that to the application.
     pub(crate) fn text(&mut self, conn: ConnId, text: &str) {
         let received = self
             .hub
@@ -100,7 +101,7 @@ impl Harness {
         self.hub.handle_timeout(self.now, &mut self.out);
     }
 
-    /// Carries the commands out; there must be exactly these.
+    /// Asserts that the commands are exactly these, and carries them out.
     #[track_caller]
     pub(crate) fn assert_commands<const N: usize>(&mut self, expected: [&str; N]) {
         assert_eq!(lines(&self.out), expected);
@@ -108,7 +109,7 @@ impl Harness {
         self.hub.assert_consistent();
     }
 
-    /// An error of one of these codes is sent to a connection; its text is for people.
+    /// Asserts that a connection is sent an error with this code; its text is for people.
     #[track_caller]
     pub(crate) fn assert_error(&mut self, head: &str, code: &str) {
         let [line] = &*lines(&self.out) else {
@@ -136,7 +137,7 @@ pub(crate) fn queued(count: usize) -> Delivery {
     }
 }
 
-/// An id that no hub gives out early.
+/// Returns an id that no hub assigns within a test.
 pub(crate) fn stranger() -> ConnId {
     "9007199254740991".parse().expect("the largest id")
 }

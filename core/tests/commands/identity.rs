@@ -1,4 +1,4 @@
-//! Identities: exactly which frames their life leads to.
+//! Identities: the exact frames sent over their lifetime.
 
 mod explained;
 mod withdrawn;
@@ -33,7 +33,7 @@ impl Stage {
         }
     }
 
-    /// Applies an input; gives the lines of its commands, without those that persist.
+    /// Applies an input; returns the lines of its commands, except persists.
     fn put(&mut self, input: &Input<'_>) -> (Applied, Vec<String>) {
         self.out.clear();
         let applied = self.app.apply(self.now, input, &mut self.out);
@@ -74,7 +74,7 @@ impl Stage {
         self.put(&Input::Timeout).1
     }
 
-    /// The time in so many seconds.
+    /// The time `seconds` from now.
     fn in_s(&self, seconds: u64) -> Timestamp {
         Timestamp::from_millis(self.now.as_millis() + 1000 * seconds)
     }
@@ -186,7 +186,7 @@ fn rights_of_the_configuration_add_to_those_of_the_identity() {
             "{room}"
         );
     }
-    // Those that are taken back are gone at once, also for members.
+    // Revoked grants take effect at once, for members too.
     let (conn, _) = stage.connect(known(ann("[]")));
     stage.text(conn, r#"{"event":"$join","room":"home:ann"}"#);
     let fewer = r#"{"grants":[{"for":"anyone","rooms":"news","can":["join"]}]}"#;
@@ -275,19 +275,19 @@ fn an_identity_that_runs_out_is_announced_and_may_be_renewed() {
     }
     let publish = r#"{"event":"hi","id":3,"room":"chat:1"}"#;
     assert_eq!(stage.text(a, publish).len(), 1, "it still holds");
-    stage.now = stage.in_s(2); // and no timer has looked yet
+    stage.now = stage.in_s(2); // and no timer has run yet
     let over = "the token expired: send $auth with a new one";
     assert_eq!(
         stage.text(a, publish),
         [error("hi", r#","id":3"#, "chat:1", "expired", over)]
     );
     assert_eq!(lines(stage.wait(1)), [""; 0]);
-    // It is renewed within the time that is left for it, and goes on in its rooms.
+    // The renewal arrives within the grace period, and the connection keeps its rooms.
     let renewed = stage.auth(a, Some(until(&stage, 30)));
     let answer = r#"send a {"event":"$auth","id":1,"data":{"user":"ann","expires_in_ms":30000}}"#;
     assert_eq!(renewed, [answer]);
     assert_eq!(stage.text(a, publish).len(), 1);
-    // A short one is announced when it is half over.
+    // A short identity is announced at half its lifetime.
     assert_eq!(lines(stage.wait(15_000)), [expiring(15_000)]);
     alive(&mut stage);
     assert_eq!(lines(stage.wait(15_000)), [""; 0]);

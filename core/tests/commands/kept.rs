@@ -1,5 +1,5 @@
-//! Rooms with policies, as a host sees them: the messages that it stores, gives back and drops, and
-//! the commands that it gets.
+//! Rooms with policies from the host's side: the messages that it stores, loads and drops, and the
+//! commands that it gets.
 
 use roomcast_core::{
     Audience, Command, Config, ConnId, DisconnectReason, Handshake, Hub, Limits, Outbox, Payload,
@@ -96,14 +96,14 @@ fn a_host_that_keeps_nothing_is_not_told() {
         .hub
         .disconnect(harness.now, a, DisconnectReason::Lost, &mut harness.out);
     assert_eq!(gone, Ok(()));
-    // A namespace that a client may come back to is not idle.
+    // A namespace is not idle while a client may still reconnect.
     assert!(!harness.hub.is_idle(harness.now));
     harness.wait(10_000);
     assert!(harness.hub.is_idle(harness.now));
     harness.assert_commands([]);
 }
 
-/// The hub of a process that starts with what another one kept.
+/// Returns the hub of a process that starts from the state of another one.
 fn restarted(epoch: &str, messages: &[HistoryMessage], ahead: bool) -> Harness {
     let (mut old, a) = log(true);
     for _ in 0..3 {
@@ -181,7 +181,7 @@ fn histories_are_given_back_when_somebody_asks() {
     ]);
 }
 
-/// A host that keeps every message gives back those too that came since it slept.
+/// A host that stores every message also returns those sent after the restart.
 #[test]
 fn what_came_since_is_not_taken_twice() {
     let mut harness = restarted("e", &frames(), false);
@@ -197,7 +197,7 @@ fn what_came_since_is_not_taken_twice() {
         .hub
         .history_loaded(harness.now, "log", messages, &mut harness.out);
     let offsets = harness.hub.history("log", None, None, 9).expect("kept");
-    // As many as the policy keeps.
+    // The policy keeps three messages.
     assert_eq!(offsets.len(), 3, "{offsets:?}");
     assert!(offsets[0].contains(r#""offset":2"#), "{offsets:?}");
     harness.hub.assert_consistent();
@@ -230,7 +230,7 @@ fn bytes_are_bounded_over_sleep() {
         let state = harness.hub.room_state("log").expect("it is kept");
         stored.retain(|message| message.offset >= state.first());
         assert!(stored.len() <= 4, "{} messages", stored.len());
-        // It sleeps after each message.
+        // The hub sleeps after each message.
         let state = HubState::from_serial(1)
             .with_histories_opened(harness.hub.histories_opened())
             .with_rooms([state]);
@@ -239,7 +239,7 @@ fn bytes_are_bounded_over_sleep() {
     assert_eq!(stored.last().map(|message| message.offset), Some(20));
 }
 
-/// Torn or missing messages are never given out, and neither are the messages behind a gap.
+/// Torn or missing messages are never delivered, and no recovery crosses a gap.
 #[test]
 fn what_a_host_lost_is_not_recovered() {
     let all = frames();
@@ -263,7 +263,7 @@ fn what_a_host_lost_is_not_recovered() {
     }
 }
 
-/// A store that may have lost the newest messages begins with a new epoch: offsets are not reused.
+/// A store that may have lost its newest messages starts a new epoch, so no offset is reused.
 #[test]
 fn i32_lost_history_means_a_new_epoch() {
     let mut harness = restarted("f", &frames(), true);
@@ -320,8 +320,8 @@ fn a_room_state_that_cannot_have_been_is_refused() {
     assert_eq!(restore(&[good.clone(), good]), Err(RestoreError::RoomState));
 }
 
-/// Numbers that no hub gives out are damaged: a room gets another place among the others, and a
-/// history begins anew.
+/// Numbers that no hub assigns count as damage: the room gets a new sequence number, or its history
+/// restarts.
 #[test]
 fn a_damaged_number_is_given_anew() {
     let (mut harness, a) = log(true);

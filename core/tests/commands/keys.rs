@@ -7,7 +7,7 @@ use roomcast_core::{
 
 use super::harness::{Harness, lines};
 
-/// A hub that saves what changes, with a member of the room `r`.
+/// A durable hub, with a member of the room `r`.
 fn durable(limits: Limits) -> (Harness, ConnId) {
     let mut harness = Harness::new();
     let config = Config::new("e").with_limits(limits).with_durable(true);
@@ -23,8 +23,8 @@ fn connect(harness: &mut Harness) -> ConnId {
     conn
 }
 
-/// Publishes a number under a key; gives the number of commands that are not about keys, and the
-/// keys that must be saved or forgotten.
+/// Publishes a number under a key; returns the number of commands that do not concern keys, and the
+/// keys to save or to delete.
 fn publish(harness: &mut Harness, conn: ConnId, key: &str, number: u32) -> (usize, Vec<String>) {
     let text = format!(r#"{{"event":"e","room":"r","key":"{key}","data":{number}}}"#);
     harness.text(conn, &text);
@@ -51,7 +51,7 @@ fn a_key_is_saved_between_its_message_and_the_answer() {
     ]);
     harness.text(conn, text);
     harness.assert_commands([answer]);
-    // Nobody asks.
+    // Without a request id there is no answer.
     harness.text(conn, &text.replace(r#""id":1,"#, ""));
     harness.assert_commands([]);
     harness.text(conn, &text.replace(r#""data":2"#, r#""data":3"#));
@@ -109,7 +109,7 @@ fn a_client_has_its_newest_keys() {
     assert_eq!(publish(&mut harness, other, "k", 1), (0, vec![]));
 }
 
-/// A crowd of clients with many keys takes none of somebody who has one.
+/// Clients with many keys never evict the key of a client that has one.
 #[test]
 fn who_has_few_keys_keeps_them() {
     let mut limits = Limits::default();
@@ -150,7 +150,7 @@ fn keys_are_trimmed_to_a_number_those_of_who_has_most_first() {
     assert_eq!(trim(&mut harness, 2), gone);
     assert_eq!(harness.hub.client_keys(), 2);
     assert_eq!(publish(&mut harness, member, "k", 0), (0, vec![]));
-    // What has expired is nobody's loss.
+    // Expired keys are dropped without commands.
     harness.wait(300_000);
     harness.out.clear();
     assert_eq!(trim(&mut harness, 1), [""; 0]);
@@ -166,6 +166,6 @@ fn keys_keep_a_hub_from_being_idle_until_they_expire() {
     hub.disconnect(now, member, left, out).expect("alive");
     let at = Timestamp::from_millis;
     assert!(!hub.is_idle(at(299_999)) && hub.is_idle(at(300_000)));
-    // Keys of strangers alone keep nobody out.
+    // Keys of clients do not count, only those of backends.
     assert!(!hub.remembers_keys(now));
 }

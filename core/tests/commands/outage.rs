@@ -1,4 +1,4 @@
-//! A clustered hub that missed something, in an outage of the relay or without one.
+//! A clustered hub that missed messages, during an outage of the relay or without one.
 
 use roomcast_core::{
     Config, ConnId, Handshake, Outbox, Policies, Timestamp,
@@ -136,7 +136,7 @@ fn foreign_bytes_are_counted_and_told_as_a_gap() {
     assert_eq!(node.hub.relay_stats().map(|stats| stats.foreign), Some(1));
 }
 
-/// Publishes, and has the message come back. Gives the number of the publish.
+/// Publishes, and delivers the message from the relay. Returns the number of the publish.
 fn publish_and_see(node: &mut Node, conn: ConnId, offset: u64) -> u64 {
     assert!(node.text(conn, PUBLISH).is_empty());
     let RelayCommand::Publish(publish) = node.command() else {

@@ -1,4 +1,4 @@
-//! Questions, which change nothing, and what a hub is restored from.
+//! Queries, which change nothing, and the state that a hub is restored from.
 
 use roomcast_core::{
     Audience, Config, DisconnectReason, Handshake, Hub, Limits, Payload, Timestamp, UnknownConn,
@@ -109,7 +109,7 @@ fn restore_refuses_what_no_hub_can_have_been() {
     assert_eq!(harness.hub.state().next_serial(), 2);
 }
 
-/// Giving memory back changes nothing that anybody could see.
+/// Shrinking memory has no observable effect.
 #[test]
 fn shrink_to_fit_is_not_observable() {
     let mut harness = Harness::new();

@@ -1,10 +1,10 @@
-//! Texts for people: they name the limits that are in force, and count in English.
+//! Texts for people: they state the limits in force, and use correct plurals.
 
 use roomcast_core::{Config, Frame, Handshake, Hub, Limits, Policies};
 
 use super::harness::{Harness, lines};
 
-/// A harness with two connections, whose rooms `den` show one user and take so many members.
+/// A harness with two connections; its `den` rooms show one user and allow `members` members.
 fn harness(limits: Limits, members: usize) -> Harness {
     let policies =
         format!(r#"{{"rooms":[{{"match":"den","presence":"members","members":{members}}}]}}"#);
@@ -14,7 +14,7 @@ fn harness(limits: Limits, members: usize) -> Harness {
     harness
 }
 
-/// Answer to the last request.
+/// Returns the answer to the last request.
 fn answered(harness: &mut Harness, texts: &[&str]) -> String {
     for text in texts {
         harness.out.clear();

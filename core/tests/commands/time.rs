@@ -1,4 +1,4 @@
-//! Effects of the passing of time.
+//! Effects of time.
 
 use roomcast_core::{Handshake, Limits, Timestamp, UnknownConn};
 
@@ -47,7 +47,7 @@ fn a_late_timeout_acts_late_and_a_clock_that_steps_back_harms_nobody() {
         .note_activity(Timestamp::ZERO, a)
         .expect("alive");
     harness.wait(10_000);
-    // Heard of long ago, by the clock: asked again, not closed.
+    // By the clock, its last activity is long ago: it is pinged again, not closed.
     harness.assert_commands(["ping a"]);
 }
 

@@ -1,4 +1,4 @@
-//! Connections to the listener for administration: so many at one time.
+//! Connections to the admin listener, in a limited number.
 
 use std::{
     sync::{Arc, Weak},
@@ -13,21 +13,22 @@ use tokio::{
 
 use crate::http::Requests;
 
-/// The connections that there may be at one time, beside one that waits.
+/// The maximum number of connections, in addition to one that waits.
 pub(crate) const GUESTS_MAX: usize = 32;
 
-/// Time without a request after which a connection ends when others wait. A client that asks again
-/// and again would else often lose a request to the end.
+/// The time without a request after which a connection may be ended for a waiting one. Without it,
+/// a client that sends one request after another would often lose one.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// The pause between two looks for a connection that may end.
+/// The pause between two searches for a connection that may be ended.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The least time between two warnings.
+/// The minimum time between two warnings.
 const WARNINGS: Duration = Duration::from_secs(60);
 
-/// The connections to one listener. When all permits are taken, the one that is idle for longest
-/// ends for the next: backends keep theirs open, and a probe must get through all the same.
+/// The connections to one listener. When all permits are taken, the connection that has been idle
+/// for longest is ended for the next: backends keep connections open, but a probe must still get
+/// through.
 #[derive(Debug)]
 pub(super) struct Guests {
     permits: Arc<Semaphore>,
@@ -35,21 +36,21 @@ pub(super) struct Guests {
     warned: Option<Instant>,
 }
 
-/// A connection as it was last looked at.
+/// The state of a connection at the last check.
 #[derive(Debug)]
 struct Seen {
     guest: Weak<Guest>,
-    /// Requests until then; `None` with one in work.
+    /// The number of requests; `None` with one in progress.
     requests: Option<u64>,
     since: Instant,
 }
 
-/// A connection that has a permit, until this is dropped.
+/// A connection with a permit, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Guest {
     requests: Arc<Requests>,
     leave: Notify,
-    #[allow(dead_code)] // only its end matters
+    #[allow(dead_code)] // held for its drop
     permit: OwnedSemaphorePermit,
 }
 
@@ -62,11 +63,11 @@ impl Guests {
         }
     }
 
-    /// A permit for a connection that was accepted.
+    /// Waits for a permit for an accepted connection.
     ///
     /// # Errors
     ///
-    /// Never: the permits are not taken away.
+    /// Never: the semaphore is not closed.
     pub(super) async fn admit(&mut self) -> Result<Arc<Guest>, AcquireError> {
         self.look();
         let permit = match self.permits.clone().try_acquire_owned() {
@@ -90,7 +91,7 @@ impl Guests {
         self.warn();
         loop {
             let is_one_idle = self.end_idle();
-            // With all of them in use the next answer on each is its last.
+            // If all are in use, each ends with its next response.
             self.have_end(!is_one_idle);
             if let Ok(permit) = timeout(LOOK, self.permits.clone().acquire_owned()).await {
                 self.have_end(false);
@@ -100,7 +101,7 @@ impl Guests {
         }
     }
 
-    /// Notes what has gone on since the last look.
+    /// Updates the states of the connections.
     fn look(&mut self) {
         let now = Instant::now();
         self.seen.retain_mut(|seen| {
@@ -115,7 +116,7 @@ impl Guests {
         });
     }
 
-    /// Ends the connection that is idle for longest; false when each was in use just now.
+    /// Ends the connection that has been idle for longest; false when all were in use recently.
     fn end_idle(&self) -> bool {
         let is_idle = |seen: &&Seen| seen.requests.is_some() && seen.since.elapsed() >= IDLE;
         let idle = self.seen.iter().filter(is_idle);
@@ -148,11 +149,11 @@ impl Guest {
         &self.requests
     }
 
-    /// Serves the connection until it ends, or has to while nothing is worked on for it.
+    /// Serves the connection until it ends, or is told to end and has no request in progress.
     pub(super) async fn stay(&self, mut connection: impl Future<Output = ()> + Unpin) {
         loop {
             select! {
-                biased; // a request that is there goes first
+                biased; // a request that has arrived goes first
                 () = &mut connection => return,
                 () = self.leave.notified() => if self.requests.idle().is_some() {
                     return;

@@ -297,7 +297,7 @@ fn share(
     let stored = stored.unwrap_or_default();
     settings.check_stored(stored.len())?;
     let tls = TlsGate::open(&settings)?.map(Arc::new);
-    // The listener, its connections, and one that waits.
+    // The descriptors of the listener, its connections, and one that waits.
     let admin = settings.admin_listen.map_or(0, |_| 2 + GUESTS_MAX);
     let own = descriptors::of_its_own(threads) + admin;
     // Stored times must be valid after a restart.

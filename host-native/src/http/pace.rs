@@ -19,20 +19,21 @@ use crate::clock::patience::Wait;
 pub(crate) struct Requests {
     begun: AtomicU64,
     ended: AtomicU64,
-    /// True while an answer waits for its reader.
+    /// True while a response waits for its reader.
     unread: AtomicBool,
-    /// True while the next answer is to be the last.
+    /// True while the next response is to be the last.
     to_end: AtomicBool,
 }
 
 impl Requests {
-    /// The number of requests so far; `None` with one in work or an answer on its way.
+    /// The number of requests so far; `None` with a request in progress or a response that waits to
+    /// be read.
     pub(crate) fn idle(&self) -> Option<u64> {
         let (ended, begun) = (self.ended.load(Relaxed), self.begun.load(Relaxed));
         (begun == ended && !self.unread.load(Relaxed)).then_some(begun)
     }
 
-    /// Says whether the connection ends with its next answer.
+    /// Sets whether the connection ends with its next response.
     pub(crate) fn have_end(&self, ends: bool) {
         self.to_end.store(ends, Relaxed);
     }
@@ -100,7 +101,7 @@ impl Pace {
         }
     }
 
-    /// Notes that an answer waits for its reader, or no more.
+    /// Records whether a response waits for its reader.
     pub(super) fn write_waits(&self, waits: bool) {
         self.requests.unread.store(waits, Relaxed);
     }

@@ -7,8 +7,8 @@ use roomcast_http::{Problem, Request};
 use super::{Fields, Peer};
 use crate::shard::Shard;
 
-/// Counts a refusal and logs it at debug, with the warning that it has once a minute where a
-/// setting is the remedy. Mistakes and faults are none.
+/// Counts a refusal and logs it at debug, and warns once a minute where a setting is the remedy.
+/// Mistakes of clients and faults are not refusals.
 pub(super) fn tell(shard: &Shard, peer: Peer, problem: &Problem, head: &Request<'_, Fields<'_>>) {
     let Some(reason) = problem.reason() else {
         return;

@@ -21,7 +21,7 @@ use crate::store::StoreSync;
 
 type Row = Setting<Settings>;
 
-/// More than any machine holds.
+/// Far above what any machine can hold.
 const CONNECTIONS_MAX: u64 = 1 << 24;
 /// Ten times this number still fits in 32 bits.
 const RATE_MAX: u64 = 100_000_000;

@@ -1,4 +1,4 @@
-//! Requests to a namespace from outside of its connections.
+//! Requests to a namespace from outside its connections.
 
 mod nodes;
 mod part;
@@ -27,18 +27,18 @@ use super::{
 };
 use crate::namespace::refusal::OpenError;
 
-/// A namespace that somebody asks.
+/// The namespace that a request is for.
 pub(crate) enum Reached<'a> {
     AtHome {
         shard: &'a Shard,
         namespace: Rc<Hosted>,
     },
-    /// A namespace that nobody is in: it is as if it were empty.
+    /// A namespace that is not open, and treated as empty.
     Nobody { shard: &'a Shard, app: Box<App<()>> },
 }
 
 impl Reached<'_> {
-    /// Queues all that was sent so far to the connection that a request explains.
+    /// Moves everything sent so far into the queue of the connection that the request asks about.
     pub(crate) fn queue_for(&self, ask: &Ask) {
         if let (Self::AtHome { shard, namespace }, Ask::Explain { conn, .. }) = (self, ask) {
             shard.finish_for(namespace, *conn);
@@ -63,9 +63,9 @@ impl Asked for Reached<'_> {
 }
 
 impl Shard {
-    /// Finds the namespace of a request, and begins it if it has to remember the request.
+    /// Finds the namespace of a request, and opens it if it has to remember the request.
     pub(crate) fn reach(&self, name: &Arc<str>, ask: &Ask) -> Result<Reached<'_>, AskError> {
-        // By a relay, rooms that nobody here is in have members elsewhere.
+        // With a relay, rooms without local members may have members elsewhere.
         let is_send = matches!(
             ask,
             Ask::Send { .. } | Ask::SendText { .. } | Ask::SendBinary { .. }
@@ -79,7 +79,7 @@ impl Shard {
         Ok(self.found(name))
     }
 
-    /// The namespace as it is.
+    /// The namespace, if it is open.
     pub(super) fn found(&self, name: &str) -> Reached<'_> {
         let shard = self;
         if let Some(namespace) = self.namespace(name) {
@@ -90,15 +90,15 @@ impl Shard {
             .with_policies(self.policies().clone())
             .with_unix_zero_ms(self.unix_zero_ms.get());
         if self.shared.relay.is_some() {
-            // It knows nothing of a room that has members elsewhere, rather than that it is empty.
+            // A hub in a cluster does not claim that a room with members elsewhere is empty.
             config = config.with_cluster(Cluster::new("nobody", 0, 0));
         }
         let app = Box::new(App::new(config, ()));
         Reached::Nobody { shard, app }
     }
 
-    /// Asks all nodes for an answer of the HTTP API, for a namespace that is at home here; `None`
-    /// for a request that concerns this node alone. Some of it comes in later.
+    /// Asks all nodes for an answer of the HTTP API, for a namespace whose home is this shard.
+    /// `None` for a request that concerns only this node. Parts of the answer arrive later.
     pub(crate) fn ask_nodes(
         self: &Rc<Self>,
         name: &Arc<str>,
@@ -107,13 +107,13 @@ impl Shard {
         let inquiry = Inquiry::new(self, name, &ask, true)?;
         let (tell, told) = oneshot::channel();
         spawn_local(async move {
-            let _ = tell.send(inquiry.ask_detailed(&ask).await); // who asked may be gone
+            let _ = tell.send(inquiry.ask_detailed(&ask).await); // the caller may be gone
         });
         Some(told)
     }
 
-    /// Runs a request to a namespace that is at home here, and passes the answer on when it may
-    /// leave. If a queue may have dropped the message, the shard of the socket answers.
+    /// Runs a request to a namespace whose home is this shard, and passes the answer on once the
+    /// turn is committed. If a queue may have dropped the message, the socket's shard answers.
     pub(super) fn ask(
         self: &Rc<Self>,
         name: &Arc<str>,
@@ -124,7 +124,7 @@ impl Shard {
             let ask = ask.clone();
             spawn_local(async move {
                 let gathered = inquiry.ask(&ask).await;
-                let _ = answer.send(gathered.into_answer(&ask)); // who asked may be gone
+                let _ = answer.send(gathered.into_answer(&ask)); // the caller may be gone
             });
             return;
         }
@@ -134,7 +134,7 @@ impl Shard {
         {
             return namespace.when_relayed(token, move |outcome| {
                 let outcome = outcome.map(Answer::Sent).map_err(AskError::from);
-                let _ = answer.send(outcome); // who asked may be gone
+                let _ = answer.send(outcome); // the caller may be gone
             });
         }
         let question = asked.as_ref().ok().and_then(|found| at_queue(ask, found));
@@ -148,7 +148,7 @@ impl Shard {
                 if let (Ok(Answer::Explanation(explanation)), Some(fate)) = (&mut asked, fate) {
                     explanation.resolve(fate);
                 }
-                let _ = answer.send(asked); // who asked may be gone
+                let _ = answer.send(asked); // the caller may be gone
             };
             match (way, message, shard.upgrade()) {
                 (Some(Link::Local(socket)), Some(message), _) => send(Some(socket.fate(&message))),
@@ -172,8 +172,8 @@ impl Shard {
 
 /// Questions to the backend of `[ask]`.
 impl Shard {
-    /// Work that asks whether a user may join a room, and gives the rights there or a failure for
-    /// the client.
+    /// Work that asks the backend whether a user may join a room. It results in the rights there,
+    /// or in a failure for the client.
     pub(super) fn ask_join(
         &self,
         namespace: &Arc<str>,
@@ -187,14 +187,14 @@ impl Shard {
                 Some(asker) if asker.settings().on.join => {
                     asker.ask_join(&namespace, user.as_deref(), &room).await
                 }
-                _ => Err(Verdict::Unavailable), // since a moment ago
+                _ => Err(Verdict::Unavailable), // a reload has just removed the backend
             };
             asked.unwrap_or_else(|verdict| refused(&shard, verdict))
         })
     }
 }
 
-/// Counts a join that the backend did not allow, and tells the client why.
+/// Counts a join that the backend did not allow, and returns the failure for the client.
 fn refused(shard: &Weak<Shard>, verdict: Verdict) -> Outcome {
     let problem = Problem::Backend(verdict);
     if let Some((reason, shard)) = problem.reason().zip(shard.upgrade()) {

@@ -149,7 +149,7 @@ impl Connections {
 #[derive(Debug)]
 pub(crate) struct Permit {
     connections: Arc<Connections>,
-    /// The address as it is counted.
+    /// The address under which the connection is counted.
     address: IpAddr,
     /// The user, where users are counted.
     user: Option<Box<Named>>,

@@ -270,7 +270,7 @@ impl RelayLink {
         self.serials().add(first, count);
     }
 
-    /// The serial above all that this node was given.
+    /// The first serial above all that this node was given.
     pub(crate) fn serials_end(&self) -> u64 {
         self.serials().end()
     }

@@ -1,5 +1,5 @@
-//! TLS of a library that is built without the feature `tls`: there is none. So the rest of the
-//! server reads the same with the feature and without it.
+//! Stubs of TLS, for builds without the feature `tls`. The rest of the server reads the same with
+//! the feature and without it.
 
 use std::{
     io,
@@ -16,13 +16,13 @@ use tokio::{
 use super::error::TlsError;
 use crate::settings::Settings;
 
-/// No certificate.
+/// A certificate, which does not exist in this build.
 #[derive(Debug)]
 pub(crate) enum TlsGate {}
 
 #[allow(clippy::unused_async)] // as with the feature
 impl TlsGate {
-    /// Nothing. Settings are checked before.
+    /// Returns `None`. Settings are checked before.
     pub(crate) const fn open(_: &Settings) -> Result<Option<Self>, TlsError> {
         Ok(None)
     }
@@ -47,7 +47,7 @@ impl TlsGate {
     }
 }
 
-/// No connection with TLS.
+/// A TLS connection, which does not exist in this build.
 #[derive(Debug)]
 pub(crate) enum TlsStream {}
 
@@ -75,7 +75,7 @@ impl AsyncWrite for TlsStream {
     }
 }
 
-/// No state of records.
+/// A TLS session, which does not exist in this build.
 #[derive(Debug)]
 pub(crate) enum Session {}
 

@@ -20,7 +20,7 @@ use super::{error::TlsError, validity::validity};
 const CERT: &str = "tls-cert";
 const KEY: &str = "tls-key";
 
-/// Bytes of a file at most: chains and keys have some thousand.
+/// The maximum size of a file in bytes: chains and keys have a few thousand.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The files of a certificate with its chain, and of its key.
@@ -30,44 +30,44 @@ pub(super) struct Files {
     pub(super) key: PathBuf,
 }
 
-/// Contents of the files.
+/// The contents of the files.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Contents {
     cert: Vec<u8>,
     key: Vec<u8>,
 }
 
-/// Without the key.
+/// Hides the contents, which include the key.
 impl fmt::Debug for Contents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Contents").finish_non_exhaustive()
     }
 }
 
-/// A certificate in a form that handshakes use.
+/// A certificate in the form for handshakes.
 pub(super) struct Loaded {
     pub(super) config: Arc<ServerConfig>,
-    /// The end of the validity of the server's own certificate, where it can be told.
+    /// The end of the validity of the server's own certificate, if known.
     pub(super) not_after: Option<DateTime<Utc>>,
 }
 
 impl Files {
-    /// Reads both.
+    /// Reads both files.
     ///
     /// # Errors
     ///
-    /// When one cannot be read.
+    /// When a file cannot be read.
     pub(super) fn read(&self) -> Result<Contents, TlsError> {
         let cert = read(&self.cert).map_err(|fault| TlsError::new(CERT, &self.cert, fault))?;
         let key = read(&self.key).map_err(|fault| TlsError::new(KEY, &self.key, fault))?;
         Ok(Contents { cert, key })
     }
 
-    /// Makes the configuration of handshakes of what the files hold.
+    /// Creates the handshake configuration from the contents.
     ///
     /// # Errors
     ///
-    /// When there is no certificate or key in them, or they do not fit each other.
+    /// When a certificate or key is missing, or they do not fit each other.
     pub(super) fn load(&self, contents: &Contents) -> Result<Loaded, TlsError> {
         let in_cert = |fault: &dyn ToString| TlsError::new(CERT, &self.cert, fault.to_string());
         let in_key = |fault: &str| TlsError::new(KEY, &self.key, fault);
@@ -90,7 +90,7 @@ impl Files {
                 in_key("is no PEM file, or is damaged")
             }
         })?;
-        // Named here: a default of the process would be everybody's.
+        // Set explicitly: a process-wide default would affect the whole program.
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|fault| in_cert(&fault))?
@@ -107,8 +107,8 @@ impl Files {
             }
         })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Clients that come back need no signature. A ticket is of its certificate: with another
-        // one there is a whole handshake.
+        // Session tickets spare reconnecting clients a signature. A ticket belongs to its
+        // certificate: with another one there is a full handshake.
         config.ticketer = ring::Ticketer::new().map_err(|fault| in_key(&fault.to_string()))?;
         Ok(Loaded {
             config: Arc::new(config),

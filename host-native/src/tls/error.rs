@@ -1,6 +1,6 @@
 //! A certificate that cannot be used.
 
-/// A certificate or key that cannot be used; the message names the setting and what to change.
+/// A certificate or key that cannot be used; the message names the setting and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("--{setting} {path}: {fault}")]
 pub struct TlsError {

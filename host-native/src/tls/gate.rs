@@ -20,27 +20,28 @@ use super::{
 };
 use crate::settings::Settings;
 
-/// An end of validity that cannot be told.
+/// The value for an unknown end of validity.
 const UNKNOWN: i64 = i64::MIN;
 
-/// The certificate in force. A connection keeps the one that its handshake was made with.
+/// The certificate in force. A connection keeps the certificate of its handshake.
 #[derive(Debug)]
 pub(crate) struct TlsGate {
     files: Files,
-    /// Time between two looks at the files.
+    /// The time between two checks of the files.
     every: Duration,
     config: RwLock<Arc<ServerConfig>>,
-    /// The end of its validity, in seconds since 1970; [`UNKNOWN`] when that cannot be told.
+    /// The end of its validity, in seconds since 1970; [`UNKNOWN`] if unknown.
     expiry: AtomicI64,
     seen: Mutex<Seen>,
 }
 
-/// The files when they were last looked at.
+/// The files at the last check.
 #[derive(Debug)]
 struct Seen {
-    /// Contents, usable or not, or the reason why they could not be read.
+    /// The contents, usable or not, or the reason why they could not be read.
     read: Result<Contents, TlsError>,
-    /// The reason why the contents could not be used: so the same ones are not parsed again.
+    /// The reason why the contents could not be used, so that the same contents are not parsed
+    /// again.
     fault: Option<TlsError>,
 }
 
@@ -49,7 +50,7 @@ impl TlsGate {
     ///
     /// # Errors
     ///
-    /// When it cannot be used.
+    /// When the certificate cannot be used.
     pub(crate) fn open(settings: &Settings) -> Result<Option<Self>, TlsError> {
         let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) else {
             return Ok(None);
@@ -71,11 +72,11 @@ impl TlsGate {
         }))
     }
 
-    /// Reads the files again; true when the certificate is another. Blocks.
+    /// Reads the files again; true when the certificate has changed. Blocks.
     ///
     /// # Errors
     ///
-    /// When what they hold cannot be used. The certificate stays as it was.
+    /// When their contents cannot be used. The certificate stays as it was.
     pub(crate) fn read_again(&self) -> Result<bool, TlsError> {
         let read = self.files.read();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,8 +94,8 @@ impl TlsGate {
         Ok(true)
     }
 
-    /// Looks at the files from time to time, for as long as it is polled: who renews certificates
-    /// need not send a signal. Contents are compared, since times of files and links say little.
+    /// Checks the files periodically, while it is polled, so that a renewal needs no signal.
+    /// Contents are compared, since times of files and links are unreliable.
     pub(crate) async fn keep_fresh(self: Arc<Self>) {
         let mut told = None;
         loop {
@@ -104,7 +105,7 @@ impl TlsGate {
                 continue;
             };
             let fault = read.err();
-            // Once: the files may stay so for long.
+            // Logged once: the files may stay so for long.
             if let Some(fault) = fault.as_ref().filter(|fault| told.as_ref() != Some(*fault)) {
                 tracing::error!("{fault}; the certificate stays as it was");
             }
@@ -123,11 +124,11 @@ impl TlsGate {
         config.clone()
     }
 
-    /// Does a handshake with the certificate in force.
+    /// Performs a handshake with the certificate in force.
     ///
     /// # Errors
     ///
-    /// When it fails; what the peer is told of that is written.
+    /// When it fails; the alert for the peer has been written then.
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
@@ -141,7 +142,7 @@ fn unix(not_after: Option<DateTime<Utc>>) -> i64 {
     not_after.map_or(UNKNOWN, |end| end.timestamp())
 }
 
-/// Says in the log until when a certificate is valid.
+/// Logs the end of a certificate's validity.
 fn tell(files: &Files, not_after: Option<DateTime<Utc>>) {
     let path = files.cert.display();
     match not_after {

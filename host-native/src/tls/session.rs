@@ -1,4 +1,4 @@
-//! Records under a WebSocket.
+//! TLS sessions under WebSockets.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,25 +13,25 @@ use tokio::{
 };
 use tokio_rustls::{rustls::ServerConnection, server};
 
-/// A connection with TLS, as HTTP has it.
+/// A TLS connection in the form for HTTP.
 pub(crate) type TlsStream = server::TlsStream<TcpStream>;
 
-/// Bytes that are encrypted before the kernel has taken them: four records of the greatest size. So
-/// much more than the limits of its outbox a connection holds.
+/// The maximum number of encrypted bytes that the kernel has not accepted: four records of maximum
+/// size. A connection may hold this much beyond the limits of its outbox.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
-/// The state of the records of one connection. It is no stream: what is to be written stays in the
-/// connection's outbox, under its limits, until the kernel has room.
+/// The TLS state of one connection. Not a stream: output stays in the connection's outbox, under
+/// its limits, until the kernel has space.
 #[derive(Debug)]
 pub(crate) struct Session {
     tls: RefCell<ServerConnection>,
-    /// Bytes of records that the kernel has taken.
+    /// The number of record bytes that the kernel has accepted.
     sent: Cell<u64>,
     ended: Cell<bool>,
 }
 
 impl Session {
-    /// Takes a connection apart whose handshake is done.
+    /// Splits a connection after its handshake.
     pub(crate) fn split(stream: TlsStream) -> (TcpStream, Option<Box<Self>>) {
         let (stream, mut tls) = stream.into_inner();
         tls.set_buffer_limit(Some(UNSENT_BYTES_MAX));
@@ -43,20 +43,20 @@ impl Session {
         (stream, Some(Box::new(session)))
     }
 
-    /// True when there are records that the kernel has not taken.
+    /// True when there are records that the kernel has not accepted.
     pub(crate) fn has_unsent(&self) -> bool {
         self.tls.borrow().wants_write()
     }
 
-    /// Number of bytes that the kernel has taken, in all.
+    /// The total number of bytes that the kernel has accepted.
     pub(crate) const fn sent(&self) -> u64 {
         self.sent.get()
     }
 
-    /// Encrypts frames into as few records as they fit into; gives how many bytes it took. All
-    /// records before must have been sent.
+    /// Encrypts frames into as few records as possible; returns the number of bytes taken. All
+    /// earlier records must have been sent.
     pub(crate) fn encrypt(&self, slices: &[io::IoSlice<'_>]) -> usize {
-        // It fails after a fault alone, of which reading tells the task.
+        // This fails only after an error, which the reading side reports to the task.
         self.tls
             .borrow_mut()
             .writer()
@@ -64,8 +64,8 @@ impl Session {
             .unwrap_or(0)
     }
 
-    /// Ends our direction, behind what was encrypted: the peer can tell it from a connection that
-    /// was cut. True when it was not ended before.
+    /// Ends this side's direction with `close_notify`, after the encrypted data: the peer can
+    /// distinguish that from a lost connection. Returns true the first time.
     pub(crate) fn end(&self) -> bool {
         if self.ended.replace(true) {
             return false;
@@ -78,7 +78,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when the kernel takes no more of them.
+    /// `WouldBlock` when the kernel accepts no more.
     pub(crate) fn send(&self, stream: &TcpStream) -> io::Result<()> {
         let mut tls = self.tls.borrow_mut();
         while tls.wants_write() {
@@ -92,9 +92,9 @@ impl Session {
         Ok(())
     }
 
-    /// Reads what the peer has sent, decrypted; nothing at its end. A peer that ends without
-    /// `close_notify` is at its end too: frames say where they end, so that nothing that is cut off
-    /// passes for a message.
+    /// Reads decrypted data from the peer; reads nothing at the end of the stream. An end without
+    /// `close_notify` counts as one too: frames have lengths, so truncated data is not taken for a
+    /// message.
     pub(crate) fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -120,7 +120,7 @@ impl Session {
                 Err(fault) => return Poll::Ready(Err(fault)),
             }
             if let Err(fault) = tls.process_new_packets() {
-                // The alert says why; the peer may be gone.
+                // The alert tells the reason; the peer may be gone.
                 let _ = tls.write_tls(&mut Sink(stream));
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
             }
@@ -128,7 +128,7 @@ impl Session {
     }
 }
 
-/// A socket that does not wait, to write to.
+/// A writer to a socket, without waiting.
 struct Sink<'a>(&'a TcpStream);
 
 impl Write for Sink<'_> {
@@ -145,7 +145,7 @@ impl Write for Sink<'_> {
     }
 }
 
-/// A socket whose task waits for it, to read from.
+/// A reader from a socket, which registers the task for a wake-up.
 struct Source<'a, 'b> {
     cx: &'a mut Context<'b>,
     stream: &'a mut TcpStream,

@@ -16,16 +16,16 @@ use super::absent::{Session, TlsStream};
 #[cfg(feature = "tls")]
 use super::session::{Session, TlsStream};
 
-/// The connection under HTTP. A WebSocket takes it apart.
+/// The connection under HTTP. For a WebSocket it is split.
 #[derive(Debug)]
 pub(crate) enum Transport {
     Plain(TcpStream),
-    /// Boxed: a server without TLS need not have the room for it.
+    /// Boxed, so that a server without TLS does not reserve space for it.
     Tls(Box<TlsStream>),
 }
 
 impl Transport {
-    /// The socket, and with TLS the state of its records.
+    /// Splits the connection into the socket and, with TLS, the session.
     pub(crate) fn into_parts(self) -> (TcpStream, Option<Box<Session>>) {
         match self {
             Self::Plain(stream) => (stream, None),

@@ -4,21 +4,21 @@ use std::ops::Range;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-/// Elements of DER that are read here.
+/// The tags of the DER elements that are read here.
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// The time in which a certificate in DER is valid; `None` when it cannot be told (RFC 5280,
-/// section 4.1).
+/// The validity period of a certificate in DER; `None` if it cannot be parsed (RFC 5280, section
+/// 4.1).
 pub(super) fn validity(certificate: &[u8]) -> Option<Range<DateTime<Utc>>> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (mut fields, _) = element(certificate, SEQUENCE)?;
     if fields.first() == Some(&VERSION) {
         fields = skip(fields)?;
     }
-    // Behind the serial number, the algorithm and the issuer.
+    // Skips the serial number, the algorithm and the issuer.
     for _ in 0..3 {
         fields = skip(fields)?;
     }
@@ -26,13 +26,13 @@ pub(super) fn validity(certificate: &[u8]) -> Option<Range<DateTime<Utc>>> {
     Some(time(validity)?..time(skip(validity)?)?)
 }
 
-/// The time that the first element is.
+/// The time in the first element.
 fn time(bytes: &[u8]) -> Option<DateTime<Utc>> {
     let (&tag, _) = bytes.split_first()?;
     let (text, _) = element(bytes, tag)?;
     let text = std::str::from_utf8(text).ok()?;
     let text = match tag {
-        // Two digits of a year are those of 1950 to 2049.
+        // A year of two digits is from 1950 to 2049.
         UTC_TIME if text.get(..2)? >= "50" => format!("19{text}"),
         UTC_TIME => format!("20{text}"),
         GENERALIZED_TIME => text.to_owned(),
@@ -42,13 +42,13 @@ fn time(bytes: &[u8]) -> Option<DateTime<Utc>> {
     Some(time.and_utc())
 }
 
-/// The content of the first element, which must be of this kind, and what follows it.
+/// The content of the first element, which must have this tag, and the bytes after it.
 fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = bytes.split_first()?;
     let (&len, rest) = rest.split_first()?;
     let (len, rest) = match len {
         0x00..=0x7f => (usize::from(len), rest),
-        // No certificate has gigabytes.
+        // More length bytes are not needed: no certificate has gigabytes.
         0x81..=0x84 => {
             let (digits, rest) = rest.split_at_checked(usize::from(len & 0x7f))?;
             let len = digits

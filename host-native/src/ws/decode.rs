@@ -1,11 +1,11 @@
 //! Frames from clients.
 //!
-//! Nearly all of them are whole text messages in one frame: these are checked, unmasked where they
-//! lie in the read buffer, and handed on without a copy or an allocation. Everything else goes, one
-//! whole frame at a time, to tungstenite's state machine, which is made when it is first needed:
-//! its rules for fragments, control frames and closing apply. What it does not limit is limited
-//! here, before a byte is buffered: the declared length, the number of fragments, the rate of
-//! control frames, and the bytes that are in no message.
+//! Nearly all frames are whole text messages. These are checked, unmasked in place in the read
+//! buffer, and passed on without a copy or an allocation. Everything else goes, one whole frame at
+//! a time, to tungstenite's state machine, which is created when it is first needed: its rules for
+//! fragments, control frames and closing apply. Limits that it lacks are enforced here, before a
+//! byte is buffered: the declared length, the number of fragments, the rate of control frames, and
+//! the bytes outside of messages.
 
 use std::{
     borrow::Cow,
@@ -18,28 +18,28 @@ use tokio_tungstenite::tungstenite::{
     protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
-/// The limits below the hub.
+/// The limits that apply before the hub.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Guards {
     pub(crate) message_bytes_max: usize,
     pub(crate) fragments_max: usize,
     pub(crate) control: Option<Rate>,
-    /// Bytes that are in no message: control frames, and heads of fragments.
+    /// The rate of bytes outside of messages: control frames, and headers of fragments.
     pub(crate) framing: Option<Rate>,
 }
 
-/// Event of a connection: something that the client did.
+/// An event of a connection: an action of the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
-    /// A control frame; the bytes answer it.
+    /// A control frame, with the bytes of the answer.
     Control(&'a [u8]),
-    /// A close frame; the bytes answer it.
+    /// A close frame, with the bytes of the answer.
     Close(Option<u16>, &'a [u8]),
 }
 
-/// A broken rule: close with this.
+/// A violation of the rules, with the code and the reason for the close.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) code: CloseCode,
@@ -75,8 +75,8 @@ const OVERHEAD: Violation = Violation::new(
     "too many bytes in no message: fewer fragments, fewer pings",
 );
 
-/// Control frames over their rate that are dropped before the connection is closed: as many as
-/// the hub refuses messages.
+/// The excess control frames that are dropped before the connection is closed: as many as messages
+/// that the hub refuses.
 const CONTROL_REFUSALS: Rate = Rate {
     per_second: 1,
     burst: 100,
@@ -84,22 +84,22 @@ const CONTROL_REFUSALS: Rate = Rate {
 
 const CLOSE: u8 = 8;
 
-/// The state between two reads of one connection; two words while nothing unusual happens.
+/// The state between two reads of one connection; small while nothing unusual happens.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    /// The begin of a frame whose end has not come.
+    /// The beginning of an incomplete frame.
     part: Vec<u8>,
     slow: Option<Box<SlowPath>>,
-    /// The peer has said goodbye; what it says after that is not heard.
+    /// True after the peer's close frame; later frames are ignored.
     closed: bool,
 }
 
-/// State of the slow path, which only unusual clients take.
+/// The state of the slow path, which only unusual clients need.
 #[derive(Debug)]
 struct SlowPath {
     rules: WebSocketContext,
     fragments: usize,
-    /// Bytes of the message being put together.
+    /// The number of bytes of the message that is being assembled.
     assembled: usize,
     control: Option<Bucket>,
     control_refusals: Bucket,
@@ -131,16 +131,15 @@ struct Head {
     rsv: u8,
     opcode: u8,
     masked: bool,
-    /// Bytes of the head, mask included.
+    /// The number of bytes of the head, including the mask.
     len: usize,
     payload_len: u64,
-    /// True when the length takes no more bytes than it needs, as it must (RFC 6455, 5.2), and is
-    /// below 2^63.
+    /// True when the length is in its shortest form, as it must be (RFC 6455, 5.2), and below 2^63.
     shortest: bool,
 }
 
 impl Head {
-    /// `None` when the head is not complete.
+    /// Parses a head; `None` when it is incomplete.
     fn read(bytes: &[u8]) -> Option<Self> {
         let (&first, &second) = (bytes.first()?, bytes.get(1)?);
         let masked = second & 0x80 != 0;
@@ -175,15 +174,15 @@ impl Head {
 }
 
 impl Decoder {
-    /// True when a message was begun and has not ended.
+    /// True when a message has started and not ended.
     pub(crate) fn is_amid_message(&self) -> bool {
         let amid =
             !self.part.is_empty() || self.slow.as_ref().is_some_and(|slow| slow.fragments > 0);
-        // Behind a close it never will.
+        // After a close it never ends.
         amid && !self.closed
     }
 
-    /// Takes what was read, and tells what the client did, in order. The bytes are overwritten.
+    /// Decodes what was read, and reports the client's actions in order. The bytes are overwritten.
     pub(crate) fn feed(
         &mut self,
         read: &mut [u8],
@@ -194,7 +193,7 @@ impl Decoder {
         if self.closed {
             return Ok(());
         }
-        // What is left of a frame moves only when more of it comes.
+        // The rest of a frame is moved only when more of it arrives.
         let mut part = std::mem::take(&mut self.part);
         let joined = !part.is_empty();
         let bytes = if joined {
@@ -213,7 +212,7 @@ impl Decoder {
                 || !head.masked
                 || !head.shortest
             {
-                // Broken for certain: no need to wait for the rest of it.
+                // The frame is invalid: there is no need to wait for the rest of it.
                 return Err(FRAMING);
             }
             if head.payload_len > room as u64 && !head.is_control() {
@@ -257,7 +256,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes one whole frame that is a fragment, a control frame, or no frame at all.
+    /// Handles one whole frame that is a fragment, a control frame, or invalid.
     fn take_slow_path(
         &mut self,
         head: &Head,
@@ -267,7 +266,7 @@ impl Decoder {
         on: &mut impl FnMut(Event<'_>),
     ) -> Result<(), Violation> {
         let slow = self.slow.get_or_insert_with(|| SlowPath::new(guards, now));
-        // Payloads of fragments are in a message, which the hub counts.
+        // Payloads of fragments belong to a message, which the hub counts.
         let bytes = if head.is_control() {
             frame.len()
         } else {
@@ -280,7 +279,7 @@ impl Decoder {
             return Err(OVERHEAD);
         }
         if head.is_control() {
-            // A close is always heard: it is the last one anyway.
+            // A close is always accepted: it is the last frame anyway.
             if head.opcode != CLOSE
                 && let Some((bucket, rate)) = slow.control.as_mut().zip(guards.control)
                 && !bucket.take(rate, now, 1)
@@ -357,7 +356,7 @@ fn unmask(payload: &mut [u8], mask: &[u8]) {
     }
 }
 
-/// Stream that tungstenite reads from and writes to: a frame that is there, answers to be sent.
+/// A stream for tungstenite: it reads the given frame, and collects the answers.
 struct Pipe<'a> {
     input: &'a [u8],
     output: Vec<u8>,
@@ -383,7 +382,7 @@ impl Write for Pipe<'_> {
     }
 }
 
-// The path by which the fuzz targets find it too: they compile this file a second time.
+// Explicit, since the fuzz targets compile this file a second time and need the path too.
 #[cfg(test)]
 #[path = "decode/tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Frames from the server. They are not masked, so the same bytes go to every recipient.
+//! Frames from the server. They are not masked, so all recipients get the same bytes.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use roomcast_core::{CloseCode, Frame, outbox::CLOSE_REASON_BYTES_MAX};
@@ -41,7 +41,7 @@ pub(crate) fn header(frame: Frame<'_>) -> ([u8; 10], usize) {
     (header, used)
 }
 
-/// A whole message in a buffer of its own.
+/// A whole message in a separate buffer.
 pub(crate) fn message(frame: Frame<'_>) -> Bytes {
     let (head, used) = header(frame);
     let mut bytes = BytesMut::with_capacity(used + frame.len());
@@ -50,7 +50,7 @@ pub(crate) fn message(frame: Frame<'_>) -> Bytes {
     bytes.freeze()
 }
 
-/// A close frame; the reason has at most [`CLOSE_REASON_BYTES_MAX`] bytes, as the hub sees to.
+/// A close frame. The hub ensures that the reason has at most [`CLOSE_REASON_BYTES_MAX`] bytes.
 pub(crate) fn close_frame(code: CloseCode, reason: &str) -> Bytes {
     debug_assert!(reason.len() <= CLOSE_REASON_BYTES_MAX);
     let mut frame = Vec::with_capacity(4 + reason.len());

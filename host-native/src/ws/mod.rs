@@ -1,4 +1,4 @@
-//! WebSocket framing (RFC 6455), as far as the fan-out path needs its own.
+//! WebSocket framing (RFC 6455), as far as it is implemented here for speed.
 
 mod decode;
 mod encode;

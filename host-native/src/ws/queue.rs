@@ -1,4 +1,4 @@
-//! Bytes that wait to be written to one connection, in the frames of RFC 6455.
+//! Operations on the queued frames of one connection, in the format of RFC 6455.
 
 use std::io::IoSlice;
 
@@ -10,10 +10,10 @@ use roomcast_core::{
 
 use super::encode::message;
 
-/// Chunks in one vectored write.
+/// The maximum number of chunks in one vectored write.
 const SLICES_MAX: usize = 64;
 
-/// The unwritten bytes, as much of them as one vectored write takes; how many slices are used.
+/// The unwritten bytes for one vectored write, and the number of slices.
 pub(crate) fn slices(queue: &SendQueue<Bytes>) -> ([IoSlice<'_>; SLICES_MAX], usize) {
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let mut used = 0;
@@ -24,8 +24,8 @@ pub(crate) fn slices(queue: &SendQueue<Bytes>) -> ([IoSlice<'_>; SLICES_MAX], us
     (slices, used)
 }
 
-/// Cuts a buffer of frames behind the one that so many written bytes reach into; gives how many
-/// frames that leaves. The answer to the upgrade, which goes before all frames, stays whole.
+/// Truncates a buffer after the frame that the written bytes reach into; returns the number of
+/// frames left. The response to the upgrade, which precedes all frames, stays whole.
 pub(crate) fn cut(bytes: &mut Bytes, written: usize) -> u32 {
     if bytes.starts_with(b"HTTP/") {
         return 0; // no frame begins so: these bits are reserved
@@ -39,12 +39,12 @@ pub(crate) fn cut(bytes: &mut Bytes, written: usize) -> u32 {
     frames
 }
 
-/// The frame of a notice that messages of a room behind this offset were dropped.
+/// The frame of a notice that messages of a room after this offset were dropped.
 pub(crate) fn notice(room: &str, after: u64) -> Bytes {
     message(Frame::Text(&gap_notice(room, after)))
 }
 
-/// The length of the server frame at the start of the bytes, head included.
+/// The length of the server frame at the start of the bytes, including its head.
 fn frame_len(bytes: &[u8]) -> usize {
     let field = |range: std::ops::Range<usize>| {
         bytes[range]

@@ -14,13 +14,13 @@ use super::PATIENCE;
 
 pub(super) struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Frames that came while an answer was waited for.
+    /// Frames received while waiting for an answer.
     kept: Vec<Value>,
     ids: u64,
 }
 
 impl Client {
-    /// Connects, with the name that a proxy gives the user.
+    /// Connects, with the user name set by a proxy.
     pub(super) async fn connect(url: &str, user: Option<&str>) -> Self {
         let mut request = url.into_client_request().expect("a URL");
         if let Some(user) = user {
@@ -84,20 +84,20 @@ impl Client {
         self.socket.flush().await.expect("it reads");
     }
 
-    /// Joins a room, with a position to come back to; repeats it while the relay is not there.
+    /// Joins a room, from a position if given; retries while the relay is unavailable.
     pub(super) async fn join(&mut self, room: &str, since: Option<&Value>) -> Value {
         let join = json!({"event": "$join", "room": room, "data": {"since": since}});
         self.ask_surely(join).await
     }
 
-    /// Publishes a message once, however often it has to be sent.
+    /// Publishes a message exactly once, with as many retries as it takes.
     pub(super) async fn publish(&mut self, room: &str, data: &Value) -> Value {
         let key = format!("{room}-{data}");
         let publish = json!({"event": "said", "room": room, "key": key, "data": data});
         self.ask_surely(publish).await
     }
 
-    /// Repeats a request while it is answered with `unavailable`, as a busy machine does.
+    /// Retries a request while the answer is `unavailable`, which a busy machine causes.
     async fn ask_surely(&mut self, request: Value) -> Value {
         let began = std::time::Instant::now();
         loop {
@@ -111,7 +111,7 @@ impl Client {
         }
     }
 
-    /// The next messages of a room, with what was told of gaps.
+    /// Returns the next messages of a room, including gap notices.
     pub(super) async fn messages(&mut self, room: &str, count: usize) -> Vec<Value> {
         let mut messages = Vec::new();
         while messages.len() < count {
@@ -123,7 +123,7 @@ impl Client {
         messages
     }
 
-    /// The code with which the server closes it.
+    /// Returns the code of the server's close.
     pub(super) async fn close_code(mut self) -> u16 {
         let close = async {
             loop {
@@ -147,7 +147,7 @@ impl Client {
     }
 }
 
-/// True for the answer to a request that the relay did not take.
+/// True for an answer that says the relay was unavailable.
 pub(super) fn is_unavailable(answer: &Value) -> bool {
     answer["error"]["code"] == "unavailable"
 }

@@ -33,7 +33,7 @@ fn lines(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// The code and the words of a command that fails.
+/// Runs a command that fails; returns its exit code and its message.
 fn failure(arguments: &[&str]) -> (Option<i32>, String) {
     let output = run(arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -50,7 +50,7 @@ async fn servers_and_rooms_are_shown_as_the_relay_has_them() {
     let (_cid, _) = cluster.nodes[1].join("quiet").await;
     cluster.nodes[0].send("k1", "log:a", &json!(1));
     cluster.nodes[1].send("k2", "log:a", &json!(2));
-    // Servers say how many connections they have with their next heartbeat.
+    // Servers report their number of connections with the next heartbeat.
     let connections = |seen: &Value| {
         let nodes = seen["nodes"].as_array().expect("servers").iter();
         let mut each: Vec<_> = nodes.map(|node| node["connections"].as_u64()).collect();
@@ -89,7 +89,7 @@ async fn servers_and_rooms_are_shown_as_the_relay_has_them() {
         assert!(text.contains(part), "{part}: {text}");
     }
 
-    // A hook for `room.occupied` has servers counted under such a name.
+    // A `room.occupied` hook makes servers register under such a name.
     let counted = "roomcast:{default}:m:\u{1}quiet";
     cluster.redis.run(&["HSET", counted, "e", "x"]);
     let rooms = answer(&[&["rooms", "default"], &relay[..]].concat());

@@ -1,4 +1,4 @@
-//! A thousand users in a hundred rooms, on a server that dies or stands still.
+//! A thousand users in a hundred rooms, on a server that dies or stalls.
 
 use std::{
     collections::BTreeMap,
@@ -26,8 +26,8 @@ const EACH: usize = 2;
 /// Clients that connect at one time.
 const AT_ONCE: usize = 50;
 
-/// The time in which it is told that users of a dead server are gone: its lease of 10 s, and at
-/// most the 3 s after which another one looks.
+/// The time within which users of a dead server are reported gone: its lease of 10 s, and at most 3
+/// s until another server checks.
 const TOLD: Duration = Duration::from_secs(15);
 
 fn room(number: usize) -> String {
@@ -51,7 +51,7 @@ fn note(notices: &mut Notices, frame: &Value) -> Option<&'static str> {
     Some(event)
 }
 
-/// A member of all rooms, and what it was told of the users.
+/// A member of all rooms, and the notices that it received.
 struct Witness {
     client: Client,
     notices: Notices,
@@ -143,7 +143,7 @@ fn all_of(users: std::ops::Range<usize>) -> Vec<(String, String)> {
     all
 }
 
-/// Rooms and users that a backend was told of, without the witnesses.
+/// Rooms and users in the reports to a backend, without the witnesses.
 fn told(backend: &Backend, kind: &str) -> Vec<(String, String)> {
     let told = backend.told(kind).into_iter();
     told.filter(|(_, user)| user.starts_with("user-")).collect()
@@ -164,7 +164,7 @@ async fn a_thousand_users_of_a_server_that_is_killed_are_told_to_be_gone_once() 
     let mut two = Witness::join(&cluster, 2).await;
     let clients = join_users(&cluster).await;
     join_all([one.read_until(EACH * USERS), two.read_until(EACH * USERS)]).await;
-    // A server that is killed takes along what it has not told.
+    // A killed server loses its unsent reports.
     wait_for_told(&backend, "user.joined", EACH * USERS).await;
     let killed = Instant::now();
     cluster.nodes.remove(0).kill();
@@ -198,11 +198,11 @@ async fn a_thousand_users_of_a_server_that_stood_still_come_back_once() {
     let mut two = Witness::join(&cluster, 2).await;
     let mut clients = join_users(&cluster).await;
     join_all([one.read_until(EACH * USERS), two.read_until(EACH * USERS)]).await;
-    // What it is telling when it stands still it tells again.
+    // Reports in flight when the server stops are sent again.
     wait_for_told(&backend, "user.joined", EACH * USERS).await;
     cluster.nodes[0].signal(Signal::STOP);
     join_all([one.read_until(0), two.read_until(0)]).await;
-    // Half of the users go, and it does not see them go.
+    // Half of the users leave while the server is stopped.
     clients.truncate(STAY);
     cluster.nodes[0].signal(Signal::CONT);
     join_all([
@@ -225,7 +225,7 @@ async fn a_thousand_users_of_a_server_that_stood_still_come_back_once() {
             if stayed.binary_search(&user).is_ok() {
                 assert_eq!(notices, ["joined", "left", "joined"], "{user:?}");
             } else {
-                // It may enter those who are gone before it sees that.
+                // The server may enter the users who left before it notices that they are gone.
                 let pairs = notices.chunks(2);
                 assert!(notices.len() <= 4, "{user:?}: {notices:?}");
                 pairs.for_each(|pair| assert_eq!(pair, ["joined", "left"], "{user:?}"));
@@ -244,7 +244,7 @@ async fn a_thousand_users_of_a_server_that_stood_still_come_back_once() {
         assert_eq!(joined, left + u32::from(is_there), "{user:?}");
         assert!(left <= 2 && (!is_there || left == 1), "{user:?}: {left}");
     }
-    // Nobody is left of those whom the server had before.
+    // No user of the server's earlier registration remains.
     let incarnations = cluster.redis.run(&["HKEYS", "roomcast:nodes"]);
     let living: Vec<_> = incarnations.lines().collect();
     for key in cluster.redis.run(&["KEYS", "roomcast:rooms:*"]).lines() {

@@ -69,7 +69,8 @@ async fn while_redis_is_away_publishes_fail_and_members_stay_and_then_all_goes_o
     .await;
     cluster.redis.start_again();
     cluster.ready().await;
-    // It has lost its data: members are told, and nobody takes a new message for an old one.
+    // The relay has lost its data: members are notified, and no new message is taken for an old
+    // one.
     assert_eq!(bob.publish("log", &json!(4)).await["offset"], 1);
     let told = ann.messages("log", 2).await;
     assert_eq!(told[0]["event"], "$gap", "{told:?}");
@@ -104,7 +105,7 @@ async fn a_redis_that_stands_still_is_noticed_and_nothing_is_published_twice() {
     assert!(is_unavailable(&answer), "{answer}");
     let took = began.elapsed();
     eprintln!("a publish failed after {took:?}");
-    // A second, and the time that a busy machine takes.
+    // Takes one second, plus slack for a busy machine.
     assert!(took < Duration::from_secs(5), "{took:?}");
     wait_for("/readyz stays 200", || !cluster.nodes[1].is_ready()).await;
     cluster.redis.signal(Signal::CONT);

@@ -1,4 +1,4 @@
-//! A backend that is told of events.
+//! A backend that receives events.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -30,7 +30,7 @@ impl Backend {
         Self { address, events }
     }
 
-    /// A table of settings that has it told of these events.
+    /// Returns a settings table that reports these events to the backend.
     pub(super) fn settings(&self, events: &[&str]) -> String {
         let address = &self.address;
         format!(

@@ -1,4 +1,4 @@
-//! The API and the handle of a server, for connections of others.
+//! The API and the handle of a server, applied to connections of other servers.
 
 use std::time::Instant;
 
@@ -221,7 +221,7 @@ async fn a_server_that_does_not_answer_is_named() {
     assert_eq!((status, told), (200, expected));
     assert!(cluster.nodes[2].metric("roomcast_relay_missing_answers_total") >= 3.0);
     still.signal(Signal::CONT);
-    // It does late what it was asked for.
+    // The server executes the pending request late.
     let nodes = &cluster.nodes;
     wait_for("bob stays", || {
         nodes[2].api("GET", "connections").1 == json!({"connections": []})

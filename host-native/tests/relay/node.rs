@@ -39,8 +39,8 @@ impl Node {
         started.expect("the server says where it listens")
     }
 
-    /// Starts one whose log goes elsewhere, line by line; `None` when it ends at once, as it does
-    /// without the relay.
+    /// Starts a server that sends its log elsewhere, line by line; `None` if it ends at once, as it
+    /// does without the relay.
     pub(super) fn try_start(
         relay: &str,
         settings: &str,
@@ -191,7 +191,7 @@ impl Node {
         let _ = self.process.wait();
     }
 
-    /// Has it end in order.
+    /// Shuts it down gracefully.
     pub(super) fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.process.wait().expect("it ends")

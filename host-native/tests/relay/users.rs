@@ -17,7 +17,8 @@ use super::{
 /// Users are shown in all rooms, and leave them at once.
 const ROOMS: &str = "[[rooms]]\nmatch = \"*\"\npresence = \"members\"\npresence_grace_s = 0\n";
 
-/// Three servers behind a proxy that names users, with a backend that is told who comes and goes.
+/// Starts three servers behind a proxy that names users, with a backend that receives their joins
+/// and leaves.
 pub(super) fn start() -> (Cluster, Backend) {
     let (redis, backend) = (Redis::start(&[]), Backend::start());
     let settings =
@@ -101,7 +102,7 @@ async fn users_of_one_server_are_seen_through_another() {
     for client in [&mut bob, &mut carol] {
         wait_for_members(client, "den", &everybody).await;
     }
-    // The one of two connections that ends first is no notice.
+    // The end of the first of two connections is not announced.
     ann.end().await;
     wait_for_members(&mut carol, "den", &[("ann", 1), ("bob", 1), ("carol", 1)]).await;
     again.end().await;

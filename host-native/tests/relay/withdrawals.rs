@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::{inquiries::enter, inquiries::start, inquiries::start_one, node::Node};
 
-/// Withdraws a user for most of the next minute: who comes through a proxy is identified anew.
+/// Withdraws a user for most of the next minute, since a user named by a proxy is identified anew
+/// with each connection.
 fn withdraw(node: &Node, user: &str) -> (u16, serde_json::Value) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -27,7 +28,8 @@ async fn a_withdrawn_user_is_refused_by_servers_that_were_not_there() {
     assert_eq!(ann.close_code().await, 4401);
     cluster.nodes.push(start_one(&cluster.redis));
     for node in &cluster.nodes {
-        // One of them had the namespace, one had not, and one was not there.
+        // At the time of the withdrawal one server had the namespace, one had not, and one was not
+        // running.
         assert_eq!(node.connect_as("ann").await.close_code().await, 4401);
     }
     let ahead = cluster.nodes[1].api("DELETE", "users/bob/connections?not_before=9999999999");

@@ -1,4 +1,4 @@
-//! Rights that are explained, and rights that clients have.
+//! Explanations of rights, and the rights of clients.
 
 use roomcast_core::{Explained, Explanation, Handshake, policy::Right};
 
@@ -41,7 +41,7 @@ fn explanations_of_rights_agree_with_what_clients_are_answered() {
         why(&stage, c, join, "chat:1"),
         told("unidentified", None, false)
     );
-    // Nobody gets what its publisher may not publish.
+    // A message that its publisher may not publish reaches nobody.
     stage.text(b, JOIN);
     let published = Explained::Publish {
         from: a,

@@ -34,7 +34,7 @@ fn a_user_is_withdrawn_by_the_time_of_issue() {
         ]
     );
     assert_eq!(stage.app.hub().connections_of("ann"), [conns[1]]);
-    // Neither a connection nor a renewal, and never an earlier time again.
+    // Refused for connections and renewals; a later withdrawal never moves the time back.
     stage.put(&withdraw(50));
     for time in [Some(99), None] {
         let (refused, _) = stage.put(&Input::Connect(known(issued(time))));
@@ -90,7 +90,7 @@ fn past_the_limit_the_earliest_withdrawal_holds_for_all() {
             let is_taken = matches!(applied, Applied::Connected(Ok(_)));
             assert_eq!(is_taken, taken, "{name} {seconds:?}: {applied:?}");
         }
-        // Nobody without a user is withdrawn.
+        // Guests cannot be withdrawn.
         let nobody = stage.put(&Input::Connect(Handshake::new())).0;
         assert!(matches!(nobody, Applied::Connected(Ok(_))));
         let conn = stage.app.hub().conn_state(dan).expect("alive");
@@ -98,7 +98,7 @@ fn past_the_limit_the_earliest_withdrawal_holds_for_all() {
         let (state, conn) = serde_json::from_str(&text).expect("the same");
         stage.app = App::restore(config(), (), state, [conn]).expect("restored");
     }
-    // With a lower limit more are folded.
+    // A lower limit folds more users into the common time.
     limits.withdrawn_users = 1;
     let config = Config::new("e").with_limits(limits.clone());
     stage.app = App::restore(config, (), stage.app.state(), []).expect("restored");

@@ -1,4 +1,4 @@
-//! Requests that other nodes, or the relay, have a part of the answer to.
+//! Requests to which other nodes or the relay contribute.
 
 mod read;
 
@@ -18,27 +18,27 @@ use crate::{
     shared::relay::{NodesReply, NodesRequest, RelayLink, RelayRequest},
 };
 
-/// Entries that nodes are asked for at a time: so many fit in one message.
+/// The number of entries in a page: this many fit in one message.
 const PAGE: usize = 1_000;
-/// The same of connections with their rooms, which are longer.
+/// The number in a page of detailed connections with their rooms, which are longer.
 const PAGE_DETAILED: usize = 200;
 
-/// The name of the relay: it stands for all other nodes when it does not say which there are.
+/// The name for the relay. It stands for all other nodes if the relay does not list them.
 const UNKNOWN: &str = "relay";
 
-/// A request about a namespace that is at home here, on its way to all nodes.
+/// A request to all nodes, about a namespace whose home is this shard.
 pub(super) struct Inquiry {
     shard: Rc<Shard>,
     relay: Arc<RelayLink>,
     name: Arc<str>,
-    /// True when the answer is for the HTTP API, which tells more of connections and rooms.
+    /// True when the answer is for the HTTP API, which has more details of connections and rooms.
     detailed: bool,
-    /// Nodes that did not answer. They are not waited for again.
+    /// Nodes that did not answer, and are not waited for again.
     missing: RefCell<BTreeSet<Box<str>>>,
 }
 
 impl Inquiry {
-    /// An inquiry, if there are other nodes with a part of the answer.
+    /// An inquiry, if other nodes have a part of the answer.
     pub(super) fn new(
         shard: &Rc<Shard>,
         name: &Arc<str>,
@@ -55,7 +55,7 @@ impl Inquiry {
         })
     }
 
-    /// Asks, page by page where there are many entries.
+    /// Asks all nodes, page by page if there are many entries.
     pub(super) async fn ask(&self, ask: &Ask) -> Gathered {
         let mut ask = ask.clone();
         let Some(limit) = limit_of(&mut ask) else {
@@ -87,7 +87,7 @@ impl Inquiry {
         whole
     }
 
-    /// Asks for a page.
+    /// Asks for one page.
     async fn gather(&self, ask: &Ask) -> Gathered {
         if ask.scope() == Scope::Relay {
             return NodeAnswer::from(self.read(ask).await).into();
@@ -111,7 +111,7 @@ impl Inquiry {
         gathered
     }
 
-    /// Asks all nodes over the bus, and waits until there are enough answers or the time is over.
+    /// Asks all nodes over the bus, until there are enough answers or the time has passed.
     async fn ask_others(
         &self,
         ask: &Ask,
@@ -182,8 +182,8 @@ impl Inquiry {
         gathered
     }
 
-    /// The answers of these nodes, with those that are there. Without an answer of the relay it is
-    /// not known which nodes there are.
+    /// Collects the answers of `nodes`, starting with those that have arrived. Without an answer of
+    /// the relay the nodes are unknown.
     fn gathering(
         &self,
         ask: &Ask,
@@ -214,7 +214,7 @@ impl Inquiry {
     }
 }
 
-/// Forgets a question when nobody waits for its answers any more.
+/// Forgets a question when its caller is gone.
 struct Forget<'a>(&'a RelayLink, u64);
 
 impl Drop for Forget<'_> {
@@ -232,7 +232,7 @@ fn limit_of(ask: &mut Ask) -> Option<&mut usize> {
     None
 }
 
-/// Makes a request one for the entries behind those of an answer, and gives their number.
+/// Advances a request past the entries of an answer, and returns their number.
 fn go_on(ask: &mut Ask, answer: &Answer) -> usize {
     match (ask, answer) {
         (Ask::Rooms { after, .. }, Answer::Rooms(rooms)) => {
@@ -247,7 +247,7 @@ fn go_on(ask: &mut Ask, answer: &Answer) -> usize {
     }
 }
 
-/// Adds the next page to those before it.
+/// Appends the next page.
 fn append(whole: &mut Gathered, next: Gathered) {
     match (&mut whole.answer, next.answer) {
         (Ok(Answer::Rooms(rooms)), Ok(Answer::Rooms(more))) => rooms.extend(more),

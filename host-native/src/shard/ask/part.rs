@@ -1,4 +1,4 @@
-//! The part of a node in the answer to a request that concerns several.
+//! The contribution of one node to an answer of several nodes.
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
@@ -16,12 +16,12 @@ use crate::shard::{Link, Shard};
 #[cfg(feature = "relay")]
 use crate::shared::relay::{AnswerPermit, NodesRequest, RelayRequest};
 
-/// Sockets of another shard that the bytes in their queues are to be asked for.
+/// Sockets of other shards whose queue sizes are to be requested.
 type Distant = BTreeMap<usize, Vec<(usize, u32)>>;
 
 impl Shard {
-    /// Does what a request wants of this node, for a namespace that is at home here, and answers.
-    /// One that is not begun stays so. What queues hold is part of the answer.
+    /// Runs this node's part of a request, for a namespace whose home is this shard. It does not
+    /// open the namespace. The answer includes the contents of queues.
     pub(super) async fn part(
         self: &Rc<Self>,
         name: &Arc<str>,
@@ -58,7 +58,7 @@ impl Shard {
         part
     }
 
-    /// Details of the connections in an answer, with the sockets of other shards.
+    /// Details of the connections in an answer, and the sockets on other shards.
     fn details(&self, name: &Arc<str>, answer: &Answer) -> (Vec<ConnectionDetails>, Distant) {
         let (mut all, mut distant) = (Vec::new(), Distant::new());
         let Some(namespace) = self.namespace(name) else {
@@ -86,7 +86,7 @@ impl Shard {
         (all, distant)
     }
 
-    /// Completes an explanation by what the queue of the connection knows.
+    /// Completes an explanation with the state of the connection's queue.
     async fn resolve(self: &Rc<Self>, name: &Arc<str>, ask: &Ask, part: &mut NodeAnswer) {
         let question = part.answer.as_ref().ok();
         let question = question.and_then(|answer| at_queue(ask, answer));
@@ -117,7 +117,7 @@ fn conns(answer: &Answer) -> Vec<ConnId> {
     Vec::new()
 }
 
-/// The connection and the message that its queue is to be asked for.
+/// The connection whose queue is to be asked, and the message.
 pub(super) fn at_queue(ask: &Ask, found: &Answer) -> Option<(ConnId, AtQueue)> {
     let (Ask::Explain { send, conn }, Answer::Explanation(explanation)) = (ask, found) else {
         return None;
@@ -128,7 +128,7 @@ pub(super) fn at_queue(ask: &Ask, found: &Answer) -> Option<(ConnId, AtQueue)> {
 /// Questions of other nodes.
 #[cfg(feature = "relay")]
 impl Shard {
-    /// Answers the question of a node, for a namespace that is at home here if it is begun.
+    /// Answers a question of another node, for a namespace whose home is this shard if it is open.
     pub(crate) fn answer_node(
         self: &Rc<Self>,
         namespace: Arc<str>,

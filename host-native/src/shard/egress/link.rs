@@ -1,10 +1,10 @@
-//! The way to a connection.
+//! The link to a connection: its socket, on this shard or another.
 
 use std::rc::Rc;
 
 use crate::socket::Socket;
 
-/// The way to a connection.
+/// The link to a connection: its socket, on this shard or another.
 #[derive(Debug, Clone)]
 pub(crate) enum Link {
     /// The socket is on this shard.

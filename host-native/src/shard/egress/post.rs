@@ -73,8 +73,8 @@ impl<S> Egress<S> {
         }
     }
 
-    /// True when a connection must not be read, because the home of its namespace, or the shards
-    /// that get its messages, are behind. Its task is woken when they have caught up.
+    /// True when a connection must not be read, because the home shard of its namespace, or the
+    /// shards that receive its messages, are behind. The task is woken when they have caught up.
     pub(crate) fn must_wait(&self, home: usize, cx: &Context<'_>) -> bool {
         self.posts.len() > 1 && self.flow.must_wait(home, cx)
     }

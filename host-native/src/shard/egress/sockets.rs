@@ -182,7 +182,7 @@ impl<S> Egress<S> {
         })
     }
 
-    /// True when much is waiting to be written. The task is then woken when it is less.
+    /// True when too much waits to be written. The task is then woken when it is less.
     ///
     /// Meanwhile clients that pipeline without end are not read, so that turns stay short, and no
     /// queue overflows only because its socket had no turn.

@@ -105,7 +105,7 @@ impl<S> Egress<S> {
         }
     }
 
-    /// Counts a refusal, and warns of it once a minute where a setting is the remedy.
+    /// Counts a refusal, and warns once a minute where a setting is the remedy.
     pub(crate) fn tell_refusal(&self, reason: Reason) {
         self.metrics().count_refusal(reason);
         let notice = self.shared.notices().reason_notice(reason, self.now());

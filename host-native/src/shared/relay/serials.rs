@@ -43,7 +43,7 @@ impl Serials {
         self.is_asking = false;
     }
 
-    /// The serial above all that were added.
+    /// The first serial above all that were added.
     pub(super) const fn end(&self) -> u64 {
         self.end
     }

@@ -26,7 +26,7 @@ use super::database::{DatabaseError, FILE, checksum};
 /// is written back over the same files later, arrives under another name and leaves this file
 /// unchanged.
 ///
-/// Owner, mode, number of links, and all times except that of birth may change.
+/// Owner, mode, number of links, and all times except the birth time may change.
 #[derive(Debug)]
 pub(super) struct Commits {
     folder: PathBuf,
@@ -279,7 +279,7 @@ impl Commits {
     }
 }
 
-/// The files of a folder that count commits, the highest count first.
+/// The commit files of a folder, the highest count first.
 pub(super) fn named(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut named = Vec::new();
     for entry in fs::read_dir(folder)? {

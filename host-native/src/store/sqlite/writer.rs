@@ -1,4 +1,4 @@
-//! The connection that writes, one transaction for each batch.
+//! The writing connection: one transaction for each batch.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::store::batch::{Batch, NamespaceBatch};
 
-/// The one connection that writes.
+/// The only connection that writes.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) db: Connection,
@@ -18,7 +18,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Writes a batch, in one transaction, which is counted.
+    /// Writes a batch, in one counted transaction.
     pub(super) fn write(&mut self, batch: &Batch) -> Result<(), DatabaseError> {
         let header = Header {
             clean: false,
@@ -32,7 +32,8 @@ impl Writer {
         })
     }
 
-    /// A single transaction, which leaves the header as this one, but for what it counts.
+    /// Runs a transaction, which also stores `header` with the incremented count of commits, and
+    /// the nonce of `file` if there is one.
     pub(super) fn transact(
         &mut self,
         mut header: Header,
@@ -114,7 +115,7 @@ fn write_namespace(
             let sum = message_sum(place, position, at, &excluded, &message.frame);
             insert.execute(params![id, position, at, excluded, message.frame, sum])?;
         }
-        // Above the last there may be some of an earlier header.
+        // Above the last message there may be some of an earlier header.
         db.prepare_cached("DELETE FROM messages WHERE room = ? AND position < ?")?
             .execute([id, integer(state.first())])?;
         db.prepare_cached("DELETE FROM messages WHERE room = ? AND position > ?")?

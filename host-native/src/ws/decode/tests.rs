@@ -1,4 +1,4 @@
-//! Frames as they arrive, whole and in pieces, sound and broken.
+//! Tests of frames: whole and in pieces, valid and invalid.
 
 use super::*;
 
@@ -28,8 +28,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Returns the events that come out when the bytes arrive in pieces of the given size, and the
-/// result.
+/// Returns the events when the bytes arrive in pieces of the given size, and the result.
 fn decode(bytes: &[u8], piece: usize) -> (Vec<String>, Result<(), Violation>) {
     let (mut decoder, mut seen) = (Decoder::default(), Vec::new());
     for piece in bytes.chunks(piece) {
@@ -106,7 +105,7 @@ fn faults_have_their_codes() {
     }
 }
 
-/// A frame whose length has so many further bytes.
+/// A frame with this many extended length bytes.
 fn lengthy(first: u8, payload: &[u8], extended: usize) -> Vec<u8> {
     let mut bytes = vec![first, 0x80 | if extended == 2 { 126 } else { 127 }];
     let len = (payload.len() as u64).to_be_bytes();
@@ -130,12 +129,12 @@ fn bytes_in_no_message_have_a_rate() {
     let mut feed = |at, mut bytes: Vec<u8>| {
         decoder.feed(&mut bytes, guards, Timestamp::from_millis(at), |_| ())
     };
-    // Two heads of six bytes, whatever is in the fragments; then a ping of fourteen.
+    // Two headers of six bytes, whatever the fragments contain; then a ping of fourteen.
     let long = [b'x'; 100];
     let halves = [frame(0x01, &long), frame(0x80, &long)].concat();
     assert_eq!(feed(0, halves), Ok(()));
     assert_eq!(feed(0, frame(0x89, b"12345678")), Ok(()));
-    // Whole messages, and a close, cost nothing of it.
+    // Whole messages, and a close, are not charged.
     assert_eq!(feed(0, frame(0x81, &long)), Ok(()));
     assert_eq!(feed(599, frame(0x00, b"")), Err(OVERHEAD));
     let mut other = Decoder::default();
@@ -159,7 +158,7 @@ fn a_length_takes_the_shortest_form() {
     };
     let (long, longer) = (vec![b'x'; 126], vec![b'x'; 0x1_0000]);
     for (extended, payload) in [(2, &long[..]), (2, &longer[1..]), (8, &longer)] {
-        // Whole messages, and what goes to the rules for the unusual.
+        // Whole messages, and frames of the slow path.
         for first in [0x81, 0x82, 0x01, 0x02] {
             assert_eq!(fed(&lengthy(first, payload, extended)), Ok(()));
             let shorter = &payload[..payload.len().min(if extended == 2 { 125 } else { 0xffff })];
@@ -171,7 +170,7 @@ fn a_length_takes_the_shortest_form() {
             for extended in [2, 8] {
                 let bytes = lengthy(first, payload, extended);
                 assert_eq!(fed(&bytes), Err(FRAMING), "{first:x} {extended}");
-                // As soon as its head is there, also amid a message.
+                // Detected as soon as the head has arrived, also within a message.
                 let amid = [frame(0x01, b"a"), bytes[..2 + extended + 4].to_vec()].concat();
                 assert_eq!(fed(&amid), Err(FRAMING), "{first:x} {extended}");
             }

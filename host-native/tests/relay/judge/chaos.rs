@@ -1,4 +1,4 @@
-//! Faults by a seed: of the relay, of servers, and of the network between them, all at one time.
+//! Seeded faults of the relay, of servers, and of the network between them, all at once.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use super::{
     servers::{NODES, Servers},
 };
 
-/// A lease of ten seconds, and a heartbeat.
+/// Longer than a lease of ten seconds and a heartbeat.
 const PAST_LEASE: (u64, u64) = (11_500, 14_000);
 
 /// The faults of a run.
@@ -30,7 +30,7 @@ pub(super) struct Chaos {
 /// A fault, and its name.
 type Harm = (&'static str, fn(&Servers, &mut Random));
 
-/// Faults of a relay that lose nothing which is on its disk.
+/// Faults of a relay that keep everything on its disk.
 const RELAY: [Harm; 5] = [
     ("relay killed", |servers, random| {
         servers.kill_relay(random.millis(100, 2_000));
@@ -156,7 +156,8 @@ impl Chaos {
         }
     }
 
-    /// Has all kinds of faults until the time is over. The relay keeps what the promise needs.
+    /// Causes all kinds of faults until the time is over. The relay keeps the data that the promise
+    /// requires.
     pub(super) fn rage(&self, servers: &Servers, promise: Promise) {
         let relay = match promise {
             Promise::Told => [&RELAY[..], &LOSSES].concat(),
@@ -169,7 +170,7 @@ impl Chaos {
         });
     }
 
-    /// Has one fault after the other: each kind once, in any order, and then again.
+    /// Causes one fault after another: each kind once, in random order, and then again.
     fn repeat(&self, servers: &Servers, faults: Vec<Harm>, number: u64) {
         let mut random = self.random.fork(number);
         let mut left: Vec<Harm> = Vec::new();

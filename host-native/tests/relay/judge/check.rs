@@ -1,7 +1,7 @@
-//! The judge of a run: histories of all clients, held against each other.
+//! The judge of a run: it compares the histories of all clients.
 //!
-//! Each message that was acknowledged is at every member of its room once, in one order, or that
-//! member was told of a loss in which it lies.
+//! Each acknowledged message reached every member of its room once, in one order, unless the member
+//! was told of a loss that covers it.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -14,10 +14,10 @@ use super::history::{Acked, History, Id, Reading, Step, Stretch, Violation, read
 /// Violations of one kind that are kept.
 const KEPT: usize = 5;
 
-/// The promise that a run is held against.
+/// The promise that a run must keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Promise {
-    /// Losses are told.
+    /// Losses are reported.
     Told,
     /// Nothing is lost.
     Whole,
@@ -31,12 +31,12 @@ pub(super) struct Verdict {
     pub(super) delivered: u64,
     pub(super) gaps: u64,
     pub(super) unrecovered: u64,
-    /// Messages that were acknowledged, and that a loss took from some member.
+    /// Acknowledged messages that a reported loss took from some member.
     pub(super) covered: u64,
-    /// The part of them that was published before a gap and acknowledged behind it: a retry had the
-    /// answer of the first attempt.
+    /// The covered messages that were published before a gap and acknowledged after it: a retry got
+    /// the answer of the first attempt.
     pub(super) late: u64,
-    /// Messages that got a second place when the relay had lost the first one.
+    /// Messages that got a second position after the relay had lost the first.
     pub(super) again: u64,
     pub(super) violations: BTreeMap<&'static str, (u64, Vec<String>)>,
 }
@@ -96,7 +96,7 @@ struct Positions {
     /// All that members got, with and without an offset.
     seen: HashSet<Id>,
     of: HashMap<Id, Vec<(Arc<str>, u64)>>,
-    /// Offsets of messages that an epoch has of the one before it.
+    /// Offsets of messages that an epoch inherited from the one before it.
     kept: HashMap<(Arc<str>, Id), u64>,
 }
 
@@ -237,7 +237,7 @@ impl Positions {
         }
     }
 
-    /// Adds a message of a page. An epoch goes on with what the one before it kept.
+    /// Adds a message of a page. An epoch continues from what the one before it kept.
     fn add_kept(&mut self, epoch: &Arc<str>, offset: u64, id: Id, verdict: &mut Verdict) {
         let place = (epoch.clone(), offset);
         let of = self.of.get(&id).map_or(&[][..], Vec::as_slice);
@@ -253,9 +253,9 @@ impl Positions {
     }
 }
 
-/// Judges what one client saw while nothing was lost: each message once, those of a publisher in
-/// its order, and none missing between two of them. One that has places before a loss and behind it
-/// may be late: a server that stood still carries out what it was asked before.
+/// Judges a stretch without losses of one client: each message once, those of a publisher in order,
+/// and none missing between two. A message with positions before and after a loss may be late: a
+/// stopped server still executes its pending requests.
 fn judge_stretch(
     client: usize,
     stretch: &Stretch,
@@ -318,7 +318,7 @@ fn judge_acked(
     verdict: &mut Verdict,
 ) {
     let Some(of) = positions.of.get(&id) else {
-        // Nobody has it: its publisher and the messages around it tell whether that was told.
+        // Nobody received it: its publisher and its neighbours show whether the loss was reported.
         verdict.covered += 1;
         if !acked.is_before_loss && !positions.seen.contains(&id) {
             if acked.is_over_loss {
@@ -329,7 +329,7 @@ fn judge_acked(
                 verdict.add(Violation { kind, text });
             }
         }
-        // The last pages are read behind the last publish: it would be in one of them.
+        // The final pages are read after the last publish, so one of them would contain it.
         if promise == Promise::Whole {
             let text = format!("{id:?} was acknowledged, and is nowhere");
             verdict.add(Violation { kind: "lost", text });
@@ -358,7 +358,7 @@ fn judge_acked(
                 let from = stretch.span().map_or(stretch.from, |span| Some(span.0));
                 stretch.epoch.as_ref() == Some(epoch) && from.is_none_or(|from| *offset <= from)
             };
-            // A member has no right to what came before it.
+            // A member is not owed messages from before its join.
             let mut has = first.is_some_and(is_before);
             for stretch in in_epoch {
                 let Some((from, to)) = stretch.span() else {
@@ -383,8 +383,7 @@ fn judge_acked(
     verdict.covered += u64::from(is_covered);
 }
 
-/// Messages whose order is not the same at all members: a circle of "before" over all of them, in
-/// one epoch.
+/// Finds messages in a different order at different members: a cycle of "before" in one epoch.
 fn disorder(readings: &[(usize, Reading)]) -> Option<Vec<Id>> {
     let mut below: HashMap<(&str, Id), HashSet<Id>> = HashMap::new();
     let mut above: HashMap<(&str, Id), usize> = HashMap::new();
@@ -395,7 +394,7 @@ fn disorder(readings: &[(usize, Reading)]) -> Option<Vec<Id>> {
         for pair in stretch.messages.windows(2) {
             let [before, after] = [pair[0].1, pair[1].1];
             above.entry((epoch, before)).or_default();
-            // That one came twice is told already.
+            // Duplicates are reported elsewhere.
             let is_new = before != after && below.entry((epoch, before)).or_default().insert(after);
             if is_new {
                 *above.entry((epoch, after)).or_default() += 1;

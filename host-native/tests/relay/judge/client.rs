@@ -30,11 +30,11 @@ use super::{
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// The time for a connection, for an answer, and that after which a silent server is left.
+/// Timeouts for a connection, for an answer, and for a silent server.
 const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(8);
-/// The time between two questions for the users of the room.
+/// The time between two queries for the users of the room.
 const MEMBERS: Duration = Duration::from_millis(500);
 /// Far away.
 const NEVER: Duration = Duration::from_secs(86_400);
@@ -79,11 +79,11 @@ struct Publisher {
     due: Instant,
 }
 
-/// A message without an answer. It keeps its key and its content, however often it is sent.
+/// An unanswered message. Its key and content stay the same for every retry.
 struct Pending {
     number: u32,
     is_last: bool,
-    /// The request that is not answered, and the time by which it has to be.
+    /// The pending request, and its deadline.
     request: Option<(u64, Instant)>,
 }
 
@@ -118,7 +118,7 @@ impl Client {
         }
     }
 
-    /// Lives until the run is over, and gives its history.
+    /// Runs until the run is over, and returns its history.
     pub(super) async fn live(mut self) -> History {
         while *self.phase.borrow() != Phase::Over {
             match self.connect().await {
@@ -161,7 +161,7 @@ impl Client {
 
     /// Serves a connection until it ends.
     async fn serve(&mut self, mut socket: Socket) {
-        // Some leave by themselves, and some wait for a silent server.
+        // Some clients disconnect, and some wait for a silent server.
         let leaves = match self.random.below(4) {
             0 => self.random.millis(3_000, 40_000),
             _ => NEVER,
@@ -210,13 +210,13 @@ impl Client {
         }
     }
 
-    /// True while somebody lacks a message of this client.
+    /// True while some member lacks messages of this client.
     fn publishes(&self) -> bool {
         let world = &self.world;
         self.is_joined && world.done.load(SeqCst) < world.plan.clients
     }
 
-    /// A member behind a gap asks for its position.
+    /// True for a member after a gap, which asks for its position.
     fn asks(&self) -> bool {
         !self.is_joined || self.place.epoch.is_none()
     }
@@ -344,7 +344,7 @@ impl Client {
                 self.steps.push(Step::Gap);
                 self.place = Place::default();
                 self.ends.clear();
-                // Where it is under way already, the answer is about the time behind the gap.
+                // If a join is already in flight, its answer is for the time after the gap.
                 joins.at = Instant::now();
             }
             Some("said") => self.take_message(frame),
@@ -481,7 +481,7 @@ struct Joins {
 enum Due {
     Nothing,
     Request(Value),
-    /// An answer is not there in time.
+    /// No answer came in time.
     Late,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-/// A message, by its publisher and the number that this gave it.
+/// A message, by its publisher and the publisher's number for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Id {
     pub(super) publisher: u32,
@@ -38,7 +38,7 @@ pub(super) enum Step {
     Acked { number: u32, offset: Option<u64> },
     /// A request was refused for good.
     Failed(Box<str>),
-    /// The users of the room were others than its clients, up to the end of the run.
+    /// The users of the room still differed from its clients when the run ended.
     Members(Box<str>),
     /// The run ended before the client had the last messages of all publishers of its room.
     Unfinished,
@@ -64,8 +64,7 @@ pub(super) struct History {
     pub(super) steps: Vec<Step>,
 }
 
-/// The time of a client during which it was told of no loss: it has all messages from the first to
-/// the last.
+/// A period in which a client was told of no loss: it has all messages from the first to the last.
 #[derive(Debug, Default)]
 pub(super) struct Stretch {
     /// Unknown behind a gap, until the client has asked.
@@ -118,9 +117,10 @@ pub(super) struct Reading {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Acked {
     pub(super) offset: Option<u64>,
-    /// True when its publisher was told of a loss before that: it may have a place on both sides.
+    /// True if its publisher was told of a loss before the answer: the message may have a position
+    /// on both sides.
     pub(super) is_over_loss: bool,
-    /// True when it was told of one after that: the message may be what was lost.
+    /// True if the publisher was told of a loss after the answer: the message may be lost.
     pub(super) is_before_loss: bool,
 }
 
@@ -128,7 +128,7 @@ pub(super) struct Acked {
 struct Pending {
     number: u32,
     seen: bool,
-    /// Runs when it was sent.
+    /// The number of stretches when it was sent.
     stretches: usize,
 }
 
@@ -182,7 +182,7 @@ pub(super) fn read(history: &History) -> Reading {
                     is_before_loss: false,
                 };
                 reading.acked.insert(*number, acked);
-                // A member has its own message before the answer that has its place.
+                // A member receives its own message before the answer with its position.
                 let is_seen = pending.is_none_or(|it| it.seen);
                 if offset.is_some() && !is_seen && !is_over_loss {
                     let text =
@@ -210,7 +210,7 @@ impl Reading {
         self.violations.push(Violation { kind, text });
     }
 
-    /// Begins a stretch behind a loss.
+    /// Begins a stretch after a loss.
     fn begin(&mut self, stretch: Stretch) {
         self.stretches.push(stretch);
         let acked = self.acked.values_mut();

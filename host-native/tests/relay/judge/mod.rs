@@ -1,11 +1,11 @@
-//! Many clients of three servers while everything fails, and a judge of all that they saw.
+//! Many clients of three servers under all kinds of faults, and a judge of everything they saw.
 //!
-//! A client is a member of one room and stays there: it comes back to any server with the position
-//! that it had. Some publish, each message under a key, until it is acknowledged. The history of
-//! each client is kept, and all together are judged: see [`check`].
+//! A client is a member of one room throughout: it reconnects to any server from its last position.
+//! Some publish, each message under a key, until it is acknowledged. The histories of all clients
+//! are judged together: see [`check`].
 //!
-//! The judge is judged too: where servers ignore the lineage of the relay's data, or take a wrong
-//! one, it must find what is lost.
+//! The judge is tested too: if servers ignore the lineage of the relay's data, or assume a wrong
+//! one, it must find the losses.
 
 mod chaos;
 mod check;
@@ -32,11 +32,11 @@ use self::{
     world::{Phase, Plan, World},
 };
 
-/// The time in which all members get the last messages, and see who is there, when nothing fails
-/// any more. Servers tell the relay once a minute who is there.
+/// The time within which all members get the last messages, and see who is present, after the last
+/// fault. Servers report presence to the relay once a minute.
 const END: Duration = Duration::from_secs(90);
 
-/// Has clients do their work while a story happens to the servers, and judges what they saw.
+/// Runs clients while a story happens to the servers, and judges what they saw.
 async fn run(
     plan: Plan,
     kind: Kind,
@@ -143,7 +143,7 @@ async fn judge_story(lineage: &str, story: fn(&Servers, &World)) -> Verdict {
         ..short(1)
     };
     let kind = kind(Promise::Told, lineage);
-    // One that hides losses need not come to its end.
+    // A run that hides losses need not reach its end.
     let end = if lineage == "replication" {
         END
     } else {
@@ -152,7 +152,7 @@ async fn judge_story(lineage: &str, story: fn(&Servers, &World)) -> Verdict {
     run(plan, kind, end, story).await
 }
 
-/// True when the judge found that messages are gone without a word.
+/// True if the judge found unreported losses.
 fn is_found(verdict: &Verdict) -> bool {
     let found = &verdict.violations;
     found.contains_key("unseen") || found.contains_key("missing") || found.contains_key("conflict")

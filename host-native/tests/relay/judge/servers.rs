@@ -19,7 +19,7 @@ use crate::relay::{PATIENCE, cluster::Redis, node::Node};
 
 pub(super) const NODES: usize = 3;
 
-/// Room for all that a run publishes: whatever is missing was lost.
+/// Histories with room for all messages of a run: a missing one was lost.
 const CONFIG: &str = r#"
 [[rooms]]
 match = "log-*"
@@ -156,7 +156,7 @@ impl Servers {
         (0..NODES).any(|node| self.is_ready(node))
     }
 
-    /// Does something with the relay as it is.
+    /// Runs a function on the current relay.
     pub(super) fn with_relay<T>(&self, act: impl FnOnce(&mut Redis) -> T) -> T {
         let primary = self.primary.load(SeqCst);
         act(&mut self.redis[primary].lock().expect("no panic"))
@@ -169,9 +169,9 @@ impl Servers {
         replica.wait_for_all_of(&self.redis[primary].lock().expect("no panic"));
     }
 
-    /// Promotes the replica, which from the beginning of `meanwhile` on lacks what is published.
-    /// The old primary dies, or goes on as a replica. Servers move one after the other, and never
-    /// write to two primaries.
+    /// Promotes the replica, which lacks everything published since the start of `meanwhile`. The
+    /// old primary dies, or continues as a replica. Servers move one by one, and never write to two
+    /// primaries.
     pub(super) fn promote(&self, dies: bool, meanwhile: impl FnOnce(), moves: impl Fn()) {
         let old = self.primary.load(SeqCst);
         let new = 1 - old;
@@ -195,8 +195,8 @@ impl Servers {
         }
     }
 
-    /// Makes the relay a replica of its replica, which lacks what is published `meanwhile`, and
-    /// `then` a primary again. It is one process all the time.
+    /// Makes the relay a replica of its own replica, which lacks the messages published in
+    /// `meanwhile`, and after `then` a primary again. Its process runs throughout.
     pub(super) fn go_there_and_back(&self, meanwhile: impl FnOnce(), then: impl FnOnce()) {
         let old = self.primary.load(SeqCst);
         let old_redis = self.redis[old].lock().expect("no panic");
@@ -218,7 +218,7 @@ impl Servers {
         });
     }
 
-    /// Undoes all that is not over by itself, and waits until all servers are ready.
+    /// Undoes all lasting faults, and waits until all servers are ready.
     pub(super) fn heal(&self) {
         for proxy in &self.proxies {
             proxy.heal();

@@ -1,4 +1,4 @@
-//! Histories by hand: the judge passes what is right, and finds each thing that is wrong.
+//! Handwritten histories: the judge accepts correct ones, and finds each kind of violation.
 
 use super::{
     check::{Promise, judge},
@@ -207,7 +207,7 @@ fn an_epoch_that_changes_without_a_word_is_found() {
 
 #[test]
 fn offsets_that_are_given_out_again_are_found() {
-    // The publisher is told that its fourth message is at an offset that its node was past.
+    // The publisher is told that its fourth message has an offset that it has already passed.
     let unseen = vec![
         Step::Invoked(3),
         Step::Acked {

@@ -14,7 +14,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::Inquiry;
 use crate::shared::relay::{NodesRequest, RelayRequest};
 
-/// An answer of nodes, with the rooms in it that there are.
+/// An answer of nodes, with the existing rooms in it.
 pub(crate) type Detailed = (Gathered, Vec<(String, Position<'static>)>);
 
 impl Inquiry {
@@ -31,7 +31,7 @@ impl Inquiry {
         }
     }
 
-    /// The rooms of an answer that there are, each with its position.
+    /// The existing rooms of an answer, each with its position.
     async fn rooms(
         &self,
         ask: &Ask,
@@ -48,7 +48,7 @@ impl Inquiry {
             }
             (Ask::Room { room }, Ok(Answer::Room(found))) => {
                 let found_one = self.positions(vec![room.clone()]).await?;
-                // With a history it is there without members.
+                // A room with a history exists without members too.
                 if found.is_none() && found_one.iter().any(|(_, it)| it.offset > 0) {
                     *found = Some(RoomSummary::new(room.clone(), 0));
                 }
@@ -69,7 +69,7 @@ impl Inquiry {
         Ok(Vec::new())
     }
 
-    /// The answer of the relay to a request; `None` without one in time.
+    /// Sends a request to the relay, and returns its answer; `None` without one in time.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Inquiry {
         namespace.hub(|hub| ask.answer_read(hub, &page))
     }
 
-    /// The positions of rooms; those that this node knows, when the relay does not answer.
+    /// The positions of rooms; if the relay does not answer, those known to this node.
     async fn positions(
         &self,
         names: Vec<String>,
@@ -126,8 +126,8 @@ impl Inquiry {
         }))
     }
 
-    /// Rooms that the relay remembers without members, as the answer of a node to a request for
-    /// rooms.
+    /// Rooms that the relay remembers without members, in the form of a node's answer to a request
+    /// for rooms.
     pub(super) async fn remembered(&self, ask: &Ask) -> Option<NodeAnswer> {
         let Ask::Rooms {
             prefix,
@@ -156,7 +156,7 @@ impl Inquiry {
         Some(rooms.into())
     }
 
-    /// Has the relay remember a withdrawal, for nodes that are away and those to come.
+    /// Stores a withdrawal in the relay, for nodes that are away or start later.
     pub(super) async fn withdraw(
         &self,
         ask: &Ask,
@@ -184,7 +184,7 @@ impl Inquiry {
     }
 }
 
-/// A position of the relay, as a hub tells it of rooms that keep no messages too.
+/// Converts a position of the relay to the hub's form, also for rooms that keep no messages.
 fn relayed(hub: &Hub, room: &str, position: TopicPosition) -> Position<'static> {
     let page = TopicPage {
         topic: Topic::room(room),

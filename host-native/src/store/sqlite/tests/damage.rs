@@ -1,4 +1,4 @@
-//! Every byte of a store is flipped in turn.
+//! Tests of damage: every byte of a store is flipped in turn.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use roomcast_core::hub::KeyState;
 
 use super::*;
 
-/// The epoch, the top and the frames of each room.
+/// The epoch, the offset and the frames of each room.
 type Rooms = BTreeMap<String, (String, u64, Vec<(u64, Box<str>)>)>;
 
-/// Opens a store and reads all that it has, as a server does that starts.
+/// Opens a store and reads all of it, as a starting server does.
 fn read(path: &Path) -> Result<Rooms, StoreError> {
     read_and(path, |_, _| ())
 }
 
-/// The same, and then something else.
+/// Opens a store and reads all of it, then calls `then`.
 fn read_and(path: &Path, then: impl FnOnce(&Store, &Rooms)) -> Result<Rooms, StoreError> {
     let store = Store::open(path, StoreSync::Second)?;
     let mut rooms = Rooms::new();
@@ -44,9 +44,9 @@ fn read_and(path: &Path, then: impl FnOnce(&Store, &Rooms)) -> Result<Rooms, Sto
     Ok(rooms)
 }
 
-/// A store with an idempotency key, and some messages in each of two rooms.
+/// A store with an idempotency key, and some messages in two rooms.
 fn written() -> Kit {
-    // Thousands of starts, which write: in memory where there is such a folder.
+    // The tests start a store thousands of times, with writes: in memory if possible.
     let memory = Path::new("/dev/shm");
     let mut kit = Kit::new();
     if memory.is_dir() {
@@ -70,7 +70,8 @@ fn written() -> Kit {
     kit
 }
 
-/// Only what was written is told as recovered; what is not is told as damaged, or gone.
+/// Checks that only written data is restored, and that other data is reported as damaged, or
+/// missing.
 fn judge(found: Result<Rooms, StoreError>, whole: &Rooms, at: &str) -> bool {
     let rooms = match found {
         Ok(rooms) => rooms,
@@ -106,15 +107,15 @@ fn a_byte_that_is_no_utf8_costs_its_message() {
     assert_eq!(rooms["r2"], whole["r2"]);
 }
 
-/// SQLite may call that a damaged file; it must not keep the server from starting without saying
-/// so.
+/// SQLite may report the file as damaged; it must not keep the server from starting without an
+/// error.
 #[test]
 fn a_value_of_another_type_costs_its_row_or_is_told() {
     for column in ["frame", "excluded", "at", "sum"] {
         for value in ["NULL", "X'00'", "'text'", "1.5", "7"] {
             let kit = written();
             let whole = read(&kit.path).expect("sound");
-            // Behind the back of the table, which is then as it was.
+            // Done by a change of the schema, which is reverted afterwards.
             let sql = "SELECT sql FROM sqlite_schema WHERE name = 'messages'";
             let db = Connection::open(kit.path.join(FILE)).expect("a database");
             let made: String = db.query_row(sql, [], |row| row.get(0)).expect("a table");
@@ -171,7 +172,7 @@ fn an_index_that_does_not_fit_is_made_again() {
     }
 }
 
-/// Leftovers of lost rows, and rows that are not there at all, are no reason not to start.
+/// Orphans of lost rows, and missing rows, do not prevent a start.
 #[test]
 fn rows_that_are_lost_are_told() {
     for (sql, said, left) in [
@@ -224,13 +225,13 @@ fn a_database_that_is_gone_is_told() {
     }
 }
 
-/// Flips in every byte of a file; gives how many the server started with, and how many not.
+/// Applies flips to every byte of a file; returns how often the server started, and how often not.
 fn flip_all(kit: &Kit, name: &str, flips: &[u8], whole: &Rooms) -> (usize, usize) {
     let (snapshot, path) = (Snapshot::take(&kit.path), kit.path.join(name));
     let sound = fs::read(&path).expect("a file");
     let (mut started, mut refused) = (0, 0);
     for at in 0..sound.len() {
-        // Nothing is in most bytes that are 0: a few of them will do.
+        // Most zero bytes are unused: a sample of them suffices.
         if sound[at] == 0 && at % 64 != 0 && sound.len() > 1_000 {
             continue;
         }
@@ -241,7 +242,7 @@ fn flip_all(kit: &Kit, name: &str, flips: &[u8], whole: &Rooms) -> (usize, usize
             let mut bytes = sound.clone();
             bytes[at] ^= flip;
             fs::write(&path, &bytes).expect("written");
-            // What was taken for sound can be written to.
+            // A store that was accepted can be written to.
             let found = read_and(&kit.path, |store, rooms| {
                 let mut kit = Kit::new();
                 for room in rooms.keys().map(String::as_str).chain(["r9"]) {

@@ -22,7 +22,7 @@ fn keys_are_remembered() {
     let kept = store.load(NAME, 200).expect("readable").expect("kept");
     assert_eq!((kept.keys, kept.header), (vec![key], header(&kit.hub)));
 
-    // And forgotten when their time is over.
+    // Expired keys are removed.
     let sent = kit
         .hub
         .send_once(kit.now, "next", &audience, "e", Payload::NULL, &mut out);
@@ -74,20 +74,20 @@ fn keys_of_clients_are_remembered_and_forgotten() {
     kill(store);
     let store = kit.open();
     assert_eq!(client_keys(&store), [one.clone(), two.clone()]);
-    // The hub has none of this name any more.
+    // The hub has no such key any more.
     let mut batch = Batch::default();
     let gone = (one.client().into(), one.key().into(), None);
     batch.set_client_key(kit.now, &NAME.into(), header(&kit.hub), gone);
     store.commit(&batch).expect("written");
     assert_eq!(client_keys(&store), std::slice::from_ref(&two));
-    // The time of the other is over when a third is stored.
+    // The other key has expired when a third one is stored.
     kit.now = two.expires();
     let third = publish(&mut kit, "k");
     let three = set(&kit, &store, kit.now, (third, "k"));
     assert_eq!(client_keys(&store), [three]);
 }
 
-/// A store of before knows no keys of clients.
+/// Older stores have no table of client keys.
 #[test]
 fn a_store_without_the_table_gets_it() {
     let mut kit = Kit::new();
