@@ -2,9 +2,9 @@ import { TIMER_MS_MAX } from "./limits.js";
 
 /** Time and timers. Give your own in the options to test without waiting, such as `TestClock`. */
 export interface Clock {
-  /** Milliseconds since any moment; never goes back. */
+  /** Milliseconds since an arbitrary moment; never decreases. */
   now(): number;
-  /** Calls `f` after that many milliseconds, and gives a handle for {@link Clock.clear}. */
+  /** Calls `f` after that many milliseconds; returns a handle for {@link Clock.clear}. */
   set(f: () => void, ms: number): unknown;
   /** Cancels a timer. */
   clear(handle: any): void;
@@ -14,8 +14,8 @@ let ahead = 0;
 let last = 0;
 
 /**
- * The wall clock: it goes on while the machine sleeps, so a late timer shows a sleep. Set back, it stands still
- * for no longer than the next call.
+ * The wall clock. It advances while the machine sleeps, so a late timer reveals a sleep. When the
+ * system clock is set back, this one stands still only until the next call.
  */
 export const wallClock: Clock = {
   now() {

@@ -31,10 +31,10 @@ export const newMachine = (options: MachineOptions): Machine =>
     failures: 0,
   }) as unknown as Machine;
 
-/** True between `connect` and the end for good. */
+/** True from `connect` until the client is closed for good. */
 export const isActive = ({ state }: Machine): boolean => !/idle|closed/.test(state.name);
 
-/** Connects, unless that is under way. */
+/** Connects, unless the client is already active. */
 export const connect = (machine: Machine): void => {
   if (isActive(machine)) return;
   machine.failures = 0;
@@ -50,14 +50,14 @@ export const close = (machine: Machine): void => {
   shut(machine, {}, 1000);
 };
 
-/** Gives the token that was asked for, or its absence. */
+/** Takes the requested token, or its absence. */
 export const token = (machine: Machine, token?: string | null): void => {
   if (!machine.conn) emit(machine, "dial", token);
   else if (token == null) machine.renewAt = Infinity;
   else authenticate(machine, token);
 };
 
-/** Says that a call for a token has failed, or that no socket could be made. */
+/** Reports that a call for a token has failed, or that no socket could be created. */
 export const failed = (machine: Machine, error: RoomcastError): void => {
   tell(machine, machine, "$error", error);
   if (machine.conn) machine.renewAt = machine.now + RENEW_MS;
@@ -75,7 +75,7 @@ export const text = (machine: Machine, text: string): void => {
   if (machine.conn) machine.pingAt = machine.now + machine.heartbeat;
 };
 
-/** Says that somebody looks at the page, or that there may be a network again. */
+/** Reports that the page is visible again, or that there may be a network again. */
 export const awake = (machine: Machine): void => {
   const { state } = machine;
   if (machine.conn) ping(machine);
@@ -85,7 +85,7 @@ export const awake = (machine: Machine): void => {
   }
 };
 
-/** Says that the page is put aside: there is no connection until it is {@link awake}. */
+/** Reports that the page is frozen: there is no connection until it is {@link awake}. */
 export const freeze = (machine: Machine): void => {
   if (!isActive(machine)) return;
   lost(machine);
@@ -100,7 +100,7 @@ export const send = (machine: Machine, text: string): boolean => {
   return can;
 };
 
-/** Says that it is {@link timeout}, or later. */
+/** Reports that the time {@link timeout} has come. */
 export const tick = (machine: Machine): void => {
   const { now } = machine;
   const slept = now - timeout(machine) >= LATE_MS;
@@ -156,7 +156,7 @@ const authenticate = (machine: Machine, token: string) =>
       machine.renewAt = Infinity;
       machine.why = "connect";
       if (!error) machine.renewed = true;
-      // Another user needs another connection.
+      // A token of another user needs a new connection.
       else if (code === "forbidden") ended(machine, "another user", 1000, true);
       else {
         tell(machine, machine, "$error", error);
@@ -184,7 +184,8 @@ const welcome = (
   machine: Machine,
   { conn, user, heartbeat_ms, limits }: { conn: string; user: string; heartbeat_ms: number; limits: Limits },
 ) => {
-  // A limit that is off is absent: what follows from it is not a number, and so neither too long nor too early.
+  // A limit that is off is absent. Values computed from it are NaN, so no comparison with them
+  // holds.
   const { message_bytes: messageBytes, inbound_messages_per_s: rate, inbound_burst_messages: burst } = limits as Required<Limits>;
   const eachMs = 1_000 / (rate * RATE_PART);
   Object.assign(machine, {
@@ -201,7 +202,7 @@ const welcome = (
   to(machine, "open", { conn, user });
 };
 
-/** Forgets the socket and the call for a token, and takes back what belonged to the connection. */
+/** Forgets the socket and the call for a token, and resets the state of the connection. */
 const lost = (machine: Machine, code?: number) => {
   emit(machine, "drop", code);
   if (machine.now - machine.openedAt >= LASTED_MS) machine.failures = 0;
@@ -210,7 +211,7 @@ const lost = (machine: Machine, code?: number) => {
   Object.assign(machine, UNCONNECTED);
 };
 
-/** Says that the socket has ended, or an attempt, and decides what follows. */
+/** Reports the end of the socket or of an attempt, and decides what follows. */
 export const ended = (machine: Machine, reason: string, code = 1006, again = machine.bye?.reconnect ?? !FINAL.test(`${code}`)): void => {
   const close = { code, reason };
   lost(machine);

@@ -35,13 +35,13 @@ export class Driver implements Steps {
     });
   }
 
-  /** Gives the machine an input, and carries out what follows. */
+  /** Gives the machine an input, and carries out the resulting steps. */
   run<A extends unknown[], T>(input: (machine: Machine, ...args: A) => T, ...args: A): T {
     const { machine } = this;
     machine.now = this.#clock.now();
     const result = input(machine, ...args);
     flush(machine);
-    // A listener may give an input: what follows is carried out behind what is under way.
+    // A listener may give an input: its steps are carried out behind the current ones.
     if (!this.#isDraining) {
       this.#isDraining = true;
       for (const [step, ...args] of machine.out) (this[step] as (...args: unknown[]) => void)(...args);
@@ -53,7 +53,7 @@ export class Driver implements Steps {
     return result;
   }
 
-  /** A key for a message, never given before. */
+  /** Returns a new unique key for a message. */
   key(): string {
     return `${this.#prefix}.${this.machine.serial}`;
   }
@@ -105,7 +105,8 @@ export class Driver implements Steps {
 
   write(text: string): void {
     const socket = this.#socket;
-    // Browsers warn in the console of a write to a connection that is closing. The next one gets the request.
+    // Browsers warn in the console of a write to a closing connection. The next one gets the
+    // request.
     if (!(socket?.readyState! > 1)) socket?.send(text);
   }
 
@@ -121,7 +122,7 @@ export class Driver implements Steps {
 
   tell = call;
 
-  /** Listens to the page while there is something to keep connected. */
+  /** Listens to the page while the client is active. */
   #follow() {
     if (isActive(this.machine)) {
       const { page = browserPage() } = this.#options;

@@ -4,9 +4,9 @@
 export const HEARTBEAT_MS = 25_000;
 /** Wait for any frame after a ping. */
 export const PONG_MS = 4_000;
-/** A timer that is so late means that the machine slept, or that the page was frozen. */
+/** A timer that is this late means that the machine slept, or that the page was frozen. */
 export const LATE_MS = 2_000;
-/** The longest wait for a new attempt in a page that somebody looks at. */
+/** The longest wait for a new attempt once the page is visible again. */
 export const AWAKE_MS = 300;
 /** Wait for the next call for a token, after one that failed. */
 export const RENEW_MS = 5_000;
@@ -19,11 +19,11 @@ export const LASTED_MS = 10_000;
 export const RETRY_MS = 2_000;
 /** The part of the server's rate that is used: the rest is for pings, and for clocks that differ. */
 export const RATE_PART = 0.9;
-/** Earlier connections that are known as the client's own. */
+/** The most earlier connections that the client recognises as its own. */
 export const CONNS_MAX = 64;
-/** Earlier connections that a frame may name. */
+/** The most earlier connections that a frame may name. */
 export const NAMED_CONNS_MAX = 16;
-/** Unanswered messages; the server remembers 256 keys of a client. */
+/** The most unanswered messages; the server remembers 256 keys of a client. */
 export const UNANSWERED_MAX = 200;
 /** The close code for a token that is missing, bad, withdrawn or has ended. */
 export const UNAUTHORIZED = 4401;

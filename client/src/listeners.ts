@@ -3,13 +3,13 @@ export type Off = () => void;
 
 /** Options of a listener. */
 export interface On {
-  /** Takes the listener away when it is aborted. */
+  /** Removes the listener when the signal is aborted. */
   signal?: AbortSignal | undefined;
-  /** Takes the listener away after its first call. */
+  /** Removes the listener after its first call. */
   once?: boolean | undefined;
 }
 
-/** Calls `f` when the signal is aborted, also when it was before, or when the result is called. */
+/** Calls `f` when the signal is aborted, at once if it already is, or when the result is called. */
 export const whenAborted = (signal: AbortSignal | undefined, f: () => void): Off => {
   const off = () => {
     signal?.removeEventListener("abort", off);

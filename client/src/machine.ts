@@ -11,7 +11,7 @@ export interface MachineOptions {
   /** Limits of the messages that wait to be sent. */
   messages: number;
   bytes: number;
-  /** True when another token can be had. */
+  /** True when a new token can be fetched. */
   renews: boolean;
   random: () => number;
 }
@@ -44,7 +44,7 @@ export interface Request extends Ask {
   /** The frame without its end. A retry must have the same bytes. */
   text: string;
   bytes: number;
-  /** Connections that it was written to; an answer is awaited on the last. */
+  /** Connections that the request was written to; the answer is expected on the last. */
   conns: Set<string>;
 }
 
@@ -61,23 +61,29 @@ export interface Place {
   counts?: Counts;
   /** True between join and leave of the application. */
   wanted?: boolean;
-  /** The join or the page of a history or of members that is awaited; 0 without one. */
+  /**
+   * The number of the pending join, or of the pending page of a history or of members; 0 without
+   * one.
+   */
   asked: number;
-  /** The time of the next one, after a temporary refusal. */
+  /** The time of the next attempt, after a temporary refusal. */
   retryAt: number;
   /** True until all pages of a new listing of members have come. */
   lists?: boolean | undefined;
-  /** Messages that a join still replays, and the position after the last. */
+  /** The number of messages that a join still replays, and the position after the last. */
   missing: number;
   top?: number;
-  /** Messages that were replayed. */
+  /** The number of messages that were replayed. */
   replayed?: number;
   /** Members by user or connection. */
   here: Map<string, Member>;
   readonly listeners: Listeners;
 }
 
-/** All that a client knows between two inputs. The functions of `connection`, `rooms` and `requests` change it. */
+/**
+ * The whole state of a client between two inputs. The functions of `connection`, `rooms` and
+ * `requests` change it.
+ */
 export interface Machine extends Readonly<MachineOptions> {
   /** The listeners of the client. */
   readonly listeners: Listeners;
@@ -106,14 +112,16 @@ export interface Machine extends Readonly<MachineOptions> {
   /** The server's limits. */
   heartbeat: number;
   messageBytes: number;
-  /** The time between messages at the full rate, and the time that a burst may run ahead of it. */
+  /**
+   * The time between messages at the full rate, and the time by which a burst may run ahead of it.
+   */
   eachMs: number;
   aheadMs: number;
   /** The time at which the messages so far would be due, one after the other. */
   due: number;
   /** The earliest next attempt that the server allows. */
   notBefore: number;
-  // Times that do not count are infinite.
+  // Times that do not apply are infinite.
   openedAt: number;
   /** The end of an attempt, or the beginning of the next. */
   deadline: number;
@@ -144,14 +152,14 @@ export const emit = (machine: Machine, ...output: Output): void => {
 export const tell = (machine: Machine, { listeners }: Place | Machine, event: string, ...values: unknown[]): void =>
   emit(machine, "tell", listeners, event, ...values);
 
-/** Gets another token, unless one is on its way. */
+/** Fetches a new token, unless a fetch is pending. */
 export const expiring = (machine: Machine): void => {
   if (machine.renewAt < Infinity) return;
   machine.why = "expiring";
   renew(machine);
 };
 
-/** Gets another token for the open connection, where one can be had. A call that hangs is replaced. */
+/** Fetches a new token for the open connection, where possible. A call that hangs is replaced. */
 export const renew = (machine: Machine): void => {
   if (!machine.renews) return;
   machine.renewAt = machine.now + machine.timeout;

@@ -1,7 +1,7 @@
 /** Names of events with the types of their data. */
 export type Events = Record<string, any>;
 
-/** Names of application events with the types of what is asked and answered. */
+/** Names of application events with the types of their requests and answers. */
 export type Calls = Record<string, { ask: unknown; answer: unknown }>;
 
 /** A message that was published to a room, or pushed to this connection. */
@@ -28,7 +28,7 @@ export interface Position {
   readonly offset: number;
 }
 
-/** Somebody in a room: a user with any number of connections, or one connection without a user. */
+/** A member of a room: a user with any number of connections, or one connection without a user. */
 export interface Member {
   /** The user; empty without one. */
   readonly user: string;

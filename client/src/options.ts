@@ -8,11 +8,11 @@ export interface Socket {
   onmessage: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
-  /** Above 1 when the connection ends: nothing is sent any more. */
+  /** Above 1 once the connection is closing: nothing more is sent. */
   readonly readyState?: number;
   send(text: string): void;
   close(code?: number): void;
-  /** Ends the connection at once, where there is such a thing. */
+  /** Ends the connection at once, where the class has this method. */
   terminate?(): void;
 }
 
@@ -22,9 +22,10 @@ export type SocketClass = new (url: string, protocols: string[]) => Socket;
 /** Options of a client. */
 export interface Options {
   /**
-   * The user's token, or a function that gets one. It is called before every connection: with `"connect"`, or
-   * `"refused"` after the server did not take the last one; and with `"expiring"` a minute before the end of
-   * the one in use. `null` connects without a token. When it throws, it is called again later.
+   * The user's token, or a function that gets one. The function is called before every connection:
+   * with `"connect"`, or `"refused"` after the server rejected the last token; and with
+   * `"expiring"` a minute before the current token ends. `null` connects without a token. When it
+   * throws, it is called again later.
    */
   token?: string | ((why: Why, signal: AbortSignal) => string | null | Promise<string | null>) | undefined;
   /** The class of sockets. Default: the global `WebSocket`. */

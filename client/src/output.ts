@@ -11,7 +11,10 @@ export interface Steps {
   dial(token?: string | null): void;
   /** Writes a text message to the socket. */
   write(text: string): void;
-  /** Forgets the socket and the call for a token: ends them, waits for neither, and gives nothing of them. */
+  /**
+   * Ends the socket and the call for a token, without waiting for either. Their later events are
+   * dropped.
+   */
   drop(code?: number): void;
   /** Calls the listeners of an event: those of the client, or of a room. */
   tell(listeners: Listeners, event: string, ...values: unknown[]): void;

@@ -1,12 +1,17 @@
 import type { Off } from "./listeners.js";
 
-/** Events of a page that tell whether somebody looks at it. Give your own in the options for tests. */
+/**
+ * Events of a page: about its visibility and its network. Give your own in the options for tests.
+ */
 export interface PageEvents {
-  /** Calls `awake` when somebody looks again, or there may be a network; `freeze` when the page is put aside. */
+  /**
+   * Calls `awake` when the page is visible again, or there may be a network; `freeze` when the page
+   * is frozen.
+   */
   listen(awake: () => void, freeze: () => void): Off;
 }
 
-/** The events of a browser's page; nothing elsewhere. */
+/** Returns the events of a browser's page; `undefined` outside of browsers. */
 export const browserPage = (): PageEvents | undefined => {
   const page = globalThis.document as Document | undefined;
   return page && {
@@ -17,7 +22,7 @@ export const browserPage = (): PageEvents | undefined => {
       };
       on(page, "visibilitychange", () => page.hidden || awake());
       on(page, "resume", awake);
-      // `navigator.onLine` lies: both are hints only.
+      // `navigator.onLine` is unreliable, so both events are only hints.
       on(globalThis as unknown as EventTarget, "pageshow focus online offline", awake);
       on(globalThis as unknown as EventTarget, "pagehide", (event) => (event as PageTransitionEvent).persisted && freeze());
       return () => removed.abort();

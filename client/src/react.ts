@@ -8,7 +8,10 @@ import type { Events, Member, Message, Room, Roomcast, RoomOptions, State } from
 
 const Context = createContext<Roomcast<any, any> | null>(null);
 
-/** Gives a client to all hooks below it, and connects it. Whoever made the client closes it. */
+/**
+ * Gives a client to all hooks below it, and connects it. The code that created the client closes
+ * it.
+ */
 export function RoomcastProvider({ client, children }: { client: Roomcast<any, any>; children?: ReactNode }): ReactNode {
   useEffect(() => {
     if (client.state.name === "idle") client.connect();
@@ -38,7 +41,7 @@ export function useRoom<E extends Events = Events>(name: string, options?: Omit<
   const given = useRef(options);
   given.current = options;
   useEffect(() => {
-    // A room that was left meanwhile is another one.
+    // A room that was left meanwhile has been replaced by a new object.
     const taken = client.room(name, given.current);
     render();
     return () => void taken.leave();
@@ -61,8 +64,9 @@ export interface UseMessagesOptions {
   /** The most messages that are kept. Default: 100, or `history` when that is more. */
   limit?: number;
   /**
-   * Begins with so many of the newest messages of the room's history; again after messages were lost, and in the
-   * place of what was there. In a room without a history it changes nothing. Default: 0.
+   * Starts with this many of the newest messages of the room's history. After messages were lost,
+   * they are read again and replace the list. In a room without a history it changes nothing.
+   * Default: 0.
    */
   history?: number;
 }
@@ -83,7 +87,8 @@ export function useMessages<E extends Events = Events>(room: Room<E>, options: U
         f();
       };
       let isDue = history > 0;
-      // What has come since the history was asked for, until it is there. Another array: it was asked for again.
+      // Messages since the request for the history, until its answer. A new array means a new
+      // request.
       let since: Message<E>[] | undefined;
       const load = async () => {
         if (!isDue || room.state !== "joined") return;
@@ -93,7 +98,7 @@ export function useMessages<E extends Events = Events>(room: Room<E>, options: U
         try {
           for await (const message of room.history({ limit: history })) found.unshift(message);
         } catch {
-          // Tried again after the next join.
+          // The next join tries again.
           isDue ||= since === later;
           return;
         }

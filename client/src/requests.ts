@@ -3,7 +3,7 @@ import { NAMED_CONNS_MAX, UNANSWERED_MAX } from "./limits.js";
 import { type Ask, emit, expiring, type Machine, type Request } from "./machine.js";
 import type { Frame } from "./message.js";
 
-/** JSON of a value, where it has one. */
+/** Returns a value as JSON, where it has such a form. */
 export const json = JSON.stringify as (value: unknown) => string;
 
 /**
@@ -46,7 +46,7 @@ export const take = (machine: Machine): boolean => {
   return true;
 };
 
-/** Writes what can be written. Work: one step for each request that was not answered. */
+/** Writes all requests that can be written. Work: one step for each unanswered request. */
 export const write = (machine: Machine): void => {
   const { conn, messageBytes } = machine;
   let unanswered = 0;
@@ -69,12 +69,12 @@ export const write = (machine: Machine): void => {
   machine.allowedAt = Infinity;
 };
 
-/** Takes an answer, and gives the key where it is that of a publish. */
+/** Takes an answer; returns the key if it answers a publish. */
 export const answer = (machine: Machine, { id, error, data }: Frame): string | undefined => {
   const request = machine.requests.get(id!);
   if (!request) return;
   if (error?.code === "expired" && request.event !== "$auth") {
-    // It was not carried out: the next token lets it pass.
+    // The request was not carried out: it is written again with the next token.
     request.conns.delete(machine.conn);
     machine.renewed = false;
     expiring(machine);

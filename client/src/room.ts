@@ -25,7 +25,10 @@ export interface RoomOptions {
   meta?: unknown;
   /** Leaves when the signal is aborted. */
   signal?: AbortSignal | undefined;
-  /** A {@link Room.position} from before, such as one of before a reload: what was missed since then follows. */
+  /**
+   * An earlier {@link Room.position}, such as one from before a reload: messages missed since then
+   * follow.
+   */
   from?: Position | undefined;
   /** False: gives the room without joining it, for a framework that renders first. */
   join?: boolean | undefined;
@@ -33,7 +36,7 @@ export interface RoomOptions {
 
 /** The answer to a publish. */
 export interface Published {
-  /** Connections that the message was queued for. */
+  /** The number of connections that the message was queued for. */
   readonly reached: number;
   /** The place in the room's history, where it keeps one. */
   readonly offset?: number;
@@ -72,8 +75,9 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
   }
 
   /**
-   * The state of the membership: `idle` (the client has no connection, and seeks none), `joining`, `joined`,
-   * `filling` (joined, and missed messages still arrive), `refused` (see {@link Room.error}), or `left` for good.
+   * The state of the membership: `idle` (the client is not connected, and does not try), `joining`,
+   * `joined`, `filling` (joined, and missed messages still arrive), `refused` (see
+   * {@link Room.error}), or `left` for good.
    */
   get state(): RoomState {
     return this.#place.state;
@@ -137,7 +141,7 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     return on(this.#place.listeners, "$members", f, options);
   }
 
-  /** Calls `f` when all that was missed has arrived, after a reconnect or a gap. */
+  /** Calls `f` when all missed messages have arrived, after a reconnect or a gap. */
   onRecovered(f: (recovered: { missed: number }) => void, options?: On): Off {
     return on(this.#place.listeners, "$recovered", f, options);
   }
@@ -159,22 +163,25 @@ export class Room<E extends Events = Events> implements AsyncIterable<Message<E>
     return this.#driver.ask({ event: checked(event), room: this.name, data, key: options.key ?? this.#driver.key() }, options);
   }
 
-  /** Publishes now or not at all, without an answer: for cursors. False when it was not sent. */
+  /**
+   * Publishes now or not at all, without an answer: for cursors. Returns false when it was not
+   * sent.
+   */
   send<K extends keyof E & string>(event: K, data: E[K]): boolean {
     const text = json({ event: checked(event), room: this.name, data });
     return this.#driver.run(send, text);
   }
 
   /**
-   * Reads the room's history, page by page as the loop goes on: with `after` the messages above that offset,
-   * oldest first; else those below `before`, or all, newest first.
+   * Reads the room's history, page by page as the loop advances: with `after` the messages above
+   * that offset, oldest first; else those below `before`, or all, newest first.
    */
   async *history({ after, before, limit = Infinity }: { after?: number; before?: number; limit?: number } = {}): AsyncGenerator<Message<E>, void, undefined> {
     const isForward = after !== undefined;
     while (limit > 0) {
       const { messages }: { messages: Frame[] } = await this.#driver.ask({
         event: "$history", room: this.name, read: true,
-        // In JSON an infinite limit is `null`, which is none.
+        // In JSON an infinite limit is `null`, which means no limit.
         data: { after, before, limit },
       });
       if (!messages.length) return;

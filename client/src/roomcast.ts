@@ -9,7 +9,7 @@ import { add } from "./rooms.js";
 import type { State } from "./state.js";
 
 /**
- * A client of a Roomcast server: one connection, kept through everything, and its rooms.
+ * A client of a Roomcast server: one connection, which reconnects by itself, and its rooms.
  *
  * ```js
  * import { Roomcast } from "roomcast";
@@ -26,8 +26,9 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
   readonly #driver: Driver;
 
   /**
-   * Connects to a server: an address with `http(s):` or `ws(s):`, in a page also a relative one. Without a path
-   * it is that of the namespace `default`, else such as `/ws/{namespace}`.
+   * Connects to a server: an address with `http(s):` or `ws(s):`, in a page also a relative one.
+   * Without a path it means the namespace `default`; other namespaces have the path
+   * `/ws/{namespace}`.
    *
    * Throws a `TypeError` for an invalid address.
    */
@@ -82,7 +83,7 @@ export class Roomcast<R extends Events = Events, C extends Calls = Record<string
     return this.#driver.ask({ event: checked(event), data }, options);
   }
 
-  /** Calls `f` with each message of an event that came through no room of this client. */
+  /** Calls `f` with each message of an event that belongs to no room of this client. */
   on<K extends keyof R & string>(event: K, f: (data: R[K], message: Extract<Message<R>, { event: K }>) => void, options?: On): Off {
     return on(this.#driver.machine.listeners, checked(event), f, options);
   }

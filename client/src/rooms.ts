@@ -4,7 +4,7 @@ import { type Machine, type Place, tell } from "./machine.js";
 import type { Counts, Frame, Member, Message, RoomState } from "./message.js";
 import { ask } from "./requests.js";
 
-/** The parts of a place that begin anew with a connection. */
+/** The parts of a place that are reset with each connection. */
 const FRESH = { error: undefined, asked: 0, retryAt: 0, lists: false as boolean | undefined, missing: 0 };
 
 const isMember = ({ state }: Place) => /joined|filling/.test(state);
@@ -39,7 +39,7 @@ export const reset = (machine: Machine, state: "joining" | "idle"): void => {
 };
 
 /**
- * Sends the next join, or the next page of a history, unless an answer is awaited.
+ * Sends the next join, or the request for the next page of a history, unless an answer is pending.
  *
  * The replays of all rooms together may be more than the server queues for a connection, so there is one join
  * or one page of a history in flight. Members are listed when a room needs nothing else.
@@ -78,7 +78,7 @@ const joined = (
   place.replayed = 0;
   if (recovered === false && place.position!.epoch === epoch && place.position!.offset < offset) fill(machine, place);
   else {
-    // The position stays until what was missed has arrived.
+    // The position stays until the missed messages have arrived.
     if (!missed) place.position = { epoch, offset };
     to(machine, place, "joined");
     if (recovered === false) tell(machine, place, "$lost");
@@ -91,7 +91,7 @@ const refused = (machine: Machine, place: Place, error: RoomcastError) => {
   to(machine, place, "refused");
 };
 
-/** Reads the rest of what was missed from the history. */
+/** Reads the rest of the missed messages from the history. */
 const fill = (machine: Machine, place: Place) => {
   to(machine, place, "filling");
   askFor(machine, place, "$history", { after: place.position!.offset, conn: earlier(machine) }, filled);
@@ -104,7 +104,8 @@ const filled = (
   const isWhole = page?.epoch === epoch && offset + 1 >= page.first;
   if (isWhole) {
     for (const frame of page.messages) arrived(machine, place, frame);
-    // A page that ends at the room's position is the last: what is published from then on arrives by itself.
+    // A page that ends at the room's position is the last: messages published after it arrive by
+    // themselves.
     if (page.messages.length && place.position!.offset < page.offset) return fill(machine, place);
   }
   // Without a page there is no history; or it does not reach back that far.
@@ -119,7 +120,7 @@ export const push = (machine: Machine, frame: Frame): void => {
   const { offset } = frame;
   const place = machine.rooms.get(frame.room!);
   if (!place || place.state === "idle" || (offset === undefined && isMember(place))) return deliver(machine, frame);
-  // The history brings it, in its place; or it came before the answer to the join.
+  // The history brings the message in order; or it came before the answer to the join.
   if (place.state !== "joined") return;
   const isLast = place.missing && !--place.missing;
   if (offset! > place.position!.offset) arrived(machine, place, frame);
@@ -147,7 +148,7 @@ const arrived = (machine: Machine, place: Place, frame: Frame) => {
 
 /** Takes a notice. */
 export const notice = (machine: Machine, { event, room, data, error }: Frame): void => {
-  // The lost messages come through no room.
+  // The lost messages belong to no room.
   if (event === "$gap" && !room) return tell(machine, machine, "$lost");
   const place = machine.rooms.get(room!);
   if (!place || !isMember(place)) return;
@@ -162,7 +163,7 @@ export const notice = (machine: Machine, { event, room, data, error }: Frame): v
   } else if (event === "$members") {
     place.counts = counts(data);
     if (data.listed) {
-      // A listing that is under way would mix old and new pages.
+      // A listing in progress would mix old and new pages.
       if (place.state === "joined") place.asked = 0;
       place.lists = true;
     } else show(machine, place, false);
@@ -195,7 +196,7 @@ const listed = (machine: Machine, place: Place, error?: RoomcastError, page?: an
 
 const counts = ({ users, conns }: Counts): Counts => ({ users, conns });
 
-/** Gives the application other members: `null` where the room does not list them. */
+/** Gives the application a new list of members: `null` where the room does not list them. */
 const show = (machine: Machine, place: Place, isListed: boolean) => {
   place.members = isListed ? [...place.here.values()] : null;
   tell(machine, place, "$members", place.members);
@@ -220,7 +221,7 @@ const to = (machine: Machine, place: Place, state: RoomState) => {
   tell(machine, place, "$state", state);
 };
 
-/** Makes a request for a room; its answer counts while no other was made in its place. */
+/** Makes a request for a room; its answer is ignored once another request has replaced it. */
 const askFor = (
   machine: Machine, place: Place, event: string, data: unknown,
   done: (machine: Machine, place: Place, error?: RoomcastError, data?: any) => void,

@@ -25,7 +25,7 @@ export type State = { readonly attempt: number } & (
   | { readonly name: "closed"; readonly close?: Close; readonly error?: RoomcastError | undefined }
 );
 
-/** Codes after which a client does not come back, unless `$bye` says so. */
+/** Codes after which a client does not reconnect, unless `$bye` says so. */
 export const FINAL = /^(100[023789]|4403|4410)$/;
 
 /** The server's limits, as `$welcome` says them. */

@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
         .typescript(false)
         .remove_name_section(true)
         .remove_producers_section(true)
-        // A module that trapped is instantiated anew; handles of the one before are told apart.
+        // A module that trapped is instantiated again; handles of the old instance are detected.
         .reset_state_function(true)
         .generate(directory)
         .with_context(|| {

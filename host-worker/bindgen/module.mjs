@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
 
-// What cargo is at, and what it finds wrong, is seen while it works: the first build takes minutes.
+// Cargo's progress and errors are shown while it works: the first build takes minutes.
 export async function cargo(...args) {
   const child = spawn("cargo", args, { cwd: here, stdio: ["ignore", "pipe", "inherit"] });
   let stdout = "";
@@ -23,8 +23,8 @@ export async function metadata(...args) {
 }
 
 // Writes `wasm`, the module, and returns the path of the script that binds it. `target` is the
-// folder that cargo builds to, `lib` the library of the package, `where` says of which workspace it
-// is.
+// folder that cargo builds to, `lib` the library of the package; `where` has the cargo
+// arguments for its workspace.
 export async function bind({ name, lib, target, where = ["--locked"], features = [], profile = "worker", quick, wasm }) {
   const tools = (await metadata()).target_directory;
   const out = join(target, "worker-bindgen", name);

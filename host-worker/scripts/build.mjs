@@ -1,6 +1,6 @@
-// Builds dist/: index.js and roomcast.wasm, what is deployed; and the inspector, in assets/. Needs cargo;
-// everything else comes with `npm ci` and Cargo.lock. Builds into the workspace's target directory, and
-// again only what has changed.
+// Builds dist/: index.js and roomcast.wasm, which are deployed; and the inspector, in assets/.
+// Needs cargo; everything else comes with `npm ci` and Cargo.lock. Builds in the workspace's target
+// directory, and rebuilds only changed parts.
 //
 //     npm run build                                         rooms only
 //     npm run build -- --package NAME                       a crate of this workspace that mounts applications
@@ -40,15 +40,15 @@ const manifest = options["manifest-path"];
 const dist = resolve(options.out);
 const FILES = ["index.js", "roomcast.wasm"];
 
-// What the module may weigh, compressed as the platform counts it: a little over what it does.
-// Start-up time grows with it. Raise it when a feature is worth it.
+// The largest compressed size of the module, as the platform counts it: a little over its present
+// size. Start-up time grows with the size. Raise the limit when a feature is worth it.
 const GZIP_BYTES_MAX = 710_000;
-// With an application: what the platform takes of everybody.
+// The limit with an application: that of the platform.
 const GZIP_BYTES_MAX_OF_APPLICATIONS = 3_000_000;
 
 async function main() {
   const { target, name, lib } = await crate();
-  // Whoever runs what is there meanwhile finds no half of a file.
+  // A Worker that runs these files meanwhile never sees half a file.
   const fresh = join(dist, ".new");
   mkdirSync(fresh, { recursive: true });
   const script = await bind({
@@ -62,7 +62,7 @@ async function main() {
     entryPoints: [join(here, "shim", "index.js")],
     outfile: join(fresh, "index.js"),
     alias: { "#roomcast": script },
-    // Given by the platform, and the module that it compiles.
+    // These come from the platform, which also compiles the module.
     external: ["cloudflare:workers", "./roomcast.wasm"],
     bundle: true,
     format: "esm",
@@ -101,7 +101,7 @@ function features(name) {
   );
 }
 
-// What is built: its package, its library, and where it is built to.
+// The crate to build: its package, its library, and its target directory.
 async function crate() {
   const { packages, target_directory: target } = await metadata(...(manifest ? ["--manifest-path", resolve(manifest)] : []));
   const own = manifest && packages.find(({ manifest_path: path }) => path === resolve(manifest))?.name;
@@ -112,7 +112,7 @@ async function crate() {
   return { target, name, lib: lib.name.replaceAll("-", "_") };
 }
 
-// The profile of this workspace, for one that lacks it.
+// The profile of this workspace, for a workspace that lacks it.
 function profile() {
   const settings = ['inherits="release"', "opt-level=3", 'lto="fat"', "codegen-units=1", 'panic="abort"', "debug=false"];
   return settings.flatMap((setting) => ["--config", `profile.worker.${setting}`]);

@@ -1,6 +1,6 @@
 // Serves the Worker on this machine, http://127.0.0.1:8787, as the platform would; rebuilds and
-// restarts when sources change. Variables that begin with ROOMCAST_ are passed on; without a key the
-// API has the key `dev-key`. What is stored stays in .wrangler/ until that is removed.
+// restarts when sources change. Variables that begin with ROOMCAST_ are passed on; without a key
+// the API has the key `dev-key`. The storage stays in .wrangler/ until that is removed.
 // `npm run dev -- --package NAME` serves a crate that mounts applications: see build.mjs. Further
 // arguments are wrangler's: `npm run dev -- --port 9000`.
 
@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 
 const here = fileURLToPath(new URL("..", import.meta.url));
 
-// What is built is the build's affair, which wrangler starts.
+// These options are for the build, which wrangler starts.
 const { tokens } = parseArgs({
   options: { package: { type: "string" }, "manifest-path": { type: "string" }, rs256: { type: "string" } },
   strict: false,
@@ -39,7 +39,7 @@ const variables = { ROOMCAST_API_KEY: "dev-key" };
 for (const [name, value] of Object.entries(process.env)) {
   if (name.startsWith("ROOMCAST_")) variables[name] = value;
 }
-// A file rather than arguments: those can be seen by everybody on the machine.
+// Variables go into a file, because everybody on the machine can see arguments.
 mkdirSync(join(here, ".wrangler"), { recursive: true });
 const file = join(here, ".wrangler", "dev.vars");
 const lines = Object.entries(variables).map(([name, value]) => `${name}=${JSON.stringify(value)}\n`);
@@ -55,7 +55,7 @@ const wrangler = spawn(
   {
     cwd: here,
     stdio: "inherit",
-    // Nothing is asked of the network.
+    // No request goes to the network.
     env: { ...process.env, ...build, CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" },
   },
 );

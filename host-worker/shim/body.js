@@ -1,6 +1,6 @@
 // Bodies of answers.
 
-// The whole body, which has so many bytes at most.
+// Reads the whole body, which has at most this many bytes.
 export async function whole(response, bytesMax) {
   const body = new Uint8Array(bytesMax);
   let length = 0;

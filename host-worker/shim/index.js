@@ -1,4 +1,4 @@
-// The Worker: what it cannot answer by itself goes to the object of a namespace.
+// The Worker: requests that it cannot answer itself go to the object of a namespace.
 
 import { Front, current, inOrder, restart } from "./runtime.js";
 
@@ -7,7 +7,7 @@ export { NamespaceObject } from "./object.js";
 let front = null;
 let generation = -1;
 
-// Asks the module. What is thrown is passed on, after the module was put in order.
+// Calls the module. A thrown fault is rethrown, after the module was restarted where necessary.
 function ask(env, question) {
   try {
     if (generation !== current()) {
@@ -29,7 +29,7 @@ export default {
       if (verdict instanceof Response) return verdict;
       object = env.NAMESPACES.getByName(verdict);
       if (request.body) {
-        // Read here: an object is billed for the time in which it waits.
+        // The body is read here, because an object is billed for the time that it waits.
         const { bodyBytesMax, bodyTimeMs } = ask(env, (front) => front);
         const { body, tooLate } = await read(request, bodyBytesMax, bodyTimeMs);
         const bad = ask(env, (front) => {
@@ -40,7 +40,7 @@ export default {
         request = withBody(request, body);
       }
     } catch (fault) {
-      // A text is about a setting: its name helps whoever deployed this.
+      // A text is about a setting: its name helps the operator.
       console.error("roomcast: a request is not answered:", fault?.stack ?? fault);
       return Front.internal(request, inOrder(fault) ? fault : "internal server error (logged)");
     }
@@ -53,7 +53,7 @@ export default {
   },
 };
 
-// The whole body, unless it is longer or takes longer than allowed.
+// Reads the whole body, unless it is longer or takes longer than allowed.
 async function read(request, bytesMax, timeMs) {
   if (Number(request.headers.get("content-length")) > bytesMax) return {};
   const reader = request.body.getReader();
@@ -75,13 +75,13 @@ async function read(request, bytesMax, timeMs) {
     }
   } finally {
     alarm.abort();
-    // What is left of it is not waited for.
+    // The rest of the body is not awaited.
     reader.cancel().catch(() => {});
   }
 }
 
-// The request with its body, which has been read. Some clients say of a `GET` that its body has no bytes;
-// the platform makes no request that could have one.
+// Returns the request with its body, which has been read. Some clients declare an empty body for a
+// `GET`, but the platform makes no `GET` request with a body.
 function withBody(request, body) {
   const { method, url, headers } = request;
   const has = method !== "GET" && method !== "HEAD";

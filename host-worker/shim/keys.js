@@ -6,12 +6,12 @@ import { whole } from "./body.js";
 const TIME_MS = 1000;
 const BYTES_MAX = 64 * 1024;
 
-// How often an object looks whether another one has fetched them, and how often at most.
+// The interval at which an object checks whether another one has fetched them, and the most checks.
 const LOOK_MS = 20;
 const LOOKS_MAX = (2 * TIME_MS) / LOOK_MS;
 
-// Fetches keys for as long as `ask` names a next step. It does what it is given with the namespace,
-// which may be another one after each wait.
+// Takes the next steps for missing keys: fetches them, or waits while another object does. `ask`
+// runs a function on the namespace, which may be a different one after each wait.
 export async function fetchKeys(ask) {
   for (let looks = 0; looks < LOOKS_MAX; looks++) {
     const url = ask((namespace) => namespace.nextKeys());

@@ -1,5 +1,5 @@
-// A namespace's object, as the platform calls it. What it says goes to the module; when the module
-// cannot go on, the object begins anew from what it had saved.
+// The object of a namespace, as the platform calls it. Its events go to the module; when the module
+// cannot continue, the object restarts from its saved state.
 
 import { DurableObject } from "cloudflare:workers";
 
@@ -8,25 +8,25 @@ import { fetchKeys } from "./keys.js";
 import { ask, post } from "./posts.js";
 import { Sockets, end } from "./sockets.js";
 
-// Ends without a close frame, or without a code in it.
+// Close codes of sockets that end without a close frame, or without a code in it.
 const NO_CODE = 1005;
 const LOST = 1006;
 const TLS_FAILED = 1015;
 
-// Messages of one connection that the application may panic over before it is closed: each makes the
-// module begin anew, for all its objects.
+// The most panics of the application over messages of one connection before it is closed: each
+// panic restarts the module, for all its objects.
 const PANICS_MAX = 16;
-// Inputs of an application's own that follow each other without a pause.
+// The most inputs of the application itself that follow each other without a pause.
 const TURNS_MAX = 100;
-// Messages of one connection, and their bytes or letters, that wait while keys are fetched. With more it
-// is closed.
+// The most messages of one connection, and their bytes or characters, that wait while keys are
+// fetched. With more the connection is closed.
 const WAITING_MAX = 256;
 const WAITING_SIZE_MAX = 1 << 20;
-// How often an object that waits for work looks whether the module is still the same.
+// The interval at which an object that waits for work checks whether the module was restarted.
 const WATCH_MS = 1000;
 
-// The namespaces of this isolate's objects, by id. The collector would find that an evicted object's
-// is not needed any more, but does not see how much memory it holds in the module.
+// The namespaces of this isolate's objects, by id. The garbage collector could free the namespace
+// of an evicted object, but does not see how much memory it holds in the module.
 const namespaces = new Map();
 const collected = new FinalizationRegistry((id) => {
   if (!namespaces.get(id)?.namespace.deref()) namespaces.delete(id);
@@ -37,16 +37,16 @@ export class NamespaceObject extends DurableObject {
   #namespace = null;
   #generation = -1;
   #hasApplication = false;
-  // Whether an issuer of tokens publishes its keys.
+  // True when an issuer of tokens publishes its keys.
   #hasPublishedKeys;
-  // By their sockets: messages that wait for published keys, or behind one that does.
+  // Messages that wait for published keys, or behind one that does; by socket.
   #lines = new WeakMap();
-  // Whether a backend is asked who connects; and clients that wait for its word or the application's,
-  // by their numbers.
+  // True when a backend is asked who connects; and the clients that wait for the decision of the
+  // backend or the application, by their numbers.
   #asksConnect = false;
   #asking = new Map();
   #watching = false;
-  // How often the application panicked over messages of a socket.
+  // The number of panics of the application over messages of a socket.
   #panics = new WeakMap();
 
   constructor(ctx, env) {
@@ -63,7 +63,7 @@ export class NamespaceObject extends DurableObject {
     );
   }
 
-  // The namespace, awake. Throws what waking throws.
+  // Returns the namespace, after waking it if necessary. Throws the faults of waking.
   #awake() {
     if (this.#generation !== current()) {
       this.#begin();
@@ -77,13 +77,13 @@ export class NamespaceObject extends DurableObject {
   #begin() {
     const id = this.ctx.id.toString();
     const old = namespaces.get(id);
-    // What lived in another instance of the module went with it.
+    // The namespace of an earlier instance of the module was lost with that instance.
     if (old?.generation === current()) old.namespace.deref()?.free();
     const random = crypto.getRandomValues(new BigUint64Array(1))[0];
     this.#namespace = new Namespace(this.ctx, this.env, this.#sockets, this.ctx.id.name ?? "", random);
     this.#hasApplication = this.#namespace.hasApplication;
     this.#asksConnect = this.#namespace.asksConnect;
-    // Those who wait for a word on them are refused: it would be told to the one before.
+    // Clients that wait for a decision are refused: it would go to the earlier namespace.
     for (const client of [...this.#asking.keys()]) this.#answered(client);
     if (this.#hasPublishedKeys) this.#namespace.restoreKeys();
     this.#sockets.outboxMax = this.#namespace.outboxBytesMax;
@@ -91,8 +91,8 @@ export class NamespaceObject extends DurableObject {
     collected.register(this.#namespace, id);
   }
 
-  // Does an input: all of it or nothing. What is thrown is passed on, after the module was put in
-  // order; the namespace wakes again with the next input.
+  // Runs an input: all of it or nothing. A fault is rethrown, after the module was restarted where
+  // necessary; the namespace wakes again with the next input.
   #input(act) {
     try {
       const result = act(this.#awake());
@@ -107,9 +107,8 @@ export class NamespaceObject extends DurableObject {
     }
   }
 
-  // Does an input that another one made necessary, and that nobody waits for; says whether it could
-  // be done. When it fails, the namespace wakes from what is saved, and from the sockets that are
-  // open.
+  // Runs an input that follows from another one, and that nobody waits for; returns false when it
+  // failed. Then the namespace wakes from the saved state and the open sockets.
   #also(act) {
     try {
       this.#input(act);
@@ -119,7 +118,7 @@ export class NamespaceObject extends DurableObject {
     }
   }
 
-  // Does what there is beside inputs of clients, one by one: each is an input.
+  // Runs pending work beside inputs of clients, piece by piece: each is an input of its own.
   #turn() {
     this.#watch();
     for (let count = 0; count < TURNS_MAX; count++) {
@@ -127,16 +126,16 @@ export class NamespaceObject extends DurableObject {
       const done = this.#also((namespace) => {
         more = namespace.turn();
       });
-      // It says what is lost.
+      // A restarted namespace reports the work that is lost.
       if (!done && (this.#sockets.works || this.#asking.size > 0)) this.#also(() => {});
       if (!done || !more) return;
     }
-    // Others have their turn in between.
+    // Other events run in between.
     setTimeout(() => this.#turn(), 0);
   }
 
-  // Another object can make the module begin anew while this one waits for its work, and nothing
-  // else would tell.
+  // Checks for restarts of the module: another object can cause one while this object waits for its
+  // work, and nothing else would report it.
   #watch() {
     if (this.#watching || !(this.#sockets.works || this.#asking.size > 0)) return;
     this.#watching = true;
@@ -147,8 +146,8 @@ export class NamespaceObject extends DurableObject {
     }, WATCH_MS);
   }
 
-  // Sends a request to a backend, and tells its outcome to the namespace that wants it. One that began
-  // anew in the meantime sends events again; who waits for an answer is told that it is lost.
+  // Sends a request to a backend, and passes its outcome to the namespace that sent it. A namespace
+  // that was restarted meanwhile sends events again, and reports lost answers to their clients.
   async #post(number, url, headers, body, askMs) {
     const namespace = this.#namespace;
     const asks = askMs !== undefined;
@@ -161,8 +160,8 @@ export class NamespaceObject extends DurableObject {
     if (!done && (this.#sockets.works || this.#asking.size > 0)) this.#also(() => {});
   }
 
-  // Asks a backend who wants to connect, where the settings say so, and waits for its word: the
-  // namespace that has it, and the number under which.
+  // Asks a backend who a connecting client is, where the settings want that, and waits for the
+  // answer. Returns the namespace that has it, and its number there.
   async #askWho(request) {
     if (!this.#input(() => this.#asksConnect)) return {};
     let answered;
@@ -180,17 +179,17 @@ export class NamespaceObject extends DurableObject {
     this.#asking.delete(client);
   }
 
-  // What another namespace asks.
+  // Answers a request of another namespace.
   ask(question) {
     return this.#input((namespace) => namespace.ask(question));
   }
 
-  // Whether an input failed by a panic of the application, or what looks like one.
+  // True when an input failed because the application panicked, or may have.
   #panicked(fault) {
     return this.#hasApplication && !inOrder(fault);
   }
 
-  // Gives back what the storage took when anything behind it fails.
+  // Rolls back the storage when a later step fails.
   #transaction(act) {
     let done = false;
     try {
@@ -200,7 +199,7 @@ export class NamespaceObject extends DurableObject {
         return result;
       });
     } catch (fault) {
-      // The module is in order; it only knows too much.
+      // The module is intact, but its state is ahead of the storage.
       throw done ? `the storage cannot be written: ${fault}` : fault;
     }
   }
@@ -220,7 +219,7 @@ export class NamespaceObject extends DurableObject {
   async #connect(request, asked) {
     let waiting = null;
     const response = this.#input((namespace) => {
-      // A number of another namespace is somebody else's.
+      // A number of another namespace belongs to another client.
       const number = namespace === asked.namespace ? asked.client : undefined;
       const said = namespace.upgrade(request, number);
       if (typeof said !== "bigint") return this.#open(namespace, request, said);
@@ -237,8 +236,8 @@ export class NamespaceObject extends DurableObject {
     });
   }
 
-  // Waits for the word of the application on a client, as long as that may take, and while the client
-  // is there: says whether it is gone.
+  // Waits for the application's decision on a client, within the time limit and while the client is
+  // connected. Returns true when the client has gone.
   async #decided({ namespace, number, done }, signal) {
     const end = new AbortController();
     const isGone = await Promise.race([
@@ -254,8 +253,8 @@ export class NamespaceObject extends DurableObject {
     return isGone;
   }
 
-  // Opens the socket of a client that may come in, with this protocol if any; or gives the response
-  // that refuses it.
+  // Opens the socket of an admitted client, with this protocol if any; or returns the response that
+  // refuses it.
   #open(namespace, request, protocol) {
     if (protocol instanceof Response) return protocol;
     const headers = protocol ? { "sec-websocket-protocol": protocol } : {};
@@ -269,12 +268,12 @@ export class NamespaceObject extends DurableObject {
       this.#sockets.abort(server);
       throw fault;
     }
-    // Nothing may fail from here on: nobody would be at the other end of a socket that is open.
+    // Nothing may fail from here on: the open socket would have no client at the other end.
     return new Response(null, { status: 101, webSocket: client, headers });
   }
 
-  // Waits until published keys are there, when a token wants them. What is old is fetched anew
-  // meanwhile.
+  // Waits for published keys, when a token needs them. Old keys are fetched again in the
+  // background.
   async #bringKeys(wants) {
     if (!this.#hasPublishedKeys) return;
     const ask = (question) => this.#input(question);
@@ -287,7 +286,7 @@ export class NamespaceObject extends DurableObject {
     const response = this.#input((namespace) =>
       this.#transaction(() => namespace.call(request, body)),
     );
-    // Whoever is answered may rely on it.
+    // The caller may rely on the delivery once it is answered.
     this.#sockets.flush();
     return response;
   }
@@ -311,7 +310,7 @@ export class NamespaceObject extends DurableObject {
     return wants;
   }
 
-  // Keeps a message, and what comes behind it, until keys are there.
+  // Holds back a message, and those behind it, until the keys have arrived.
   async #waitForKeys(socket, message) {
     const line = { messages: [], size: message.length, end: null };
     const done = new Promise((end) => (line.end = end));
@@ -340,9 +339,9 @@ export class NamespaceObject extends DurableObject {
     try {
       this.#input((namespace) => {
         const slot = this.#sockets.slotOf(socket);
-        if (slot === undefined) return; // closed while this was under way
+        if (slot === undefined) return; // closed meanwhile
         this.#sockets.heard(slot);
-        // Of what is too large no more is passed on than shows that it is.
+        // A message that is too large is cut, but stays longer than the limit.
         const most = namespace.messageBytesMax + 1;
         if (typeof message === "string") {
           namespace.text(slot, message.length > most ? message.slice(0, most) : message);
@@ -352,13 +351,13 @@ export class NamespaceObject extends DurableObject {
       });
     } catch (fault) {
       if (this.#panicked(fault) && this.#failed(socket, message)) return;
-      // The same message would do the same again.
+      // The same message would cause the same panic again.
       this.#sockets.abort(socket);
     }
   }
 
-  // Tells the sender of a message that the application panicked over it; false when it is to be
-  // closed. What its rate was charged for the message went with the rest.
+  // Tells the sender of a message that the application panicked over it; false when the sender must
+  // be closed. The charge to its rate for the message was rolled back too.
   #failed(socket, message) {
     const panics = (this.#panics.get(socket) ?? 0) + 1;
     this.#panics.set(socket, panics);
@@ -371,10 +370,10 @@ export class NamespaceObject extends DurableObject {
 
   webSocketClose(socket, code, reason) {
     const line = this.#lines.get(socket);
-    // Its messages came before its end.
+    // The messages came before the end of the socket.
     if (line) return line.done.then(() => this.webSocketClose(socket, code, reason));
     this.#gone(socket, code);
-    // The platform leaves the answer to us.
+    // The platform does not answer the close frame by itself.
     if (code === NO_CODE) end(socket);
     else if (code !== LOST && code !== TLS_FAILED) end(socket, code, reason);
   }
@@ -386,19 +385,19 @@ export class NamespaceObject extends DurableObject {
   }
 
   #gone(socket, code) {
-    // What waits for it was accepted before it went.
+    // Messages that wait for the next turn were accepted before the socket ended.
     this.#sockets.flush();
     const leave = (namespace) => {
       const slot = this.#sockets.slotOf(socket);
-      if (slot === undefined) return; // the server closed it, or woke without it
+      if (slot === undefined) return; // the server closed it, or woke without restoring it
       this.#sockets.remove(socket);
       namespace.disconnect(slot, code);
     };
     try {
       this.#input(leave);
     } catch (fault) {
-      // The platform says it once: what could not be saved is tried again while the socket is there.
-      // It was logged.
+      // The platform reports an end only once: a failed save is retried while the socket is listed.
+      // The fault was logged.
       if (inOrder(fault)) this.#also(leave);
     }
     this.#sockets.forget(socket);
@@ -408,7 +407,7 @@ export class NamespaceObject extends DurableObject {
     try {
       this.#input((namespace) => namespace.alarm());
     } catch (fault) {
-      // What is thrown makes the platform call again.
+      // A thrown fault makes the platform call again.
       if (!this.#panicked(fault)) throw fault;
       this.#input((namespace) => namespace.skipDue());
     }

@@ -6,8 +6,8 @@ import { whole } from "./body.js";
 const TIME_MS = 15_000;
 const ANSWER_BYTES_MAX = 16 * 1024;
 
-// The outcome of a request with events: a status, or a fault. Names and values of its headers are one
-// behind the other.
+// Returns the outcome of a request with events: a status, or a fault. `headers` alternates names
+// and values.
 export async function post(url, headers, body) {
   try {
     const response = await send(url, headers, body, TIME_MS);
@@ -18,8 +18,8 @@ export async function post(url, headers, body) {
   }
 }
 
-// The outcome of a question: a status and a body, which is empty with a status that means no answer; or
-// a fault.
+// Returns the outcome of a question: a status and a body, which is empty with a status that means
+// no answer; or a fault.
 export async function ask(url, headers, body, timeMs) {
   const nothing = new Uint8Array();
   try {

@@ -5,17 +5,17 @@ import * as roomcast from "#roomcast";
 
 roomcast.initSync({ module });
 
-// Counts the instances. What was made in an earlier one must not be touched.
+// The number of instances so far. Values of an earlier instance must not be used.
 let generation = 0;
 
 export const current = () => generation;
 
-// Whether a call into the module that threw left it in order: a text is an answer of the module's
-// own. Anything else is a trap, or passed through frames that were not cleaned up.
+// True when a call into the module left it intact although it threw: a text was thrown by the
+// module itself. Anything else is a trap, or passed through frames that were not cleaned up.
 export const inOrder = (fault) => typeof fault === "string";
 
-// Instantiates the module anew: everything that lived in the old instance is gone. Objects find out
-// by the generation, and wake again from what they saved.
+// Instantiates the module again: all values of the old instance are lost. Objects notice the new
+// generation, and wake again from their saved state.
 export function restart(fault) {
   console.error("roomcast: the module is instantiated anew after", fault?.stack ?? fault);
   generation += 1;

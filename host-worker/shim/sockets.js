@@ -1,5 +1,5 @@
-// The sockets of an object, by the slots that its hub gave their connections. The hub says who
-// receives a message; it becomes one string or byte array of JavaScript, however many those are.
+// The sockets of an object, by the slots that its hub gave their connections. The hub lists the
+// recipients of a message, which becomes only one JavaScript string or byte array for all of them.
 
 const OPEN = 1;
 const PING = '{"event":"$ping"}';
@@ -9,57 +9,56 @@ const NO_ATTACHMENT = 0xffff_ffff;
 const INTERNAL = 1011;
 const BYE_INTERNAL = '{"event":"$bye","data":{"code":1011,"reconnect":true,"after_ms":0}}';
 
-// From so many recipients on, what follows is worth waiting for: see `#deliver`.
+// The fewest recipients for which waiting for further messages is worth it: see `#deliver`.
 const MANY = 32;
-// Recipients, counted once for each text, that are kept waiting at most: some 0.1 s of sending.
+// The most recipients, summed over all texts, that wait for the next turn: some 0.1 s of sending.
 const HELD_MAX = 32_768;
 
 export class Sockets {
   #ctx;
   #bySlot = [];
   #slots = new Map();
-  // The attachments, as they are saved; by slot.
+  // The attachments as saved, by slot.
   #saved = [];
-  // Those that have no slot yet, and their attachments.
+  // Sockets without a slot yet, and their attachments.
   #unassigned = [];
-  // What the input that is being done wants sent and closed: pairs of slots and a message, or of a
-  // slot and a close.
+  // The sends and closes of the current input: pairs of slots and a message, or of a slot and a
+  // close.
   #wanted = [];
-  // Requests to backends that the input that is being done wants sent, and what sends one.
+  // The requests to backends of the current input, and the function that sends one.
   #posts = [];
   #post;
-  // What is done when a client that wants to connect was asked for.
+  // Called when there is an answer for a connecting client.
   #answered;
-  // What the input has saved: whose attachment, and what it was before.
+  // The attachments that the current input has written: the slot, and the attachment before.
   #undo = [];
   // Pairs of slots and a message that wait for the next turn; null when nothing is to wait.
   #held = null;
   #heldRecipients = 0;
-  // Characters sent to each slot since it was last heard of, and when that was; and what is done with
-  // a slot that was sent more than `outboxMax` of them, unless that is 0.
+  // Characters sent to each slot since its last sign of life, and the time of that; and the
+  // function to call for a slot that was sent more than `outboxMax` of them, unless that is 0.
   #outstanding = [];
   #heard = [];
   #tooSlow;
   outboxMax = 0;
-  // What is done with a slot whose socket failed.
+  // Called for a slot whose socket failed.
   #failed;
-  // Does what the application wants beside its inputs.
+  // Runs the pending work of the application.
   #turn;
   #called = false;
-  // The way to other namespaces.
+  // The binding to the objects of other namespaces.
   #namespaces;
-  // Work that is under way: by its number the socket that it is for, and what that is sent should the
-  // work be lost.
+  // Pending work, by number: its socket, and the message to send should the work be lost.
   #work = new Map();
   // Sockets whose messages wait for work.
   #waiting = new Set();
-  // Work that is lost, and what is not sent of it yet.
+  // Lost work: sockets, and the messages that were not sent to them yet.
   #lost = [];
-  // Tells the platform that nothing is under way any more.
+  // Tells the platform that no work is pending.
   #workDone = null;
-  // The one that is being opened.
+  // The socket that is being opened.
   opening = null;
-  // Those that the platform has said to have ended.
+  // Sockets whose end the platform has reported.
   #ended = new WeakSet();
   // Whether messages are the application's own, without envelopes.
   #raw = false;
@@ -74,7 +73,7 @@ export class Sockets {
     this.#turn = turn;
     this.#post = post;
     this.#answered = answered;
-    // Forgotten at each restart, so set at each start.
+    // The platform forgets it at each restart, so each start sets it.
     ctx.setWebSocketAutoResponse(this.#pong);
   }
 
@@ -93,12 +92,12 @@ export class Sockets {
     return this.#slots.get(socket);
   }
 
-  // What the module calls, while it does an input.
+  // Methods for the module, called during an input.
 
   attachments() {
     const all = this.#ctx.getWebSockets().map((socket) => [socket, socket.deserializeAttachment()]);
-    // One that ended is a member until the platform has said so, as it would be had nobody slept. One
-    // that the server closed has nothing attached any more.
+    // A socket that ended stays a member until the platform reports the end, as it would without
+    // the sleep. A socket that the server closed has no attachment.
     this.#unassigned = all.filter(
       ([socket, attachment]) => socket.readyState === OPEN || (attachment && !this.#ended.has(socket)),
     );
@@ -119,7 +118,7 @@ export class Sockets {
     this.#lose();
   }
 
-  // The namespace begins anew: nobody works on what was under way.
+  // Marks all pending work as lost, because the namespace restarts.
   #lose() {
     for (const { socket, lost } of this.#work.values()) this.#lost.push(socket, lost);
     for (const socket of this.#waiting) this.#lost.push(socket, null);
@@ -130,7 +129,7 @@ export class Sockets {
 
   open(slot, bytes) {
     this.flush();
-    // A copy: the view would be saved with all the memory behind it.
+    // This copies the bytes: a view would be saved with its whole buffer, the module's memory.
     const attachment = bytes.slice();
     this.opening.serializeAttachment(attachment);
     this.#ctx.acceptWebSocket(this.opening);
@@ -138,7 +137,7 @@ export class Sockets {
   }
 
   #put(slot, socket, attachment) {
-    // No holes: they would make the arrays slow ones.
+    // The arrays are filled without holes, which would make them slow.
     while (this.#bySlot.length <= slot) {
       this.#bySlot.push(null);
       this.#saved.push(null);
@@ -167,7 +166,7 @@ export class Sockets {
 
   #save(slot, attachment) {
     const socket = this.#bySlot[slot];
-    if (!socket) return; // it failed in the meantime
+    if (!socket) return; // it failed meanwhile
     socket.serializeAttachment(attachment);
     this.#undo.push(slot, this.#saved[slot]);
     this.#saved[slot] = attachment;
@@ -216,14 +215,14 @@ export class Sockets {
     });
   }
 
-  // Never throws: the promise does.
+  // Never throws: the promise is rejected.
   async ask(namespace, question) {
     return this.#namespaces.getByName(namespace).ask(question);
   }
 
   workBegan(id, slot, lost) {
     this.#work.set(id, { socket: this.#bySlot[slot], lost });
-    // The object must not sleep over it.
+    // The object must not sleep while work is pending.
     if (!this.#workDone) this.#ctx.waitUntil(new Promise((done) => (this.#workDone = done)));
   }
 
@@ -248,9 +247,9 @@ export class Sockets {
     return this.#work.size > 0;
   }
 
-  // What the object calls, when an input is done or has failed.
+  // Methods for the object, called when an input is done or has failed.
 
-  // Sends and closes what the input wanted.
+  // Carries out the sends and closes of the input.
   commit() {
     this.#undo.length = 0;
     for (const post of this.#posts.splice(0)) this.#post(...post);
@@ -266,8 +265,8 @@ export class Sockets {
     }
   }
 
-  // Answers in place of work that is lost. Messages that waited for it are lost as well, and who sent
-  // them is closed.
+  // Answers in place of lost work. Messages that waited for it are lost as well, and their senders
+  // are closed.
   #tell() {
     this.flush();
     const lost = this.#lost;
@@ -289,7 +288,7 @@ export class Sockets {
     }
   }
 
-  // Makes the input never have been.
+  // Rolls back the input.
   rollback() {
     this.#wanted = [];
     this.#posts = [];
@@ -311,10 +310,11 @@ export class Sockets {
     }
   }
 
-  // A first text to a socket costs the platform three times what a second one in the same turn does.
-  // So what follows a text to many waits for the turn after those that are ready to run, and leaves
-  // together; when nothing follows, nothing has waited. Inputs are saved before they get here, and
-  // their answers wait with the rest: what is kept waiting is not yet acknowledged.
+  // The first text to a socket in a turn costs the platform three times as much as a second one. So
+  // after a text to many recipients, further texts wait until the turns that are ready have run,
+  // and are sent together; the text itself does not wait. Inputs are saved before they get here,
+  // and their answers wait with the other texts: so a text that still waits is not yet
+  // acknowledged.
   #deliver(slots, message) {
     if (this.#held) {
       this.#held.push(slots, message);
@@ -329,7 +329,8 @@ export class Sockets {
   #hold() {
     this.#held = [];
     this.#heldRecipients = 0;
-    // A pong of the platform's would overtake what waits; the hub's waits behind it.
+    // A pong of the platform would overtake the texts that wait; a pong of the hub waits behind
+    // them.
     this.#ctx.setWebSocketAutoResponse();
     this.#nextTurn();
   }
@@ -346,7 +347,7 @@ export class Sockets {
     }, 0);
   }
 
-  // Sends what waits.
+  // Sends the texts that wait.
   flush() {
     const held = this.#held;
     if (!held?.length) return;
@@ -375,15 +376,16 @@ export class Sockets {
     this.#giveUp(socket);
   }
 
-  // Ends a connection that the hub still has.
+  // Closes a connection that the hub still has.
   #giveUp(socket) {
     const slot = this.#slots.get(socket);
     this.abort(socket);
     queueMicrotask(() => this.#failed(slot));
   }
 
-  // The platform queues without a bound, and says nothing of it. So what was sent is held against
-  // the last sign of life: a message, or a ping that the platform answered.
+  // Counts the characters sent since the last sign of life, which is a message or a ping that the
+  // platform answered: the queues of the platform have no bound, and it does not report their
+  // length.
   #count(slots, length) {
     for (const slot of slots) {
       this.#outstanding[slot] += length;
@@ -394,14 +396,14 @@ export class Sockets {
     }
   }
 
-  // A sign of life.
+  // Records a sign of life.
   heard(slot, at = Date.now()) {
     if (this.outboxMax === 0) return;
     this.#outstanding[slot] = 0;
     this.#heard[slot] = at;
   }
 
-  // When the platform last answered a ping of this socket; 0 is never.
+  // Returns the time at which the platform last answered a ping of this socket; 0 is never.
   #pinged(socket) {
     return this.#ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? 0;
   }
@@ -414,7 +416,7 @@ export class Sockets {
     end(socket, code, reason);
   }
 
-  // A socket that ended by itself.
+  // Removes a socket that ended by itself.
   remove(socket) {
     const slot = this.#slots.get(socket);
     if (slot === undefined) return;
@@ -424,18 +426,18 @@ export class Sockets {
     this.#waiting.delete(socket);
   }
 
-  // The platform has said that this one ended, and that was dealt with.
+  // Records that the platform reported the end of a socket, and that the end was processed.
   forget(socket) {
     this.#ended.add(socket);
     this.remove(socket);
   }
 
-  // Ends a connection after a fault of the server.
+  // Closes a connection after a fault of the server.
   abort(socket) {
     this.flush();
     this.remove(socket);
     try {
-      // Should the close frame get lost, nobody wakes.
+      // Without an attachment it is not restored, even if the close frame is lost.
       socket.serializeAttachment(null);
       if (!this.#raw) socket.send(BYE_INTERNAL);
     } catch {
@@ -444,7 +446,7 @@ export class Sockets {
     end(socket, INTERNAL, "internal server error");
   }
 
-  // When the platform last answered a ping, by slot.
+  // Returns the times at which the platform last answered pings, by slot.
   lastHeard() {
     const times = new Float64Array(this.#bySlot.length);
     this.#bySlot.forEach((socket, slot) => {

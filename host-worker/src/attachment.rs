@@ -1,13 +1,13 @@
-//! The ground state of a connection, as it lies in its socket's attachment.
+//! The saved state of a connection, as its socket's attachment holds it.
 
 use roomcast_core::{Limits, hub::ConnState, policy::GrantRules};
 
-/// Bytes that the platform allows an attachment to have, serialised by it.
+/// The most bytes of an attachment that the platform allows, in its own serialisation.
 const PLATFORM_BYTES: usize = 16_384;
-/// Bytes of the head that it puts before a byte array.
+/// Bytes of the header that the platform puts before a byte array.
 const PLATFORM_HEAD_BYTES: usize = 64;
 
-/// Bytes that an attachment may have.
+/// The most bytes of an attachment.
 const BYTES_MAX: usize = PLATFORM_BYTES - PLATFORM_HEAD_BYTES;
 
 /// Bytes that a user may have, as the core allows; each may take two.
@@ -17,18 +17,18 @@ const USER_BYTES_MAX: usize = 200;
 /// user, numbers, names of members.
 const REST_BYTES: usize = 2 * USER_BYTES_MAX + 960;
 
-/// Bytes that presence may show of a connection's user, in all of its rooms: one of the largest, or
-/// some dozens of a usual size.
+/// The most bytes that presence may show of a connection's user, in all rooms together: one value
+/// of the largest size, or some dozens of a usual size.
 const METAS_BYTES: usize = 2048 + 8;
 
 /// Bytes of what an identity may do, beside its metadata: the most that grants may have, two times
 /// and a stage.
 const ACCESS_BYTES: usize = GrantRules::BYTES_MAX + 160;
 
-/// Rooms of a connection where a backend is asked for joins.
+/// The most rooms of a connection where a backend is asked for joins.
 const GIVEN_MAX: usize = 48;
 
-/// Bytes of what a backend gave in one of them, beside its name.
+/// Bytes of the rights that a backend gave in one of these rooms, beside its name.
 const GIVEN_BYTES: usize = r#"["",["join","publish","presence","history"]],"#.len();
 
 /// Bytes of metadata in an identity; each may take two.
@@ -60,7 +60,7 @@ pub(crate) fn fit(
     }
     limits.room_names_bytes = Some(BYTES_MAX - rest);
     if given {
-        // Each name may be there twice, also that of a room which is being joined.
+        // Each name may occur twice, even the name of a room that is being joined.
         limits.meta_bytes = limits.meta_bytes.min(IDENTITY_META_BYTES / 2);
         rest -= IDENTITY_META_BYTES;
         limits.rooms_per_connection = limits.rooms_per_connection.min(GIVEN_MAX);
@@ -69,7 +69,7 @@ pub(crate) fn fit(
     }
 }
 
-/// The first byte; another version of the format begins with another one.
+/// The first byte; another version of the format has another one.
 const VERSION: u8 = 1;
 
 /// An attachment that cannot be read.
@@ -79,7 +79,7 @@ pub(crate) enum AttachmentError {
     Empty,
     #[error("its version is {0}, known is {VERSION}")]
     Version(u8),
-    /// Without what stands there: clients chose it.
+    /// Describes the fault without the content, which clients chose.
     #[error("it is not a saved state, from byte {0} on")]
     Json(usize),
 }

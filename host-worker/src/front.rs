@@ -15,7 +15,8 @@ use crate::{
     settings::{Settings, variables},
 };
 
-/// Answers what concerns no namespace, and what may not pass; says which namespace the rest is for.
+/// Answers requests that concern no namespace or are not allowed, and names the namespace of the
+/// others.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Front {
@@ -35,8 +36,8 @@ extern "C" {
     fn host(this: &URL) -> String;
 }
 
-/// The variables and secrets of a Worker. A variable may be a number or anything else that JSON
-/// has: it is read as its text, so that a wrong one is refused and not passed over.
+/// The variables and secrets of a Worker. A variable may be a number or any other JSON value: it is
+/// read as its text, so that an invalid one is refused and not ignored.
 pub(crate) fn settings(env: &JsValue) -> Result<Settings, SettingError> {
     Settings::from_variables(|name| {
         let value = js_sys::Reflect::get(env, &name.into()).ok()?;
@@ -49,8 +50,9 @@ pub(crate) fn settings(env: &JsValue) -> Result<Settings, SettingError> {
     })
 }
 
-/// A list of origins in the letters in which browsers send them. The platform has the tables for
-/// it, which would be a fifth of this module. What it does not take stays, and is refused.
+/// Converts a list of origins to the form in which browsers send them. The platform has the tables
+/// for that, which would be a fifth of this module. An origin that it rejects stays as it is, and
+/// is refused later.
 fn as_sent(origins: &str) -> String {
     let converted = origins.split(',').map(|origin| {
         let origin = origin.trim();
@@ -72,7 +74,7 @@ fn as_sent(origins: &str) -> String {
     converted.collect::<Vec<_>>().join(",")
 }
 
-/// Warns of variables that look like settings and are none, such as misspelt ones.
+/// Warns of variables that look like settings but are not, such as misspelt ones.
 fn warn_of_strays(env: &JsValue) {
     let Some(env) = env.dyn_ref::<js_sys::Object>() else {
         return;
@@ -87,7 +89,7 @@ fn warn_of_strays(env: &JsValue) {
 
 #[wasm_bindgen]
 impl Front {
-    /// Reads the settings; what is wrong with them is thrown, as a text.
+    /// Reads the settings; throws a text when they are invalid.
     #[wasm_bindgen(constructor)]
     pub fn new(env: &JsValue) -> Result<Self, JsValue> {
         let settings = settings(env).map_err(|fault| JsValue::from(fault.to_string()))?;
@@ -102,19 +104,19 @@ impl Front {
         Ok(Self { settings, notices })
     }
 
-    /// Bytes that the body of a request may have.
+    /// The most bytes of a request's body.
     #[wasm_bindgen(getter, js_name = bodyBytesMax)]
     pub fn body_bytes_max(&self) -> usize {
         self.settings.body_bytes_max
     }
 
-    /// Milliseconds that it may take.
+    /// The longest time for the body to arrive, in milliseconds.
     #[wasm_bindgen(getter, js_name = bodyTimeMs)]
     pub fn body_time_ms(&self) -> u32 {
         self.settings.body_time_ms
     }
 
-    /// The response, or the name of the namespace that has it. What is thrown is a text.
+    /// Returns the response, or the name of the namespace that must give it. Throws a text.
     pub fn route(&self, request: &web_sys::Request) -> Result<JsValue, JsValue> {
         let head = Head::read(request);
         let response = match self.decide(&head) {
@@ -126,8 +128,8 @@ impl Front {
         response.map(Into::into)
     }
 
-    /// Checks a request of the API to its end, with its body: `undefined`, or the response to a bad
-    /// one.
+    /// Checks a request of the API completely, with its body. Returns `undefined`, or the response
+    /// to a bad request.
     pub fn check(
         &self,
         request: &web_sys::Request,
@@ -151,12 +153,12 @@ impl Front {
         Head::read(request).answer(Problem::BodyLate(time_ms))
     }
 
-    /// The response to a request that nothing was done for, and that may be made again.
+    /// The response to a request that had no effect and may be retried.
     pub fn unavailable(request: &web_sys::Request) -> Result<web_sys::Response, JsValue> {
         Head::read(request).refuse(Problem::Unsaved)
     }
 
-    /// The response to a request that met a fault of the server.
+    /// The response to a request that failed because of the server.
     pub fn internal(
         request: &web_sys::Request,
         detail: String,
@@ -219,7 +221,7 @@ enum Verdict {
     Namespace(String),
 }
 
-/// A call of the API, whole.
+/// A complete call of the API.
 pub(crate) fn read(head: &Head, settings: &Settings, body: &[u8]) -> Result<ApiCall, Problem> {
     match ApiRequest::read(&head.request(), &settings.access, &settings.limits)? {
         ApiRequest::Call(call) => Ok(call),

@@ -1,4 +1,4 @@
-//! The handle of a namespace, and its way to the objects.
+//! The handle of a namespace, and its connection to the objects.
 
 use std::{cell::RefCell, collections::VecDeque, fmt, pin::Pin, rc::Rc, sync::Arc};
 
@@ -15,8 +15,8 @@ use crate::tasks::notify::Notifier;
 /// [`Context::spawn`](roomcast_core::Context::spawn); see [`NamespaceHandle`].
 ///
 /// A request to the namespace is done when its effects are saved. Another namespace is another
-/// object, maybe elsewhere in the world: asking it takes a request to that object, which begins
-/// with what it is asked.
+/// object, maybe on another continent: asking it takes a request to that object, which starts if
+/// it was not running.
 pub type Namespace = NamespaceHandle<Objects>;
 
 /// The way to the objects of a Worker, from one of them.
@@ -27,8 +27,8 @@ pub struct Objects {
     mailbox: Rc<Mailbox>,
 }
 
-/// Asks another namespace, in the form that travels; what comes back is in that form too, or says
-/// why there is none.
+/// Asks another namespace with an encoded request; returns the encoded answer, or the reason why
+/// there is none.
 pub(crate) type Remote =
     Box<dyn Fn(&str, String) -> Pin<Box<dyn Future<Output = Result<String, String>>>>>;
 
@@ -51,7 +51,7 @@ impl Mailbox {
         })
     }
 
-    /// Takes the request that is to be done next.
+    /// Takes the next request.
     pub(crate) fn take(&self) -> Option<Letter> {
         self.asks.borrow_mut().pop_front()
     }

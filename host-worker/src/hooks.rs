@@ -32,7 +32,7 @@ pub(crate) use self::post::PostKind;
 pub(crate) struct Hooks {
     configured: Vec<Told>,
     endpoints: Vec<Endpoint>,
-    /// Names of lines that are stored, and that no endpoint has.
+    /// Names of stored lines whose endpoint no longer exists.
     gone: Vec<String>,
     posts: u32,
 }
@@ -57,7 +57,8 @@ impl Hooks {
         hooks.map(|(hook, _)| hook.subscription.clone()).collect()
     }
 
-    /// Begins with what is stored. Gives the number of events that nobody is to be told any more.
+    /// Starts with the stored lines. Also returns the number of events whose endpoint no longer
+    /// exists.
     pub(crate) fn load(
         &mut self,
         now: Timestamp,
@@ -80,7 +81,7 @@ impl Hooks {
         dropped
     }
 
-    /// Appends an event to the lines of those who want it.
+    /// Appends an event to the lines of the endpoints that want it.
     pub(crate) fn push(
         &mut self,
         now: Timestamp,
@@ -106,7 +107,7 @@ impl Hooks {
         changed.chain(gone).collect()
     }
 
-    /// Takes note that the changes are stored.
+    /// Records that the changes are stored.
     pub(crate) fn saved(&mut self) {
         self.gone.clear();
     }
@@ -129,7 +130,7 @@ impl Hooks {
         (posts, next)
     }
 
-    /// Takes the outcome of a request; gives what an operator should know.
+    /// Takes the outcome of a request; returns a notice for the operator, if there is any.
     pub(crate) fn posted(
         &mut self,
         now: Timestamp,

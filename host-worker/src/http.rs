@@ -1,4 +1,4 @@
-//! Requests and responses, between the core's and the platform's.
+//! Conversion of requests and responses between the types of the core and of the platform.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ pub(crate) struct Head {
 pub(crate) struct Fields<'a>(&'a web_sys::Headers);
 
 impl Headers for Fields<'_> {
-    /// The platform joins what came several times with commas.
+    /// The value of a field. The platform joins repeated fields with commas.
     fn values(&self, name: &'static str) -> impl Iterator<Item = Cow<'_, str>> {
         let value = self.0.get(name).ok().flatten();
         value.map(Cow::Owned).into_iter()
@@ -37,7 +37,7 @@ impl Headers for Fields<'_> {
 impl Head {
     pub(crate) fn read(request: &web_sys::Request) -> Self {
         let url = request.url();
-        // scheme "://" authority, then what is asked for; a fragment never gets here.
+        // scheme "://" authority, then the request target; a fragment is never sent.
         let target = url
             .split_once("://")
             .and_then(|(_, rest)| rest.find(['/', '?']).map(|at| rest[at..].to_owned()));
@@ -93,7 +93,7 @@ impl Head {
         }
     }
 
-    /// The response as the platform sends it. What is thrown is a text.
+    /// Converts a response to the platform's. Throws a text.
     pub(crate) fn answer(
         &self,
         response: impl Into<Response>,
@@ -106,7 +106,7 @@ impl Head {
         for (name, value) in response.headers {
             headers.set(name, value)?;
         }
-        // A status that has no body is refused even with an empty one.
+        // For a status without a body the platform refuses even an empty one.
         let body = if self.method == "HEAD" || response.body.is_empty() {
             worker::ResponseBody::Empty
         } else {

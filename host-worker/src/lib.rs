@@ -1,19 +1,20 @@
 //! Roomcast at the edge: the core in a Cloudflare Durable Object with hibernating WebSockets.
 //!
 //! A namespace is one object, addressed by its name. A request first meets the stateless Worker
-//! (`front`), which answers what concerns no namespace and turns away what may not pass: requests
-//! to objects are billed. The object (`object`) holds the namespace (`namespace`): the hub, and
-//! what carries out its commands on the `platform`.
+//! (`front`). It answers requests that concern no namespace and rejects those that are not allowed,
+//! because requests to objects are billed. The object (`object`) holds the namespace (`namespace`):
+//! the hub, and the code that carries out its commands on the `platform`.
 //!
-//! An object sleeps whenever it can, and may be evicted between any two inputs. So what a hub must
-//! not forget is saved with every input: of each connection in its socket's attachment
-//! (`attachment`), of the namespace in the object's storage (`storage`). What wakes is made of
-//! these (`wake`). Membership is never stored by itself: who has no socket is no member.
+//! An object sleeps whenever it can, and may be evicted between any two inputs. So the state that a
+//! hub must not lose is saved with every input: the state of each connection in the attachment of
+//! its socket (`attachment`), that of the namespace in the object's storage (`storage`). A waking
+//! object restores its hub from both (`wake`). Membership is never stored separately: a client
+//! without a socket is not a member.
 //!
-//! The JavaScript in `shim/` is what the platform calls. It owns the sockets, because handing each
-//! of them a message across the border of WebAssembly would cost more than to send it.
+//! The platform calls the JavaScript in `shim/`. It owns the sockets, because passing a message
+//! from WebAssembly to JavaScript for each of them would cost more than sending it.
 
-// Elsewhere there is no platform: what is for every target is compiled to be tested.
+// Other targets have no platform: the portable modules are compiled there for tests.
 #![cfg_attr(
     not(all(target_arch = "wasm32", feature = "applications")),
     allow(dead_code)

@@ -1,4 +1,4 @@
-//! The application that a namespace has, and what the platform binds for it.
+//! The applications of namespaces, and the bindings that the platform gives them.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, sync::Once};
 
@@ -12,7 +12,8 @@ type Factory = Rc<dyn Fn(&Namespace) -> Box<dyn Gateway>>;
 /// Any application.
 #[cfg(feature = "applications")]
 pub(crate) type AnyGateway = Box<dyn Gateway>;
-/// None. What a compiler leaves out that knows it is a fifth of the module.
+/// The type of no application: the compiler then drops the code for applications, a fifth of the
+/// module.
 #[cfg(not(feature = "applications"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AnyGateway;
@@ -32,13 +33,14 @@ pub(crate) type AnyApp = App<AnyGateway>;
 struct Mounted {
     /// By the name of the namespace.
     own: BTreeMap<String, Factory>,
-    /// The application of the others.
+    /// The application of all other namespaces.
     others: Option<Factory>,
     policies: Option<Policies>,
 }
 
 thread_local! {
-    /// An instance of the module has one thread, and begins with nothing.
+    /// The mounted applications and policies. An instance of the module has one thread, and starts
+    /// with none.
     static MOUNTED: RefCell<Mounted> = RefCell::default();
 }
 
@@ -60,9 +62,9 @@ thread_local! {
 /// # start();
 /// ```
 ///
-/// The factory runs each time the namespace wakes. It must lead to the same application each time;
-/// what that is to remember, [`persistent`](roomcast_core::Router::persistent) state and
-/// [sessions](roomcast_core::Context::session) keep.
+/// The factory runs each time the namespace wakes, and must return the same application each time.
+/// State that is to survive belongs in [`persistent`](roomcast_core::Router::persistent) state and
+/// in [sessions](roomcast_core::Context::session).
 ///
 /// # Panics
 ///
@@ -78,8 +80,8 @@ pub fn mount<G: Gateway + 'static>(namespace: &str, factory: impl Fn(&Namespace)
     assert!(before.is_none(), "`{namespace}` has an application already");
 }
 
-/// Gives every namespace without an application of its own one of these;
-/// [`Namespace::name`](Namespace::name) says which it is for.
+/// Gives an application of this kind to every namespace without one of its own;
+/// [`Namespace::name`](Namespace::name) tells the factory which namespace it is for.
 ///
 /// # Panics
 ///
@@ -93,7 +95,7 @@ pub fn mount_others<G: Gateway + 'static>(factory: impl Fn(&Namespace) -> G + 's
     );
 }
 
-/// Says what rooms are like, in all namespaces, where the variable `ROOMCAST_CONFIG` does not: for
+/// Sets the room policies of all namespaces, unless the variable `ROOMCAST_CONFIG` does. Called by
 /// the function that starts the module, beside [`mount`].
 ///
 /// ```
@@ -125,7 +127,7 @@ pub(crate) fn policies_in_code() -> Policies {
 #[cfg(all(target_arch = "wasm32", feature = "applications"))]
 #[wasm_bindgen::prelude::wasm_bindgen(module = "cloudflare:workers")]
 extern "C" {
-    /// The same in all objects of a Worker, and before there are any.
+    /// The environment: the same in all objects of a Worker, and set before there are any.
     #[wasm_bindgen(thread_local_v2, js_name = env)]
     static ENV: worker::Env;
 }
@@ -160,14 +162,14 @@ fn boxed<G: Gateway + 'static>(factory: impl Fn(&Namespace) -> G + 'static) -> F
 fn log_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        #[cfg(target_arch = "wasm32")] // elsewhere the usual hook is there
+        #[cfg(target_arch = "wasm32")] // other targets keep the usual hook
         std::panic::set_hook(Box::new(|panic| {
             worker::console_error!("roomcast: {panic}");
         }));
     });
 }
 
-/// The application of a namespace, if it has one: how it is made each time the namespace wakes.
+/// The application of a namespace, if it has one: its factory, called each time it wakes.
 #[derive(Clone, Default)]
 pub(crate) struct Application(Option<Factory>);
 
@@ -189,7 +191,7 @@ impl Application {
         cfg!(feature = "applications") && self.0.is_some()
     }
 
-    /// A new one, in the state in which it begins.
+    /// Creates the application in its initial state.
     #[cfg(feature = "applications")]
     pub(crate) fn make(&self, namespace: &Namespace) -> AnyGateway {
         match &self.0 {

@@ -1,4 +1,4 @@
-//! The hub of a namespace with its application, and what carries out their commands.
+//! The hub of a namespace with its application, and the code that carries out their commands.
 
 use std::rc::Rc;
 
@@ -39,10 +39,10 @@ use self::{awake::Awake, upgrades::Upgrades};
 
 /// A namespace, as its object runs it.
 ///
-/// Each input is done in this order: the application and the hub; messages of histories that they
-/// ask for; messages and closes, which the platform holds back until the input is done; the
+/// Each input is processed in this order: the application and the hub; messages of histories that
+/// they ask for; messages and closes, which the platform holds back until the input is done; the
 /// attachments; the storage. When something cannot be saved, nothing of the input is sent, and the
-/// namespace is made anew from the saved state, as if the input had never been.
+/// namespace is restored from the saved state, as if the input had never arrived.
 #[derive(Debug)]
 pub(crate) struct Namespace<P> {
     platform: P,
@@ -55,25 +55,25 @@ pub(crate) struct Namespace<P> {
     /// The application's handle of the namespace, and the mailbox of its requests to the namespace.
     handle: Handle,
     mailbox: Rc<Mailbox>,
-    /// `None` before it has woken.
+    /// The hub with its application; `None` until the namespace has woken.
     app: Option<AnyApp>,
     tasks: Tasks,
     upgrades: Upgrades,
-    /// Calls of handles reach the namespace for as long as this lives.
+    /// Keeps handles connected: their calls reach the namespace as long as this value exists.
     notify: Notify,
     out: Outbox,
     /// By slot.
     conns: Vec<Option<ConnId>>,
-    /// Buffers to save with.
+    /// Buffers that are reused for saving.
     attachments: Attachments,
     changed: Vec<ConnId>,
     /// The application's state, as it is saved.
     saved: String,
     /// The number of histories that have begun, as it is saved.
     histories_opened: u64,
-    /// Rooms that are saved, and that the hub has nothing to remember of.
+    /// Rooms that are in the storage although the hub has no state of them to keep.
     forgotten: Vec<String>,
-    /// The time at which the platform is to call.
+    /// The time for which the platform's alarm is set.
     alarm: Option<Timestamp>,
 }
 
@@ -124,7 +124,7 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// Makes the hub of what is saved, unless it is there. Every input does this first.
+    /// Restores the hub from the saved state, unless it is in memory. Every input does this first.
     pub(crate) fn wake(&mut self) -> Result<(), PlatformError> {
         self.awake().map(|_| ())
     }
@@ -172,7 +172,7 @@ impl<P: Platform> Namespace<P> {
             let text = format!("the history of {room:?} is lost: its saved state cannot be read");
             self.platform.log(&text);
         }
-        // Also those whose policy has gone.
+        // This includes rooms whose policy was removed.
         let nothing = |room: &String| app.hub().room_state(room).is_none();
         self.forgotten.extend(rooms.into_iter().filter(nothing));
         self.conns.clear();
@@ -193,7 +193,7 @@ impl<P: Platform> Namespace<P> {
         Ok(app)
     }
 
-    /// Opens the connection whose socket the platform has ready.
+    /// Opens the connection for the socket that the platform is about to accept.
     pub(crate) fn connect(
         &mut self,
         handshake: Handshake,
@@ -215,7 +215,7 @@ impl<P: Platform> Namespace<P> {
         Ok(opened.map(|_| ()))
     }
 
-    /// Saves and carries out what a connection caused, also one that the application refused.
+    /// Saves and carries out the commands of a connect, even of one that the application refused.
     fn open(&mut self, conn: Option<ConnId>) -> Result<(), PlatformError> {
         let serial = match conn {
             Some(conn) => {
@@ -234,11 +234,11 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
-    /// A message arrived.
+    /// Processes a message of a connection.
     ///
     /// # Errors
     ///
-    /// When it could not be processed, and its sender is to be closed: there is no way to tell it.
+    /// When the message could not be processed and its sender cannot be told: the caller closes it.
     pub(crate) fn receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), PlatformError> {
         self.try_receive(slot, frame).or_else(|fault| {
             let text = format!("a message was not processed: {fault}");
@@ -249,7 +249,7 @@ impl<P: Platform> Namespace<P> {
 
     fn try_receive(&mut self, slot: usize, frame: Frame<'_>) -> Result<(), PlatformError> {
         let Some(conn) = self.conn(slot)? else {
-            return Ok(()); // the hub closed it meanwhile: it is heard no more
+            return Ok(()); // the hub has closed it: its messages are ignored
         };
         self.hear(conn, &Input::message(conn, frame))
     }
@@ -280,7 +280,7 @@ impl<P: Platform> Namespace<P> {
             }
             Ok(Some(conn)) => {
                 if let Ok(Awake { app, out, .. }) = self.awake() {
-                    let _ = app.hub().decline(conn, frame, error, out); // it is alive
+                    let _ = app.hub().decline(conn, frame, error, out); // it is connected
                     self.carry_out();
                     self.out.clear();
                 }
@@ -297,14 +297,14 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// A connection is gone.
+    /// Removes a connection whose socket has ended.
     pub(crate) fn disconnect(
         &mut self,
         slot: usize,
         reason: DisconnectReason,
     ) -> Result<(), PlatformError> {
         if let Some(conn) = self.conn(slot)? {
-            // Or the hub had closed it.
+            // This does nothing when the hub had already closed it.
             self.awake()?.apply(&Input::Disconnect { conn, reason });
             self.conns[slot] = None;
             self.finish(None)?;
@@ -312,7 +312,7 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
-    /// Closes a connection that takes too little of what it is sent.
+    /// Closes a connection that reads too slowly.
     pub(crate) fn too_slow(&mut self, slot: usize) -> Result<(), PlatformError> {
         if let Some(conn) = self.conn(slot)? {
             let (code, reason) = (CloseCode::TOO_SLOW, CloseCode::TOO_SLOW_REASON);
@@ -321,7 +321,7 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
-    /// Does what an API call asks for.
+    /// Carries out an API call.
     #[allow(clippy::wildcard_enum_match_arm)] // only sends have keys
     pub(crate) fn call(
         &mut self,
@@ -341,7 +341,7 @@ impl<P: Platform> Namespace<P> {
         let learned = key.filter(|key| awake.app.hub().key_state(now, key).is_none());
         let mut answer = call.run(now, &mut awake);
         if let Ok(answer) = &mut answer {
-            // The platform queues without end.
+            // The queues of the platform have no limit.
             answer.resolve(roomcast_core::queue::QueueFate::Kept);
         }
         let saved = self.save_key(now, learned);
@@ -351,7 +351,7 @@ impl<P: Platform> Namespace<P> {
         Ok(answer)
     }
 
-    /// The time came that was asked for.
+    /// Processes the alarm.
     pub(crate) fn timeout(&mut self) -> Result<(), PlatformError> {
         self.alarm = None;
         self.wake()?;
@@ -367,7 +367,7 @@ impl<P: Platform> Namespace<P> {
         self.give(&Input::Timeout)
     }
 
-    /// Gives an input that has no answer.
+    /// Processes an input that has no answer.
     fn give(&mut self, input: &Input<'_>) -> Result<(), PlatformError> {
         self.awake()?.apply(input);
         self.finish(None)
@@ -395,13 +395,14 @@ impl<P: Platform> Namespace<P> {
         self.conns[conn.slot()] = Some(conn);
     }
 
-    /// Carries out and saves what an input caused. `heard` is whose message it was.
+    /// Saves and carries out the commands of an input. `heard` is the connection that sent it.
     fn finish(&mut self, heard: Option<ConnId>) -> Result<(), PlatformError> {
         let saved = self.do_and_save(heard, None);
         self.end_input(saved)
     }
 
-    /// After a fault nothing has happened: the hub, which knows better, is dropped.
+    /// Ends an input. When saving failed, the input is rolled back and the hub, which has already
+    /// applied it, is dropped.
     fn end_input(&mut self, saved: Result<(), PlatformError>) -> Result<(), PlatformError> {
         self.out.clear();
         let Some(app) = &mut self.app else {
@@ -411,7 +412,8 @@ impl<P: Platform> Namespace<P> {
             self.platform.log(&fault.to_string());
         }
         if saved.is_err() {
-            // What is under way goes with it; when it wakes, the platform says so to who waits.
+            // Work in flight is lost too; after the next wake the platform tells the clients that
+            // wait for it.
             self.app = None;
             self.tasks.clear();
             if let Some(asker) = &mut self.asker {
@@ -428,13 +430,14 @@ impl<P: Platform> Namespace<P> {
         saved
     }
 
-    /// An alarm that comes early is harmless, and each one that is set is a write: so the one that
-    /// is set stays, unless it is too late.
+    /// Sets the alarm for the next timeout. An early alarm is harmless, and setting one costs a
+    /// write: so an alarm that is set stays, unless it is too late.
     fn schedule(&mut self, next: Option<Timestamp>) {
         if let Some(next) = next
             && self.alarm.is_none_or(|alarm| next < alarm)
         {
-            // The platform knows no alarm at 0, which a room has that lost its members unnoticed.
+            // The platform rejects an alarm at 0, the timeout of a room whose members were lost
+            // without an input.
             self.platform.wake_at(next.max(Timestamp::from_millis(1)));
             self.alarm = Some(next);
         }

@@ -35,10 +35,9 @@ use crate::{
 
 /// The namespace of one object.
 ///
-/// Each method that is an input leaves with the sockets what is to be sent, for the shim to do when
-/// it has returned. A text that is thrown says that the platform failed to save: nothing has
-/// happened. Anything else that is thrown is a fault of this module, which must not be used any
-/// more.
+/// Each method that is an input queues its messages in the sockets; the shim sends them after the
+/// method has returned. A thrown text means that the platform failed to save: the input has had no
+/// effect. Anything else that is thrown is a fault of this module, which must not be used again.
 #[wasm_bindgen(js_name = Namespace)]
 #[derive(Debug)]
 pub struct Object {
@@ -48,16 +47,16 @@ pub struct Object {
     /// The copy of published keys.
     copy: PublishedCopy,
     notices: RefusalNotices,
-    /// Handshake of the client that is about to be connected.
+    /// The handshake of the client that is about to be connected.
     admitted: Option<Handshake>,
-    /// Handshakes of clients that wait for the word of the application, by their numbers, with the
+    /// Handshakes of clients that wait for the application's decision, by their numbers, with the
     /// times of their requests.
     waiting: BTreeMap<u64, (Handshake, UnixTime)>,
 }
 
 #[wasm_bindgen(js_class = Namespace)]
 impl Object {
-    /// A namespace that sleeps. `random` is 64 random bits.
+    /// Creates a namespace that sleeps. `random` is 64 random bits.
     #[wasm_bindgen(constructor)]
     pub fn new(
         ctx: DurableObjectState,
@@ -120,7 +119,7 @@ impl Object {
         head.answer(answer.map_or_else(Response::from, Response::from))
     }
 
-    /// A text message arrived.
+    /// Processes a text message.
     pub fn text(&mut self, slot: usize, text: &str) -> Result<(), JsValue> {
         if self.settings.access.tokens.is_on()
             && let Some(request) = AuthRequest::find(text)
@@ -133,7 +132,7 @@ impl Object {
         received.map_err(self::text)
     }
 
-    /// A binary message arrived.
+    /// Processes a binary message.
     pub fn binary(&mut self, slot: usize, bytes: &[u8]) -> Result<(), JsValue> {
         let received = self.namespace.receive(slot, Frame::Binary(bytes));
         received.map_err(text)
@@ -145,25 +144,25 @@ impl Object {
         self.namespace.has_application()
     }
 
-    /// Milliseconds for which the word of the application on a client is waited for.
+    /// The longest wait for the application's decision on a client, in milliseconds.
     #[wasm_bindgen(getter, js_name = admissionMs)]
     pub fn admission_ms(&self) -> u32 {
         self.namespace.admission_ms()
     }
 
-    /// True when messages are the application's own; known of a namespace that is awake.
+    /// True when messages are the application's own; known only while the namespace is awake.
     #[wasm_bindgen(getter, js_name = isRaw)]
     pub fn is_raw(&self) -> bool {
         self.namespace.is_raw()
     }
 
-    /// Bytes that a message may have.
+    /// The most bytes of a message.
     #[wasm_bindgen(getter, js_name = messageBytesMax)]
     pub fn message_bytes_max(&self) -> usize {
         self.settings.limits.message_bytes
     }
 
-    /// A socket ended with this code; it leaves its slot.
+    /// Processes the end of a socket with this code; its slot becomes free.
     pub fn disconnect(&mut self, slot: usize, code: u16) -> Result<(), JsValue> {
         let reason = match code {
             1006 => DisconnectReason::Lost,
@@ -172,19 +171,19 @@ impl Object {
         self.namespace.disconnect(slot, reason).map_err(text)
     }
 
-    /// Bytes that may be sent to a socket that nothing is heard from; 0 is any number.
+    /// The most bytes that are sent to a socket between two signs of life; 0 means no limit.
     #[wasm_bindgen(getter, js_name = outboxBytesMax)]
     pub fn outbox_bytes_max(&self) -> usize {
         self.settings.outbox_bytes_max.unwrap_or_default()
     }
 
-    /// A socket was sent more than that.
+    /// Closes a socket that was sent more than that.
     #[wasm_bindgen(js_name = tooSlow)]
     pub fn too_slow(&mut self, slot: usize) -> Result<(), JsValue> {
         self.namespace.too_slow(slot).map_err(text)
     }
 
-    /// A request to a backend was answered, or not, for this reason.
+    /// Processes the answer to a request to a backend, or the reason why there is none.
     pub fn posted(
         &mut self,
         number: u32,
@@ -200,12 +199,12 @@ impl Object {
         self.namespace.posted(number, outcome).map_err(text)
     }
 
-    /// Goes on with one thing that waits; says whether there is more.
+    /// Processes one pending piece of work; returns true when there is more.
     pub fn turn(&mut self) -> Result<bool, JsValue> {
         self.namespace.turn().map_err(text)
     }
 
-    /// The alarm rang.
+    /// Processes the alarm.
     pub fn alarm(&mut self) -> Result<(), JsValue> {
         self.namespace.timeout().map_err(text)
     }
@@ -215,7 +214,7 @@ impl Object {
 #[cfg(feature = "applications")]
 #[wasm_bindgen(js_class = Namespace)]
 impl Object {
-    /// An earlier instance of the module trapped over this message.
+    /// Processes a message over which an earlier instance of the module trapped.
     pub fn failed(&mut self, slot: usize, text: &str) -> Result<(), JsValue> {
         self.namespace.failed(slot, text).map_err(self::text)
     }
@@ -227,7 +226,7 @@ impl Object {
         Ok(roomcast_core::ask::wire::write(answer).map_err(|fault| fault.to_string())?)
     }
 
-    /// An earlier instance of the module trapped when the alarm rang.
+    /// Processes an alarm on which an earlier instance of the module trapped.
     #[wasm_bindgen(js_name = skipDue)]
     pub fn skip_due(&mut self) -> Result<(), JsValue> {
         self.namespace.skip_due().map_err(text)
@@ -271,7 +270,7 @@ impl Platform for Edge {
 
     fn remote(&self) -> Remote {
         if !cfg!(feature = "applications") {
-            return Box::new(|_, _| Box::pin(ready(Err(String::new())))); // nobody asks
+            return Box::new(|_, _| Box::pin(ready(Err(String::new())))); // never called
         }
         let sockets = self.sockets.clone();
         Box::new(move |namespace, question| {

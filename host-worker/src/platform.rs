@@ -35,10 +35,9 @@ pub(crate) struct Saved {
     pub(crate) state: HubState,
     /// Rooms that are remembered.
     pub(crate) rooms: Vec<RoomState>,
-    /// The names of those whose state cannot be read.
+    /// The names of rooms whose state cannot be read.
     pub(crate) unreadable: Vec<String>,
-    /// The number of rows beside them that cannot be read: idempotency keys, and rooms without a
-    /// name.
+    /// The number of other rows that cannot be read: idempotency keys, and rooms without a name.
     pub(crate) damaged: usize,
     /// State that the application keeps; empty when it keeps nothing.
     pub(crate) application: String,
@@ -49,17 +48,17 @@ pub(crate) struct Saved {
 /// Changes by an input that belong to no connection.
 #[derive(Debug, Default)]
 pub(crate) struct Kept<'a> {
-    /// The number of histories that have begun, when one has.
+    /// The number of histories that have begun, when it has changed.
     pub(crate) histories_opened: Option<u64>,
     /// Messages that are new in histories, in their order.
     pub(crate) messages: Vec<Appended<'a>>,
-    /// The state of rooms, with that of each message's; one without a state is forgotten, with its
-    /// messages.
+    /// The state of rooms, including the room of each new message; a room without a state is
+    /// deleted with its messages.
     pub(crate) rooms: Vec<(&'a str, Option<RoomState>)>,
-    /// Idempotency keys of clients: the client, the key, and its state; one without a state is
-    /// forgotten.
+    /// Idempotency keys of clients: the client, the key, and its state; a key without a state is
+    /// deleted.
     pub(crate) keys: Vec<(&'a str, &'a str, Option<ClientKeyState>)>,
-    /// Keys of clients that expired before are forgotten, when one is saved.
+    /// The time before which expired keys of clients are deleted, whenever one is saved.
     pub(crate) now: Timestamp,
     /// State that the application keeps, in place of the one before; empty when it keeps nothing.
     pub(crate) application: Option<&'a str>,
@@ -72,7 +71,7 @@ impl Kept<'_> {
         self.application.is_none() && self.is_one_statement()
     }
 
-    /// True when it is written by one statement at most.
+    /// True when at most one statement writes these changes.
     pub(crate) const fn is_one_statement(&self) -> bool {
         self.rooms.is_empty() && self.keys.is_empty() && self.lines.is_empty()
     }
@@ -93,14 +92,14 @@ pub(crate) struct Appended<'a> {
 pub(crate) struct Attachments {
     /// Slots of the connections that they belong to.
     pub(crate) slots: Vec<u32>,
-    /// Their lengths; [`NONE`](Self::NONE) takes the attachment away.
+    /// Their lengths; [`NONE`](Self::NONE) removes the attachment.
     pub(crate) lengths: Vec<u32>,
-    /// All of them, one behind the other.
+    /// All attachments, concatenated.
     pub(crate) bytes: Vec<u8>,
 }
 
 impl Attachments {
-    /// The length of what is taken away.
+    /// The length that stands for removal.
     pub(crate) const NONE: u32 = u32::MAX;
 
     pub(crate) fn clear(&mut self) {
@@ -109,14 +108,14 @@ impl Attachments {
         self.bytes.clear();
     }
 
-    /// Takes one away.
+    /// Removes the attachment of a connection.
     #[allow(clippy::cast_possible_truncation)] // slots have 20 bits
     pub(crate) fn push_none(&mut self, slot: usize) {
         self.slots.push(slot as u32);
         self.lengths.push(Self::NONE);
     }
 
-    /// Adds the one that `write` appends.
+    /// Adds the attachment that `write` appends.
     pub(crate) fn push<E>(
         &mut self,
         slot: usize,
@@ -139,8 +138,7 @@ pub(crate) trait Platform {
     fn now(&self) -> Timestamp;
 
     /// Returns a callback that makes the platform call
-    /// [`Namespace::turn`](crate::namespace::Namespace::turn), soon and outside of what is being
-    /// done.
+    /// [`Namespace::turn`](crate::namespace::Namespace::turn), soon and outside the current input.
     fn call(&self) -> impl Fn() + 'static;
 
     /// 64 random bits.
@@ -152,7 +150,7 @@ pub(crate) trait Platform {
     /// Logs what an operator should know.
     fn log(&self, text: &str);
 
-    /// Reads the storage; what was never saved is made up, and saved with the first that is.
+    /// Reads the storage. Values never saved are created, and written by the first save.
     fn load(&mut self) -> Result<Saved, PlatformError>;
 
     /// Saves the serial number that the next connection gets.
@@ -161,11 +159,12 @@ pub(crate) trait Platform {
     /// Saves that identities of a user from before a time, in seconds since 1970, are refused.
     fn save_withdrawn(&mut self, user: &str, not_before_s: u64) -> Result<(), PlatformError>;
 
-    /// Saves that those of all users are; users with an earlier time of their own are forgotten.
+    /// Saves that identities of all users from before a time are refused; users whose own time is
+    /// not later are deleted.
     fn save_not_before(&mut self, not_before_s: u64) -> Result<(), PlatformError>;
 
-    /// Saves what is remembered of a key; forgets those that have expired, and of more than
-    /// `keys_max` those that expire first.
+    /// Saves the state of a key; deletes expired keys, and of more than `keys_max` those that
+    /// expire first.
     fn save_key(
         &mut self,
         key: &KeyState,
@@ -173,11 +172,11 @@ pub(crate) trait Platform {
         keys_max: usize,
     ) -> Result<(), PlatformError>;
 
-    /// Saves what belongs to no connection: all or nothing.
+    /// Saves the changes that belong to no connection: all or nothing.
     fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), PlatformError>;
 
-    /// Reads the messages of a room that have these offsets, as far as they are there and can be
-    /// read; oldest first.
+    /// Reads the messages of a room at these offsets, as far as they exist and can be read; oldest
+    /// first.
     fn history(
         &mut self,
         room: &str,
@@ -187,35 +186,36 @@ pub(crate) trait Platform {
     /// The attachments of all open sockets.
     fn attachments(&mut self) -> Result<Vec<Vec<u8>>, PlatformError>;
 
-    /// Gives those sockets, in the same order, their slots. A socket without a slot is told that
-    /// there was a fault, and closed.
+    /// Gives those sockets, in the same order, their slots. A socket without a slot is closed as
+    /// after a fault of the server.
     fn assign(&mut self, slots: &[Option<usize>]);
 
-    /// Takes the socket that is being opened, with its first attachment.
+    /// Accepts the socket that is being opened, with its first attachment.
     fn open(&mut self, slot: usize, attachment: &[u8]) -> Result<(), PlatformError>;
 
     /// Writes attachments: all or none.
     fn save(&mut self, attachments: &Attachments) -> Result<(), PlatformError>;
 
-    /// The time at which each socket was last heard of without the namespace being told: the
-    /// platform answers some messages by itself.
+    /// The last sign of life of each socket that the namespace has not seen: the platform answers
+    /// some messages by itself.
     fn last_heard(&self) -> Vec<(usize, Timestamp)>;
 
     /// Asks to be called at this time.
     fn wake_at(&mut self, at: Timestamp);
 
-    /// Takes back what the input wrote to attachments and wants sent and closed: it failed.
+    /// Rolls back a failed input: restores the attachments that it wrote, and drops its sends and
+    /// closes.
     fn undo(&mut self);
 
-    /// Work for a connection began, and the object must not sleep before its end. Should the
-    /// namespace be made anew first, the work is lost, and the connection is sent what is `lost`.
+    /// Registers work for a connection: the object must not sleep before the work ends. Should the
+    /// namespace restart first, the work is lost, and the connection is sent the message `lost`.
     fn work_began(&mut self, id: u32, slot: usize, lost: Option<&str>);
 
-    /// Work ended.
+    /// Unregisters work that has ended.
     fn work_ended(&mut self, id: u32);
 
-    /// Sets whether messages of a connection wait for its work. They would be lost with it, and the
-    /// connection closed.
+    /// Sets whether messages of a connection wait for its work. If the work is lost, they are lost
+    /// too, and the connection is closed.
     fn wait(&mut self, slot: usize, waits: bool);
 
     /// Sends a message, once the input is done. A socket that cannot take it is about to end.
@@ -226,10 +226,9 @@ pub(crate) trait Platform {
     /// [`asked`](crate::namespace::Namespace::asked).
     fn post(&mut self, post: Post);
 
-    /// A client that wants to connect waits no more: for the backend's answer who it is, or the
-    /// application's.
+    /// Ends the wait of a connecting client for the answer of the backend or the application.
     fn answered(&mut self, client: u64);
 
-    /// Sends a close frame, once the input is done; the socket leaves its slot.
+    /// Sends a close frame, once the input is done; the slot of the socket becomes free.
     fn close(&mut self, slot: usize, code: CloseCode, reason: &str);
 }

@@ -15,11 +15,11 @@ use roomcast_http::{
 
 use crate::{hooks::Backends, mount::policies_in_code};
 
-/// WebSockets that the platform lets one object hold.
+/// The most WebSockets that the platform lets one object hold.
 const SOCKETS_MAX: u16 = 32_768;
 
-/// Bytes that a message or the body of a request may have where rooms keep a history. The platform
-/// takes 2 MB in a row; beside the message are its head and who never gets it.
+/// The most bytes of a message or a request's body where rooms keep a history. The platform allows
+/// 2 MB in a row, which also has the head of the message and the connections that must not get it.
 const KEPT_BYTES_MAX: usize = 1_400_000;
 
 /// The settings, the same for the Worker and its objects.
@@ -31,18 +31,18 @@ pub(crate) struct Settings {
     pub(crate) policies: Policies,
     /// Backends that are told of events, and asked; default none.
     pub(crate) backends: Backends,
-    /// The same, without the keys that are in variables of their own.
+    /// The backends without their keys, which are in separate variables.
     told: Vec<Hook>,
     asked: Option<AskSettings>,
     /// Bytes of an API request's body.
     pub(crate) body_bytes_max: usize,
-    /// Milliseconds that the body may take.
+    /// The longest time for the body to arrive, in milliseconds.
     pub(crate) body_time_ms: u32,
     /// Bytes that are sent to a connection between two signs of life from it; default any number.
     ///
-    /// The platform queues without a bound and does not say how much. A client that answers must
-    /// have read, more or less; but many clients have nothing to say, and would be closed for
-    /// listening.
+    /// The queues of the platform have no bound, and it does not report their length. A client that
+    /// answers must have read most of what it was sent; but many clients only listen, and would be
+    /// closed for that.
     pub(crate) outbox_bytes_max: Option<usize>,
 }
 
@@ -61,9 +61,9 @@ impl Default for Settings {
     fn default() -> Self {
         let mut limits = Limits::default();
         limits.connections = SOCKETS_MAX.into();
-        // A heartbeat wakes the object for as long as somebody is connected: only when asked for.
+        // A heartbeat keeps waking the object while anybody is connected: so it is off by default.
         limits.heartbeat = None;
-        // Objects share 128 MB, and read what they know of rooms whenever they wake.
+        // Objects share 128 MB, and read the state of their rooms whenever they wake.
         limits.history_bytes = 16 << 20;
         limits.history_rooms = 1_000;
         Self {
@@ -136,7 +136,7 @@ impl Settings {
 
 fn read_config(settings: &mut Settings, text: &str) -> Result<(), String> {
     let unusable = |fault: &dyn fmt::Display| format!("cannot be used: {fault}");
-    // An object is read as its JSON, and no file begins like it.
+    // A variable that is an object is read as its JSON, and no TOML file begins with a brace.
     if text.trim_start().starts_with('{') {
         let read = serde_json::from_str(text);
         settings.policies = read.map_err(|fault| unusable(&fault))?;

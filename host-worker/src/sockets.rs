@@ -30,12 +30,12 @@ extern "C" {
         bytes: &[u8],
     ) -> Result<(), JsValue>;
 
-    /// Does all that a function writes to the storage, or nothing when it answers false.
+    /// Runs a function in a transaction: its writes are rolled back when it returns false.
     #[wasm_bindgen(method, catch)]
     pub(crate) fn transaction(this: &Sockets, act: &mut dyn FnMut() -> bool)
     -> Result<(), JsValue>;
 
-    /// Takes back what the input saved and wants sent and closed.
+    /// Rolls back what the input saved, and drops its sends and closes.
     #[wasm_bindgen(method)]
     pub(crate) fn undo(this: &Sockets);
 
@@ -47,11 +47,11 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(crate) fn ask(this: &Sockets, namespace: &str, question: &str) -> Promise;
 
-    /// Work for a connection began; what it is sent should the work be lost.
+    /// Registers work for a connection, with the message to send should the work be lost.
     #[wasm_bindgen(method, js_name = workBegan)]
     pub(crate) fn work_began(this: &Sockets, id: u32, slot: u32, lost: Option<&str>);
 
-    /// Work ended.
+    /// Unregisters work that has ended.
     #[wasm_bindgen(method, js_name = workEnded)]
     pub(crate) fn work_ended(this: &Sockets, id: u32);
 
@@ -84,7 +84,7 @@ extern "C" {
         time_ms: u32,
     );
 
-    /// A client that wants to connect need not wait for its answer any more.
+    /// Ends the wait of a connecting client: its answer has come.
     #[wasm_bindgen(method)]
     pub(crate) fn answered(this: &Sockets, client: u64);
 
@@ -105,7 +105,7 @@ extern "C" {
 /// Slot of a socket that [`Sockets::assign`] closes.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
-/// The bytes of an attachment; none when there are none.
+/// The bytes of an attachment; empty without one.
 pub(crate) fn bytes(attachment: &JsValue) -> Vec<u8> {
     match attachment.dyn_ref::<Uint8Array>() {
         Some(bytes) => bytes.to_vec(),

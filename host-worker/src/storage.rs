@@ -25,7 +25,7 @@ mod sql;
 
 pub(crate) use self::published::PublishedCopy;
 
-/// The tables. A later version of them begins by reading `version`.
+/// The tables. Code with a later schema must first read `version`.
 ///
 /// Nothing is written before there is something to save: asking for a namespace that nobody was in
 /// leaves no trace.
@@ -42,21 +42,21 @@ const SCHEMA: &str = "
         state TEXT NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS keys_by_expiry ON keys (expires_ms, key);";
-/// Made when an application keeps something for the first time.
+/// The table of the application's state, created when there is state for the first time.
 const APPLICATION: &str = "
     CREATE TABLE IF NOT EXISTS application (
         only INTEGER PRIMARY KEY CHECK (only = 0),
         state TEXT NOT NULL
     );";
-/// Made when a user is withdrawn for the first time.
+/// The table of withdrawn users, created with the first one.
 const WITHDRAWN: &str = "
     CREATE TABLE IF NOT EXISTS withdrawn (
         user TEXT PRIMARY KEY,
         not_before_s INTEGER NOT NULL
     ) WITHOUT ROWID;";
-/// The user in whose row stands what holds for all users. No user has an empty name.
+/// The user name of the row that applies to all users. No user has an empty name.
 const EVERYONE: &str = "";
-/// Made when a client publishes with a key for the first time.
+/// The table of clients' keys, created when a client first publishes with a key.
 const CLIENT_KEYS: &str = "
     CREATE TABLE IF NOT EXISTS client_keys (
         client TEXT NOT NULL,
@@ -71,13 +71,13 @@ const VERSION: i64 = 1;
 #[derive(Debug)]
 pub(crate) struct Storage {
     sql: Sql,
-    /// A new one for a namespace that was never saved.
+    /// The epoch: a new one when the namespace was never saved.
     epoch: String,
-    /// True when the tables are there.
+    /// True when the tables exist.
     made: bool,
-    /// True when the table of the application is there.
+    /// True when the table of the application exists.
     application_made: bool,
-    /// True when the table of clients' keys is there.
+    /// True when the table of clients' keys exists.
     client_keys_made: bool,
     rooms: Rooms,
     lines: Lines,
@@ -145,8 +145,8 @@ impl Storage {
         let all = withdrawn.iter().position(|(user, _)| **user == *EVERYONE);
         let not_before_s = all.map_or(0, |all| withdrawn.swap_remove(all).1);
         let loaded = self.rooms.load(&self.sql, has("rooms"))?;
-        // When the number of histories opened is lost, a history might get a number a second time:
-        // the namespace then counts in a new epoch.
+        // When the number of opened histories is lost, a number might be used for a second history:
+        // so the namespace starts a new epoch.
         if !self.rooms.is_renewed() {
             saved.epoch = text(epoch).ok_or_else(|| unreadable("its epoch is no text"))?;
             self.epoch.clone_from(&saved.epoch);
@@ -177,7 +177,7 @@ impl Storage {
             .sql
             .read_column(&query, vec![number(now.as_millis())])?;
         let states_read = states.len();
-        // Without one that is damaged a request that is repeated counts as new.
+        // Without a damaged key, a repeated request counts as new.
         let keys = states.into_iter().filter_map(text);
         let keys = keys.filter_map(|state| serde_json::from_str(&state).ok());
         let keys: Vec<K> = keys.collect();
@@ -213,7 +213,7 @@ impl Storage {
             .write(SAVE, vec![user.into(), number(not_before_s)])
     }
 
-    /// Sets the time that holds for all users, before those are forgotten whom it covers.
+    /// Saves the time that applies to all users, then deletes users whose own time is not later.
     pub(crate) fn save_not_before(&mut self, not_before_s: u64) -> Result<(), PlatformError> {
         self.save_withdrawn(EVERYONE, not_before_s)?;
         const COVERED: &str = "DELETE FROM withdrawn WHERE not_before_s <= ? AND user <> ?";
@@ -241,8 +241,8 @@ impl Storage {
         self.sql.write(SURPLUS, vec![number(keys_max as u64)])
     }
 
-    /// Writes what belongs to no connection. More than one statement, unless it is the state of an
-    /// application alone: it is for the caller to take all of them back when one fails.
+    /// Writes the state that belongs to no connection. It takes more than one statement, except for
+    /// the state of an application alone: the caller must roll all of them back when one fails.
     pub(crate) fn save_kept(&mut self, kept: &Kept<'_>) -> Result<(), PlatformError> {
         if !kept.rooms.is_empty() {
             self.make()?;
@@ -296,7 +296,7 @@ impl Storage {
         Ok(())
     }
 
-    /// The messages of a room that have these offsets.
+    /// Reads the messages of a room at these offsets.
     pub(crate) fn history(
         &self,
         room: &str,

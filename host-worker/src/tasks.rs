@@ -1,4 +1,4 @@
-//! The work that answers wait for.
+//! Pending work that answers wait for.
 
 pub(crate) mod notify;
 
@@ -14,8 +14,8 @@ use roomcast_core::{Outcome, gateway::Token};
 
 use self::notify::Notifier;
 
-/// Futures that are polled one by one, each as an input of its own: what traps in one is known, and
-/// what its answer leads to is saved and sent like anything else. Each has a key.
+/// Futures that are polled one by one, each as an input of its own: so a trap can be attributed to
+/// one future, and the effects of its answer are saved and sent like any others. Each has a key.
 pub(crate) struct Tasks<K = Token, T = Outcome> {
     works: BTreeMap<K, Task<T>>,
     ready: Ready<K>,
@@ -37,7 +37,7 @@ pub(crate) struct Done<K = Token, T = Outcome> {
     pub(crate) outcome: T,
 }
 
-/// Keys of the work that can go on, in the order in which it said so.
+/// Keys of the work that was woken, in the order of the wakes.
 type Ready<K> = Arc<Mutex<VecDeque<K>>>;
 
 struct Signal<K> {
@@ -56,7 +56,7 @@ impl<K: Copy + Ord + Send + Sync + 'static, T> Tasks<K, T> {
         }
     }
 
-    /// Takes work on, under a number of its own; it begins soon.
+    /// Adds work under a number of its own; it is polled soon.
     pub(crate) fn add(&mut self, token: K, work: Pin<Box<dyn Future<Output = T>>>) -> u32 {
         let (ready, notifier) = (Arc::clone(&self.ready), self.notifier);
         let signal = Signal {
@@ -71,14 +71,14 @@ impl<K: Copy + Ord + Send + Sync + 'static, T> Tasks<K, T> {
         id
     }
 
-    /// A number for work that the platform is to know of.
+    /// Returns a number for work that the platform must know of.
     pub(crate) const fn number(&mut self) -> u32 {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         id
     }
 
-    /// Drops work; its number, if it was there.
+    /// Drops work; returns its number, if it existed.
     pub(crate) fn cancel(&mut self, token: K) -> Option<u32> {
         Some(self.works.remove(&token)?.id)
     }
@@ -89,7 +89,7 @@ impl<K: Copy + Ord + Send + Sync + 'static, T> Tasks<K, T> {
         tokens(&self.ready).clear();
     }
 
-    /// Polls one of those that can go on; what it came to, if it came to an end.
+    /// Polls one future that was woken; returns its result, if it has finished.
     pub(crate) fn poll(&mut self) -> Option<Done<K, T>> {
         let token = tokens(&self.ready).pop_front()?;
         let Task { id, work, waker } = self.works.get_mut(&token)?;
@@ -103,7 +103,7 @@ impl<K: Copy + Ord + Send + Sync + 'static, T> Tasks<K, T> {
         }
     }
 
-    /// The number of tasks under way.
+    /// The number of pending tasks.
     pub(crate) fn len(&self) -> usize {
         self.works.len()
     }

@@ -7,8 +7,8 @@ use roomcast_http::{TokenRefusal, Tokens, identity_of, settings::SettingError};
 use roomcast_token::{Jwks, KeySet, Now, Poll, Verifier};
 
 thread_local! {
-    /// Published keys, for all objects of an isolate. Each could ask the issuer by itself, and
-    /// anybody can name new objects.
+    /// Published keys, shared by all objects of an isolate. If each object asked the issuer,
+    /// anybody could multiply the requests by naming new objects.
     static PUBLISHED: RefCell<Jwks> = RefCell::default();
 }
 
@@ -27,12 +27,12 @@ pub(crate) enum NextKeys {
     Fetch(Box<str>),
     /// Another object fetches them.
     Wait,
-    /// Nothing is fetched: the token is verified as it is.
+    /// Nothing needs to be fetched: the token is verified with the present keys.
     None,
 }
 
 impl TokenGate {
-    /// A gate with these settings.
+    /// Creates a gate with these settings.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl TokenGate {
     pub(crate) fn new(tokens: &Tokens) -> Result<Self, SettingError> {
         let url = tokens.jwks.as_ref().map(|url| url.as_str().into());
         let verifier = tokens.verifier()?;
-        // The settings are those of all objects.
+        // All objects have the same settings.
         PUBLISHED.with_borrow_mut(|published| published.set_pace(tokens.jwks_pace));
         Ok(Self { verifier, url })
     }
@@ -70,14 +70,14 @@ impl TokenGate {
         }
     }
 
-    /// Verifies a token for which nobody waits any more.
+    /// Verifies a token without waiting for keys any longer.
     pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Verified {
         let checked = self.check(token, now);
         checked.unwrap_or(Err(TokenRefusal::Unavailable))
     }
 
-    /// Says what to do next for a token whose key is not known. The end of a fetch is told with
-    /// [`received`] or [`failed`].
+    /// Returns the next step for a token whose key is unknown. The caller reports the end of a
+    /// fetch with [`received`] or [`failed`].
     pub(crate) fn next(&self, now: Timestamp) -> NextKeys {
         let Some(url) = &self.url else {
             return NextKeys::None;
@@ -95,14 +95,14 @@ impl TokenGate {
     }
 }
 
-/// The identity that a token gives, or the reason for which it gives none.
+/// The identity that a token gives, or the reason why it gives none.
 pub(crate) type Verified = Result<Identity, TokenRefusal>;
 
 /// Takes the answer to a fetch of published keys.
 ///
 /// # Errors
 ///
-/// The reason for which it brings none, for the log.
+/// The reason why the answer has no keys, for the log.
 pub(crate) fn received(now: Timestamp, status: u16, body: &[u8]) -> Result<(), String> {
     PUBLISHED.with_borrow_mut(|published| {
         let read = published.received(now, status, body);
@@ -110,12 +110,12 @@ pub(crate) fn received(now: Timestamp, status: u16, body: &[u8]) -> Result<(), S
     })
 }
 
-/// Takes note that a fetch of published keys had no answer.
+/// Records that a fetch of published keys had no answer.
 pub(crate) fn failed(now: Timestamp) {
     PUBLISHED.with_borrow_mut(|published| published.failed(now));
 }
 
-/// Takes keys that an object kept, unless there are others: their text, and when they were fetched.
+/// Takes keys that an object kept, unless there are keys: their text, and when they were fetched.
 pub(crate) fn restore(now: Timestamp, body: &[u8], fetched: Timestamp) {
     PUBLISHED.with_borrow_mut(|published| {
         let has_keys = published.keys().keys().next().is_some();

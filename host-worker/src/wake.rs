@@ -1,4 +1,4 @@
-//! A hub and its application, made of what was saved.
+//! A hub and its application, restored from the saved state.
 
 use std::collections::BTreeSet;
 
@@ -14,24 +14,24 @@ use crate::{
     platform::{PlatformError, Saved},
 };
 
-/// A hub with its application, and who of those that were there is in it.
+/// A hub with its application, and the connections that could be restored.
 #[derive(Debug)]
 pub(crate) struct Wake {
     pub(crate) app: AnyApp,
     /// The connection of each attachment, or why it has none.
     pub(crate) assigned: Vec<Result<ConnId, String>>,
-    /// Rooms whose state contradicts itself. They begin anew.
+    /// Rooms whose state contradicts itself. They start over.
     pub(crate) unfit: Vec<String>,
 }
 
-/// Restores a namespace, each time with a new gateway. An attachment that contradicts the rest
-/// costs its own connection, the state of a room its own history, and nobody else's.
+/// Restores a namespace, each time with a new gateway. A contradictory attachment loses only its
+/// own connection, and a contradictory room state only the history of that room.
 ///
-/// Work: everything there is, thrice when something contradicts.
+/// Work: reads the whole state, three times when something contradicts.
 ///
 /// # Errors
 ///
-/// When the application cannot read what was saved for it: it stays saved, for one that can.
+/// When the application cannot read its saved state, which stays saved for a version that can.
 pub(crate) fn wake(
     config: &Config,
     saved: Saved,
@@ -47,7 +47,7 @@ pub(crate) fn wake(
     let mut state = AppState::default();
     if cfg!(feature = "applications") && !application.is_empty() {
         state = serde_json::from_str(&application).map_err(|fault| {
-            // Without what stands there: clients may have chosen it.
+            // The message omits the content, which clients may have chosen.
             let column = fault.column();
             unreadable(format_args!("it is no state, from byte {column} on"))
         })?;
@@ -65,7 +65,7 @@ pub(crate) fn wake(
         Ok(app) => app,
         Err(fault @ RestoreError::Gateway) => return Err(unreadable(fault)),
         Err(_) => {
-            // Slots are not taken twice, so that each can be judged by itself.
+            // No slot occurs twice, so each connection can be checked on its own.
             let alone = |conn: ConnState| {
                 let restored = Hub::restore(config.clone(), hub.clone(), [conn.clone()]);
                 restored.map(|_| conn).map_err(|fault| fault.to_string())
@@ -93,7 +93,7 @@ fn unreadable(fault: impl std::fmt::Display) -> PlatformError {
     PlatformError::new("the state that was saved cannot be used", fault)
 }
 
-/// The states in the attachments; each slot is given to the first who claims it.
+/// Reads the states in the attachments; a slot belongs to the first attachment that claims it.
 fn read(attachments: &[Vec<u8>]) -> Vec<Result<ConnState, String>> {
     let mut taken = BTreeSet::new();
     let read = attachments.iter().map(|bytes| {
@@ -120,7 +120,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::ZERO;
 
-    /// The attachments of so many connections, each in the room `r`.
+    /// Returns the attachments of this many connections, each in the room `r`.
     fn crowd(count: usize) -> (HubState, Vec<Vec<u8>>) {
         let (mut hub, mut out) = (Hub::new(Config::new("e")), Outbox::new());
         let attachments = (0..count).map(|_| {
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(assigned, [true, true, false]);
     }
 
-    /// Damage costs who it hits: never the others, and never the namespace.
+    /// Damage affects only its own connection: never others, and never the namespace.
     #[test]
     fn no_flipped_byte_of_an_attachment_costs_the_others() {
         let (state, sound) = crowd(2);

@@ -5,12 +5,12 @@ interface Timer {
   f: () => void;
 }
 
-/** Time that passes when a test says so. */
+/** A clock that only the test advances. */
 export class TestClock implements Clock {
   #now: number;
   readonly #timers = new Set<Timer>();
 
-  /** Begins at that many milliseconds. */
+  /** Starts at that many milliseconds. */
   constructor(now = 0) {
     this.#now = now;
   }
@@ -29,12 +29,15 @@ export class TestClock implements Clock {
     this.#timers.delete(timer);
   }
 
-  /** Timers that are set. */
+  /** The number of pending timers. */
   get pending(): number {
     return this.#timers.size;
   }
 
-  /** Lets milliseconds pass: calls the timers that are due, in order, each followed by the promises it settled. */
+  /**
+   * Lets milliseconds pass: calls the due timers in order, each followed by the promises that it
+   * settled.
+   */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     await settled();
@@ -56,7 +59,10 @@ export class TestClock implements Clock {
   }
 }
 
-/** Lets all promises go on that can. A message of a channel comes behind them, and no fake timer holds it up. */
+/**
+ * Lets all settled promises continue. A message of a channel comes behind them, and no fake timer
+ * delays it.
+ */
 const settled = () =>
   new Promise<void>((resolve) => {
     const { port1, port2 } = new MessageChannel();
@@ -67,7 +73,7 @@ const settled = () =>
     port2.postMessage(null);
   });
 
-/** Random numbers from 0 to below 1, the same for a seed. */
+/** Random numbers from 0 to below 1, always the same for a seed. */
 export const seeded = (seed: number): (() => number) => {
   let state = seed >>> 0;
   return () => {

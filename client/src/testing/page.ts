@@ -1,7 +1,7 @@
 import type { Off } from "../listeners.js";
 import type { PageEvents } from "../page.js";
 
-/** A page that a test looks at and puts aside. */
+/** A page that a test shows and freezes. */
 export class TestPage implements PageEvents {
   readonly #listeners = new Set<{ awake: () => void; freeze: () => void }>();
 
@@ -11,17 +11,17 @@ export class TestPage implements PageEvents {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Listeners that were not taken away. */
+  /** The number of listeners that were not removed. */
   get listeners(): number {
     return this.#listeners.size;
   }
 
-  /** Somebody looks at the page. */
+  /** Makes the page visible. */
   awake(): void {
     for (const { awake } of this.#listeners) awake();
   }
 
-  /** The page is put aside, to come back later. */
+  /** Freezes the page, which may come back later. */
   freeze(): void {
     for (const { freeze } of this.#listeners) freeze();
   }

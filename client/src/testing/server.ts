@@ -74,12 +74,12 @@ export class TestServer {
     return this.sockets.filter(({ isOpen }) => isOpen).length;
   }
 
-  /** Publishes as a backend does. */
+  /** Publishes as a backend would. */
   publish(room: string, event: string, data?: unknown): void {
     this.#room(room).publish({ event, data: data ?? null });
   }
 
-  /** Ends all connections: announced by `$bye` with such data, or without a word as 1006. */
+  /** Ends all connections: announced by `$bye` with this data, or unannounced as 1006. */
   drop(bye?: { code: number; reconnect: boolean; after_ms: number }): void {
     for (const peer of [...this.#peers]) {
       if (bye) {
@@ -89,7 +89,7 @@ export class TestServer {
     }
   }
 
-  /** Lets nothing pass on the open connections: they are half open, as after a sleep. */
+  /** Stops all traffic on the open connections: they are half open, as after a sleep. */
   blackhole(): void {
     for (const { socket } of this.#peers) socket.isPassing = false;
   }
@@ -172,7 +172,7 @@ export class TestServer {
     return this.#publish(peer, frame, at);
   }
 
-  /** Once under its key. */
+  /** Publishes a message, but only once for each key. */
   #publish(peer: Peer, { event, data, key, conn = [], echo }: any, room: ServerRoom): unknown {
     const owners = peer.user ? [`user ${peer.user}`] : [peer.conn, ...[conn].flat()];
     const known = key && owners.map((owner) => this.#keys.get(`${owner} ${key}`)).find(Boolean);

@@ -3,9 +3,9 @@ import type { Socket } from "../options.js";
 
 /** The server's side of a socket. */
 export interface Peer {
-  /** A text message has arrived. */
+  /** Called when a text message has arrived. */
   receive(text: string): void;
-  /** The client has ended the connection, or it is cut. */
+  /** Called when the client has ended the connection, or it was cut. */
   ended(): void;
 }
 
@@ -15,7 +15,7 @@ export class TestSocket implements Socket {
   onmessage: ((event: any) => void) | null = null;
   onclose: ((event: any) => void) | null = null;
   onerror: ((event: any) => void) | null = null;
-  /** False: nothing passes in either direction, and nobody is told. */
+  /** False: nothing passes in either direction, without an event on either side. */
   isPassing = true;
   #isOver = false;
   readonly #clock: Clock;
@@ -37,24 +37,26 @@ export class TestSocket implements Socket {
     this.#later(() => this.isPassing && this.peer?.receive(text));
   }
 
-  /** The client ends the connection: the server hears of it behind what was sent. */
+  /**
+   * Ends the connection for the client: the server learns of it behind the messages already sent.
+   */
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#later(() => this.peer?.ended());
   }
 
-  /** The server sends a text message. */
+  /** Sends a text message from the server. */
   deliver(text: string): void {
     if (this.isPassing) this.#later(() => !this.#isOver && this.isPassing && this.onmessage?.({ data: text }));
   }
 
-  /** The server ends the connection, behind what was sent. */
+  /** Ends the connection for the server, behind the messages already sent. */
   end(code: number, reason = ""): void {
     this.#later(() => this.cut(code, reason));
   }
 
-  /** The connection is lost at once, with all that is on its way to the client. */
+  /** Cuts the connection at once; messages in flight to the client are lost. */
   cut(code = 1006, reason = ""): void {
     if (this.#isOver) return;
     this.#isOver = true;

@@ -15,16 +15,16 @@ use super::{
     post::{Post, PostKind},
 };
 
-/// Requests under way: the platform opens as many connections of an object at a time, and further
-/// ones would spend their time in its line.
+/// The most requests in flight: the platform opens this many connections of an object at a time,
+/// and further requests would spend their time in its queue.
 const IN_FLIGHT_MAX: usize = 6;
-/// Answers that are kept; objects share 128 MB.
+/// The most cached answers; objects share 128 MB.
 const CACHED_MAX: usize = 1_000;
-/// Bytes of them.
+/// The most bytes of cached answers.
 const CACHED_BYTES_MAX: usize = 1 << 20;
 
-/// The questions of one namespace, and who waits for an answer. All are in memory: an object does
-/// not sleep over them, and one that begins anew tells those who waited.
+/// The questions of one namespace, and the clients that wait for answers. All are in memory: an
+/// object does not sleep while any is pending, and a restarted one reports the loss to the clients.
 #[derive(Debug)]
 pub(crate) struct Asker {
     settings: AskSettings,
@@ -32,7 +32,7 @@ pub(crate) struct Asker {
     limits: AskLimits,
     ask: Ask,
     waiting: BTreeMap<u64, Asking>,
-    /// Answers that were not given yet.
+    /// Answers that were not taken yet.
     answered: VecDeque<(Asking, Verdict)>,
     /// Verdicts on clients that connect, by their numbers.
     verdicts: BTreeMap<u64, Verdict>,
@@ -43,7 +43,7 @@ pub(crate) struct Asker {
 /// The purpose of a question.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Asking {
-    /// A client that connects has this number.
+    /// Identifies the connecting client of this number.
     Client(u64),
     Join(AskedJoin),
 }
@@ -59,7 +59,8 @@ pub(crate) struct AskedJoin {
 }
 
 impl Asker {
-    /// A backend that was asked nothing yet; `random` tells its requests from others.
+    /// Creates the state for a backend, without questions. `random` makes the ids of its requests
+    /// unique.
     pub(crate) fn new((settings, keys): backends::Asked, random: u64) -> Self {
         let mut limits = AskLimits::default();
         limits.timeout = settings.timeout;
@@ -81,7 +82,7 @@ impl Asker {
         &self.settings
     }
 
-    /// A number for a client that connects.
+    /// Returns a number for a connecting client.
     pub(crate) const fn client(&mut self) -> u64 {
         self.clients += 1;
         self.clients
@@ -97,8 +98,8 @@ impl Asker {
         }
     }
 
-    /// The next request to send, if any is due. Who waits for one in vain is answered when another
-    /// one ends, which none does later than its time.
+    /// Returns the next request to send, if any is due. A question whose time is up before it is
+    /// sent is answered when a request in flight ends, at the latest at that request's timeout.
     pub(crate) fn poll(&mut self, now: Timestamp) -> Option<Post> {
         let poll = self.ask.poll(now);
         self.collect();
@@ -110,7 +111,7 @@ impl Asker {
         Some(Post::new(kind, url, &request.request, &self.keys, now))
     }
 
-    /// Takes the outcome of a request; gives what an operator should know.
+    /// Takes the outcome of a request; returns a notice for the operator, if there is any.
     pub(crate) fn done(
         &mut self,
         now: Timestamp,
@@ -124,7 +125,7 @@ impl Asker {
         report.notice(fault).map(|notice| self.told(&notice))
     }
 
-    /// The text as an operator reads it.
+    /// Returns the text as the operator reads it in the log.
     pub(crate) fn told(&self, text: &str) -> String {
         format!("[ask] {}: {text}", self.settings.url.shown())
     }
@@ -145,8 +146,8 @@ impl Asker {
         self.answered.pop_front()
     }
 
-    /// Keeps the verdict on a client until it is [taken](Self::take_verdict). Of more than may
-    /// wait, the oldest are those of clients that have gone.
+    /// Keeps the verdict on a client until it is [taken](Self::take_verdict). Above the limit the
+    /// oldest are dropped: their clients have gone.
     pub(crate) fn keep_verdict(&mut self, client: u64, verdict: Verdict) {
         self.verdicts.insert(client, verdict);
         if self.verdicts.len() > self.limits.waiting_max {
@@ -154,13 +155,13 @@ impl Asker {
         }
     }
 
-    /// The verdict on a client. Where there is none, nobody comes in.
+    /// Takes the verdict on a client. Without one the client is refused.
     pub(crate) fn take_verdict(&mut self, client: Option<u64>) -> Verdict {
         let verdict = client.and_then(|client| self.verdicts.remove(&client));
         verdict.unwrap_or(Verdict::Unavailable)
     }
 
-    /// Forgets a join that nobody waits for any more; its number, if it was there.
+    /// Forgets a join that nobody waits for; returns its number, if it existed.
     pub(crate) fn cancel(&mut self, token: Token) -> Option<u32> {
         let all = self.waiting.values();
         let mut all = all.chain(self.answered.iter().map(|(asking, _)| asking));
@@ -172,7 +173,7 @@ impl Asker {
         Some(id)
     }
 
-    /// Forgets all joins: their connections begin anew.
+    /// Forgets all joins, because the namespace restarts.
     pub(crate) fn forget_all_joins(&mut self) {
         self.forget_joins(|_| true);
     }

@@ -12,12 +12,12 @@ use super::{
     stored::{LineChanges, StoredLine},
 };
 
-/// Events that wait for an endpoint in one namespace. Objects share 128 MB, and read what waits
-/// when they wake.
+/// The most pending events of an endpoint in one namespace. Objects share 128 MB, and read all
+/// pending events when they wake.
 const EVENTS_MAX: usize = 10_000;
-/// Bytes of them.
+/// The most bytes of pending events.
 const BYTES_MAX: usize = 4 << 20;
-/// The time after which a request that nothing was heard of has ended with its object.
+/// The time after which a request without an outcome counts as lost with its object.
 const LOST_TIME: Duration = Duration::from_secs(30);
 const _: () = assert!(LOST_TIME.as_secs() > ANSWER_TIME.as_secs());
 
@@ -28,7 +28,7 @@ pub(super) struct Endpoint {
     hook: Hook,
     keys: Keys,
     line: Line,
-    /// The number of the request under way, and when it was sent.
+    /// The number of the request in flight, and when it was sent.
     sending: Option<(u32, Timestamp)>,
     /// The progress as it is stored; `None` when there is none yet.
     stored: Option<Progress>,
@@ -38,8 +38,8 @@ pub(super) struct Endpoint {
 #[derive(Debug)]
 pub(super) enum Step {
     Idle,
-    /// Poll again at this time, also while a request is under way: an object that leaves memory
-    /// takes its requests with it.
+    /// Poll again at this time, even with a request in flight: an object that is evicted loses its
+    /// requests.
     WaitUntil(Timestamp),
     Send(Post),
 }
@@ -51,8 +51,8 @@ fn limits() -> LineLimits {
 }
 
 impl Endpoint {
-    /// An endpoint with what is stored of its line. One that wanted no more is told again after a
-    /// day: nobody reads settings again here.
+    /// Creates an endpoint with the stored state of its line. An endpoint that wanted no more
+    /// events is tried again after a day, because settings are not reloaded here.
     pub(super) fn new(
         name: String,
         hook: &Hook,
@@ -101,8 +101,8 @@ impl Endpoint {
         }
     }
 
-    /// Changes since this was last called. The number of the next event follows from those that
-    /// wait, so that an event alone is one row.
+    /// Takes the changes since the last call. The number of the next event follows from the pending
+    /// ones, so a single event needs only one row.
     pub(super) fn take_changes(&mut self) -> Option<LineChanges<'_>> {
         let mut changes = self.line.take_changes();
         let progress = self.line.progress();
@@ -120,7 +120,7 @@ impl Endpoint {
             return None;
         }
         if self.stored.replace(progress).is_none() {
-            // Of a line with this name whose row could not be read.
+            // Left from a line with this name whose row could not be read.
             let (first_seq, last_seq) = (0, u64::MAX);
             changes.insert(
                 0,
@@ -163,7 +163,7 @@ impl Endpoint {
         self.sending.is_some_and(|(sending, _)| sending == number)
     }
 
-    /// Takes the outcome of the request under way; gives what an operator should know.
+    /// Takes the outcome of the request in flight; returns a notice for the operator, if any.
     pub(super) fn posted(
         &mut self,
         now: Timestamp,
@@ -181,7 +181,7 @@ impl Endpoint {
             .done(now, outcome.unwrap_or(Outcome::Failed), random);
         let url = self.hook.url.shown();
         match report {
-            // The first one, then ever less often.
+            // Logs the first one, then ever fewer.
             Report::Retry { failures, .. } if failures.is_power_of_two() => Some(format!(
                 "the hook {url} failed, {failures} in a row, and is tried again: {fault}"
             )),

@@ -18,9 +18,9 @@ pub(crate) struct Post {
 /// The purpose of a request, and the number by which its outcome is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PostKind {
-    /// Events: of the answer the status counts.
+    /// Events: only the status of the answer counts.
     Tell(u32),
-    /// A question: the answer is read, within a time.
+    /// A question: the answer is read, within this time.
     Ask(u64, Duration),
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct StoredLine {
 #[derive(Debug)]
 pub(crate) struct LineChanges<'a> {
     pub(crate) name: &'a str,
-    /// The epoch and the progress of the line; `None` when there is no such line any more.
+    /// The epoch and the progress of the line; `None` when the line was removed.
     pub(crate) state: Option<(&'a str, Progress)>,
     pub(crate) changes: Vec<Change>,
 }

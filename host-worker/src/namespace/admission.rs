@@ -1,4 +1,4 @@
-//! The application's word on requests for a WebSocket.
+//! The application's decision on requests for a WebSocket.
 
 use roomcast_core::{
     Rejection,
@@ -32,8 +32,8 @@ impl<P: Platform> Namespace<P> {
         })
     }
 
-    /// The word of the application that was waited for, until now. Where there is none, nobody
-    /// comes in.
+    /// Takes the application's decision on a request that waited for it. Without one the client is
+    /// refused.
     pub(crate) fn take_admission(&mut self, number: u64) -> Said {
         let lost = || Err(Rejection::overloaded("the server began anew: try again"));
         // Without applications nothing waits, and the code for it is left out.
@@ -47,7 +47,7 @@ impl<P: Platform> Namespace<P> {
         self.heard(said.unwrap_or_else(lost))
     }
 
-    /// Drops a word that nobody waits for any more.
+    /// Drops a decision that nobody waits for.
     pub(crate) fn drop_admission(&mut self, number: u64) {
         if cfg!(feature = "applications") {
             self.upgrades.give_up(number);
@@ -55,7 +55,7 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// Milliseconds for which the word of the application is waited for.
+    /// The longest wait for the application's decision, in milliseconds.
     pub(crate) fn admission_ms(&self) -> u32 {
         let limit = self.limits.admission_timeout.as_millis();
         u32::try_from(limit).unwrap_or(u32::MAX)

@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl<P: Platform> Namespace<P> {
-    /// Goes on with one thing: an answer of the backend that is asked; or what the application
-    /// wants, which is what it asked, or work that is ready. Says whether there is more.
+    /// Processes one pending piece of work: an answer of the backend, a request of the
+    /// application's handle, or a future that was woken. Returns true when there is more.
     pub(crate) fn turn(&mut self) -> Result<bool, PlatformError> {
         self.wake()?;
         if let Some((asking, verdict)) = self.asker.as_mut().and_then(Asker::take_answer) {
@@ -26,14 +26,14 @@ impl<P: Platform> Namespace<P> {
         } else if let Some((ask, asker)) = self.mailbox.take() {
             let told = self.ask(ask).unwrap_or_else(|fault| {
                 self.platform.log(&fault.to_string());
-                // Who asked may be lost, and somebody wait for it.
+                // The asker may be lost while another client waits for it.
                 if let Err(fault) = self.wake() {
                     let text = format!("the namespace cannot wake: {fault}");
                     self.platform.log(&text);
                 }
                 Err(AskError::Unavailable(fault.to_string()))
             });
-            let _ = asker.send(told); // or nobody is interested any more
+            let _ = asker.send(told); // fails when the asker no longer waits
         } else if self.upgrades.is_ready() {
             if let Some(number) = self.upgrades.poll() {
                 self.platform.answered(number);
@@ -50,14 +50,14 @@ impl<P: Platform> Namespace<P> {
 
     /// Runs a request from outside of the namespace's handlers.
     pub(crate) fn ask(&mut self, ask: Ask) -> Result<Result<Answer, AskError>, PlatformError> {
-        // Others may have to make room for what is loaded.
+        // Loading may evict the messages of other rooms.
         let changes = self.load_for(&ask)? | ask.changes();
         self.awake()?;
         let folded_s = self.folded_s();
         let mut awake = self.awake()?;
         let mut answer = ask.run(awake.now, &mut awake);
         if let Ok(Answer::Explanation(explanation)) = &mut answer {
-            // The platform queues without end.
+            // The queues of the platform have no limit.
             explanation.resolve(QueueFate::Kept);
         }
         self.save_withdrawn(&ask, folded_s)?;
@@ -86,8 +86,8 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
-    /// The application panicked over this message, and an earlier instance of the module went with
-    /// it: its sender is told that there was a fault.
+    /// Logs a message over which the application panicked, which ended an earlier instance of the
+    /// module. Reports the fault to the sender, unless messages have no envelopes.
     pub(crate) fn failed(&mut self, slot: usize, text: &str) -> Result<(), PlatformError> {
         if let Some(conn) = self.conn(slot)? {
             let event = event_of(text).unwrap_or_default();
@@ -100,13 +100,13 @@ impl<P: Platform> Namespace<P> {
         self.decline(slot, Frame::Text(text), RequestError::Internal)
     }
 
-    /// A schedule that was due panicked, and an earlier instance of the module went with it: what
-    /// is due waits for its next time.
+    /// Skips the schedules that are due until their next time, because one of them panicked; the
+    /// panic ended an earlier instance of the module.
     pub(crate) fn skip_due(&mut self) -> Result<(), PlatformError> {
         self.give(&Input::SkipDue)
     }
 
-    /// Takes on what handlers began, and drops what nobody waits for any more.
+    /// Starts the work that handlers began, and drops work that nobody waits for.
     pub(super) fn begin_work(&mut self) {
         let (works, asks) = (self.application.is_some(), self.asker.is_some());
         let Some(app) = self.app.as_mut().filter(|_| works || asks) else {
@@ -126,14 +126,14 @@ impl<P: Platform> Namespace<P> {
             }
             let conn = token.conn();
             if app.hub().connection(conn).is_some() {
-                // It goes on without the work, which took too long.
+                // The connection continues without the work, which took too long.
                 self.platform.wait(conn.slot(), app.is_waiting(conn));
             }
         }
     }
 }
 
-/// The event of an envelope, for people to read.
+/// The event of an envelope, for the log.
 fn event_of(text: &str) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Head {

@@ -1,6 +1,7 @@
 //! The backend that is asked who a connection is, and what it may join.
 //!
-//! An answer is an input of its own, however soon it is known: what asked has then been saved.
+//! An answer is always an input of its own, even when it is known at once: so the input that asked
+//! has been saved before.
 
 use roomcast_core::{Failure, Handshake, Outcome};
 use roomcast_hooks::{AskOutcome, AskRefusal, AskSettings, Question, Verdict};
@@ -19,8 +20,8 @@ impl<P: Platform> Namespace<P> {
         self.asker.as_ref().map(Asker::settings)
     }
 
-    /// Asks who a client is that wants to connect: the number by which the platform is told that
-    /// there is an answer, and [`identify`](Self::identify) finds it.
+    /// Asks who a connecting client is. Returns the number under which the answer is reported to
+    /// the platform, and under which [`identify`](Self::identify) finds it.
     pub(crate) fn ask_client(
         &mut self,
         user: Option<&str>,
@@ -38,8 +39,8 @@ impl<P: Platform> Namespace<P> {
         Some(client)
     }
 
-    /// The handshake of a client that was asked for under a number, by the answer. One that was
-    /// not, or whose answer was lost with an earlier namespace, does not come in.
+    /// Completes the handshake of a client with the answer under a number. A client without an
+    /// answer, such as one that was lost with an earlier namespace, is refused.
     pub(crate) fn identify(
         &mut self,
         handshake: Handshake,
@@ -54,7 +55,7 @@ impl<P: Platform> Namespace<P> {
         Ok(handshake.with_identity(identity).with_unidentified(false))
     }
 
-    /// Asks for the joins that wait.
+    /// Asks about the joins that wait.
     pub(super) fn begin_asking(&mut self) {
         let Some((asker, app)) = self.asker.as_mut().zip(self.app.as_mut()) else {
             return;
@@ -96,7 +97,7 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// A question to the backend has ended: its answer, or why it has none, with the reason.
+    /// Processes the outcome of a question to the backend; `fault` is the reason without an answer.
     pub(crate) fn asked(&mut self, number: u64, outcome: AskOutcome<'_>, fault: Option<&str>) {
         let (now, random) = (self.platform.now(), self.platform.random());
         let Some(asker) = &mut self.asker else {
@@ -108,7 +109,7 @@ impl<P: Platform> Namespace<P> {
         self.send_questions();
     }
 
-    /// Gives an answer of the backend to whoever waits for it.
+    /// Passes an answer of the backend to the join or the client that waits for it.
     pub(super) fn answer(&mut self, asking: Asking, verdict: Verdict) -> Result<(), PlatformError> {
         match asking {
             Asking::Client(client) => {
@@ -135,7 +136,7 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// The verdict for the client; an answer that could be read and means nothing is logged.
+    /// Returns the verdict for the client; logs an answer that is readable but has no meaning.
     fn refused(&self, refusal: AskRefusal) -> Verdict {
         if let Some((asker, fault)) = self.asker.as_ref().zip(refusal.fault) {
             self.platform.log(&asker.told(&fault));

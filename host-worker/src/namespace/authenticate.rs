@@ -6,7 +6,7 @@ use super::{Namespace, awake::Awake};
 use crate::platform::{Platform, PlatformError};
 
 impl<P: Platform> Namespace<P> {
-    /// True when the rate of a connection leaves room for a message of so many bytes.
+    /// True when the rate of a connection allows a message of this many bytes.
     pub(crate) fn has_rate(&mut self, slot: usize, bytes: usize) -> Result<bool, PlatformError> {
         let Some(conn) = self.conn(slot)? else {
             return Ok(false);
@@ -20,8 +20,8 @@ impl<P: Platform> Namespace<P> {
         Ok(self.awake()?.app.hub().has_withdrawn(identity))
     }
 
-    /// A message with the verb `$auth` arrived: the message without its token, and the identity
-    /// that the token gives, if it is taken. `unavailable` says that it is not taken for now alone.
+    /// Processes a message with the verb `$auth`: the message without its token, and the identity
+    /// of the token, if it is valid. `unavailable` means that the refusal is only temporary.
     ///
     /// # Errors
     ///

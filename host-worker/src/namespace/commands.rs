@@ -1,4 +1,4 @@
-//! Commands of an input: what they changed is saved, and they are carried out.
+//! Commands of an input: their changes are saved, and they are carried out.
 
 use roomcast_core::{Command, ConnId};
 
@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl<P: Platform> Namespace<P> {
-    /// Carries out the commands, and saves what they changed. The attachment of `opened` is not
-    /// written: it has no socket yet.
+    /// Carries out the commands, and saves their changes. The attachment of `opened` is not
+    /// written, because it has no socket yet.
     pub(super) fn do_and_save(
         &mut self,
         heard: Option<ConnId>,
@@ -22,14 +22,14 @@ impl<P: Platform> Namespace<P> {
         self.save_kept()
     }
 
-    /// Writes the attachments of those whose state has changed.
+    /// Writes the attachments of connections whose state has changed.
     fn save_attachments(
         &mut self,
         heard: Option<ConnId>,
         opened: Option<ConnId>,
     ) -> Result<(), PlatformError> {
         let limits = &self.limits;
-        // These change with every message, and the hub does not say so.
+        // This state changes with every message, and the hub does not report it.
         let rated = limits.inbound_messages.is_some() || limits.inbound_bytes.is_some();
         let mut changed = std::mem::take(&mut self.changed);
         changed.extend(heard.filter(|_| rated || limits.heartbeat.is_some()));
@@ -38,7 +38,7 @@ impl<P: Platform> Namespace<P> {
             if let Command::Persist { conn } | Command::Ping { conn } = command {
                 changed.push(conn);
             }
-            // Should the close frame get lost, nobody wakes.
+            // Without an attachment it is not restored, even if the close frame is lost.
             if let Command::Close { conn, .. } = command
                 && Some(conn) != opened
             {
@@ -68,7 +68,7 @@ impl<P: Platform> Namespace<P> {
             .map_err(|fault| PlatformError::new("an attachment cannot be encoded", fault))
     }
 
-    /// Sends and closes, once the input is done.
+    /// Queues messages and closes, to be sent once the input is done.
     pub(super) fn carry_out(&mut self) {
         for command in &self.out {
             match command {

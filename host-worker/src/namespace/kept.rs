@@ -7,8 +7,8 @@ use super::{Namespace, awake::Awake};
 use crate::platform::{Appended, Kept, Platform, PlatformError};
 
 impl<P: Platform> Namespace<P> {
-    /// Gives the hub the messages that it asks for. Somebody waits for them, so it is before
-    /// anything is carried out.
+    /// Gives the hub the messages that it asks for. Their answers are part of the input, so this
+    /// comes before any command is carried out.
     pub(super) fn load_histories(&mut self) -> Result<(), PlatformError> {
         let mut given = Vec::new();
         loop {
@@ -28,7 +28,7 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// Gives the hub the messages that a question reads; says whether there were any to give.
+    /// Gives the hub the messages that a question reads; returns true if there were any.
     pub(super) fn load_for(&mut self, ask: &Ask) -> Result<bool, PlatformError> {
         let mut awake = self.awake()?;
         match ask.reads().filter(|room| awake.app.hub().is_away(room)) {
@@ -37,9 +37,9 @@ impl<P: Platform> Namespace<P> {
         }
     }
 
-    /// Writes what the commands changed that belongs to no connection.
+    /// Writes the changes of the commands that belong to no connection.
     ///
-    /// It is the last thing that may fail, so that nothing has to take it back.
+    /// It is the last step that may fail, so it never has to be rolled back.
     pub(super) fn save_kept(&mut self) -> Result<(), PlatformError> {
         let application = self.changed_application()?;
         self.push_events();
@@ -106,7 +106,7 @@ impl<P: Platform> Namespace<P> {
         Ok(())
     }
 
-    /// Saves what is remembered of a key.
+    /// Saves the state of an idempotency key.
     pub(super) fn save_key(
         &mut self,
         now: Timestamp,
@@ -126,7 +126,7 @@ impl<P: Platform> Namespace<P> {
         hub.map_or(0, Hub::not_before_s)
     }
 
-    /// Saves who was withdrawn, and logs when the time changed that holds for all.
+    /// Saves a withdrawal, and logs a change of the time that applies to all users.
     pub(super) fn save_withdrawn(&mut self, ask: &Ask, folded_s: u64) -> Result<(), PlatformError> {
         let Ask::Withdraw { user, .. } = ask else {
             return Ok(());
@@ -156,7 +156,7 @@ impl<P: Platform> Namespace<P> {
             return Ok(None);
         }
         let mut state = app.state();
-        // The storage has it by parts.
+        // The storage holds it in parts.
         state.hub = HubState::default();
         let text = if state == AppState::default() {
             String::new()

@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl<P: Platform> Namespace<P> {
-    /// Begins with what is stored of the lines.
+    /// Starts with the stored lines.
     pub(super) fn load_lines(&mut self, stored: Vec<StoredLine>) {
         let (now, platform) = (self.platform.now(), &self.platform);
         let dropped = self.hooks.load(now, stored, || platform.random());
@@ -45,7 +45,7 @@ impl<P: Platform> Namespace<P> {
         self.schedule(next);
     }
 
-    /// A request to a backend has ended: its outcome, or the reason for which it has none.
+    /// Processes the outcome of a request to a backend, or the reason why there is none.
     pub(crate) fn posted(
         &mut self,
         number: u32,

@@ -1,4 +1,4 @@
-//! Requests for a WebSocket that wait for the word of the application.
+//! Requests for a WebSocket that wait for the application's decision.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::tasks::{Done, Tasks, notify::Notifier};
 
 pub(super) type Said = Result<Admission, Rejection>;
 
-/// Requests that wait for the word of the application, and words that nobody has taken.
+/// Requests that wait for the application's decision, and decisions that were not taken yet.
 #[derive(Debug)]
 pub(super) struct Upgrades {
     under_way: Tasks<u64, Said>,
@@ -19,7 +19,7 @@ pub(super) struct Upgrades {
     next: u64,
 }
 
-/// The word on a request, or the number by which the platform is told that it is there.
+/// The decision on a request, or the number under which it is reported to the platform.
 #[derive(Debug)]
 pub(crate) enum Upgrading {
     Said(Said),
@@ -27,7 +27,7 @@ pub(crate) enum Upgrading {
 }
 
 impl Upgrades {
-    /// Numbers of clients that a backend is asked for are below.
+    /// The first number: clients about whom a backend is asked have lower ones.
     const FIRST: u64 = 1 << 63;
 
     pub(super) fn new(notifier: Notifier) -> Self {
@@ -43,19 +43,19 @@ impl Upgrades {
         self.under_way.is_ready()
     }
 
-    /// Polls one of those that can go on; the number of one that need not wait any more.
+    /// Polls one request that was woken; returns its number, if it is decided.
     pub(super) fn poll(&mut self) -> Option<u64> {
         let Done { token, outcome, .. } = self.under_way.poll()?;
         self.said.insert(token, outcome);
         Some(token)
     }
 
-    /// The number of those that wait.
+    /// The number of pending requests.
     pub(super) fn len(&self) -> usize {
         self.under_way.len()
     }
 
-    /// Waits for a word; the number under which it will be there.
+    /// Waits for a decision; returns the number under which it can be taken.
     pub(super) fn add(&mut self, saying: Later<Said>) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -63,12 +63,12 @@ impl Upgrades {
         number
     }
 
-    /// Drops what works on a word; false when that is done.
+    /// Drops the work on a decision; false when it has already finished.
     pub(super) fn give_up(&mut self, number: u64) -> bool {
         self.under_way.cancel(number).is_some()
     }
 
-    /// Takes a word that is there.
+    /// Takes a decision that was made.
     pub(super) fn take(&mut self, number: u64) -> Option<Said> {
         self.said.remove(&number)
     }

@@ -17,8 +17,8 @@ impl Object {
         self.namespace.asks().is_some_and(|it| it.on.connect)
     }
 
-    /// Asks who a client is that wants to connect, when nothing else says it: the number for
-    /// [`upgrade`](Self::upgrade), once the sockets are told that there is an answer.
+    /// Asks the backend who a connecting client is, where the settings want that. Returns the
+    /// number for [`upgrade`](Self::upgrade), which follows once the sockets report the answer.
     #[wasm_bindgen(js_name = askWho)]
     pub fn ask_who(&mut self, request: &web_sys::Request) -> Option<u64> {
         let head = Head::read(request);
@@ -33,9 +33,9 @@ impl Object {
         self.namespace.ask_client(user, fields)
     }
 
-    /// A question to the backend was answered, or not, for this reason, late or at once. The
-    /// platform has one fault for a backend that is not reached and for one that goes away without
-    /// an answer, which a client may bring about.
+    /// Processes the answer to a question, or the fault in its place; `is_late` means that the time
+    /// was up. The platform reports the same fault for a backend that cannot be reached and for one
+    /// that disconnects without an answer, which a client may be able to provoke.
     pub fn asked(
         &mut self,
         number: u64,
@@ -54,7 +54,8 @@ impl Object {
 }
 
 impl Object {
-    /// The handshake of a client that asks for a socket, by its token and by what the backend said.
+    /// Returns the handshake of a client that asks for a socket, by its token and the backend's
+    /// answer.
     pub(super) fn admit(&mut self, head: &Head, client: Option<u64>) -> Result<Handshake, Problem> {
         let identified = self.identify(head);
         let (handshake, by_token) = identified.map_err(|refusal| self.tell(refusal))?;

@@ -13,12 +13,12 @@ use crate::{
     tokens::{self, NextKeys, Verified},
 };
 
-/// Published keys of tokens. Who brings a token waits for them in the shim: first it is asked
-/// whether a token wants keys, then for the next step until there is none. Without `ROOMCAST_JWKS`
-/// nothing of this is called.
+/// Published keys of tokens. A client with a token waits for them in the shim, which first asks
+/// whether the token needs keys, and then for the next step until there is none. Without
+/// `ROOMCAST_JWKS` none of these methods is called.
 #[wasm_bindgen(js_class = Namespace)]
 impl Object {
-    /// Takes the copy of the keys that the object kept.
+    /// Loads the copy of the keys from the storage of the object.
     #[wasm_bindgen(js_name = restoreKeys)]
     pub fn restore_keys(&self) -> Result<(), JsValue> {
         let Some(url) = self.tokens.url() else {
@@ -44,14 +44,14 @@ impl Object {
     /// True when a message has such a token.
     #[wasm_bindgen(js_name = messageWantsKeys)]
     pub fn message_wants_keys(&mut self, slot: usize, text: &str) -> Result<bool, JsValue> {
-        // Messages of an application's own are none of these.
+        // Messages of an application's own have no verbs.
         let Some(request) = AuthRequest::find(text).filter(|_| !self.namespace.is_raw()) else {
             return Ok(false);
         };
         let Some(token) = request.token.as_deref() else {
             return Ok(false);
         };
-        // A token is work: first the rate.
+        // Verifying a token is work: the rate is checked first.
         let has_rate = self.namespace.has_rate(slot, request.rest.len());
         let has_rate = has_rate.map_err(self::text)?;
         Ok(has_rate && self.tokens.check(token, now()).is_none())
@@ -128,7 +128,7 @@ impl Object {
         slot: usize,
         request: &AuthRequest<'_>,
     ) -> Result<(), PlatformError> {
-        // A token is work: first the rate.
+        // Verifying a token is work: the rate is checked first.
         let has_rate = self.namespace.has_rate(slot, request.rest.len())?;
         let verified = match request.token.as_deref() {
             Some(token) if has_rate => self.verify(token).map(Some),

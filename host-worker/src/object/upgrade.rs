@@ -14,10 +14,10 @@ use crate::{http::Head, namespace::upgrades::Upgrading};
 
 #[wasm_bindgen(js_class = Namespace)]
 impl Object {
-    /// Asks whether a socket may be opened: the subprotocol to choose, or nothing; or the response
-    /// that refuses it; or, where that takes time, a number for [`upgraded`](Self::upgraded), once
-    /// the sockets are told that it is decided. `client` is the number under which a backend was
-    /// asked.
+    /// Decides whether a socket may be opened. Returns the subprotocol to choose, if any; or the
+    /// response that refuses it; or, where the decision takes time, a number for
+    /// [`upgraded`](Self::upgraded), which follows once the sockets report the decision. `client`
+    /// is the number under which a backend was asked.
     pub fn upgrade(
         &mut self,
         request: &web_sys::Request,
@@ -51,7 +51,7 @@ impl Object {
         }
     }
 
-    /// The decision under a number, as [`upgrade`](Self::upgrade) says it.
+    /// Returns the decision under a number, in the form of [`upgrade`](Self::upgrade).
     pub fn upgraded(
         &mut self,
         request: &web_sys::Request,
@@ -67,14 +67,14 @@ impl Object {
         self.decided(&head, &upgrade, handshake, said)
     }
 
-    /// Nobody waits for the decision under a number any more.
+    /// Drops the decision under a number, because its client has gone.
     #[wasm_bindgen(js_name = upgradeDropped)]
     pub fn upgrade_dropped(&mut self, number: u64) {
         self.namespace.drop_admission(number);
         self.waiting.remove(&number);
     }
 
-    /// Opens the socket that waits and was asked about, or refuses it with the response.
+    /// Opens the socket that was decided about, or refuses it with the response.
     pub fn connect(
         &mut self,
         request: &web_sys::Request,
@@ -92,7 +92,7 @@ impl Object {
 }
 
 impl Object {
-    /// Prepares for the socket of a client, or refuses it. The application was asked at the time.
+    /// Prepares for the socket of a client, or refuses it. The application was asked at that time.
     fn decided(
         &mut self,
         head: &Head,

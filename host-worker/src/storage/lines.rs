@@ -10,7 +10,7 @@ use crate::{
     platform::{Kept, PlatformError},
 };
 
-/// Made when somebody is to be told something for the first time.
+/// The tables, created with the first event for a backend.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS hook_lines (
         name TEXT PRIMARY KEY,
@@ -33,13 +33,13 @@ const SCHEMA: &str = "
 /// The lines.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// True when the tables are there.
+    /// True when the tables exist.
     made: bool,
 }
 
 impl Lines {
-    /// Reads the lines, and counts the rows that cannot be read. A line whose row is damaged begins
-    /// anew.
+    /// Reads the lines, and counts the rows that cannot be read. A line whose row is damaged starts
+    /// over.
     pub(super) fn load(
         &mut self,
         sql: &Sql,

@@ -1,5 +1,5 @@
-//! Copy of the keys that an issuer publishes, for an isolate that begins while the issuer is out of
-//! reach.
+//! Copy of the keys that an issuer publishes, for an isolate that starts while the issuer cannot be
+//! reached.
 
 use roomcast_core::Timestamp;
 use worker::{SqlStorage, SqlStorageValue};
@@ -7,7 +7,7 @@ use worker::{SqlStorage, SqlStorageValue};
 use super::sql::{Sql, integer, number, text};
 use crate::platform::PlatformError;
 
-/// Made when keys are kept for the first time.
+/// The table, created when keys are kept for the first time.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS published_keys (
         only INTEGER PRIMARY KEY CHECK (only = 0),
@@ -38,7 +38,7 @@ impl PublishedCopy {
         }))
     }
 
-    /// Keeps keys, where the namespace has something else to keep: asking for a namespace that
+    /// Keeps keys, if the namespace has other state in the storage: a request for a namespace that
     /// nobody was in leaves no trace.
     pub(crate) fn save(
         &self,

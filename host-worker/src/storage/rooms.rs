@@ -12,7 +12,7 @@ use worker::SqlStorageValue;
 use super::sql::{Row, Sql, integer, number, text};
 use crate::platform::{Appended, Kept, PlatformError};
 
-/// Made when a room is saved for the first time.
+/// The tables, created when a room is saved for the first time.
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS histories (
         only INTEGER PRIMARY KEY CHECK (only = 0),
@@ -33,17 +33,17 @@ const TABLES: &str = "
         PRIMARY KEY (room, position)
     ) WITHOUT ROWID;";
 
-/// Bytes of a room's state in one row: the platform takes 2 MB, and a thousand users who are waited
-/// for may take more.
+/// The most bytes of a room's state in one row: the platform allows 2 MB, and a thousand users who
+/// may still come back can take more.
 const PART_BYTES_MAX: usize = 1_000_000;
 
 /// State of the tables, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
     made: bool,
-    /// True when the epoch is another than the one that is saved.
+    /// True when the epoch differs from the saved one.
     renewed: bool,
-    /// Rooms whose state has several rows, and perhaps others.
+    /// Rooms whose state may have several rows.
     parted: BTreeSet<String>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Loaded {
     pub(super) histories_opened: u64,
     pub(super) rooms: Vec<RoomState>,
     pub(super) unreadable: Vec<String>,
-    /// The number of rows that have not even the name of a room.
+    /// The number of rows without a readable room name.
     pub(super) damaged: usize,
 }
 
@@ -93,7 +93,7 @@ impl Rooms {
         const STATES: &str = "SELECT room, state FROM rooms ORDER BY room, part";
         let rows = sql.read(STATES, vec![])?;
         let rows_read = rows.len();
-        // A part that is damaged makes the whole state one.
+        // A damaged part makes the whole state damaged.
         let rows = rows.into_iter().filter_map(|row| {
             let [room, state]: [_; 2] = row.try_into().ok()?;
             Some((text(room)?, text(state).unwrap_or_default()))
@@ -141,7 +141,7 @@ impl Rooms {
         opened: Option<u64>,
         epoch: &str,
     ) -> Result<(), PlatformError> {
-        // Also while no history has begun: a number that is missing is taken for one that was lost.
+        // Written even before any history was opened: a missing number is treated as lost.
         let first = (!self.made || self.renewed).then_some(0);
         if !self.made {
             sql.write(TABLES, vec![])?;
@@ -158,7 +158,7 @@ impl Rooms {
         Ok(())
     }
 
-    /// `begun` says that the room may have had another history before.
+    /// Writes the state of a room. `begun` means that the room may have had another history before.
     fn write_room(
         &mut self,
         sql: &Sql,
@@ -193,8 +193,8 @@ impl Rooms {
         sql.write("DELETE FROM messages WHERE room = ?", vec![room.into()])
     }
 
-    /// Reads the messages of a room that have these offsets. One that is no message is left out:
-    /// the hub takes those before it for lost.
+    /// Reads the messages of a room at these offsets. A damaged message is left out: the hub then
+    /// treats those before it as lost.
     pub(super) fn history(
         &self,
         sql: &Sql,
@@ -230,7 +230,7 @@ fn write_message(sql: &Sql, message: &Appended<'_>) -> Result<(), PlatformError>
     sql.write(SAVE, values)
 }
 
-/// A text in parts that fit in a row; at least one.
+/// Splits a text into parts that fit in a row; at least one.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {

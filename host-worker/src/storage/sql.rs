@@ -8,8 +8,8 @@ use crate::platform::PlatformError;
 #[derive(Debug)]
 pub(super) struct Sql(pub(super) SqlStorage);
 
-/// The values of a row, in the order in which the statement names them. Damage may have made
-/// another type of each than was stored.
+/// The values of a row, in the order in which the statement names them. After damage a value may
+/// have another type than the stored one.
 pub(super) type Row = Vec<SqlStorageValue>;
 
 impl Sql {
@@ -38,7 +38,7 @@ pub(super) fn number(number: u64) -> SqlStorageValue {
     i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 
-/// The text that a value is; `None` when it is anything else.
+/// Returns the text of a value; `None` when it is not a text.
 pub(super) fn text(value: SqlStorageValue) -> Option<String> {
     if let SqlStorageValue::String(text) = value {
         Some(text)
@@ -47,7 +47,7 @@ pub(super) fn text(value: SqlStorageValue) -> Option<String> {
     }
 }
 
-/// The whole number that a value is; `None` when it is anything else.
+/// Returns the integer of a value; `None` when it is not an integer.
 pub(super) fn integer(value: &SqlStorageValue) -> Option<u64> {
     if let SqlStorageValue::Integer(number) = value {
         u64::try_from(*number).ok()

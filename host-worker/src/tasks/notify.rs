@@ -1,4 +1,4 @@
-//! The way from a future that can go on back to the object that polls it.
+//! Wakers: they lead from a future back to the object that polls it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,11 +13,11 @@ thread_local! {
     static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Calls an object back, soon and outside of what is being done.
+/// Calls an object back, soon and outside the current input.
 #[derive(Debug)]
 pub(crate) struct Notify(u64);
 
-/// Refers to a [`Notify`], and does nothing when that is gone.
+/// Refers to a [`Notify`], and does nothing once that is dropped.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Notifier(u64);
 
@@ -41,7 +41,7 @@ impl Drop for Notify {
 
 impl Notifier {
     pub(crate) fn notify(self) {
-        // What is called must not find the table borrowed.
+        // The table must not be borrowed during the call.
         let call = CALLS.with_borrow(|calls| calls.get(&self.0).cloned());
         if let Some(call) = call {
             call();

@@ -9,7 +9,7 @@
 //!
 //! The files are those that the native server runs, and the tests without a server.
 
-// Elsewhere than in a Worker nothing starts.
+// Only a Worker starts the module.
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 
 #[path = "../../../../core/examples/gateways/chat.rs"]
