@@ -362,7 +362,8 @@ impl Hub {
     }
 
     /// The same of a message whose key was known: it is answered as the first was, as far as this
-    /// node knows.
+    /// node knows. If it knows nothing of that, the first answer may have been lost, and with it
+    /// what backends are told: so they are told now, perhaps for the second time.
     fn accepted_again(
         &mut self,
         now: Timestamp,
@@ -378,7 +379,10 @@ impl Hub {
                 let known = self.keys.find(now, &name);
                 known.filter(|known| known.fingerprint == publish.fingerprint)
             });
-            pending.reached = known.map_or(0, |known| known.delivery.queued);
+            match known {
+                Some(known) => pending.reached = known.delivery.queued,
+                None => self.tell_relayed(&pending, &position, out),
+            }
         }
         self.accepted(now, pending, position, out);
     }

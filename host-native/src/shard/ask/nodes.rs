@@ -101,7 +101,12 @@ impl Inquiry {
         }
         let own = self.shard.part(&self.name, ask, self.detailed).await;
         if ask.is_answered_by(&own.answer) {
-            return own.into();
+            let mut gathered = Gathered::from(own);
+            // A list of users changes only by what the relay says.
+            if ask.scope() == Scope::Member && !self.relay.is_up() {
+                gathered.missing.push(UNKNOWN.into());
+            }
+            return gathered;
         }
         let remembered = self.remembered(ask).await;
         let mut gathered = self.ask_others(ask, own, remembered).await;
