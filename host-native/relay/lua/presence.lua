@@ -30,6 +30,9 @@ if first < tonumber(ARGV[10]) then
     end
   end
 end
+if before > 0 or count > 0 then
+  renew(user, ARGV[9])
+end
 if before == count then
   return {changes, epoch, number, tonumber(redis.call('HGET', KEYS[7], user) or 0)}
 end

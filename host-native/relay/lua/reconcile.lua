@@ -37,6 +37,9 @@ local function correct(user, count, meta)
   end
 end
 for i = 7, #ARGV, 3 do
+  if ARGV[i + 1] ~= '0' or kept[ARGV[i]] then
+    renew(ARGV[i], ARGV[i + 2])
+  end
   correct(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2])
 end
 -- In an order, so that the notices are in one.

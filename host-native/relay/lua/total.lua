@@ -13,10 +13,25 @@ local function vacate(age)
   list(KEYS[10], KEYS[9])
 end
 
+-- Scripts that call these have the same KEYS 1, 3, 7 and 8. KEYS 9 and 10 are there for a room
+-- whose name begins with U+0001: meta and index of the room that it counts the nodes of, which is
+-- remembered for the milliseconds in the meta of the user, if any.
+
+-- Keeps for how long a room is remembered, as the node says that spoke last: policies change while
+-- there are members. The meta of other users is that of their first connection.
+local function renew(user, meta)
+  if not KEYS[10] then
+    return
+  end
+  if meta ~= '' then
+    redis.call('HSET', KEYS[8], user, meta)
+  else
+    redis.call('HDEL', KEYS[8], user)
+  end
+end
+
 -- Adds connections of a user to a room's total, and tells members of the first and of the end of
--- the last. Scripts that call it have the same KEYS 1, 3, 7 and 8. KEYS 9 and 10 are there for a
--- room whose name begins with U+0001: meta and index of the room that it counts the nodes of, which
--- is remembered for the milliseconds in the meta of the user, if any.
+-- the last.
 --
 -- Returns  1 joined, -1 left, 0 neither; epoch, number of the notice, connections in all
 local function change(user, more, meta, epoch, number)

@@ -143,6 +143,34 @@ async fn rooms_that_were_left_and_ended_leave_the_index_with_further_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_is_remembered_for_as_long_as_a_node_said_last() {
+    let server = Server::start(&[]);
+    let (a, b) = (Node::start(&server).await, Node::start(&server).await);
+    let minutes = || {
+        let left: u64 = server.run("PTTL roomcast:{ns}:m:r");
+        left.div_ceil(60_000)
+    };
+    a.publish(&room("r"), "hi").await;
+    occupy(&a, 1, "").await;
+    occupy(&b, 1, "").await;
+    // A history begins, and its age changes, while both have members.
+    for age_ms in ["600000", "1200000"] {
+        occupy(&a, 1, age_ms).await;
+        occupy(&b, 1, age_ms).await;
+    }
+    occupy(&a, 0, "1200000").await;
+    assert_eq!(minutes(), 24 * 60, "b has members");
+    occupy(&a, 0, "600000").await;
+    occupy(&b, 0, "1200000").await;
+    assert_eq!(minutes(), 20);
+    occupy(&b, 0, "600000").await;
+    assert!(
+        !server.run::<bool>("EXISTS roomcast:{ns}:i:\u{1}r"),
+        "nobody is left"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_list_is_read_in_parts() {
     let server = Server::start(&[]);
     let node = Node::start(&server).await;

@@ -61,7 +61,8 @@ enum Op {
     Occupied {
         node: usize,
         room: usize,
-        occupied: bool,
+        /// Members or none, the age of the history, and whether it is a reconciliation.
+        entry: (bool, &'static str, bool),
     },
     Rooms {
         node: usize,
@@ -74,6 +75,8 @@ fn op() -> impl Strategy<Value = Op> {
     let (node, room) = (0..2_usize, 0..2_usize);
     let key = prop::option::of((0..3_u8, 0..2_u64));
     let users = prop::collection::btree_map(0..3_u8, 1..4_u32, 0..3);
+    // Without one, the room has no history.
+    let age = prop_oneof![Just(""), Just("600000"), Just("700000")];
     // Bodies have two or three bytes.
     let kept = (0..4_u32, prop_oneof![Just(0), 1..10_u64]);
     prop_oneof![
@@ -97,9 +100,8 @@ fn op() -> impl Strategy<Value = Op> {
             node, room, users: users.into_iter().collect(),
         }),
         1 => (node.clone(), room.clone()).prop_map(|(node, room)| Op::Members { node, room }),
-        2 => (node.clone(), room.clone(), any::<bool>()).prop_map(|(node, room, occupied)| {
-            Op::Occupied { node, room, occupied }
-        }),
+        2 => (node.clone(), room.clone(), (any::<bool>(), age, any::<bool>()))
+            .prop_map(|(node, room, entry)| Op::Occupied { node, room, entry }),
         1 => (node, prop::option::of(room), 1..3_usize).prop_map(|(node, after, rooms_max)| {
             Op::Rooms { node, after, rooms_max }
         }),
@@ -246,11 +248,7 @@ impl Side<'_> {
                 let (notice, connections) = (members.notice, members.connections);
                 format!("{epoch} {notice} {connections} {:?}", members.users)
             }
-            Op::Occupied {
-                node,
-                room,
-                occupied,
-            } => self.occupy(*node, *room, *occupied).await,
+            Op::Occupied { node, room, entry } => self.occupy(*node, *room, *entry).await,
             Op::Rooms {
                 node,
                 after,
@@ -290,17 +288,37 @@ impl Side<'_> {
         format!("{:?}", self.nodes[node].rooms(&list).await.unwrap())
     }
 
-    /// Sets whether a node has members in a room.
-    async fn occupy(&self, node: usize, room: usize, occupied: bool) -> String {
-        let presence = Presence {
+    /// Says whether a node has members of a room, and for how long it is remembered.
+    async fn occupy(
+        &self,
+        node: usize,
+        room: usize,
+        (occupied, age_ms, reconciles): (bool, &'static str, bool),
+    ) -> String {
+        let (node, presence) = (self.nodes[node], self.occupant(room, occupied, age_ms));
+        let address = &presence.address;
+        let told = if reconciles {
+            let own = std::slice::from_ref(&presence);
+            let own = if occupied { own } else { &[] };
+            let corrected = node.reconcile(address, own).await.unwrap();
+            format!("{corrected:?}")
+        } else {
+            let arrival = node.set_present(&presence).await.unwrap();
+            format!("{:?}", arrival.change)
+        };
+        let members = node.members(address, 100).await.unwrap();
+        format!("{told} {:?}", members.users)
+    }
+
+    /// A node that has members of a room, or has none.
+    fn occupant(&self, room: usize, occupied: bool, age_ms: &'static str) -> Presence {
+        Presence {
             address: Address::room(&*self.namespace, format!("\u{1}r{room}")),
             user: "*".into(),
             connections: occupied.into(),
             is_awaited: false,
-            meta: Bytes::from_static(b"600000"),
-        };
-        let arrival = self.nodes[node].set_present(&presence).await.unwrap();
-        format!("{:?}", arrival.change)
+            meta: Bytes::from_static(age_ms.as_bytes()),
+        }
     }
 
     async fn read(&mut self, node: usize, read: &Read) -> String {

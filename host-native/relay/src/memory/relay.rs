@@ -73,6 +73,7 @@ impl MemoryRelay {
     fn set_present_now(&self, presence: &Presence) -> Result<Arrival, RelayError> {
         let mut world = self.world();
         let incarnation = world.connected(&self.node)?.incarnation.clone();
+        world.renew_meta(&incarnation, presence);
         Ok(world.set_present(&incarnation, presence))
     }
 
@@ -83,6 +84,9 @@ impl MemoryRelay {
     ) -> Result<Corrections, RelayError> {
         let mut world = self.world();
         let incarnation = world.connected(&self.node)?.incarnation.clone();
+        for presence in present {
+            world.renew_meta(&incarnation, presence);
+        }
         let kept = world.room(room).users_of(&incarnation);
         let is_kept = |presence: &&Presence| {
             let mut kept = kept.iter();

@@ -171,6 +171,22 @@ impl Room {
         Page::new(read, self.position(), first, now_ms, found.collect())
     }
 
+    /// Keeps for how long the room that this one counts the nodes of is remembered, as the
+    /// incarnation says that spoke last.
+    pub(crate) fn renew_meta(
+        &mut self,
+        incarnation: &Arc<str>,
+        name: &str,
+        weight: u64,
+        meta: &Bytes,
+    ) {
+        if let Some(user) = self.users.get_mut(name)
+            && (weight > 0 || user.weights.contains_key(incarnation))
+        {
+            user.meta = meta.clone();
+        }
+    }
+
     /// Sets the weight of a user on an incarnation.
     pub(crate) fn set_present(
         &mut self,

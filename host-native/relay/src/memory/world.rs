@@ -178,6 +178,16 @@ impl World {
         arrival
     }
 
+    /// Takes what a node says of a room that counts nodes, before it is entered.
+    pub(super) fn renew_meta(&mut self, incarnation: &Arc<str>, presence: &Presence) {
+        let address = &presence.address;
+        if address.occupied().is_some() {
+            let (user, weight) = (&presence.user, presence.weight());
+            self.room(address)
+                .renew_meta(incarnation, user, weight, &presence.meta);
+        }
+    }
+
     /// A room has members on a first node, or on none any more.
     fn note_occupied(&mut self, address: &Address, change: Change, meta: &[u8]) {
         let now_ms = self.now_ms;
