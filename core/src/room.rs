@@ -97,6 +97,12 @@ impl Room {
         self.presence().is_some_and(Presence::waits)
     }
 
+    /// True when the room has a member, or an absent user who may return.
+    #[inline]
+    pub(crate) fn is_occupied(&self) -> bool {
+        !self.members.is_empty() || self.waits()
+    }
+
     /// True when the room exists only for absent users who may return.
     pub(crate) fn is_vacant(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| extra.vacant)

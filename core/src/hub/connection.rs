@@ -87,7 +87,7 @@ impl Hub {
             self.record_end(conn, reason);
         }
         let ended = self.conns.remove(conn).ok_or(UnknownConn(conn))?;
-        if self.tells() {
+        if self.tells_rooms() {
             self.tell_vacating(conn, &ended.rooms, out);
         }
         let rooms = self.followed_rooms(&ended);

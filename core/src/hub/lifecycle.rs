@@ -195,6 +195,7 @@ impl Hub {
         if policies == self.config.policies {
             return;
         }
+        let occupants = self.occupants();
         let before = core::mem::replace(&mut self.config.policies, policies);
         self.rooms.forget_changes(now);
         let rooms = self.rooms.range(Bound::Unbounded);
@@ -211,6 +212,7 @@ impl Hub {
                 self.arm(slot);
             }
         }
+        self.enter_changed(occupants, out);
         self.evict(out);
         self.leave_by_grants(now, &before, out);
     }

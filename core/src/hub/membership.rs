@@ -246,7 +246,7 @@ impl Hub {
         {
             access.forget(room);
         }
-        if self.tells() {
+        if self.tells_rooms() {
             self.tell_vacating(conn, &[slot], out);
         }
         let extra = self.rooms.remove(slot, conn);
@@ -354,7 +354,7 @@ impl Hub {
         if !room.members.is_empty() {
             return;
         }
-        if self.tells() || self.is_clustered() {
+        if self.tells_rooms() {
             self.tell_if_vacated(slot, out);
         }
         let room = self.rooms.get(slot);

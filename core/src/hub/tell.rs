@@ -24,14 +24,17 @@ impl Hub {
         !self.config.subscriptions.is_empty()
     }
 
+    /// True when somebody may want to know that a room is occupied, or vacated: the relay always.
+    #[inline]
+    pub(super) const fn tells_rooms(&self) -> bool {
+        self.tells() || self.is_clustered()
+    }
+
     /// True when nobody is in a room, or waited for, and somebody may want to know: the next member
     /// occupies it.
     #[inline]
     pub(super) fn is_to_occupy(&self, slot: u32) -> bool {
-        (self.tells() || self.is_clustered()) && {
-            let room = self.rooms.get(slot);
-            room.members.is_empty() && !room.waits()
-        }
+        self.tells_rooms() && !self.rooms.get(slot).is_occupied()
     }
 
     #[cold]

@@ -15,5 +15,7 @@ mod present;
 mod questions;
 #[cfg(feature = "cluster")]
 mod relayed;
+#[cfg(feature = "cluster")]
+mod reloaded;
 mod texts;
 mod time;

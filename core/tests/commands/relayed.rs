@@ -9,20 +9,17 @@ use roomcast_core::{
     Policies, Timestamp,
     hub::Cluster,
     policy::{EventKind, Subscription, Subscriptions},
-    relay::{
-        PresentUser, Published, RelayCommand, RelayEvent, StreamMessage, Topic, TopicPage,
-        TopicPosition,
-    },
+    relay::{Published, RelayCommand, RelayEvent, StreamMessage, Topic, TopicPage, TopicPosition},
 };
 
 pub(super) struct Node {
     pub(super) hub: Hub,
-    out: Outbox,
-    now: Timestamp,
+    pub(super) out: Outbox,
+    pub(super) now: Timestamp,
     /// Commands for the relay since they were last taken.
     pub(super) commands: Vec<RelayCommand>,
-    /// Entries of this node among those with members of the room with a history.
-    entered: Vec<PresentUser>,
+    /// Entries of this node among those with members of a room.
+    pub(super) entered: Vec<RelayCommand>,
 }
 
 impl Node {
@@ -54,7 +51,7 @@ impl Node {
         self.connect_with(Handshake::new())
     }
 
-    fn connect_as(&mut self, user: &str) -> ConnId {
+    pub(super) fn connect_as(&mut self, user: &str) -> ConnId {
         self.connect_with(Handshake::new().with_user(user))
     }
 
@@ -74,10 +71,10 @@ impl Node {
                     let text = String::from_utf8_lossy(frame.as_bytes());
                     frames.push(format!("{} {text}", to.join(",")));
                 }
-                Command::Relay(RelayCommand::SetPresent { room, user, .. })
-                    if **room == *"\u{1}log" =>
+                Command::Relay(command @ RelayCommand::SetPresent { room, .. })
+                    if room.starts_with('\u{1}') =>
                 {
-                    self.entered.push(user.clone());
+                    self.entered.push(command.clone());
                 }
                 Command::Relay(command) => self.commands.push(command.clone()),
                 Command::Tell { event, .. } => frames.push(format!("told {event}")),
@@ -262,9 +259,7 @@ fn the_relay_is_told_whether_a_room_with_a_history_has_members() {
     for conn in [first, second] {
         node.text(conn, r#"{"event":"$leave","room":"log"}"#);
     }
-    let entered = node.entered.iter();
-    let entered: Vec<_> = entered.map(|it| (it.conns, it.meta.as_deref())).collect();
-    assert_eq!(entered, [(1, Some("300000")), (0, Some("300000"))]);
+    assert_eq!(node.entered(), ["log 1 300000", "log 0 300000"]);
 }
 
 #[test]

@@ -9,15 +9,15 @@ use crate::relay::{
     Asked, Notice, PresenceChange, PresentUser, RelayCommand, RoomUsers, Roster, Topic, Track,
     Turn, WAITING_MAX,
 };
-use crate::room::{pending_read::PendingRead, presence::Presence, presence::Who};
+use crate::room::{Room, pending_read::PendingRead, presence::Presence, presence::Who};
 use crate::{outbox::Outbox, time::Timestamp, wire::Message};
 
 /// The beginning of names that no room has.
 ///
-/// The relay also counts the nodes that have members of a room, where backends are told of that or
-/// the room has a history: as the single user `*` of a room whose name is U+0001 and the room's.
-/// With a history, its meta is the time in milliseconds for which the room is remembered when the
-/// last node leaves.
+/// The relay also counts the nodes that have members of a room: as the single user `*` of a room
+/// whose name is U+0001 and the room's. All of them, whether or not backends are told of that here:
+/// other nodes may tell theirs, and hooks and policies change while members stay. With a history,
+/// its meta is the time in milliseconds for which the room is remembered when the last node leaves.
 const OCCUPANCY: char = '\u{1}';
 /// The single user, whose connections are the nodes.
 const OCCUPANT: &str = "*";
@@ -47,17 +47,8 @@ impl Hub {
     /// Tells the relay whether a room has members here.
     pub(in crate::hub) fn enter_room(&mut self, slot: u32, occupied: bool, out: &mut Outbox) {
         let room = &*self.rooms.get(slot).name;
-        if self.enters_room(room) {
-            let user = self.occupant(room, occupied);
-            let room = format!("{OCCUPANCY}{room}");
-            self.tell_relay(&room, user, out);
-        }
-    }
-
-    /// True when a backend wants to know whether a room has members, or its history depends on it.
-    fn enters_room(&self, room: &str) -> bool {
-        let wants = |kind| self.config.subscriptions.wants(kind, Some(room));
-        wants(EventKind::RoomOccupied) || wants(EventKind::RoomVacated) || self.keeps(room)
+        let user = self.occupant(room, occupied);
+        self.tell_relay(&occupancy(room), user, out);
     }
 
     /// This node as a user of a room that it has members of. Its meta is the time for which the
@@ -101,7 +92,7 @@ impl Hub {
     fn own_entry(&self, room: &str, name: &str) -> PresentUser {
         if let Some(name) = room.strip_prefix(OCCUPANCY) {
             let room = self.rooms.find(name).map(|(_, room)| room);
-            let occupied = room.is_some_and(|room| !room.members.is_empty() || room.waits());
+            let occupied = room.is_some_and(Room::is_occupied);
             return self.occupant(name, occupied);
         }
         let presence = self.rooms.find(room).and_then(|(_, room)| room.presence());
@@ -116,11 +107,38 @@ impl Hub {
         for (_, room) in self.rooms.range(core::ops::Bound::Unbounded) {
             let listed = room.presence().into_iter().flat_map(|all| all.list(None));
             users.extend(listed.map(|it| (room.name.clone(), it.who.cursor().into())));
-            if (!room.members.is_empty() || room.waits()) && self.enters_room(&room.name) {
-                users.push((format!("{OCCUPANCY}{}", room.name).into(), OCCUPANT.into()));
+            if room.is_occupied() {
+                users.push((occupancy(&room.name), OCCUPANT.into()));
             }
         }
         self.enter_again(users, out);
+    }
+
+    /// This node in each room that it has members of, as the relay is to have it: for
+    /// [`enter_changed`](Self::enter_changed).
+    pub(in crate::hub) fn occupants(&self) -> Vec<(Box<str>, PresentUser)> {
+        if !self.is_clustered() {
+            return Vec::new();
+        }
+        let rooms = self.rooms.range(core::ops::Bound::Unbounded);
+        let occupied = rooms.filter(|(_, room)| room.is_occupied());
+        let entry = |room: &Room| (occupancy(&room.name), self.occupant(&room.name, true));
+        occupied.map(|(_, room)| entry(room)).collect()
+    }
+
+    /// Tells the relay of rooms that are to be remembered for another time than before, or have no
+    /// members here any more.
+    pub(in crate::hub) fn enter_changed(
+        &mut self,
+        before: Vec<(Box<str>, PresentUser)>,
+        out: &mut Outbox,
+    ) {
+        for (room, before) in before {
+            let user = self.own_entry(&room, OCCUPANT);
+            if user != before {
+                self.tell_relay(&room, user, out);
+            }
+        }
     }
 
     /// Tells the relay who of a room is here.
@@ -382,6 +400,11 @@ impl Hub {
         }
         self.reconcile(room, out);
     }
+}
+
+/// The name under which the relay counts the nodes that have members of a room.
+fn occupancy(room: &str) -> Box<str> {
+    format!("{OCCUPANCY}{room}").into()
 }
 
 fn entry(presence: Option<&Presence>, who: Who<'_>) -> PresentUser {
