@@ -235,10 +235,7 @@ impl Hub {
             (false, true) => self.begin_presence(slot, out),
             _ => {}
         }
-        if shown != shows && self.is_clustered() {
-            let topic = Topic::room(&self.rooms.get(slot).name);
-            self.follow_users(now, &topic, out);
-        }
+        let topic = (shown != shows).then(|| Topic::room(&self.rooms.get(slot).name));
         match (kept, keeps) {
             (true, false) => {
                 self.rooms.end_history(slot);
@@ -257,6 +254,10 @@ impl Hub {
             self.vacate(slot, out);
         } else if policy.is_none() {
             self.rooms.set_policy(slot, None);
+        }
+        // Only from here on the room has no policy that is no more.
+        if let Some(topic) = topic.filter(|_| self.is_clustered()) {
+            self.follow_users(now, &topic, out);
         }
     }
 
@@ -285,7 +286,10 @@ impl Hub {
             self.note_absent(slot, listed.who, None, out);
         }
         if presence.waits() {
-            self.tell_if_vacated(slot, out);
+            // The relay is told of all rooms at once, by their new policies.
+            if !self.is_clustered() {
+                self.tell_if_vacated(slot, out);
+            }
             self.persist_room(slot, out);
         }
         for conn in self.rooms.get(slot).members.clone() {

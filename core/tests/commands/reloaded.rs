@@ -116,3 +116,43 @@ fn a_change_of_policies_in_an_outage_is_told_after_it() {
     node.event(RelayEvent::Up);
     assert_eq!(node.entered(), ["log 1 7000"]);
 }
+
+const SHOWN: &str = r#"{"rooms":[{"match":"den","presence":"members","presence_grace_s":9}]}"#;
+
+#[test]
+fn a_last_policy_ends_with_the_presence_of_its_rooms() {
+    let mut node = node(SHOWN);
+    let conn = node.member("den", 0);
+    node.commands.clear();
+    assert!(node.set_policies(NONE).is_empty());
+    let gone = node
+        .commands
+        .iter()
+        .any(|command| matches!(command, RelayCommand::SetPresent { user, .. } if user.conns == 0));
+    assert!(gone, "{:?}", node.commands);
+    assert_eq!(node.hub.members("den"), [conn]);
+    assert_eq!(node.entered(), ["den 1 "]);
+}
+
+#[test]
+fn a_room_whose_users_are_waited_for_no_more_is_vacated() {
+    let mut node = node(SHOWN);
+    let conn = node.connect_as("ann");
+    node.text(conn, r#"{"event":"$join","room":"den"}"#);
+    node.event(RelayEvent::Down);
+    node.event(RelayEvent::Up);
+    node.commands.clear();
+    node.entered();
+    node.hub
+        .join(node.now, conn, "den", &mut node.out)
+        .expect("it is alive");
+    node.frames();
+    assert_eq!(node.entered(), ["den 1 "]);
+    let (now, out) = (node.now, &mut node.out);
+    let ended = node.hub.disconnect(now, conn, DisconnectReason::Lost, out);
+    ended.expect("it was alive");
+    node.frames();
+    assert!(node.entered().is_empty(), "ann may be back");
+    node.set_policies(NONE);
+    assert_eq!(node.entered(), ["den 0 "]);
+}
