@@ -1,0 +1,73 @@
+//! Servers with members whose hooks change.
+
+use std::path::Path;
+
+use super::redis::Redis;
+use crate::{
+    asked::{Questions, asked, backend},
+    hooks::KEY,
+    peer::{Peer, Said},
+    process::child::{Process, write},
+};
+
+/// Joins a room, leaves it, and waits for the answer.
+fn visit(peer: &mut Peer, room: &str) {
+    peer.join(room);
+    leave(peer, room);
+}
+
+fn leave(peer: &mut Peer, room: &str) {
+    peer.say(&format!(r#"{{"event":"$leave","id":"l","room":"{room}"}}"#));
+    while !matches!(peer.next(), Said::Text(text) if text.contains(r#""id":"l""#)) {}
+}
+
+/// The next events of rooms, so many.
+fn told(requests: &Questions, count: usize) -> Vec<String> {
+    let mut told = Vec::new();
+    while told.len() < count {
+        let request = asked(requests);
+        let events = request.question["events"].as_array().expect("events");
+        let text = |name: &str, at: usize| events[at][name].as_str().expect("text").to_owned();
+        let line = |at| format!("{} {}", text("type", at), text("room", at));
+        told.extend((0..events.len()).map(line));
+        request.answer(204, "");
+    }
+    told
+}
+
+/// Ann was in two rooms before anybody was told of rooms. A visit by another server neither
+/// occupies nor vacates hers, and her leaving vacates both.
+#[test]
+fn hooks_that_are_added_are_told_of_rooms_with_members_as_of_any() {
+    let redis = Redis::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut servers = ["a", "b"].map(|name| {
+        let file = folder.path().join(name);
+        write(&file, "# nobody is told\n");
+        let config = format!("--config={}", file.display());
+        let server = Process::start(&[&config, &format!("--relay={}", redis.url())]);
+        (server, file, backend())
+    });
+    let [mut ann, mut bob] = [0, 1].map(|at| Peer::connect(&servers[at].0.authority, ""));
+    ann.join("den");
+    ann.join("alone");
+    for (server, file, (url, _)) in &mut servers {
+        add_hook(server, file, url);
+    }
+    let [(_, _, (_, of_a)), (_, _, (_, of_b))] = &servers;
+    visit(&mut bob, "den");
+    visit(&mut bob, "other");
+    // The first events of that server: what it told of `den` would be before them.
+    assert_eq!(told(of_b, 2), ["room.occupied other", "room.vacated other"]);
+    leave(&mut ann, "den");
+    leave(&mut ann, "alone");
+    assert_eq!(told(of_a, 2), ["room.vacated den", "room.vacated alone"]);
+}
+
+fn add_hook(server: &mut Process, file: &Path, url: &str) {
+    let events = r#"events = ["room.occupied", "room.vacated"]"#;
+    let hook = format!("[[hooks]]\ntell = \"{url}\"\nkeys = [\"{KEY}\"]\n{events}\n");
+    write(file, &hook);
+    server.signal("HUP");
+    server.logged("changed=hooks +");
+}
