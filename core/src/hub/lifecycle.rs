@@ -1,4 +1,4 @@
-//! Rooms that a policy matches: their beginning, their timers, their end, and new policies.
+//! Rooms with a policy: their start, timers and end, and changes of policies.
 
 use alloc::vec::Vec;
 use core::{ops::Bound, time::Duration};
@@ -10,7 +10,7 @@ use crate::room::{history::History, presence::Arrival, presence::Presence, prese
 use crate::{outbox::Outbox, time::Timestamp};
 
 impl Hub {
-    /// The index of the policy of a room, whether or not there is the room.
+    /// The index of a room's policy, whether or not the room exists.
     pub(super) fn policy_of(&self, room: &str) -> Option<usize> {
         match self.rooms.find(room) {
             Some((_, room)) => room.extra.as_ref().map(|extra| extra.policy),
@@ -18,19 +18,19 @@ impl Hub {
         }
     }
 
-    /// The policy of a room, whether or not there is the room.
+    /// The policy of a room, whether or not the room exists.
     pub(crate) fn policy(&self, room: &str) -> Option<&RoomPolicy> {
         self.policy_of(room)
             .map(|index| self.config.policies.get(index))
     }
 
-    /// The policy of a room that there is.
+    /// The policy of an existing room.
     pub(super) fn room_policy(&self, slot: u32) -> Option<&RoomPolicy> {
         let extra = self.rooms.get(slot).extra.as_ref()?;
         Some(self.config.policies.get(extra.policy))
     }
 
-    /// True for each that rooms of a policy have: a history, presence.
+    /// True for each of the two that rooms of a policy have: history, presence.
     pub(super) fn wants(&self, policy: &RoomPolicy) -> (bool, bool) {
         let shows = policy.presence != PresencePolicy::Off;
         let enveloped = !self.config.raw;
@@ -39,7 +39,8 @@ impl Hub {
         (keeps && enveloped, shows && enveloped)
     }
 
-    /// Opens a room that there is none of, with what its policy wants.
+    /// Opens a room that does not exist yet, with the history and presence that its policy asks
+    /// for.
     pub(super) fn open(&mut self, now: Timestamp, name: &str, policy: Option<usize>) -> u32 {
         let slot = self.rooms.open(name);
         if let Some(index) = policy {
@@ -62,14 +63,15 @@ impl Hub {
         }
     }
 
-    /// Ends a room that nobody is in, and its history.
+    /// Ends a room without members, and its history.
     pub(super) fn forget(&mut self, slot: u32, out: &mut Outbox) {
-        // Said before it is done; carried out after.
+        // The command needs the room's name; the host carries it out after the room has ended.
         self.persist_room(slot, out);
         self.end(slot, out);
     }
 
-    /// A room without a history has lost its last member: it ends, unless users are waited for.
+    /// Ends a room without a history that lost its last member, unless absent users may still
+    /// return.
     pub(super) fn vacate(&mut self, slot: u32, out: &mut Outbox) {
         let waits = self.rooms.get(slot).waits();
         if waits && self.rooms.vacant() < self.config.limits.history_rooms {
@@ -94,7 +96,7 @@ impl Hub {
         self.rooms.end(slot);
     }
 
-    /// Does what is due in rooms.
+    /// Acts on due room timers.
     pub(super) fn tick_rooms(&mut self, now: Timestamp, out: &mut Outbox) {
         while let Some(slot) = self.rooms.take_due(now) {
             self.tick_room(now, slot, out);
@@ -125,7 +127,7 @@ impl Hub {
         }
         self.trim_told(now, slot, out);
         if let Some(next) = self.next_due(slot) {
-            // At once would be within this very call.
+            // An earlier time would come due within this same call.
             let soonest = now + Duration::from_millis(1);
             self.rooms.arm(slot, next.max(soonest));
         }
@@ -146,7 +148,7 @@ impl Hub {
             Some(history) if room.members.is_empty() && !history.is_emptied() => {
                 Some(Timestamp::ZERO)
             }
-            // It ends when nobody is waited for any more.
+            // The room ends when no absent user may return any more.
             Some(_) if room.members.is_empty() && room.waits() => None,
             Some(_) if room.members.is_empty() => self.expiry(slot),
             Some(history) if holds(history) => {
@@ -158,7 +160,7 @@ impl Hub {
         presence.into_iter().chain(history).min()
     }
 
-    /// Sets the timer of a room by what it has to do.
+    /// Sets the timer of a room to its next due time.
     pub(super) fn arm(&mut self, slot: u32) {
         if let Some(next) = self.next_due(slot) {
             self.rooms.arm(slot, next);
@@ -174,23 +176,21 @@ impl Hub {
     }
 }
 
-/// New policies for a hub that runs.
+/// Changes of policies in a running hub.
 impl Hub {
-    /// Puts these policies in the place of those in force, also for rooms that exist already.
+    /// Replaces the policies in force, also for existing rooms.
     ///
     /// The effect on a room depends on its old and its new policy:
     ///
-    /// - A history that both keep goes on, with its epoch and its offsets; what the new policy does
-    ///   not keep is dropped. A history that the new policy does not keep ends. A history that only
-    ///   the new policy keeps begins with the next message: members know its epoch when they join
-    ///   again.
-    /// - Presence that begins shows those who are in, without their metadata; no client is told.
-    ///   Presence that ends forgets who was seen, and the application is told that users are
-    ///   absent.
-    /// - Everything else counts from now on: nobody is thrown out by a lower limit of members, and
-    ///   a user who is waited for is waited for as long as before.
+    /// - A history that both keep continues, with its epoch and its offsets, trimmed by the new
+    ///   policy. A history that only the old policy keeps ends. A history that only the new policy
+    ///   keeps begins with the next message; members learn its epoch when they join again.
+    /// - Presence that begins shows the present members, without their metadata; no client is told.
+    ///   Presence that ends forgets its users, and the application is told that they are absent.
+    /// - Everything else applies from now on: a lower member limit removes nobody, and absent users
+    ///   may return for as long as before.
     ///
-    /// Work: all rooms, their members, and what is dropped.
+    /// Work: all rooms, their members, and the dropped messages.
     pub fn set_policies(&mut self, now: Timestamp, policies: Policies, out: &mut Outbox) {
         if policies == self.config.policies {
             return;
@@ -200,7 +200,7 @@ impl Hub {
         self.rooms.forget_changes(now);
         let rooms = self.rooms.range(Bound::Unbounded);
         let slots: Vec<_> = rooms.map(|(slot, _)| slot).collect();
-        // First all of them: until then a room may have the number of a policy that is no more.
+        // All of them first: before that, a room may have the number of a policy that is gone.
         for &slot in &slots {
             let policy = self.config.policies.index_of(&self.rooms.get(slot).name);
             self.fit(now, slot, policy, out);
@@ -217,7 +217,7 @@ impl Hub {
         self.leave_by_grants(now, &before, out);
     }
 
-    /// Gives a room what its new policy wants of it, and takes what that does not want.
+    /// Starts and ends the history and the presence of a room by its new policy.
     fn fit(&mut self, now: Timestamp, slot: u32, policy: Option<usize>, out: &mut Outbox) {
         let wanted = policy.map(|index| self.wants(self.config.policies.get(index)));
         let (keeps, shows) = wanted.unwrap_or_default();
@@ -249,7 +249,7 @@ impl Hub {
             _ => {}
         }
         if empty && !keeps {
-            // It is there for those it waits for, if for anybody.
+            // Only absent users who may return can keep it open.
             self.rooms.set_vacant(slot, false);
             self.vacate(slot, out);
         } else if policy.is_none() {
@@ -261,7 +261,7 @@ impl Hub {
         }
     }
 
-    /// Shows those who are in, without metadata: nobody knows any more what theirs was.
+    /// Shows the present members, without metadata: it was not kept.
     fn begin_presence(&mut self, slot: u32, out: &mut Outbox) {
         let mut presence = Presence::default();
         for conn in self.rooms.get(slot).members.clone() {

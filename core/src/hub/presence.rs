@@ -1,4 +1,4 @@
-//! Presence in rooms: notices of users who come and go, and pages of those who are in.
+//! Presence in rooms: notices of users who join and leave, and pages of present users.
 
 mod relayed;
 
@@ -20,7 +20,7 @@ struct Counts {
 }
 
 impl Hub {
-    /// A connection came into a room that a policy matches. `shown` is what presence shows of it.
+    /// Shows a connection that joined a room with a policy. `shown` is its presence metadata.
     pub(super) fn show_joined(
         &mut self,
         slot: u32,
@@ -60,8 +60,8 @@ impl Hub {
         }
     }
 
-    /// Tells the members of a room that somebody came or went. There were `before` users. Of a
-    /// clustered hub, the relay has to say so.
+    /// Tells the members of a room that a user joined or left. There were `before` users. In a
+    /// clustered hub this is left to the relay.
     pub(super) fn announce(
         &self,
         slot: u32,
@@ -85,7 +85,8 @@ impl Hub {
 
     /// Tells the members of a room of a change.
     ///
-    /// Above the limit of the list there are only counts: nobody could keep a list by what is told.
+    /// Above the limit of the list there are only counts: clients could not keep a list from the
+    /// notices.
     fn notify(
         &self,
         slot: u32,
@@ -109,7 +110,7 @@ impl Hub {
         let listed = before.max(after) <= list_max;
         let event = if listed { event } else { "$members" };
         let kind = match policy.overflow {
-            // A loss of it is a loss after the last message.
+            // A lost notice counts as a loss after the last message.
             Overflow::DropOldest => {
                 let next = room
                     .history()
@@ -133,7 +134,7 @@ impl Hub {
             write_bool(text, r#","listed":"#, after <= list_max);
         }
         text.push_str("}}");
-        // Who came was answered; who went is no member.
+        // A user who joined has its answer; one who left is no longer a member.
         let itself = match who {
             Who::Guest(conn) => Some(conn),
             Who::User(user) => {
@@ -145,7 +146,7 @@ impl Hub {
         if let Who::User(user) = who
             && self.is_clustered()
         {
-            // Others of its connections may have come before the relay said so.
+            // Other connections of the user may have joined before the relay announced it.
             let is_other = |conn| self.conns.user_of(conn) != Some(user);
             retain_from(out.recipients(), draft.first_recipient(), is_other);
         }
@@ -153,15 +154,15 @@ impl Hub {
         out.send(draft, kind);
     }
 
-    /// A page of those who are in a room, users by name; `after` is the `next` of the page before.
-    /// At most `limit`, `Limits::page_entries` and `Limits::page_bytes`; with a limit of 0 there
-    /// are only the counts. A room that there is not has an empty page.
+    /// A page of the users in a room, by name; `after` is the `next` of the previous page. It has
+    /// at most `limit` and `Limits::page_entries` entries and `Limits::page_bytes` bytes; with a
+    /// limit of 0 there are only the counts. A room that does not exist has an empty page.
     ///
     /// Work: the page.
     ///
     /// # Errors
     ///
-    /// When the room shows nobody, or `after` is not the `next` of a page.
+    /// When the room has no presence, or `after` is not the `next` of a page.
     pub fn presence(
         &self,
         room: &str,
@@ -218,7 +219,7 @@ impl Hub {
     }
 }
 
-/// Writes a user, and the connection of one without a name.
+/// Writes a user, or an empty user and the connection.
 fn write_who(text: &mut String, who: Who<'_>) {
     text.push_str(r#""user":"#);
     match who {

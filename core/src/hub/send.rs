@@ -1,4 +1,4 @@
-//! The fan-out: a message goes to an audience, as one command.
+//! The fan-out: sends a message to an audience, as one command.
 
 mod delivery;
 mod relayed;
@@ -20,8 +20,8 @@ impl Hub {
     /// Publishes a message that no application handles: to the members of its room, with an answer
     /// when it has an `id`. Without a room it is an `unknown_event`.
     ///
-    /// The sender need not be a member. When it is, it gets its own message only with `echo`.
-    /// Under a key that is remembered of the sender, nothing is sent, and it is answered as before.
+    /// The sender need not be a member. A member gets its own message only with `echo`. If the
+    /// message's key is known for this sender, nothing is sent, and the earlier answer is repeated.
     ///
     /// Work: the room's members; nothing is allocated once the outbox is warm.
     ///
@@ -127,7 +127,7 @@ impl Hub {
         Ok(self.send_plain(audience, (event, data), out))
     }
 
-    /// The fan-out of a message of the application's, but to a room with a policy.
+    /// Sends a message of the application, except to a room with a policy.
     #[inline(always)] // into the way of every send, and the way of those that are told
     fn send_plain(
         &mut self,
@@ -152,10 +152,9 @@ impl Hub {
         Ok(())
     }
 
-    /// Sends a frame of the application's own, text or binary, to an audience: for clients that do
-    /// not speak in envelopes.
+    /// Sends a raw frame, text or binary, to an audience, for clients without envelopes.
     ///
-    /// Work: that of [`send`](Self::send).
+    /// Work: as for [`send`](Self::send).
     ///
     /// # Errors
     ///
@@ -187,8 +186,8 @@ impl Hub {
         Ok(Delivery::queued(count))
     }
 
-    /// [`send`](Self::send), but once per key: a repetition within `Limits::idempotency` answers
-    /// what the first one did, and sends nothing.
+    /// Sends like [`send`](Self::send), but only once per key: a repetition within
+    /// `Limits::idempotency` returns the outcome of the first call, and sends nothing.
     ///
     /// # Errors
     ///
@@ -222,9 +221,9 @@ impl Hub {
         Ok(delivery)
     }
 
-    /// Corrects what a key answers from now on, by what the queues made of the send: a host that
-    /// found some of them full calls this behind [`send_once`](Self::send_once). An unknown key is
-    /// ignored. It changes nothing that goes to clients.
+    /// Sets the outcome that a key returns from now on. A host that found some queues full calls
+    /// this after [`send_once`](Self::send_once). An unknown key is ignored. Nothing is sent to
+    /// clients.
     pub fn set_delivery(&mut self, key: &str, delivery: Delivery) {
         self.keys.set_delivery(key, delivery);
     }
@@ -234,7 +233,7 @@ impl Hub {
         let to = out.recipients();
         let first = draft.first_recipient();
         if audience.all {
-            // Slots are not in the order of ids.
+            // The order of slots is not the order of ids.
             to.extend(self.conns.iter().map(|conn| conn.id));
             to[first..].sort_unstable();
         } else {
@@ -311,7 +310,7 @@ impl Hub {
     }
 }
 
-/// Messages to a room that a policy matches.
+/// Messages to rooms with a policy.
 impl Hub {
     /// The part of [`publish`](Self::publish) for such a room.
     #[inline(never)]
@@ -354,7 +353,7 @@ impl Hub {
         delivery
     }
 
-    /// The part of [`send`](Self::send) for such a room, some of its members perhaps left out.
+    /// The part of [`send`](Self::send) for such a room, perhaps without some of its members.
     #[inline(never)]
     pub(crate) fn send_by_policy(
         &mut self,
@@ -381,8 +380,8 @@ impl Hub {
         })
     }
 
-    /// Sends a message to a room with a policy, and adds it to its history if it keeps one.
-    /// `recipients` adds those who get it, and returns those who never may.
+    /// Sends a message to a room with a policy, and adds it to the room's history if there is one.
+    /// `recipients` adds the recipients, and returns those that are excluded for good.
     fn send_and_keep(
         &mut self,
         now: Timestamp,
@@ -433,7 +432,7 @@ impl Hub {
     }
 }
 
-/// Tells the sender of a message how many it reached.
+/// Tells the sender of a message how many connections it reached.
 #[inline(never)]
 pub(super) fn answer_publish(conn: ConnId, to: Address<'_>, delivery: Delivery, out: &mut Outbox) {
     out.send_to(conn, |text| {

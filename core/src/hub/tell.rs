@@ -11,14 +11,14 @@ use crate::wire::{
 use crate::{outbox::Outbox, wire::CloseCode};
 
 impl Hub {
-    /// Puts other [subscriptions](crate::Config::subscriptions) in the place of those in force, and
-    /// says whether a backend is [asked for joins](crate::Config::asks_join). Backends are not told
-    /// of what there is already; they are told of its end.
+    /// Replaces the [subscriptions](crate::Config::subscriptions), and sets whether a backend is
+    /// [asked for joins](crate::Config::asks_join). Backends are not told of existing members and
+    /// connections; they are told of their end.
     pub fn set_backends(&mut self, subscriptions: Subscriptions, asks_join: bool) {
         (self.config.subscriptions, self.config.asks_join) = (subscriptions, asks_join);
     }
 
-    /// True when somebody wants to be told of some event.
+    /// True when some event is subscribed to.
     #[inline]
     pub(crate) const fn tells(&self) -> bool {
         !self.config.subscriptions.is_empty()
@@ -30,8 +30,8 @@ impl Hub {
         self.tells() || self.is_clustered()
     }
 
-    /// True when nobody is in a room, or waited for, and somebody may want to know: the next member
-    /// occupies it.
+    /// True when a room has neither members nor absent users who may return, and that matters to a
+    /// backend or a relay: its next member occupies it.
     #[inline]
     pub(super) fn is_to_occupy(&self, slot: u32) -> bool {
         self.tells_rooms() && !self.rooms.get(slot).is_occupied()
@@ -51,7 +51,7 @@ impl Hub {
         self.tell(kind, Some(room), None, out, |_| {});
     }
 
-    /// Tells that a room with extras is vacated, if it is.
+    /// Tells backends that a room with extras is vacated, if it is.
     #[cold]
     #[inline(never)]
     pub(super) fn tell_if_vacated(&mut self, slot: u32, out: &mut Outbox) {
@@ -60,7 +60,8 @@ impl Hub {
         }
     }
 
-    /// Tells that the rooms without extras that a connection is the last to leave are vacated.
+    /// Tells backends of rooms without extras that are vacated, as this connection is their last
+    /// member.
     #[cold]
     #[inline(never)]
     pub(super) fn tell_vacating(&mut self, conn: ConnId, slots: &[u32], out: &mut Outbox) {
@@ -72,7 +73,7 @@ impl Hub {
         }
     }
 
-    /// Records that a user is in a room, and tells of it.
+    /// Records that a user is in a room, and tells backends.
     pub(super) fn note_present(&mut self, slot: u32, conn: ConnId, out: &mut Outbox) {
         let user = self.conns.get(conn).and_then(|conn| conn.user.clone());
         if self.is_clustered() {
@@ -87,7 +88,7 @@ impl Hub {
         self.changes.push_present(room, conn, user);
     }
 
-    /// Records that a user is gone from a room, and tells of it.
+    /// Records that a user has left a room, and tells backends.
     pub(super) fn note_absent(
         &mut self,
         slot: u32,
@@ -115,7 +116,7 @@ impl Hub {
         });
     }
 
-    /// Tells that a connection opened.
+    /// Tells backends that a connection opened.
     #[cold]
     #[inline(never)]
     pub(crate) fn tell_opened(&self, id: ConnId, out: &mut Outbox) {
@@ -129,7 +130,7 @@ impl Hub {
         });
     }
 
-    /// Tells that a connection ended.
+    /// Tells backends that a connection ended.
     #[cold]
     #[inline(never)]
     pub(super) fn tell_closed(
@@ -158,7 +159,7 @@ impl Hub {
         });
     }
 
-    /// Tells of a message to a room, with the frame that members get.
+    /// Tells backends of a message to a room, with the frame that members get.
     #[cold]
     #[inline(never)]
     pub(super) fn tell_message(

@@ -1,4 +1,4 @@
-//! The hub's public methods: this input, exactly these commands, nothing left over.
+//! The hub's public methods: each input leads to exactly these commands.
 
 mod application;
 mod bounds;

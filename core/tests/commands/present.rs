@@ -1,4 +1,4 @@
-//! A clustered hub: who is in a room on all nodes.
+//! A clustered hub: the users of a room on all nodes.
 
 #![allow(clippy::wildcard_enum_match_arm)] // any other command is unexpected
 
@@ -63,7 +63,7 @@ fn reconciled(token: u64, changes: Vec<(Box<str>, PresenceChange)>) -> RelayEven
     }
 }
 
-/// A guest in the room, which nobody else is in, as the relay and the node know.
+/// Adds a guest to the room, which is otherwise empty for both relay and node.
 fn member(node: &mut Node) -> ConnId {
     let conn = node.connect();
     node.text(conn, r#"{"event":"$join","room":"den"}"#);
@@ -154,7 +154,7 @@ fn a_page_of_members_comes_from_the_relay() {
     assert!(frames[0].contains(members), "as it was: {frames:?}");
 }
 
-/// The token of the one list that the relay is asked for.
+/// Returns the token of the only pending request for the list.
 fn list(node: &mut Node) -> u64 {
     let RelayCommand::ListUsers { token, .. } = node.command() else {
         panic!("no list");
@@ -176,10 +176,10 @@ fn one_list_of_a_room_at_a_time_answers_all_who_asked_before_it() {
         node.text(conn, &ask(id));
     }
     assert!(node.commands.is_empty(), "{:?}", node.commands);
-    // Members are told of changes meanwhile.
+    // Members are still notified of changes.
     let told = node.event(notice(3, PresenceChange::Joined, "uben"));
     assert!(told[0].contains("ben"), "{told:?}");
-    // It is older than the last notice, and tells connections all the same.
+    // The page is older than the last notice, but its connection counts still apply.
     let mut page = users(2, &names);
     (page.conns, page.users[1].conns) = (4, 3);
     let frames = node.event(RelayEvent::Users { token: first, page });
@@ -194,7 +194,7 @@ fn one_list_of_a_room_at_a_time_answers_all_who_asked_before_it() {
     let frames = node.event(RelayEvent::Users { token: next, page });
     assert_eq!(frames.len(), 8);
     assert!(node.commands.is_empty());
-    // The second page goes on from the list of the first.
+    // The second page continues from the list that the first one loaded.
     let request = r#"{"event":"$members","room":"den","data":{"after":"uann"}}"#;
     assert!(node.text(conn, request)[0].contains("ben"));
     assert!(node.commands.is_empty());

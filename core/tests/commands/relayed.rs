@@ -1,4 +1,4 @@
-//! A clustered hub: what it has the relay do, and what it does with what the relay says.
+//! A clustered hub: its commands to the relay, and its reaction to relay events.
 
 #![allow(clippy::wildcard_enum_match_arm)] // any other command is unexpected
 
@@ -16,14 +16,14 @@ pub(super) struct Node {
     pub(super) hub: Hub,
     pub(super) out: Outbox,
     pub(super) now: Timestamp,
-    /// Commands for the relay since they were last taken.
+    /// Commands for the relay that were not taken yet.
     pub(super) commands: Vec<RelayCommand>,
     /// Entries of this node among those with members of a room.
     pub(super) entered: Vec<RelayCommand>,
 }
 
 impl Node {
-    /// A node that follows nothing but the topic of all.
+    /// A node that follows only the topic of all.
     pub(super) fn new() -> Self {
         let policies = r#"{"rooms":[{"match":"log","history":{"messages":9}}]}"#;
         let policies: Policies = serde_json::from_str(policies).expect("policies");
@@ -61,7 +61,8 @@ impl Node {
         connected.expect("room for it")
     }
 
-    /// The frames that an input led to, each behind the serial numbers of its recipients.
+    /// Takes the frames that an input led to, each preceded by the serial numbers of its
+    /// recipients.
     pub(super) fn frames(&mut self) -> Vec<String> {
         let mut frames = Vec::new();
         for command in &self.out {
@@ -112,7 +113,7 @@ impl Node {
         self.commands.pop().expect("it is one")
     }
 
-    /// The number of the one command, which asks for something.
+    /// Returns the token of the only pending request to the relay.
     pub(super) fn token(&mut self) -> u64 {
         match self.command() {
             RelayCommand::Publish(publish) => publish.token,
@@ -130,7 +131,7 @@ impl Node {
         self.event(RelayEvent::Subscribed { token, pages })
     }
 
-    /// A member of a room at an offset.
+    /// Connects a member of a room that is at an offset.
     pub(super) fn member(&mut self, room: &str, offset: u64) -> ConnId {
         let conn = self.connect();
         let join = format!(r#"{{"event":"$join","room":"{room}"}}"#);
@@ -139,7 +140,7 @@ impl Node {
         conn
     }
 
-    /// A message of a client of another node.
+    /// Delivers a message from a client of another node.
     pub(super) fn message(&mut self, room: &str, offset: u64) -> Vec<String> {
         let body = body(offset);
         let (topic, epoch) = (Topic::room(room), "e".into());
@@ -158,7 +159,7 @@ fn body(data: u64) -> Box<[u8]> {
     text.into_bytes().into()
 }
 
-/// The same for everybody, of a backend.
+/// Body of a message from a backend to everybody.
 pub(super) fn body_to_all(data: u64) -> Box<[u8]> {
     let text = format!(r#"1e2:n2,1:1,---12:{{"all":true}},1:m,-1:{data},"#);
     text.into_bytes().into()
@@ -288,7 +289,7 @@ fn a_publish_without_an_answer_in_time_is_sent_again_under_its_key() {
     assert!(node.commands.is_empty());
 }
 
-/// A node that tells a backend of messages.
+/// A node that reports messages to a backend.
 fn telling() -> Node {
     let all = "*".parse().expect("a pattern");
     let messages = Subscription::new([EventKind::MessagePublished], all);

@@ -8,7 +8,7 @@
 -- within 2^30 serials, an eighth of all ids: it comes upon a given block of 65,536 in one of some
 -- ten thousand losses.
 
--- The next serial: the floor or above it.
+-- Returns the next serial, which is the floor or above.
 local function next_serial(key, floor)
   local found = redis.call('GET', key)
   if found then
@@ -19,7 +19,7 @@ local function next_serial(key, floor)
   return floor + math.floor(2 ^ 30 * random)
 end
 
--- Has it go on at a serial.
+-- Sets the serial at which the counter continues.
 local function set_next_serial(key, serial)
   redis.call('SET', key, string.format('%.0f', serial))
 end

@@ -1,11 +1,11 @@
--- The position of a room, and messages that its stream has: read at one moment, so that what is
--- delivered later fits behind it.
+-- Reads the position of a room and messages of its stream in one step, so that later deliveries
+-- follow without a gap.
 --
 -- KEYS  1 meta  2 stream
 -- ARGV  5 'after', 'before', or '' for the position alone  6 the reader's epoch  7 its offset
---       8 messages at most  9 bytes at most: the message that passes them is the last
--- Returns  epoch, offset, number of the last presence notice, milliseconds of the clock, offset of
---          the oldest message; offset, time and body of each message
+--       8 messages at most  9 bytes at most: the message that exceeds them is the last
+-- Returns  epoch, offset, number of the last presence notice, time of the server in milliseconds,
+--          offset of the oldest message; offset, time and body of each message
 local epoch, offset, number = open(KEYS[1], KEYS[2])
 local time = redis.call('TIME')
 local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
@@ -19,7 +19,7 @@ local left, bytes, bytes_max = tonumber(ARGV[8]), 0, tonumber(ARGV[9])
 if ARGV[5] == 'before' then
   command, from, to = 'XREVRANGE', string.format('%.0f', math.max(ARGV[7] - 1, 0)), '-'
 end
--- In steps that grow with what was read: bodies that do not fit are hardly read either.
+-- Reads in steps that double, so that few bodies beyond the limit are read in vain.
 local step = 1
 while left > 0 and bytes < bytes_max do
   local count = math.min(step, left)

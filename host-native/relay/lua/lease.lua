@@ -1,11 +1,11 @@
--- Registers a node, or renews its lease by the clock of the server: nodes need no common clock.
+-- Registers a node, or renews its lease, by the server's clock: nodes need no common clock.
 --
 -- KEYS  1 leases  2 nodes  3 the counter of serials
--- ARGV  1 incarnation  2 milliseconds of the lease  3 'register', 'renew', or 'last' where the node
---       goes and its users may be back elsewhere by the end of the lease  4 what the node is
---       5 the serial above all that the node was given
+-- ARGV  1 incarnation  2 milliseconds of the lease  3 'register', 'renew', or 'last' to renew it a
+--       last time and unlist the incarnation: its users may be back under another one by the end
+--       4 data of the node about itself  5 the serial above all that the node was given
 -- Returns  milliseconds since 1970, or 0 when there is no lease to renew: the node must register
---          anew, under another id
+--          again, under another id
 if ARGV[3] ~= 'register' and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   return 0
 end

@@ -1,13 +1,14 @@
--- The users of a room, with the number of the last notice before it: later notices are what
--- changes. Above a limit nobody is listed, so that no room takes long.
+-- Lists the users of a room, and the number of the last notice that the list includes: later
+-- notices change it. Above a limit nobody is listed, so that no room takes long.
 --
 -- KEYS  1 meta  2 stream  3 users of the room  4 their meta
 -- ARGV  5 users at most
--- Returns  epoch, number, users in all, their connections; then user, connections and meta of each
+-- Returns  epoch, number, total of users, total of their connections; then user, connections and
+--          meta of each
 local epoch, _, number = open(KEYS[1], KEYS[2])
 local total, connections = redis.call('HLEN', KEYS[3]), redis.call('HGET', KEYS[1], 'c')
 if not connections then
-  -- Once in the life of a meta: `change` goes on from here.
+  -- Counted once in the life of a meta: from here on `change` maintains the sum.
   connections = 0
   for _, count in ipairs(redis.call('HVALS', KEYS[3])) do
     connections = connections + count % awaited

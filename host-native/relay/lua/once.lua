@@ -1,25 +1,27 @@
 -- Idempotency keys that belong to an owner, which has a hash of
---   k<key>     its record: number, time of its end, epoch, offset, fingerprint, attempt
+--   k<key>     its record: number, expiry time, epoch, offset, fingerprint, attempt
 --   n<number>  the key of that number
 --   f, l       the numbers of the oldest and of the newest key
---   t          the time from which on the hash gets a later end
--- Owners of which all together may have so many keys are in two indexes: one by the number of keys,
--- where the empty name has the sum, one by the end of the hash.
+--   t          the time from which the next key extends the life of the hash
+-- Owners that share a limit for the total of their keys are in two indexes: one by the number of
+-- keys, where the empty name has the sum, and one by the end of the hash.
 --
 -- KEYS  5 owners by number  6 owners by end  7.. hashes of owners, its own first
--- ARGV  12 milliseconds that a key is known  14 key  15 name of its owner  16 keys of it at most
---       17 keys of all owners at most, or '' where it is in no index  18 the beginning of keys of
---       hashes
+-- ARGV  12 milliseconds that a key is remembered  14 key  15 name of its owner  16 keys that the
+--       owner may have  17 keys that all owners may have, or '' for an owner in no index
+--       18 the prefix of the names of hashes
 local known, remember, time
 
--- Nearly all keys have none: these functions are not made for them.
+-- Nearly all keys have no owner: publishes with those skip the definition of these functions.
 if ARGV[14] then
   time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  -- A score has the number, and for equal ones the time since when: the oldest comes first.
+  -- A score is the number of keys, less a fraction for the time of its last change: of owners with
+  -- equal numbers, the one unchanged for longest comes first.
   local unit = 2 ^ 42
 
-  -- The numbers of the own hash, and of a record that it has and that counts no more.
+  -- The fields f, l and t of the owner's own hash, and the number of its outdated record of the
+  -- key.
   local first, last, later, ended
 
   -- Returns  the answer to a repeated publish, by the first record that gives one
@@ -53,7 +55,8 @@ if ARGV[14] then
     end
   end
 
-  -- The number of the oldest key from a number on that has not ended, of some that are looked at.
+  -- Returns the number of the first key that has not expired, and forgets those before it. It looks
+  -- at 32 keys at most.
   local function skip_ended(hash, first, last)
     local upto = math.min(last, first + 31)
     for number = first, upto do
@@ -68,7 +71,7 @@ if ARGV[14] then
     return upto + 1
   end
 
-  -- Notes how many keys an owner has, instead of so many. Returns the sum of all.
+  -- Records that an owner has `keys` keys, where it had `before`. Returns the sum of all owners.
   local function count(owner, keys, before)
     if keys == 0 then
       redis.call('ZREM', KEYS[5], owner)
@@ -83,8 +86,8 @@ if ARGV[14] then
     return score and math.ceil(tonumber(score) / unit) or 0
   end
 
-  -- Forgets keys until those of all owners are few enough: of owners whose keys have all ended,
-  -- then of the one with the most its oldest.
+  -- Forgets keys until all owners together are within their limit: first all keys of owners whose
+  -- hashes have expired, then the oldest key of the owner with the most.
   local function shrink(sum)
     for _ = 1, 64 do
       if sum <= tonumber(ARGV[17]) then
@@ -123,7 +126,7 @@ if ARGV[14] then
     if first then
       before = last - first + 1
     else
-      -- Its hash ended, and is perhaps still counted.
+      -- There is no hash. It may have expired, and still be counted.
       first, last, later, before = 1, 0, 0, counts and counted(owner) or 0
     end
     if ended then
@@ -133,7 +136,7 @@ if ARGV[14] then
     if last % 16 == 0 then
       first = skip_ended(hash, first, last - 1)
     end
-    -- More than one where the limit was lowered.
+    -- There is more than one to forget after the limit was lowered.
     for _ = 1, 8 do
       if last - first + 1 <= math.max(tonumber(ARGV[16]), 1) then
         break
@@ -146,7 +149,7 @@ if ARGV[14] then
     redis.call('HSET', hash, 'k' .. key, record, 'n' .. number, key, 'l', number, 'f',
       string.format('%.0f', first))
     if now >= later then
-      -- Not with each key: its end is later than that of its newest.
+      -- The hash outlives its newest key, so not every key has to extend it.
       local lives = key_ms + math.ceil(key_ms / 8)
       redis.call('HSET', hash, 't', string.format('%.0f', now + lives - key_ms))
       redis.call('PEXPIRE', hash, lives)

@@ -1,4 +1,5 @@
--- The positions of many rooms, after an outage and once a minute: it also keeps their metas alive.
+-- Reads the positions of many rooms, after an outage and once a minute. It also keeps their metas
+-- alive.
 --
 -- KEYS  meta and stream of each room
 -- Returns  epoch, offset and number of the last presence notice of each room

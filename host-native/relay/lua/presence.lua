@@ -1,20 +1,21 @@
--- Says how many connections of a user a node has in a room. The first one in all nodes is told to
--- the members, and the end of the last one: decided here, so by exactly one caller. A user who is
--- awaited there counts 2^32.
+-- Sets the number of connections that a user has in a room on a node. Members are notified of the
+-- user's first connection on any node, and of the end of the last. This is decided here, so exactly
+-- one caller learns of it. A user who is awaited on the node counts 2^32.
 --
 -- The count is absolute, so a repeated call changes nothing. Changes are remembered for a while by
--- the numbers of their calls: a later call has those of earlier ones without an answer.
+-- the numbers of their calls: a later call returns those of earlier calls without an answer.
 --
 -- KEYS  1 meta  2 stream  3 topic  4 leases  5 rooms of the node  6 users of the node in the room
---       7 users of the room  8 their meta  9 and 10 see `change`; at the end changes that the node
---       made of the user
+--       7 users of the room  8 their meta  9 and 10 see `change`; the last one: changes of the user
+--       that the node made
 -- ARGV  5 incarnation of the node  6 user  7 connections  8 the room as the node's rooms name it
---       9 meta of the user  10 number of the call  11 the earliest that has no answer
+--       9 meta of the user  10 number of the call  11 number of the earliest call without an answer
 --       12 milliseconds that a change is remembered
 -- Returns  number and change of this call and of those without an answer: 1 joined, -1 left; epoch,
---          number of the notice, connections in all
+--          number of the last notice, total of connections
 
--- A node whose lease was taken away has been removed everywhere. Its writes would be ghosts.
+-- The users of a node whose lease was taken away are removed everywhere: what it wrote would stay
+-- for ever.
 if not redis.call('ZSCORE', KEYS[4], ARGV[5]) then
   return redis.error_reply('FENCED the lease of this node was taken away')
 end

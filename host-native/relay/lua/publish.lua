@@ -1,21 +1,21 @@
 -- Gives a message its offset, keeps it, and publishes it: one step, so one order on all nodes.
 --
--- KEYS  1 meta  2 stream  3 topic  4 index of rooms, whose stream this is
---       5 the record of an idempotency key without an owner; with one, see `once.lua`
+-- KEYS  1 meta  2 stream  3 topic  4 index of rooms that have a stream or are remembered
+--       5 the record of an idempotency key without an owner; for a key with one, see `once.lua`
 -- ARGV  5 kind, 1 for a room  6 body  7 messages that the stream keeps  8 milliseconds that it
---       keeps them  9 bytes of their bodies, 0 for any  10 entries that are taken away at most
+--       keeps them  9 bytes of their bodies, 0 for no limit  10 entries that are removed at most
 --       11 fingerprint of the message  12 milliseconds that a record is kept
---       13 id of the publish, which it shares with its retries alone  14.. see `once.lua`
--- Returns  epoch:offset:repeated, that 1 when the message had been published before under another
---          id: one text is read sooner than three values
+--       13 id of the publish, which only its retries share  14.. see `once.lua`
+-- Returns  epoch:offset:repeated, where `repeated` is 1 if the message had been published before
+--          under another id: one text is parsed faster than three values
 
--- Finds how many entries stay, so that with the new one the stream is within its limits.
+-- Finds how many entries may stay so that the stream is within its limits with the new one.
 --
 -- Returns  their number and their bytes
 local function staying(number, bytes)
   local entries_max, bytes_max = tonumber(ARGV[7]), tonumber(ARGV[9])
   local left, step, from = tonumber(ARGV[10]), 1, '-'
-  -- A stream that ended with its time took its bytes along.
+  -- The bytes of an expired stream do not count.
   bytes = number > 0 and bytes or 0
   local function exceeds()
     return number >= entries_max or (bytes_max > 0 and bytes + #ARGV[6] > bytes_max)
@@ -29,7 +29,7 @@ local function staying(number, bytes)
       from, number, left = '(' .. entry[1], number - 1, left - 1
       bytes = bytes - #entry[2][4]
     end
-    -- Nearly always one entry goes. Many at once would be read in vain.
+    -- Nearly always a single entry goes: more would be read in vain.
     step = math.min(2 * step, 64)
   end
   return number, bytes
@@ -38,9 +38,10 @@ end
 local wanted = math.max(tonumber(ARGV[8]), tonumber(ARGV[12] or 0))
 local epoch, offset, _, bytes, is_vacant = open(KEYS[1], KEYS[2], wanted, ARGV[7] ~= '0')
 
--- The answer to a retry by the record of the first attempt; nil when nothing shows of that: in an
--- epoch that goes on from that of the record members may lack the message, and were told of a gap
--- before this answer. A room that began anew had ended with its time, and nothing was lost.
+-- Returns the answer to a retry, by the record of the first attempt; nil when the message may be
+-- lost. That is so in an epoch that continues the record's where the stream lacks the message:
+-- members may lack it too, and were told of a gap before this answer. A room with an entirely new
+-- epoch had expired, and nothing was lost.
 local function answer(of, at, fingerprint, attempt)
   if fingerprint ~= ARGV[11] then
     return redis.error_reply('KEYREUSED the key belongs to another message')
@@ -52,7 +53,7 @@ local function answer(of, at, fingerprint, attempt)
     end
     of = epoch
   end
-  -- Its own one was never answered, so nobody knows of it yet.
+  -- An attempt of this same publish was never answered, so nobody knows of it yet.
   local is_own = attempt ~= '' and attempt == ARGV[13]
   return of .. ':' .. at .. (is_own and ':0' or ':1')
 end
@@ -84,12 +85,13 @@ else
     redis.call('DEL', KEYS[2])
   else
     local time = time or redis.call('TIME')
-    -- The offset is the id of the entry: a read by offset is a seek. Format: a double has no place
-    -- for milliseconds in its short form.
+    -- The offset is the id of the entry, so a read by offset is a seek. A plain number as an
+    -- argument may be written with an exponent.
     local at = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
     redis.call('XADD', KEYS[2], 'MAXLEN', number + 1, id .. '-1', 't', at, 'b', ARGV[6])
   end
-  -- A room that falls silent keeps nothing; older entries of a busy one are left out by readers.
+  -- The stream of a silent room expires as a whole; in a busy room, readers skip entries that are
+  -- too old.
   if ARGV[8] ~= '0' then
     redis.call('PEXPIRE', KEYS[2], ARGV[8])
     if is_vacant then

@@ -1,10 +1,10 @@
--- Removes some users of a dead node from a room. Each call is complete in itself: any node may make
--- the next one.
+-- Removes some users of a dead node from a room. Calls do not depend on each other: any node may
+-- make the next one.
 --
 -- KEYS  1 meta  2 stream  3 topic  4 the dead  5 rooms of the node  6 users of the node in the room
 --       7 users of the room  8 their meta  9 and 10 see `change`
 -- ARGV  5 incarnation of the node  6 the room as the node's rooms name it  7 users at most
--- Returns  1 when there are more; then the users who are gone from the room
+-- Returns  1 when there are more users to remove, else 0; then the users who left the room
 if redis.call('SISMEMBER', KEYS[4], ARGV[5]) == 0 then
   return redis.error_reply('ALIVE this node is not among the dead')
 end

@@ -1,10 +1,10 @@
--- Makes the users that a node has in a room those given, in one step: a change that the node makes
--- is before all of it or behind, so a correction never undoes it.
+-- Replaces the users that a node has in a room by those given, in one step: a change that the node
+-- makes comes wholly before or after it, so a correction never undoes a change.
 --
 -- KEYS  as of the script for one user
 -- ARGV  5 incarnation of the node  6 the room as the node's rooms name it
 --       7.. user, connections and meta of each
--- Returns  the number of corrections; user and change of each that counts over all nodes: 1 joined,
+-- Returns  the number of corrections; user and change of each that shows over all nodes: 1 joined,
 --          -1 left
 if not redis.call('ZSCORE', KEYS[4], ARGV[5]) then
   return redis.error_reply('FENCED the lease of this node was taken away')
@@ -42,7 +42,7 @@ for i = 7, #ARGV, 3 do
   end
   correct(ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2])
 end
--- In an order, so that the notices are in one.
+-- Sorted, so that the notices have a defined order.
 local gone = {}
 for user in pairs(kept) do
   gone[#gone + 1] = user

@@ -4,39 +4,41 @@
 --   e  the epoch, under which each offset is given out once
 --   o  the offset of the last message, 0 before the first
 --   p  the number of the last presence notice
---   c  connections of all users, as soon as somebody wanted to know
---   b  bytes of the bodies in the stream, as long as there is one
+--   c  connections of all users; set when somebody first asks for them
+--   b  bytes of the bodies in the stream, while there is one
 --   l  the lineage of the data that all of this belongs to
---   k  milliseconds that it is kept when nobody touches it, where something wants longer than usual
---   v  when no node has members of the room: then it ends with its time, whoever looks at it
+--   k  milliseconds that the meta is kept when nobody touches it, where that is longer than usual
+--   v  set when no node has members of the room: it then expires even if somebody reads it
 --
 -- ARGV of these scripts begins with
 --   1  the lineage that the node has read
---   2  'ask' to read the lineage here: no older answer of the node counts then; 'compare' to do so
---      where the room's is another one
---   3  an epoch that nobody has used, for the case that a new one must begin
---   4  milliseconds that a meta is kept when nobody touches it, once a message was there
+--   2  'ask' to read the lineage here, and ignore 1; 'compare' to do so where the room's lineage
+--      differs from 1
+--   3  an unused name for an epoch, in case a new one must begin
+--   4  milliseconds that a meta is kept when nobody touches it, after the first message
 
--- The lineage, once it was read here.
+-- The lineage, after a script has read it.
 local here
 
--- A user who is awaited on a node counts so much there: above all connections.
+-- The weight of a user who is awaited on a node, above any number of connections.
 local awaited = 4294967296
 
--- A replica that was promoted too early has an older offset, and would give out offsets again
--- under the same epoch. Its lineage is another one, so a new epoch begins. Offsets go on, and the
--- stream stays: nobody has a position of the new epoch that is below them, so nobody is told that
--- nothing is missing, and what the stream has is still a history.
+-- Opens a room: reads its meta, and begins an epoch where one is due.
 --
--- The name of an epoch begins with that of the one in which the offsets began at 0. Without a meta
--- nothing is known of a stream. So it outlives the stream, and records of keys, for which a publish
--- wants it to be kept for so many milliseconds. In a room that never had one nobody has a position
+-- A replica that was promoted too early has an older offset, and would give out the same offsets
+-- again under the same epoch. Its lineage differs, so a new epoch begins. Offsets continue, and the
+-- stream stays. No reader has a position in the new epoch below these offsets, so nobody is wrongly
+-- told that nothing is missing, and the stream is still a history.
+--
+-- The name of an epoch begins with the name of the epoch in which the offsets began at 0. A stream
+-- without a meta is useless. So the meta outlives the stream and the records of keys: `wanted` is
+-- the number of milliseconds for which a publish needs it. In a room that never had one nobody has a position
 -- to come back to: nodes with members touch it each minute, and to all others a new epoch is the
 -- same. So its meta ends sooner, also since any client can make up names.
 local function open(meta, stream, wanted, has_stream)
   local kept = redis.call('HMGET', meta, 'e', 'o', 'p', 'l', 'b', 'k', 'v')
   local lineage = ARGV[1]
-  -- One that differs is not always newer: this node may not have read the latest one yet.
+  -- A lineage of the node that differs need not be newer: the node may have read an old one.
   if ARGV[2] == 'ask' or (ARGV[2] == 'compare' and kept[4] ~= lineage) then
     here = here or redis.call('INFO', 'replication'):match('master_replid:(%w+)')
     lineage = here
@@ -80,7 +82,7 @@ local function list(index, meta)
   redis.call('ZADD', index, 0, meta)
 end
 
--- The head of everything that is published: version, kind, epoch, number. The rest is opaque here.
+-- Returns the head of an envelope: version, kind, epoch, number. The rest is opaque here.
 local function head(kind, epoch, number)
   return struct.pack('>BBBc0I8', 1, kind, #epoch, epoch, number)
 end

@@ -1,10 +1,10 @@
--- Lists rooms that are remembered without members, or have a stream: a part of the index, so that
--- no call takes long.
+-- Lists rooms that have a stream, or are remembered without members. A call reads one part of the
+-- index, so that none takes long.
 --
 -- KEYS  1 index of rooms
--- ARGV  5 the beginning of keys of metas  6 that of streams  7 the beginning of the names
---       8 where the part begins, as `ZRANGE` has it  9 entries of the part
--- Returns  the end of the part, as its beginning, or '' when it was the last; then names
+-- ARGV  5 the prefix of keys of metas  6 the prefix of keys of streams  7 the prefix of names
+--       8 the start of the part, as an argument of `ZRANGE`  9 entries of the part
+-- Returns  the start of the next part, or '' after the last; then names
 local begin, found, last = ARGV[5] .. ARGV[7], {''}, ''
 local metas = redis.call('ZRANGE', KEYS[1], ARGV[8], '+', 'BYLEX', 'LIMIT', 0, ARGV[9])
 for _, meta in ipairs(metas) do

@@ -1,14 +1,15 @@
--- Takes serials of connections in a row that no other node has.
+-- Takes a block of connection serials that no other node has.
 --
--- A replica that was promoted has an older counter, and nodes may still be to tell it what they
--- took since. In data of another lineage than last time it therefore begins some blocks later.
+-- A replica that was promoted has an older counter, and nodes may not have reported yet what they
+-- took since. So when the lineage of the data has changed, the counter skips some blocks.
 --
 -- KEYS  1 the counter  2 its lineage
--- ARGV  1 the serial above all that the node has  2 how many  3 the lineage that the node has read
--- Returns  the first
+-- ARGV  1 the serial above all that the node has  2 serials to take  3 the lineage that the node
+--       has read
+-- Returns  the first serial of the block
 local behind = 0
 if redis.call('GET', KEYS[2]) ~= ARGV[3] then
-  -- Blocks that all nodes together took while the replica was behind, at most.
+  -- At most 32 blocks are assumed to have been taken while the replica was behind.
   behind = redis.call('EXISTS', KEYS[1]) * 32 * ARGV[2]
   redis.call('SET', KEYS[2], ARGV[3])
 end

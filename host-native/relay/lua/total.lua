@@ -1,11 +1,11 @@
--- A room that no node has members of is remembered for its time, and listed meanwhile.
+-- Lets a room without members on any node expire after its time. It is listed until then.
 local function vacate(age)
   local offset = redis.call('HGET', KEYS[9], 'o')
   if not offset then
     return
   end
   if offset == '0' then
-    -- Nothing was said: there is little to go on with.
+    -- There was no message: little is worth remembering.
     age = math.min(age, 60000)
   end
   redis.call('HSET', KEYS[9], 'v', 1)

@@ -1,6 +1,6 @@
--- Withdraws users; the later time of each counts. Past the limit the earliest times become one
--- time for all, kept under the empty name: more is refused, never less.
--- KEYS: users. ARGV: users at most, and then each user with its time.
+-- Withdraws users; the later time of each counts. Above the limit the earliest times become one
+-- time for all users, kept under the empty name: that refuses more identities, never fewer.
+-- KEYS: users. ARGV: the largest number of users; then each user and its time.
 for at = 2, #ARGV, 2 do
   redis.call('ZADD', KEYS[1], 'GT', ARGV[at + 1], ARGV[at])
 end
@@ -10,7 +10,7 @@ if everyone > 0 then
   excess = excess - 1
 end
 if excess > 0 then
-  -- The one of the excess with the latest time; the name for all is left out of the count.
+  -- The latest time among the excess users counts for all; the empty name is no user.
   local found = redis.call('ZRANGE', KEYS[1], 0, excess, 'WITHSCORES')
   local left = excess
   for at = 1, #found, 2 do

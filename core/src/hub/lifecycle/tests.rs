@@ -29,7 +29,7 @@ fn say(hub: &mut Hub, room: &str, out: &mut Outbox) {
     hub.send(AT, &audience, "said", data, out).expect("sent");
 }
 
-/// Frames for connections, and which rooms are to be kept anew.
+/// The frames for connections, and the rooms to be persisted.
 fn told(out: &mut Outbox) -> Vec<String> {
     let told = out.iter().filter_map(|command| match command {
         Command::Send {
@@ -171,8 +171,8 @@ fn who_is_waited_for_is_waited_for_until_presence_ends() {
     assert_eq!((hub.counts().rooms, hub.next_timeout()), (0, None));
 }
 
-/// Inputs, with their times, for rooms in all states: with members, with users who are waited for,
-/// with nobody. The policies change to those `after`, back and again.
+/// Timed inputs for rooms in all states: with members, with absent users who may return, and empty.
+/// The policies change from `before` to `after`, back and again.
 fn story(before: &str, after: &str) -> Vec<(u64, Input<'static>)> {
     let conn = |conn: u64| ConnId::new(conn, u32::try_from(conn).expect("few"));
     let join = |at: u64, (number, room): (u64, &'static str)| {

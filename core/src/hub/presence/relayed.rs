@@ -1,4 +1,4 @@
-//! Presence of a clustered hub: the relay decides who comes and goes, counted over all nodes.
+//! Presence of a clustered hub: the relay decides which users have joined and left, over all nodes.
 
 use alloc::{boxed::Box, format, string::ToString, vec::Vec};
 
@@ -19,7 +19,7 @@ use crate::{outbox::Outbox, time::Timestamp, wire::Message};
 /// other nodes may tell theirs, and hooks and policies change while members stay. With a history,
 /// its meta is the time in milliseconds for which the room is remembered when the last node leaves.
 const OCCUPANCY: char = '\u{1}';
-/// The single user, whose connections are the nodes.
+/// The name of the single user, whose connections are the nodes.
 const OCCUPANT: &str = "*";
 
 impl Hub {
@@ -51,8 +51,8 @@ impl Hub {
         self.tell_relay(&occupancy(room), user, out);
     }
 
-    /// This node as a user of a room that it has members of. Its meta is the time for which the
-    /// room is remembered without any.
+    /// This node as the occupant of a room. Its meta is the time for which the room is remembered
+    /// without members.
     fn occupant(&self, room: &str, occupied: bool) -> PresentUser {
         PresentUser {
             name: OCCUPANT.into(),
@@ -76,7 +76,7 @@ impl Hub {
         out.relay(RelayCommand::SetPresent { token, room, user });
     }
 
-    /// Tells the relay again of users of whom it may have something else.
+    /// Sends users again of whom the relay may have a different state.
     pub(crate) fn enter_again(
         &mut self,
         users: impl IntoIterator<Item = (Box<str>, Box<str>)>,
@@ -88,7 +88,7 @@ impl Hub {
         }
     }
 
-    /// A user of this node as the relay is to have it.
+    /// The state of a user of this node for the relay.
     fn own_entry(&self, room: &str, name: &str) -> PresentUser {
         if let Some(name) = room.strip_prefix(OCCUPANCY) {
             let room = self.rooms.find(name).map(|(_, room)| room);
@@ -96,12 +96,12 @@ impl Hub {
             return self.occupant(name, occupied);
         }
         let presence = self.rooms.find(room).and_then(|(_, room)| room.presence());
-        // It was made from one.
+        // The name was made from a `Who`.
         let who = Who::parse(name).unwrap_or(Who::User(name));
         entry(presence, who)
     }
 
-    /// The relay has nobody of this node any more: all are entered again.
+    /// Enters all users again, after the relay has lost those of this node.
     pub(crate) fn enter_all(&mut self, out: &mut Outbox) {
         let mut users = Vec::new();
         for (_, room) in self.rooms.range(core::ops::Bound::Unbounded) {
@@ -141,7 +141,7 @@ impl Hub {
         }
     }
 
-    /// Tells the relay who of a room is here.
+    /// Tells the relay which users of a room are on this node.
     fn reconcile(&mut self, room: &str, out: &mut Outbox) {
         let users = self.own_entries(room);
         if let Some(relay) = self.relay.as_mut().filter(|relay| relay.is_up()) {
@@ -167,7 +167,7 @@ impl Hub {
         users.map(|it| entry(presence, it.who)).collect()
     }
 
-    /// The topic of a room is followed: so is who is in it.
+    /// Follows the users of a room whose topic is followed.
     pub(crate) fn follow_users(&mut self, now: Timestamp, topic: &Topic, out: &mut Outbox) {
         let Some(room) = topic.as_room() else {
             return;
@@ -191,8 +191,8 @@ impl Hub {
         }
     }
 
-    /// Answers a client with the users of a room when the relay has said who they are, and how many
-    /// connections each has: there are no notices of those.
+    /// Answers a client with the users of a room once the relay has listed them with the number of
+    /// their connections: there are no notices of that number.
     pub(crate) fn list_users(
         &mut self,
         request: &Message<'_>,
@@ -209,8 +209,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Asks the relay for the users of a room: for the clients that wait for them, or as it is not
-    /// known who they are.
+    /// Asks the relay for the users of a room, either for clients that wait for them or because
+    /// they are not known.
     pub(crate) fn ask_users(&mut self, room: &str, is_for_clients: bool, out: &mut Outbox) {
         let limit = self.config.limits.presence_list;
         let Some(relay) = self.relay.as_mut().filter(|relay| relay.is_up()) else {
@@ -227,7 +227,7 @@ impl Hub {
         out.relay(RelayCommand::ListUsers { token, room, limit });
     }
 
-    /// True when it is known who is in a room, by the last list and all notices since.
+    /// True when the users of a room are known, by the last list and all notices since.
     pub(crate) fn knows_users(&self, room: &str) -> bool {
         self.roster(room).is_some_and(Roster::is_live)
     }
@@ -239,7 +239,7 @@ impl Hub {
         track.is_some_and(|track| track.roster().is_some())
     }
 
-    /// The users of a room are there.
+    /// Applies the list of a room's users.
     pub(crate) fn take_users(
         &mut self,
         now: Timestamp,
@@ -263,7 +263,7 @@ impl Hub {
         }
     }
 
-    /// Somebody came or went.
+    /// Applies a notice of a user who joined or left.
     pub(crate) fn take_notice(&mut self, notice: &Notice, out: &mut Outbox) {
         let list_max = self.config.limits.presence_list;
         let relay = self.relay.as_mut();
@@ -304,8 +304,8 @@ impl Hub {
         }
     }
 
-    /// A user was entered. The change is told also when the command has failed here: no other
-    /// answer has it.
+    /// Applies the answer for an entered user. The change is announced even if the command has
+    /// failed here: no other answer has it.
     pub(crate) fn take_entered(
         &mut self,
         token: u64,
@@ -324,8 +324,7 @@ impl Hub {
         }
     }
 
-    /// The answer that has a change is the only one: backends and the application are told of it
-    /// here.
+    /// Tells backends and the application of a change. Only one node gets the answer that has it.
     pub(crate) fn take_present(
         &mut self,
         (room, name): (&str, &str),
@@ -361,14 +360,14 @@ impl Hub {
         }
     }
 
-    /// Users of a dead node were removed.
+    /// Announces that users of a dead node were removed.
     pub(crate) fn take_reaped(&mut self, room: &str, names: &[Box<str>], out: &mut Outbox) {
         for name in names {
             self.take_present((room, name), PresenceChange::Left, out);
         }
     }
 
-    /// Does what is due for users who are present.
+    /// Acts on due timers of presence.
     pub(in crate::hub) fn tick_users(&mut self, now: Timestamp, out: &mut Outbox) {
         let unsure = self.relay.as_mut().map(|relay| relay.take_unsure(now));
         self.enter_again(unsure.into_iter().flatten(), out);
@@ -378,7 +377,7 @@ impl Hub {
         }
     }
 
-    /// The time has come to tell the relay again who is in a room, or to ask it.
+    /// Sends the users of a room to the relay again, or asks for them, when that is due.
     pub(in crate::hub) fn tick_roster(&mut self, now: Timestamp, topic: &Topic, out: &mut Outbox) {
         let Some(room) = topic.as_room() else {
             return;

@@ -1,4 +1,4 @@
-//! Messages that come back from the relay.
+//! Delivery of messages that come back from the relay.
 
 use alloc::string::String;
 
@@ -11,7 +11,7 @@ use crate::relay::{Body, BodyKind, Effect, Relay, Topic, TopicPosition};
 use crate::room::history::Reader;
 use crate::wire::{Event, Payload, write_head, write_number, write_room_message};
 
-/// The event and the payload of a message between nodes; `None` when no hub sends such ones.
+/// The event and the payload of a message between nodes; `None` when no hub would send it.
 pub(super) fn content<'a>(body: &Body<'a>) -> Option<(Event<'a>, Payload<'a>)> {
     let event = Event::new(body.event).with_path(body.path);
     event.check().ok()?;
@@ -20,7 +20,7 @@ pub(super) fn content<'a>(body: &Body<'a>) -> Option<(Event<'a>, Payload<'a>)> {
 }
 
 impl Hub {
-    /// Does for members what follows from the order of a topic.
+    /// Carries out the effects of a topic's order for its members.
     pub(crate) fn carry_out(
         &mut self,
         topic: &Topic,
@@ -38,7 +38,7 @@ impl Hub {
         }
     }
 
-    /// Delivers a message that has its place.
+    /// Delivers a message that has its position.
     pub(crate) fn deliver_relayed(
         &mut self,
         topic: &Topic,
@@ -62,7 +62,7 @@ impl Hub {
         if *body.node != *relay.node {
             return;
         }
-        // The sender is told how many it reached here.
+        // The sender is told how many connections the message reached on this node.
         if let Some(pending) = relay.publishes.get_mut(body.token) {
             pending.seen = Some(TopicPosition::new(epoch, offset));
             pending.reached = reached;
@@ -73,8 +73,8 @@ impl Hub {
         }
     }
 
-    /// Sends a message to those of its recipients who are on this node, and says how many they are;
-    /// `None` when it is foreign.
+    /// Sends a message to its recipients on this node, and returns their number; `None` when the
+    /// message is foreign.
     fn fan_out(
         &mut self,
         topic: &Topic,
@@ -117,8 +117,8 @@ impl Hub {
         }
     }
 
-    /// The part of [`resolve`](Self::resolve) for a message of the topic of all: not for
-    /// connections that opened while that was not followed.
+    /// The part of [`resolve`](Self::resolve) for a message of the topic of all. It leaves out
+    /// connections that opened while that topic was not followed.
     fn resolve_followers(&mut self, audience: &Audience, draft: Draft, out: &mut Outbox) {
         self.resolve(audience, draft, out);
         let newcomers = self.relay.as_ref().and_then(Relay::newcomers);
@@ -158,10 +158,10 @@ impl Hub {
         Some(out.send(draft, kind))
     }
 
-    /// Tells those who follow a topic that messages behind an offset are lost.
+    /// Tells the members of a topic that messages behind an offset are lost.
     fn tell_gap(&mut self, topic: &Topic, after: u64, out: &mut Outbox) {
         if self.config.raw {
-            // There is no way to say so.
+            // Raw clients cannot be told.
             return;
         }
         let Some(room) = topic.as_room() else {
@@ -199,8 +199,8 @@ impl Hub {
         }
     }
 
-    /// The frame of a message that a room has kept, for one reader or for anybody; `None`
-    /// when the reader never gets it.
+    /// The frame of a stored message, for one reader or for anybody; `None` when the message is not
+    /// for the reader.
     ///
     /// # Errors
     ///

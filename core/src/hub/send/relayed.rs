@@ -1,4 +1,4 @@
-//! Messages on their way to the relay, and what becomes of them.
+//! Messages that are published through the relay, and their outcomes.
 
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 
@@ -16,7 +16,7 @@ use crate::time::{Timestamp, whole_millis};
 use crate::wire::{EncodeError, Event, Frame, Message, Payload};
 use crate::{outbox::Outbox, policy::HistoryPolicy};
 
-/// The owner of the keys of all backends.
+/// The owner of all keys of backends.
 const BACKENDS: &str = "b";
 
 /// The names under which the relay knows a publish.
@@ -88,7 +88,8 @@ impl Hub {
         Delivery::default()
     }
 
-    /// The part of [`send`](Self::send) for a clustered hub. Nobody is told how many it reached.
+    /// The part of [`send`](Self::send) for a clustered hub. The number of reached connections is
+    /// not reported.
     #[cold]
     #[inline(never)]
     pub(super) fn send_relayed(
@@ -101,7 +102,7 @@ impl Hub {
         sent.map_or(Err(EncodeError::Unavailable), |_| Ok(Delivery::default()))
     }
 
-    /// The same for a frame of the application's own.
+    /// The same for a raw frame.
     pub(super) fn send_frame_relayed(
         &mut self,
         audience: &Audience,
@@ -112,8 +113,8 @@ impl Hub {
         sent.map_or(Err(EncodeError::Unavailable), |_| Ok(Delivery::default()))
     }
 
-    /// Sends what a backend sent, with a key once. The outcome is taken by the token that is
-    /// returned.
+    /// Publishes a backend's message, only once if it has a key. The outcome is taken by the
+    /// returned token.
     pub(crate) fn submit(
         &mut self,
         key: Option<&str>,
@@ -142,7 +143,7 @@ impl Hub {
         sent.ok_or(SendError::Unavailable)
     }
 
-    /// The same for a frame of its own.
+    /// The same for a raw frame.
     pub(crate) fn submit_frame(
         &mut self,
         audience: &Audience,
@@ -186,7 +187,7 @@ impl Hub {
         self.relay_out(topic, (keep, keys), body, replier, out)
     }
 
-    // Never in the topic of a room: no history has frames without envelopes.
+    // Never in the topic of a room: histories have no raw frames.
     fn relay_frame(
         &mut self,
         audience: &Audience,
@@ -213,7 +214,7 @@ impl Hub {
         self.relay_out(Topic::All, (Some(KEEP_ALL), None), body, replier, out)
     }
 
-    /// Hands a message to the relay; `None` when that takes none.
+    /// Hands a message to the relay; `None` when the relay is down or too far behind.
     fn relay_out(
         &mut self,
         topic: Topic,
@@ -262,7 +263,7 @@ impl Hub {
         Some(token)
     }
 
-    /// The relay answered a publish.
+    /// Applies the relay's answer to a publish.
     pub(crate) fn take_published(
         &mut self,
         now: Timestamp,
@@ -305,8 +306,9 @@ impl Hub {
         }
     }
 
-    /// A publish has its place. It is answered when this node has delivered all up to it, where it
-    /// follows the topic: a member that is answered has everything before that.
+    /// Handles a publish that has its position. It is answered when this node has delivered the
+    /// topic up to there, if it follows it: an answered member has received everything before its
+    /// message.
     fn accepted(
         &mut self,
         now: Timestamp,
@@ -349,7 +351,7 @@ impl Hub {
         }
     }
 
-    /// The same of a message that is new: backends are told of it.
+    /// The same for a new message: backends are told of it.
     pub(crate) fn accepted_once(
         &mut self,
         now: Timestamp,
@@ -361,8 +363,8 @@ impl Hub {
         self.accepted(now, pending, position, out);
     }
 
-    /// The same of a message whose key was known: it is answered as the first was, as far as this
-    /// node knows. If it knows nothing of that, the first answer may have been lost, and with it
+    /// The same for a message whose key was known: it gets the answer of the first message, as far
+    /// as this node knows it. If it knows nothing of that, the first answer may have been lost, and with it
     /// what backends are told: so they are told now, perhaps for the second time.
     fn accepted_again(
         &mut self,
@@ -387,8 +389,8 @@ impl Hub {
         self.accepted(now, pending, position, out);
     }
 
-    /// Answers a publish that has its place. Without the place in the answer a client goes on to
-    /// wait for what comes before it.
+    /// Answers a publish that has its position. Without the offset in the answer, the client keeps
+    /// waiting for the messages before it.
     pub(crate) fn acknowledge(&mut self, topic: &Topic, ack: Ack, placed: bool, out: &mut Outbox) {
         let kept = topic.as_room().is_some_and(|room| self.keeps(room));
         let offset = (kept && placed).then_some(ack.position.offset);
@@ -418,10 +420,10 @@ impl Hub {
         }
     }
 
-    /// Answers a publish that has no place, or of which nothing is known.
+    /// Answers a publish that failed, or whose outcome is unknown.
     pub(crate) fn failed(&mut self, pending: Pending, outcome: &Published, out: &mut Outbox) {
         if let Some(position) = &pending.seen {
-            // Members have it, though it may not last.
+            // Members have received it, although the relay may lose it.
             self.tell_relayed(&pending, position, out);
         }
         let Some(relay) = self.relay.as_mut() else {
@@ -447,7 +449,7 @@ impl Hub {
         }
     }
 
-    /// Takes the outcomes of what backends sent.
+    /// Takes the outcomes of backends' messages.
     pub(crate) fn take_send_outcomes(&mut self) -> Vec<(u64, Result<Delivery, SendError>)> {
         let Some(relay) = self.relay.as_mut() else {
             return Vec::new();
@@ -467,7 +469,7 @@ impl Hub {
         answered.map(outcome).collect()
     }
 
-    /// Tells backends of a message: the node that published it does, which alone was answered.
+    /// Tells backends of a message. Only the publishing node does, as only it gets the answer.
     fn tell_relayed(&self, pending: &Pending, position: &TopicPosition, out: &mut Outbox) {
         let publish = &pending.publish;
         if self.tells()

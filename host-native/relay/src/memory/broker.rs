@@ -18,8 +18,9 @@ use crate::{
     ring::{Events, locked},
 };
 
-/// A broker for nodes of one process: the same rules as over Redis, with no time in them. Nothing
-/// happens between two calls.
+/// A broker for nodes of one process, with the rules of the relay over Redis. It has no clock and
+/// no tasks: time passes by [`set_now_ms`](Self::set_now_ms), and leases end by
+/// [`expire`](Self::expire).
 ///
 /// A test breaks it between calls: [`trouble`](Self::trouble) for single nodes,
 /// [`lose`](Self::lose) and [`restore`](Self::restore) for outages, [`replica`](Self::replica) and
@@ -29,7 +30,7 @@ pub struct MemoryBroker {
     world: Arc<Mutex<World>>,
 }
 
-/// The data of a broker at a moment: a replica that lacks what comes later.
+/// A copy of the rooms and keys of a broker at a moment, as a replica that falls behind has them.
 #[derive(Debug, Clone)]
 pub struct Replica {
     rooms: BTreeMap<Address, Room>,
@@ -42,7 +43,7 @@ impl MemoryBroker {
         Self::default()
     }
 
-    /// A further node. Its first events are [`Registered`](crate::Event::Registered) and
+    /// Adds a node. Its first events are [`Registered`](crate::Event::Registered) and
     /// [`Ready`](crate::Event::Ready).
     pub fn join(&self) -> (MemoryRelay, Events) {
         let mut world = self.world();
@@ -59,7 +60,7 @@ impl MemoryBroker {
         locked(&self.world)
     }
 
-    /// Sets the clock that messages are kept by, in milliseconds.
+    /// Sets the time by which messages and rooms expire, in milliseconds.
     pub fn set_now_ms(&self, now_ms: u64) {
         self.world().now_ms = now_ms;
     }
@@ -68,7 +69,7 @@ impl MemoryBroker {
     ///
     /// # Panics
     ///
-    /// When there is no such node, as in the other methods that name one.
+    /// When there is no such node. This holds for all methods that take the name of a node.
     pub fn trouble(&self, node: &str, trouble: Trouble) {
         self.world().node(node).troubles.insert(trouble);
     }
@@ -78,12 +79,12 @@ impl MemoryBroker {
         self.world().node(node).troubles.clear();
     }
 
-    /// Cuts a node off. It is told, and its calls fail.
+    /// Disconnects a node. It gets [`Lost`](crate::Event::Lost), and its calls fail.
     pub fn lose(&self, node: &str) {
         self.world().node(node).lose(Loss::Disconnected);
     }
 
-    /// Connects it again.
+    /// Reconnects a node.
     pub fn restore(&self, node: &str) {
         let mut world = self.world();
         let state = world.node(node);
@@ -102,9 +103,9 @@ impl MemoryBroker {
         }
     }
 
-    /// Promotes a replica: what came after it is lost. With the lineage read, all rooms begin new
-    /// epochs, and nodes register anew, as if their old leases ended at once. Without, the loss is
-    /// hidden, as a negative control.
+    /// Promotes a replica: everything after its copy is lost. If the lineage is read, all rooms
+    /// begin new epochs, and nodes register again, as if their old leases ended at once. If not,
+    /// the loss is hidden, as a negative control.
     pub fn promote(&self, replica: Replica, is_lineage_read: bool) {
         let mut world = self.world();
         world.keys = replica.keys;
@@ -124,7 +125,7 @@ impl MemoryBroker {
         }
     }
 
-    /// Forgets everything, as `FLUSHALL` does. Nodes register anew.
+    /// Forgets all rooms and idempotency keys. Nodes register again.
     pub fn flush(&self) {
         let mut world = self.world();
         world.rooms.clear();
@@ -134,8 +135,8 @@ impl MemoryBroker {
         }
     }
 
-    /// Ends the lease of a node: its users are removed, another node is told of them, and it is
-    /// fenced until it is [restored](Self::restore), or at once if it is connected.
+    /// Ends the lease of a node: its users are removed, and another node is notified of them. The
+    /// node registers again: at once if it is connected, else when it is [restored](Self::restore).
     ///
     /// Work: all rooms.
     pub fn expire(&self, node: &str) {

@@ -14,7 +14,7 @@ use crate::{
 /// The record of a key: the answer, and the fingerprint and the attempt of its publish.
 type Record = (Published, u64, Box<str>);
 
-/// Idempotency keys of namespaces. Their time never ends.
+/// Idempotency keys of namespaces. They never expire.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keys {
     /// Keys without an owner.
@@ -33,7 +33,7 @@ struct Owned {
 }
 
 impl Keys {
-    /// The answer of the first attempt to publish to a room, where the key is known.
+    /// Finds the answer to the first attempt of a publish, if its key is known.
     pub(super) fn find(
         &self,
         namespace: &Arc<str>,
@@ -53,7 +53,7 @@ impl Keys {
         Ok(None)
     }
 
-    /// The records of a key: that of its owner, and those of owners before.
+    /// The records of a key, by its owner and by earlier owners.
     fn records(&self, namespace: &Arc<str>, once: &Once) -> Vec<&Record> {
         let Some(owner) = &once.owner else {
             let name = (namespace.clone(), once.key.clone());
@@ -90,7 +90,7 @@ impl Keys {
         }
     }
 
-    /// Forgets keys until those of all owners are few enough.
+    /// Forgets keys until all owners together are within their limit.
     fn shrink(&mut self, namespace: &Arc<str>, own: &Owner) {
         let keys_max = own.all_max.map_or(usize::MAX, |keys| keys as usize);
         let is_counted = |name: &(Arc<str>, Box<str>), owned: &Owned| {

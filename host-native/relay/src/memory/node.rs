@@ -25,9 +25,9 @@ pub enum Trouble {
     PublishLost,
     /// The next publish is refused.
     Refusal,
-    /// Nothing is pushed any more, and nobody is told: a dead subscription.
+    /// Nothing is pushed any more, and the loss is not reported: a dead subscription.
     Deaf,
-    /// Everything is pushed twice.
+    /// Each event is pushed twice.
     Twice,
 }
 
@@ -73,7 +73,7 @@ impl NodeState {
         }
     }
 
-    /// Hands an event over that is about the relay itself.
+    /// Delivers an event about the relay itself.
     pub(super) fn tell(&self, event: Event) {
         self.ring.tell(event);
     }

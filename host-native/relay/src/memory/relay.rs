@@ -211,7 +211,7 @@ impl Relay for MemoryRelay {
         let connected = world.connected(&self.node).map(|_| ());
         let nodes = world.nodes.values().map(|state| Node {
             incarnation: (*state.incarnation).into(),
-            // That of a node that is cut off has ended, and nobody has taken it away.
+            // The lease of a disconnected node has ended, but nobody has taken it away.
             lease_ms: if state.is_ready() { u64::MAX } else { 0 },
             about: Bytes::new(),
         });
@@ -243,7 +243,7 @@ impl Relay for MemoryRelay {
         answer(retired)
     }
 
-    // There is no time in it: a lease ends when its test says so.
+    // Leases do not end by time here, so the node retires at once.
     fn retire_after(&self, _: Duration) -> Answer<'_, ()> {
         self.retire()
     }

@@ -24,7 +24,7 @@ pub(crate) struct Room {
     bytes: u64,
     /// The time at which the stream ends, if it does.
     stream_ends_ms: Option<u64>,
-    /// The time at which the room ends, while no node has members of it.
+    /// The time at which the room expires; set while no node has members in it.
     ends_ms: Option<u64>,
     users: BTreeMap<Box<str>, User>,
 }
@@ -56,15 +56,15 @@ impl Room {
         }
     }
 
-    /// Begins a new epoch: offsets that were given out may be missing here. They go on, and what
-    /// is kept stays: nobody has a position of the new epoch that is below them.
+    /// Begins a new epoch: this room may lack offsets that were given out. Offsets continue, and
+    /// the stream stays: nobody has a position in the new epoch below these offsets.
     pub(crate) fn renew(&mut self, epoch: &str) {
         let first = self.epoch.split('.').next().unwrap_or_default();
         self.epoch = format!("{first}.{epoch}").into();
     }
 
-    /// The answer to a repeated publish, by that to the first one. In an epoch that goes on from
-    /// that of the answer it counts while the message is kept.
+    /// The answer to a repeated publish, made from the first answer. If the room has since
+    /// continued in a new epoch, there is an answer only while the message is kept.
     pub(crate) fn repeated(&self, first: &Published) -> Option<Published> {
         let begun = |epoch: &str| epoch.split('.').next().map(str::to_owned);
         let goes_on = begun(&first.epoch) == begun(&self.epoch);
@@ -80,13 +80,13 @@ impl Room {
         })
     }
 
-    /// No node has members any more: it is remembered for so long.
+    /// Sets the room to expire after `age_ms`: no node has members any more.
     pub(crate) fn vacate(&mut self, age_ms: u64, now_ms: u64) {
         let age_max = if self.offset == 0 { 60_000 } else { u64::MAX };
         self.ends_ms = Some(now_ms + age_ms.min(age_max));
     }
 
-    /// A node has members again.
+    /// Keeps the room from expiring: a node has members again.
     pub(crate) const fn occupy(&mut self) {
         self.ends_ms = None;
     }
@@ -96,7 +96,7 @@ impl Room {
         self.ends_ms.is_some_and(|ends| ends <= now_ms)
     }
 
-    /// True when it is in the list of rooms, whoever is in it.
+    /// True when the room is listed: it has a stream, or is remembered without members.
     pub(crate) fn is_listed(&self, now_ms: u64) -> bool {
         let is_over = self.stream_ends_ms.is_some_and(|ends| ends <= now_ms);
         let has_stream = !self.stream.is_empty() && !is_over;

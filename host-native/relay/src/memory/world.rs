@@ -1,4 +1,4 @@
-//! Everything that a broker in memory knows.
+//! The state of a broker in memory.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::{
     withdrawn::Withdrawn,
 };
 
-/// Times of withdrawn users, and that of all others.
+/// The times of withdrawn users, and the time that holds for everyone.
 type Times = (BTreeMap<Box<str>, u64>, u64);
 
 #[derive(Debug, Default)]
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// Sends something to all nodes, or to one of them.
+    /// Sends an event to all nodes, or to one of them, and returns the number of those nodes.
     pub(super) fn send(&self, to: Option<&Arc<str>>, event: &Event) -> usize {
         let nodes = self.nodes.iter();
         let nodes = nodes.filter(|(node, _)| to.is_none_or(|to| to == *node));
@@ -188,7 +188,7 @@ impl World {
         }
     }
 
-    /// A room has members on a first node, or on none any more.
+    /// Records that a room has members on a first node, or on none any more.
     fn note_occupied(&mut self, address: &Address, change: Change, meta: &[u8]) {
         let now_ms = self.now_ms;
         let occupied = address.occupied();
@@ -219,7 +219,7 @@ impl World {
         wanted.take(list.rooms_max).map(Into::into).collect()
     }
 
-    /// Removes all users of an incarnation, and tells one other node.
+    /// Removes all users of an incarnation, and notifies one node other than `node`.
     pub(super) fn clear(&mut self, incarnation: &Arc<str>, node: &str) {
         let addresses: Vec<_> = self.rooms.keys().cloned().collect();
         for address in addresses {
