@@ -363,9 +363,9 @@ impl Hub {
         self.accepted(now, pending, position, out);
     }
 
-    /// The same for a message whose key was known: it gets the answer of the first message, as far
-    /// as this node knows it. If it knows nothing of that, the first answer may have been lost, and with it
-    /// what backends are told: so they are told now, perhaps for the second time.
+    /// Accepts a publish whose key is known to the relay: it gets the first answer, as far as this
+    /// node knows it. If the node knows nothing of that answer, it may have been lost, and with it
+    /// the event for backends: they get the event now, perhaps for the second time.
     fn accepted_again(
         &mut self,
         now: Timestamp,
