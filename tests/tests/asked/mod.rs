@@ -124,7 +124,9 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn answer(self, status: u16, body: &str) {
         let length = body.len();
-        let answer = format!("HTTP/1.1 {status} Yes\r\nContent-Length: {length}\r\n\r\n{body}");
+        // It is closed behind the answer; one that is kept would fail the next request.
+        let head = format!("Content-Length: {length}\r\nConnection: close");
+        let answer = format!("HTTP/1.1 {status} Yes\r\n{head}\r\n\r\n{body}");
         self.answer.send(answer).expect("it waits");
     }
 
