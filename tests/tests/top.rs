@@ -265,7 +265,9 @@ fn ctrl_c_ends_the_view_of_a_server_that_hangs() {
     // Without the signal it would go on, and tell of a sample that failed.
     assert!(output.status.success(), "{text}");
     assert!(!text.contains("no answer"), "{text}");
-    assert!(text.ends_with("\x1b[?25h\x1b[?1049l"), "{text:?}");
+    // The terminal shows the key it took, perhaps only after the program has ended for it.
+    let shown = text.strip_suffix("^C").unwrap_or(&text);
+    assert!(shown.ends_with("\x1b[?25h\x1b[?1049l"), "{text:?}");
 }
 
 #[test]

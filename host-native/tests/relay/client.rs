@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Message, client::IntoClientRequest},
@@ -37,8 +40,10 @@ impl Client {
     }
 
     async fn read(&mut self) -> Option<Value> {
+        // A ping extends nothing.
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let message = timeout(PATIENCE, self.socket.next()).await;
+            let message = timeout_at(deadline, self.socket.next()).await;
             match message.unwrap_or_else(|_| panic!("nothing but {:?}", self.kept)) {
                 Some(Ok(Message::Text(text))) => {
                     return Some(serde_json::from_str(&text).expect("JSON"));
@@ -99,7 +104,7 @@ impl Client {
 
     /// Retries a request while the answer is `unavailable`, which a busy machine causes.
     async fn ask_surely(&mut self, request: Value) -> Value {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         loop {
             let answer = self.ask(request.clone()).await;
             if !is_unavailable(&answer) {
