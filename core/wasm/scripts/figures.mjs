@@ -71,7 +71,7 @@ const CALLS = { crossing: 200_000, answer: 100_000, broadcast: 2_000 };
 const columns = { wasm: roomcast(), "plain JavaScript": plain() };
 const best = { native: {} };
 const manifest = fileURLToPath(new URL("../Cargo.toml", import.meta.url));
-const native = ["run", "--quiet", "--locked", "--release", "--manifest-path", manifest, "--example", "figures"];
+const native = ["run", "--quiet", "--locked", "--release", "--manifest-path", manifest, "--example", "native"];
 for (let round = 0; round < ROUNDS; round += 1) {
   for (const [column, calls] of Object.entries(columns)) {
     best[column] ??= {};
