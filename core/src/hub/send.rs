@@ -1,6 +1,7 @@
 //! The fan-out: sends a message to an audience, as one command.
 
 mod delivery;
+mod outcome;
 mod relayed;
 
 use alloc::{boxed::Box, string::String, vec::Vec};

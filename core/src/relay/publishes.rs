@@ -60,11 +60,6 @@ impl Pending {
     pub(crate) fn placed(&self) -> Option<&TopicPosition> {
         self.seen.as_ref().filter(|_| !self.replicated)
     }
-
-    /// True when the relay may know the key from an earlier attempt of this publish.
-    pub(crate) const fn may_be_new(&self) -> bool {
-        self.attempts > 1 || self.seen.is_some()
-    }
 }
 
 impl Publishes {

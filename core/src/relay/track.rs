@@ -60,8 +60,8 @@ struct Held {
 pub(crate) struct Ack {
     pub(crate) token: u64,
     pub(crate) replier: Replier,
-    /// The key under which a repetition gets the same answer, with the fingerprint of the message.
-    pub(crate) once: Option<(Box<str>, u64)>,
+    /// The key under which a repetition gets the same answer.
+    pub(crate) key: Option<Box<str>>,
     pub(crate) position: TopicPosition,
     pub(crate) reached: usize,
     /// The time at which it is answered in any case.

@@ -150,8 +150,8 @@ impl Hub {
         let topics: Vec<Topic> = relay.topics().map(|(topic, _)| topic.clone()).collect();
         for pending in pending {
             match pending.placed().cloned() {
-                Some(position) => self.accepted_once(now, pending, position, out),
-                None => self.failed(pending, &Published::TimedOut, out),
+                Some(position) => self.accepted(now, pending, (position, false), out),
+                None => self.failed(now, pending, &Published::TimedOut, out),
             }
         }
         for asked in asked {

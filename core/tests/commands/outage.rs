@@ -1,12 +1,13 @@
 //! A clustered hub that missed messages, during an outage of the relay or without one.
 
 use roomcast_core::{
-    Config, ConnId, Handshake, Outbox, Policies, Timestamp,
+    Config, ConnId, DisconnectReason, Handshake, Outbox, Policies, Timestamp,
     hub::{Cluster, Refusal},
-    relay::{Published, RelayCommand, RelayEvent, StreamMessage, Topic},
+    policy::{EventKind, Subscription, Subscriptions},
+    relay::{Published, RelayCommand, RelayEvent, StreamMessage, Topic, TopicPosition},
 };
 
-use super::relayed::{Node, PUBLISH, body_to_all, page, said};
+use super::relayed::{Node, PUBLISH, accepted, body_to_all, page, said};
 
 #[test]
 fn an_outage_fails_publishes_and_keeps_members() {
@@ -180,4 +181,97 @@ fn a_message_that_replicas_may_not_have_is_not_acknowledged_when_it_comes_back()
         frames.len() == 1 && frames[0].contains(unavailable),
         "{frames:?}"
     );
+}
+
+/// A node that reports messages to a backend.
+fn telling(replicated: bool) -> Node {
+    let all = "*".parse().expect("a pattern");
+    let messages = Subscription::new([EventKind::MessagePublished], all);
+    let tells = Subscriptions::from_iter([messages]);
+    let mut cluster = Cluster::new("n1", 0, 100);
+    cluster.replicated = replicated;
+    Node::in_cluster(Config::new("alone").with_subscriptions(tells), cluster)
+}
+
+const TOLD: &str = r#"told {"type":"message.published","room":"r","message":{"event":"said","room":"r","from":{"conn":"0","user":"ann"},"data":1}}"#;
+
+#[test]
+fn a_backend_is_told_of_a_message_whose_answer_was_late() {
+    let mut node = telling(false);
+    let conn = node.connect_as("ann");
+    // Nobody here knows of an answer to the first attempt, of this node or of another one.
+    for attempts in [1, 2] {
+        node.text(conn, r#"{"event":"said","room":"r","data":1}"#);
+        let token = node.token();
+        for _ in 1..attempts {
+            let outcome = Published::TimedOut;
+            node.event(RelayEvent::Published { token, outcome });
+            assert_eq!(node.token(), token);
+        }
+        let (position, repeated) = (TopicPosition::new("e", 1), true);
+        let outcome = Published::Accepted { position, repeated };
+        let frames = node.event(RelayEvent::Published { token, outcome });
+        assert_eq!(frames, [TOLD], "{attempts}");
+    }
+}
+
+#[test]
+fn a_backend_is_told_who_published_though_gone_since() {
+    let mut node = telling(false);
+    let conn = node.connect_as("ann");
+    node.text(conn, r#"{"event":"said","room":"r","data":1}"#);
+    let token = node.token();
+    let (now, out) = (node.now, &mut node.out);
+    let ended = node.hub.disconnect(now, conn, DisconnectReason::Lost, out);
+    ended.expect("it was alive");
+    node.frames();
+    assert_eq!(node.event(accepted(token, 1)), [TOLD]);
+}
+
+#[test]
+fn a_backend_is_told_once_of_a_message_that_is_repeated() {
+    let mut node = telling(false);
+    let conn = node.connect_as("ann");
+    node.text(conn, r#"{"event":"$join","room":"r"}"#);
+    node.subscribed(&[page(Topic::room("r"), 0, &[])]);
+    let publish = r#"{"event":"said","room":"r","key":"k","data":1}"#;
+    // Neither answer is given yet: the message has not come back.
+    let mut told = Vec::new();
+    for repeated in [false, true] {
+        node.text(conn, publish);
+        let (token, position) = (node.token(), TopicPosition::new("e", 1));
+        let outcome = Published::Accepted { position, repeated };
+        told.extend(node.event(RelayEvent::Published { token, outcome }));
+    }
+    assert_eq!(told, [TOLD]);
+}
+
+#[test]
+fn a_backend_is_told_once_of_a_message_that_came_back_and_failed() {
+    let mut node = telling(true);
+    let conn = node.connect_as("ann");
+    let text = r#"{"event":"said","room":"r","key":"k","data":1}"#;
+    node.text(conn, r#"{"event":"$join","room":"r"}"#);
+    node.subscribed(&[page(Topic::room("r"), 0, &[])]);
+    node.text(conn, text);
+    let RelayCommand::Publish(publish) = node.command() else {
+        panic!("no publish");
+    };
+    node.event(RelayEvent::Message {
+        topic: publish.topic,
+        epoch: "e".into(),
+        offset: 1,
+        body: publish.body,
+    });
+    assert_eq!(node.event(RelayEvent::Down)[0], TOLD);
+    node.event(RelayEvent::Up);
+    node.commands.clear();
+    node.text(conn, text);
+    let (token, position) = (node.token(), TopicPosition::new("e", 1));
+    let outcome = Published::Accepted {
+        position,
+        repeated: true,
+    };
+    let told = node.event(RelayEvent::Published { token, outcome });
+    assert!(!told.contains(&TOLD.to_owned()), "{told:?}");
 }

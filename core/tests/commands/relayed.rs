@@ -5,10 +5,8 @@
 use std::time::Duration;
 
 use roomcast_core::{
-    Audience, Command, Config, ConnId, DisconnectReason, Frame, Handshake, Hub, Outbox, Payload,
-    Policies, Timestamp,
+    Audience, Command, Config, ConnId, Frame, Handshake, Hub, Outbox, Payload, Policies, Timestamp,
     hub::Cluster,
-    policy::{EventKind, Subscription, Subscriptions},
     relay::{Published, RelayCommand, RelayEvent, StreamMessage, Topic, TopicPage, TopicPosition},
 };
 
@@ -191,7 +189,7 @@ pub(super) fn said(to: &str, room: &str, offset: u64) -> String {
 pub(super) const PUBLISH: &str = r#"{"event":"said","room":"log","id":1,"data":"hi","echo":true}"#;
 const ANSWER: &str = r#"0 {"event":"said","id":1,"room":"log","data":{"reached":1,"offset":1}}"#;
 
-fn accepted(token: u64, offset: u64) -> RelayEvent {
+pub(super) fn accepted(token: u64, offset: u64) -> RelayEvent {
     let (position, repeated) = (TopicPosition::new("e", offset), false);
     let outcome = Published::Accepted { position, repeated };
     RelayEvent::Published { token, outcome }
@@ -287,49 +285,6 @@ fn a_publish_without_an_answer_in_time_is_sent_again_under_its_key() {
         "{answers:?}"
     );
     assert!(node.commands.is_empty());
-}
-
-/// A node that reports messages to a backend.
-fn telling() -> Node {
-    let all = "*".parse().expect("a pattern");
-    let messages = Subscription::new([EventKind::MessagePublished], all);
-    let tells = Subscriptions::from_iter([messages]);
-    Node::with(Config::new("alone").with_subscriptions(tells))
-}
-
-const TOLD: &str = r#"told {"type":"message.published","room":"r","message":{"event":"said","room":"r","from":{"conn":"0","user":"ann"},"data":1}}"#;
-
-#[test]
-fn a_backend_is_told_of_a_message_whose_answer_was_late() {
-    let mut node = telling();
-    let conn = node.connect_as("ann");
-    // Nobody here knows of an answer to the first attempt, of this node or of another one.
-    for attempts in [1, 2] {
-        node.text(conn, r#"{"event":"said","room":"r","data":1}"#);
-        let token = node.token();
-        for _ in 1..attempts {
-            let outcome = Published::TimedOut;
-            node.event(RelayEvent::Published { token, outcome });
-            assert_eq!(node.token(), token);
-        }
-        let (position, repeated) = (TopicPosition::new("e", 1), true);
-        let outcome = Published::Accepted { position, repeated };
-        let frames = node.event(RelayEvent::Published { token, outcome });
-        assert_eq!(frames, [TOLD], "{attempts}");
-    }
-}
-
-#[test]
-fn a_backend_is_told_who_published_though_gone_since() {
-    let mut node = telling();
-    let conn = node.connect_as("ann");
-    node.text(conn, r#"{"event":"said","room":"r","data":1}"#);
-    let token = node.token();
-    let (now, out) = (node.now, &mut node.out);
-    let ended = node.hub.disconnect(now, conn, DisconnectReason::Lost, out);
-    ended.expect("it was alive");
-    node.frames();
-    assert_eq!(node.event(accepted(token, 1)), [TOLD]);
 }
 
 #[test]
