@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicU16, Ordering::SeqCst},
+    atomic::{AtomicBool, Ordering::SeqCst},
 };
 
 use tokio::{
@@ -13,12 +13,12 @@ use tokio::{
 
 pub(crate) struct Proxy {
     pub(crate) port: u16,
-    target: Arc<AtomicU16>,
+    /// The server. A change cuts the connections that were made before it.
+    target: watch::Sender<u16>,
     /// Bytes are read and thrown away: half open.
     is_mute: Arc<AtomicBool>,
     /// A text after which the connection that carries it returns nothing more.
     last: Arc<Last>,
-    generation: watch::Sender<u64>,
 }
 
 type Last = Mutex<Option<&'static str>>;
@@ -28,19 +28,16 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
             port: listener.local_addr().unwrap().port(),
-            target: Arc::new(AtomicU16::new(target)),
+            target: watch::Sender::new(target),
             is_mute: Arc::default(),
             last: Arc::default(),
-            generation: watch::Sender::new(0),
         };
-        let (target, is_mute) = (proxy.target.clone(), proxy.is_mute.clone());
+        let (targets, is_mute) = (proxy.target.subscribe(), proxy.is_mute.clone());
         let last = proxy.last.clone();
-        let generation = proxy.generation.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let mut cut = generation.clone();
-                cut.mark_unchanged();
-                let (target, is_mute) = (target.load(SeqCst), is_mute.clone());
+                let mut cut = targets.clone();
+                let (target, is_mute) = (*cut.borrow_and_update(), is_mute.clone());
                 let last = last.clone();
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else {
@@ -74,8 +71,7 @@ impl Proxy {
 
     /// Redirects new connections to another server, and cuts existing ones.
     pub(crate) fn lead_to(&self, target: u16) {
-        self.target.store(target, SeqCst);
-        self.generation.send_modify(|generation| *generation += 1);
+        self.target.send_replace(target);
     }
 
     pub(crate) fn set_mute(&self, is_mute: bool) {

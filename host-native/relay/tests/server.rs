@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::ErrorKind,
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -11,6 +10,7 @@ use std::{
 use redis::{FromRedisValue, RedisResult};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// The timeout of every condition that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,6 +27,7 @@ pub(crate) fn wait_for(fault: &str, mut is_there: impl FnMut() -> bool) {
 /// A server that ends with its owner.
 pub(crate) struct Server {
     pub(crate) port: u16,
+    _reserved: Port,
     child: Child,
     folder: TempDir,
     arguments: Vec<String>,
@@ -36,12 +37,14 @@ impl Server {
     /// Starts a server that answers; arguments are those of `redis-server`.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
-        // Another process may take the port before the server has it.
+        // The port of the bus of a cluster, 10,000 above, may be out of range or taken.
         for _ in 0..10 {
-            let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
+            let (reserved, folder) = (Port::free(), tempfile::tempdir().unwrap());
+            let port = reserved.number();
             let child = spawn(port, &folder, &arguments);
             let mut server = Self {
                 port,
+                _reserved: reserved,
                 child,
                 folder,
                 arguments: arguments.clone(),
@@ -171,9 +174,21 @@ pub(crate) fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// A port for one server. It stays bound, so that no other process is given it, not even while the
+/// server is down. Since nobody listens here, Linux lets the server bind it too.
+pub(crate) struct Port(TcpSocket);
+
+impl Port {
+    pub(crate) fn free() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        Self(socket)
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
 }
 
 fn spawn(port: u16, folder: &TempDir, arguments: &[String]) -> Child {

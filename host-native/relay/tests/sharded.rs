@@ -23,7 +23,7 @@ struct Sharded {
 
 impl Sharded {
     fn start() -> Self {
-        let flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"];
+        let flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "10000"];
         let primaries: Vec<_> = (0..3).map(|_| Server::start(&flags)).collect();
         let hosts = primaries.iter().map(|it| format!("127.0.0.1:{}", it.port));
         let mut create = Command::new("redis-cli");
@@ -49,23 +49,50 @@ impl Sharded {
         }
         replica.run::<()>(&format!("CLUSTER REPLICATE {id}"));
         replica.wait_info("master_link_status", |status| status == "up");
-        Self {
+        let cluster = Self {
             primaries,
             owner,
             replica,
+        };
+        // A primary that does not know the replica as one of the owner does not vote for it, and
+        // after an election without a majority there is no other one for four node timeouts.
+        cluster.wait_view(&id);
+        cluster
+    }
+
+    /// Waits until all servers know and reach the same nodes, and the replica as one of a primary;
+    /// `-` for none.
+    fn wait_view(&self, primary: &str) {
+        let replica: String = self.replica.run("CLUSTER MYID");
+        let (wanted, began) = (format!("{replica} {primary} "), Instant::now());
+        loop {
+            let servers = self.primaries.iter().chain([&self.replica]);
+            let views: Vec<_> = servers.map(view).collect();
+            let is_whole = |nodes: &Vec<String>| {
+                nodes.len() == views.len()
+                    && nodes.iter().all(|node| node.ends_with(" connected"))
+                    && nodes.iter().any(|node| node.starts_with(&wanted))
+            };
+            if is_whole(&views[0]) && views.iter().all(|nodes| *nodes == views[0]) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{wanted}: {views:#?}");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Promotes the replica. A primary that does not know the replica yet does not vote for it, so
-    /// the request is repeated.
+    /// Promotes the replica, and waits until all servers know that. The request is repeated: votes
+    /// may be lost.
     fn fail_over(&self) {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
-            self.replica.run::<()>("CLUSTER FAILOVER");
+            // Refused by a replica whose link to the primary is being made again, and by one that
+            // was promoted since it was asked for its role.
+            let _ = self.replica.try_run::<()>("CLUSTER FAILOVER");
             let asked = Instant::now();
             while asked.elapsed() < Duration::from_secs(6) {
                 if self.replica.info("role") == "master" {
-                    return;
+                    return self.wait_view("-");
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -79,6 +106,21 @@ impl Sharded {
         let hosts: Vec<_> = hosts.map(|it| format!("127.0.0.1:{}", it.port)).collect();
         format!("redis+cluster://{}", hosts.join(","))
     }
+}
+
+/// The nodes as a server knows them: id, primary, epoch and link of each.
+fn view(server: &Server) -> Vec<String> {
+    // It knows nothing while it loads data.
+    let nodes: String = server.try_run("CLUSTER NODES").unwrap_or_default();
+    let node = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        [0, 3, 6, 7]
+            .map(|at| words.get(at).copied().unwrap_or_default())
+            .join(" ")
+    };
+    let mut nodes: Vec<_> = nodes.lines().map(node).collect();
+    nodes.sort_unstable();
+    nodes
 }
 
 fn wait_cluster(server: &Server, field: &str, wanted: &str) {

@@ -142,6 +142,11 @@ impl Client {
     pub(crate) async fn leave(mut self) {
         // An error means that the server closed first.
         let _ = self.stream.close(None).await;
-        while let Ok(Some(Ok(_))) = timeout(PATIENCE, self.stream.next()).await {}
+        loop {
+            let next = timeout(PATIENCE, self.stream.next()).await;
+            if !matches!(next.expect("the server ends it"), Some(Ok(_))) {
+                return;
+            }
+        }
     }
 }

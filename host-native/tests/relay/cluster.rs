@@ -6,10 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{PATIENCE, node::Node};
+use super::{
+    PATIENCE,
+    node::{Node, send_signal},
+};
 
 /// A `redis-server` in a folder of its own, which ends with the test.
 pub(super) struct Redis {
@@ -47,7 +50,9 @@ impl Redis {
             if self.process.try_wait().expect("a child").is_some() {
                 return false;
             }
-            if self.run(&["PING"]) == "PONG" {
+            // The server that answers may be another test's, which was quicker to take the port.
+            let own = self.process.id().to_string();
+            if self.run(&["PING"]) == "PONG" && self.info("process_id") == own {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -116,7 +121,7 @@ impl Redis {
     }
 
     pub(super) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.process), signal).expect("it lives");
+        send_signal(&self.process, signal);
     }
 }
 
@@ -137,7 +142,7 @@ fn spawn(port: u16, folder: &TempDir, flags: &[String]) -> Child {
     spawned.expect("there is no `redis-server`: install it, `apt-get install redis-server`")
 }
 
-pub(super) fn free_port() -> u16 {
+fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }

@@ -2,6 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -30,6 +35,30 @@ const AT_ONCE: usize = 50;
 /// s until another server checks.
 const TOLD: Duration = Duration::from_secs(15);
 
+/// The time for which a busy machine made a thread that does nothing wait.
+struct Stalls(Arc<AtomicU64>);
+
+impl Stalls {
+    fn watch() -> Self {
+        let total = Arc::new(AtomicU64::new(0));
+        let watched = Arc::downgrade(&total);
+        thread::spawn(move || {
+            let tick = Duration::from_millis(20);
+            while let Some(total) = watched.upgrade() {
+                let began = Instant::now();
+                thread::sleep(tick);
+                let late = began.elapsed().saturating_sub(tick);
+                total.fetch_add(late.as_millis().try_into().unwrap_or(u64::MAX), Relaxed);
+            }
+        });
+        Self(total)
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_millis(self.0.load(Relaxed))
+    }
+}
+
 fn room(number: usize) -> String {
     format!("den-{}", number % ROOMS)
 }
@@ -39,8 +68,11 @@ fn rooms_of(user: usize) -> impl Iterator<Item = String> {
     (0..EACH).map(move |more| room(user + 7 * more))
 }
 
+/// A room, and a user in it.
+type Place = (String, String);
+
 /// Notices of each room and user, in their order.
-type Notices = BTreeMap<(String, String), Vec<&'static str>>;
+type Notices = BTreeMap<Place, Vec<&'static str>>;
 
 /// Notes a notice of a user.
 fn note(notices: &mut Notices, frame: &Value) -> Option<&'static str> {
@@ -75,8 +107,23 @@ impl Witness {
 
     /// Reads until so many users are in rooms.
     async fn read_until(&mut self, present: usize) {
+        self.read_while(present, |it| it.present != present).await;
+    }
+
+    /// Reads until exactly these users are in rooms. Their number alone may come earlier, while
+    /// some are not back yet, and others are not gone yet.
+    async fn read_until_there(&mut self, expected: &[Place]) {
+        let are_there = |it: &Self| {
+            let there = it.notices.iter();
+            let there = there.filter(|(_, notices)| notices.last() == Some(&"joined"));
+            it.present == expected.len() && there.map(|(place, _)| place).eq(expected)
+        };
+        self.read_while(expected.len(), |it| !are_there(it)).await;
+    }
+
+    async fn read_while(&mut self, present: usize, is_so: impl Fn(&Self) -> bool) {
         let reading = async {
-            while self.present != present {
+            while is_so(self) {
                 let frame = self.client.next().await;
                 match note(&mut self.notices, &frame) {
                     Some("joined") => self.present += 1,
@@ -92,19 +139,24 @@ impl Witness {
 
     /// Waits until its server lists so many users in all rooms.
     async fn wait_for_members(&mut self, users: usize) {
-        let began = Instant::now();
+        // Both witnesses are in each room.
+        let (began, expected) = (Instant::now(), (users + 2 * ROOMS) as u64);
         loop {
-            let mut count = 0;
+            let mut count = Some(0);
             for number in 0..ROOMS {
                 let ask = json!({"event": "$members", "room": room(number), "data": {"limit": 1}});
                 let answer = self.client.ask(ask).await;
-                count += answer["data"]["users"].as_u64().expect("a number");
+                // There is none while the relay is unavailable, which a busy machine causes.
+                let users = answer["data"]["users"].as_u64();
+                count = count.zip(users).map(|(sum, users)| sum + users);
             }
-            // Both witnesses are in each room.
-            if count == (users + 2 * ROOMS) as u64 {
+            if count == Some(expected) {
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "{count} users and not {users}");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{count:?} users and not {expected}"
+            );
         }
     }
 
@@ -135,7 +187,7 @@ async fn join_users(cluster: &Cluster) -> Vec<Client> {
 }
 
 /// Rooms and users, sorted as webhooks are.
-fn all_of(users: std::ops::Range<usize>) -> Vec<(String, String)> {
+fn all_of(users: std::ops::Range<usize>) -> Vec<Place> {
     let users = users.flat_map(|user| rooms_of(user).map(move |room| (room, user)));
     let all = users.map(|(room, user)| (room, format!("user-{user}")));
     let mut all: Vec<_> = all.collect();
@@ -144,9 +196,21 @@ fn all_of(users: std::ops::Range<usize>) -> Vec<(String, String)> {
 }
 
 /// Rooms and users in the reports to a backend, without the witnesses.
-fn told(backend: &Backend, kind: &str) -> Vec<(String, String)> {
+fn told(backend: &Backend, kind: &str) -> Vec<Place> {
     let told = backend.told(kind).into_iter();
     told.filter(|(_, user)| user.starts_with("user-")).collect()
+}
+
+/// How often a backend was told that each user joined, and left.
+fn told_often(backend: &Backend) -> BTreeMap<Place, (u32, u32)> {
+    let mut often: BTreeMap<_, (u32, u32)> = BTreeMap::new();
+    for place in told(backend, "user.joined") {
+        often.entry(place).or_default().0 += 1;
+    }
+    for place in told(backend, "user.left") {
+        often.entry(place).or_default().1 += 1;
+    }
+    often
 }
 
 /// Waits until a backend is told of so many.
@@ -166,13 +230,14 @@ async fn a_thousand_users_of_a_server_that_is_killed_are_told_to_be_gone_once() 
     join_all([one.read_until(EACH * USERS), two.read_until(EACH * USERS)]).await;
     // A killed server loses its unsent reports.
     wait_for_told(&backend, "user.joined", EACH * USERS).await;
-    let killed = Instant::now();
+    let (killed, stalls) = (Instant::now(), Stalls::watch());
     cluster.nodes.remove(0).kill();
     drop(clients);
     join_all([one.read_until(0), two.read_until(0)]).await;
-    let took = killed.elapsed();
-    eprintln!("all were told after {took:?}");
-    assert!(took < TOLD, "{took:?}");
+    let (took, stalled) = (killed.elapsed(), stalls.total());
+    eprintln!("all were told after {took:?}; the machine stood still for {stalled:?}");
+    // A server that stood still itself waits before it takes others for dead.
+    assert!(took < TOLD + 2 * stalled, "{took:?}, {stalled:?}");
     join_all([one.wait_for_members(0), two.wait_for_members(0)]).await;
     let expected = all_of(0..USERS);
     wait_for_told(&backend, "user.left", expected.len()).await;
@@ -187,7 +252,11 @@ async fn a_thousand_users_of_a_server_that_is_killed_are_told_to_be_gone_once() 
     for kind in ["user.joined", "user.left"] {
         assert_eq!(told(&backend, kind), expected, "{kind}");
     }
-    assert_eq!(cluster.redis.run(&["SCARD", "roomcast:dead"]), "0");
+    // It is forgotten in a step of its own, after its last room.
+    wait_for("the dead server is not forgotten", || {
+        cluster.redis.run(&["SCARD", "roomcast:dead"]) == "0"
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -205,24 +274,28 @@ async fn a_thousand_users_of_a_server_that_stood_still_come_back_once() {
     // Half of the users leave while the server is stopped.
     clients.truncate(STAY);
     cluster.nodes[0].signal(Signal::CONT);
+    let (stayed, all) = (all_of(0..STAY), all_of(0..USERS));
+    let is_there = |user: &Place| stayed.binary_search(user).is_ok();
+    join_all([one.read_until_there(&stayed), two.read_until_there(&stayed)]).await;
+    let mut often = BTreeMap::new();
+    wait_for("the backend is not told", || {
+        often = told_often(&backend);
+        let is_settled = |(user, (joined, left)): (&Place, &(u32, u32))| {
+            *left > 0 && *joined == left + u32::from(is_there(user))
+        };
+        often.len() == all.len() && often.iter().all(is_settled)
+    })
+    .await;
     join_all([
         one.wait_for_members(EACH * STAY),
         two.wait_for_members(EACH * STAY),
     ])
     .await;
-    join_all([one.read_until(EACH * STAY), two.read_until(EACH * STAY)]).await;
-    let stayed = all_of(0..STAY);
-    let all = all_of(0..USERS);
-    wait_for("the backend is not told", || {
-        let count = |kind| told(&backend, kind).len();
-        count("user.left") >= all.len() && count("user.joined") == count("user.left") + stayed.len()
-    })
-    .await;
     for witness in [one, two] {
         let notices = witness.end().await;
         assert_eq!(notices.keys().cloned().collect::<Vec<_>>(), all);
         for (user, notices) in notices {
-            if stayed.binary_search(&user).is_ok() {
+            if is_there(&user) {
                 assert_eq!(notices, ["joined", "left", "joined"], "{user:?}");
             } else {
                 // The server may enter the users who left before it notices that they are gone.
@@ -232,17 +305,11 @@ async fn a_thousand_users_of_a_server_that_stood_still_come_back_once() {
             }
         }
     }
-    let mut often: BTreeMap<_, (u32, u32)> = BTreeMap::new();
-    for user in told(&backend, "user.joined") {
-        often.entry(user).or_default().0 += 1;
-    }
-    for user in told(&backend, "user.left") {
-        often.entry(user).or_default().1 += 1;
-    }
-    for (user, (joined, left)) in often {
-        let is_there = stayed.binary_search(&user).is_ok();
-        assert_eq!(joined, left + u32::from(is_there), "{user:?}");
-        assert!(left <= 2 && (!is_there || left == 1), "{user:?}: {left}");
+    for (user, (_, left)) in often {
+        assert!(
+            left <= 2 && (!is_there(&user) || left == 1),
+            "{user:?}: {left}"
+        );
     }
     // No user of the server's earlier registration remains.
     let incarnations = cluster.redis.run(&["HKEYS", "roomcast:nodes"]);

@@ -56,15 +56,20 @@ async fn while_redis_is_away_publishes_fail_and_members_stay_and_then_all_goes_o
         let seen = node.doctor();
         assert!(seen.contains("cannot reach its relay"), "{seen}");
     }
-    let began = Instant::now();
-    let publish = json!({"event": "said", "room": "log", "data": 3});
-    let answer = bob.ask(publish).await;
-    assert!(is_unavailable(&answer), "{answer}");
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    // At once, and not after the second that a publish waits for the relay. The quickest counts: a
+    // busy machine may stand still meanwhile.
+    let mut quickest = Duration::MAX;
+    for _ in 0..5 {
+        let began = Instant::now();
+        let publish = json!({"event": "said", "room": "log", "data": 3});
+        let answer = bob.ask(publish).await;
+        assert!(is_unavailable(&answer), "{answer}");
+        quickest = quickest.min(began.elapsed());
+    }
+    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
     let refused = r#"roomcast_relay_publishes_total{outcome="refused"}"#;
     wait_for("the publishes are not counted", || {
-        cluster.nodes[1].metric(refused) >= 2.0
+        cluster.nodes[1].metric(refused) >= 6.0
     })
     .await;
     cluster.redis.start_again();
@@ -89,7 +94,11 @@ async fn while_redis_is_away_publishes_fail_and_members_stay_and_then_all_goes_o
     for node in &cluster.nodes {
         assert!(node.metric(r#"roomcast_relay_losses_total{reason="disconnected"}"#) >= 1.0);
         assert!(node.metric("roomcast_relay_connects_total") >= 2.0);
-        assert!(node.metric("roomcast_relay_gaps_total") >= 1.0);
+        // A server subscribes again when it is ready: a publish may be answered before.
+        wait_for("the gap is not counted", || {
+            node.metric("roomcast_relay_gaps_total") >= 1.0
+        })
+        .await;
     }
 }
 

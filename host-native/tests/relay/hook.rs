@@ -1,6 +1,7 @@
 //! A backend that receives events.
 
 use std::{
+    collections::HashSet,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
@@ -12,22 +13,29 @@ use serde_json::Value;
 /// A receiver of webhooks, which keeps what it is told.
 pub(super) struct Backend {
     address: String,
-    events: Arc<Mutex<Vec<Value>>>,
+    told: Arc<Mutex<Told>>,
+}
+
+/// Events, and the identifiers of the requests that they came with.
+#[derive(Default)]
+struct Told {
+    ids: HashSet<String>,
+    events: Vec<Value>,
 }
 
 impl Backend {
     pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let events: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let kept = events.clone();
+        let told: Arc<Mutex<Told>> = Arc::default();
+        let kept = told.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let kept = kept.clone();
                 thread::spawn(move || serve(stream, &kept));
             }
         });
-        Self { address, events }
+        Self { address, told }
     }
 
     /// Returns a settings table that reports these events to the backend.
@@ -41,8 +49,8 @@ impl Backend {
 
     /// The rooms and users of events of a kind, sorted.
     pub(super) fn told(&self, kind: &str) -> Vec<(String, String)> {
-        let events = self.events.lock().expect("no panic");
-        let told = events.iter().filter(|event| event["type"] == kind);
+        let all = self.told.lock().expect("no panic");
+        let told = all.events.iter().filter(|event| event["type"] == kind);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let told = told.map(|event| (text(&event["room"]), text(&event["user"])));
         let mut told: Vec<_> = told.collect();
@@ -52,10 +60,10 @@ impl Backend {
 }
 
 /// Takes requests of a connection until it ends.
-fn serve(stream: TcpStream, kept: &Mutex<Vec<Value>>) {
+fn serve(stream: TcpStream, kept: &Mutex<Told>) {
     let mut reader = BufReader::new(stream);
     loop {
-        let mut length = 0;
+        let (mut length, mut id) = (0, String::new());
         loop {
             let mut line = String::new();
             if !matches!(reader.read_line(&mut line), Ok(1..)) {
@@ -65,17 +73,25 @@ fn serve(stream: TcpStream, kept: &Mutex<Vec<Value>>) {
             if let Some(value) = line.strip_prefix("content-length:") {
                 length = value.trim().parse().expect("a number");
             }
+            if let Some(value) = line.strip_prefix("webhook-id:") {
+                id = value.trim().to_owned();
+            }
             if line.is_empty() {
                 break;
             }
         }
         let mut body = vec![0; length];
-        reader.read_exact(&mut body).expect("the whole body");
+        if reader.read_exact(&mut body).is_err() {
+            return; // the server was killed
+        }
         let batch: Value = serde_json::from_slice(&body).expect("JSON");
         let events = batch["events"].as_array().expect("events");
-        kept.lock()
-            .expect("no panic")
-            .extend(events.iter().cloned());
+        let mut told = kept.lock().expect("no panic");
+        // A server that stands still before it has read the answer sends the request again.
+        if told.ids.insert(id) {
+            told.events.extend(events.iter().cloned());
+        }
+        drop(told);
         let answered = reader
             .get_mut()
             .write_all(b"HTTP/1.1 204 No Content\r\n\r\n");

@@ -142,12 +142,12 @@ async fn a_key_of_a_backend_gives_one_offset_and_one_delivery_through_any_server
     let (mut bob, _) = cluster.nodes[1].join("log").await;
     let data = json!("hi");
     for node in [0, 1, 0] {
-        let (status, answer) = cluster.nodes[node].send("k", "log", &data);
+        let (status, answer) = cluster.nodes[node].send_surely("k", "log", &data);
         assert_eq!((status, &answer["offset"]), (200, &json!(1)), "{answer}");
     }
-    let (status, _) = cluster.nodes[1].send("k", "log", &json!("other"));
+    let (status, _) = cluster.nodes[1].send_surely("k", "log", &json!("other"));
     assert_eq!(status, 422, "the key of another message");
-    let (status, answer) = cluster.nodes[1].send("l", "log", &json!("last"));
+    let (status, answer) = cluster.nodes[1].send_surely("l", "log", &json!("last"));
     assert_eq!((status, &answer["offset"]), (200, &json!(2)));
     for member in [&mut ann, &mut bob] {
         let expected = vec![(json!(1), data.clone()), (json!(2), json!("last"))];
@@ -155,7 +155,7 @@ async fn a_key_of_a_backend_gives_one_offset_and_one_delivery_through_any_server
     }
     // A room that nobody here is in has members elsewhere.
     let (mut carol, _) = cluster.nodes[1].join("other").await;
-    let (status, _) = cluster.nodes[0].send("m", "other", &json!(3));
+    let (status, _) = cluster.nodes[0].send_surely("m", "other", &json!(3));
     assert_eq!(status, 200);
     assert_eq!(carol.messages("other", 1).await[0]["data"], 3);
 }

@@ -26,7 +26,10 @@ fn figures(node: &Node) -> Value {
 #[tokio::test]
 async fn slow_readers_of_all_servers_are_listed_at_each() {
     let mut redis = Redis::start(&[]);
+    // However long it takes, the reader stays.
+    let stays = ["--write-stall-ms=3600000", "--heartbeat-ms=off"];
     let flags = ["--api-key", KEY, "--outbox-bytes-max=100000000"];
+    let flags = [&flags[..], &stays].concat();
     let start = || Node::start_with(&redis.url(), "", &flags);
     let (one, other) = (start(), start());
     // It reads nothing more.

@@ -145,7 +145,12 @@ impl Measurement {
             let before = self.load.sum().received;
             let deadline = Some(Instant::now() + QUIET);
             let done = self.wait(Stage::Waiting, deadline, |run| run.load.is_complete());
-            if done || self.load.sum().received == before {
+            if done {
+                return;
+            }
+            // This process may have stood still: what came meanwhile is not lost.
+            self.take(Wait::Event(Duration::ZERO));
+            if self.load.sum().received == before {
                 return;
             }
         }
@@ -197,15 +202,19 @@ impl Measurement {
             let schedule = self.schedule.as_ref().map(Schedule::at);
             let next = [schedule, deadline].into_iter().flatten();
             let next = next.fold(self.second, Instant::min);
-            let wait = Wait::Event(next.saturating_duration_since(now));
-            let mut events = mem::take(&mut self.events);
-            self.crowd.turn(wait, &mut events);
-            for Event { id, what, at_ns } in events.drain(..) {
-                self.handle(id, what, at_ns);
-            }
-            self.events = events;
+            self.take(Wait::Event(next.saturating_duration_since(now)));
         }
         true
+    }
+
+    /// Takes what has come, or comes within the wait.
+    fn take(&mut self, wait: Wait) {
+        let mut events = mem::take(&mut self.events);
+        self.crowd.turn(wait, &mut events);
+        for Event { id, what, at_ns } in events.drain(..) {
+            self.handle(id, what, at_ns);
+        }
+        self.events = events;
     }
 
     /// Fails overdue connections, and starts the connects or publishes that are due.
