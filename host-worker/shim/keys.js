@@ -1,6 +1,7 @@
 // The fetch of the keys that an issuer of tokens publishes.
 
 import { whole } from "./body.js";
+import { isLate, within } from "./within.js";
 
 // As on the native server.
 const TIME_MS = 1000;
@@ -32,16 +33,13 @@ export async function fetchKeys(ask) {
   }
 }
 
-const told = (fault) =>
-  fault?.name === "TimeoutError" ? `no whole answer within ${TIME_MS} ms` : String(fault);
+const told = (fault) => (isLate(fault) ? `no whole answer within ${TIME_MS} ms` : String(fault));
 
-async function get(url) {
-  const signal = AbortSignal.timeout(TIME_MS);
-  const headers = { accept: "application/json" };
-  const response = await fetch(url, { redirect: "manual", signal, headers });
-  if (response.status !== 200 || !response.body) {
+function get(url) {
+  return within(TIME_MS, url, { headers: { accept: "application/json" } }, async (response) => {
+    const { status } = response;
+    if (status === 200 && response.body) return { status, body: await whole(response, BYTES_MAX) };
     response.body?.cancel().catch(() => {});
-    return { status: response.status, body: new Uint8Array() };
-  }
-  return { status: 200, body: await whole(response, BYTES_MAX) };
+    return { status, body: new Uint8Array() };
+  });
 }

@@ -1,6 +1,7 @@
 // Requests to backends that are told of events, or asked.
 
 import { whole } from "./body.js";
+import { isLate, within } from "./within.js";
 
 // As on the native server.
 const TIME_MS = 15_000;
@@ -10,9 +11,10 @@ const ANSWER_BYTES_MAX = 16 * 1024;
 // and values.
 export async function post(url, headers, body) {
   try {
-    const response = await send(url, headers, body, TIME_MS);
-    response.body?.cancel().catch(() => {});
-    return { status: response.status, retryAfter: response.headers.get("retry-after") ?? undefined };
+    return await send(url, headers, body, TIME_MS, (response) => {
+      response.body?.cancel().catch(() => {});
+      return { status: response.status, retryAfter: response.headers.get("retry-after") ?? undefined };
+    });
   } catch (fault) {
     return { status: 0, fault: told(fault, TIME_MS) };
   }
@@ -23,22 +25,21 @@ export async function post(url, headers, body) {
 export async function ask(url, headers, body, timeMs) {
   const nothing = new Uint8Array();
   try {
-    const response = await send(url, headers, body, timeMs);
-    const { status } = response;
-    if ([200, 401, 403].includes(status)) return { status, body: await whole(response, ANSWER_BYTES_MAX) };
-    response.body?.cancel().catch(() => {});
-    return { status, body: nothing };
+    return await send(url, headers, body, timeMs, async (response) => {
+      const { status } = response;
+      if ([200, 401, 403].includes(status)) return { status, body: await whole(response, ANSWER_BYTES_MAX) };
+      response.body?.cancel().catch(() => {});
+      return { status, body: nothing };
+    });
   } catch (fault) {
     return { status: 0, body: nothing, fault: told(fault, timeMs), isLate: isLate(fault) };
   }
 }
 
-function send(url, headers, body, timeMs) {
+function send(url, headers, body, timeMs, take) {
   const fields = new Headers();
   for (let index = 0; index < headers.length; index += 2) fields.append(headers[index], headers[index + 1]);
-  const signal = AbortSignal.timeout(timeMs);
-  return fetch(url, { method: "POST", redirect: "manual", signal, headers: fields, body });
+  return within(timeMs, url, { method: "POST", headers: fields, body }, take);
 }
 
-const isLate = (fault) => fault?.name === "TimeoutError";
 const told = (fault, timeMs) => (isLate(fault) ? `no answer within ${timeMs} ms` : String(fault));
