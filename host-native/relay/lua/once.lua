@@ -148,6 +148,8 @@ if ARGV[14] then
     local record = string.format('%s:%.0f:%s', number, now + key_ms, text)
     redis.call('HSET', hash, 'k' .. key, record, 'n' .. number, key, 'l', number, 'f',
       string.format('%.0f', first))
+    local keys = last - first + 1
+    local sum = counts and keys ~= before and count(owner, keys, before)
     if now >= later then
       -- The hash outlives its newest key, so not every key has to extend it.
       local lives = key_ms + math.ceil(key_ms / 8)
@@ -159,9 +161,8 @@ if ARGV[14] then
         redis.call('PEXPIRE', KEYS[6], lives)
       end
     end
-    local keys = last - first + 1
-    if counts and keys ~= before then
-      shrink(count(owner, keys, before))
+    if sum then
+      shrink(sum)
     end
   end
 end

@@ -123,8 +123,8 @@ impl Node {
 }
 
 /// Settings of tests. Heartbeats and probes are frequent, so that what they notice comes soon.
-/// Timeouts are long: a server or a process that a busy machine holds up is not an outage, whose loss
-/// a test would take for another one. Tests of silence set [`hasty`] times, or [`quiet`] ones.
+/// Timeouts are long: a server or a process that a busy machine holds up is not an outage, whose
+/// loss a test would take for another one. Tests of silence set [`hasty`] times, or [`quiet`] ones.
 pub(crate) fn settings(url: &str, set: impl FnOnce(&mut Settings)) -> Settings {
     let mut settings = Settings::new(url.parse().unwrap());
     settings.timing.heartbeat = Duration::from_millis(300);
@@ -144,8 +144,8 @@ pub(crate) fn hasty(settings: &mut Settings) {
     settings.timing.silence = Duration::from_secs(4);
 }
 
-/// Calls of the test have a short timeout, and nothing else notices that the server stands still. So
-/// the relay is not lost before the test has made its calls, however late they are.
+/// Calls of the test have a short timeout, and nothing else notices that the server stands still.
+/// So the relay is not lost before the test has made its calls, however late they are.
 pub(crate) fn quiet(settings: &mut Settings, response: Duration) {
     settings.timing.response = response;
     settings.timing.heartbeat = PATIENCE * 2;

@@ -8,17 +8,20 @@ use roomcast_relay::{
 };
 
 use crate::{
-    node::{Node, message, once, room, text},
+    node::{Node, hasty, message, once, quiet, room, text},
     presence::present,
     proxy::Proxy,
-    server::{PATIENCE, Server, free_port},
+    server::{PATIENCE, Port, Server},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stands_still_fails_publishes_in_time_and_comes_back() {
     let server = Server::start(&[]);
     let room = room("r");
-    let mut node = Node::start(&server).await;
+    let mut node = Node::start_with(&server.url(), |settings| {
+        quiet(settings, Duration::from_secs(2));
+    })
+    .await;
     node.relay
         .subscribe(std::slice::from_ref(&room))
         .await
@@ -26,25 +29,23 @@ async fn a_server_that_stands_still_fails_publishes_in_time_and_comes_back() {
     server.stop();
     let began = Instant::now();
     let mut publish = message(&room, "hi");
-    publish.once = Some(once("k", 1));
+    publish.once = Some(once("hi", 1));
     assert_eq!(node.relay.publish(&publish).await, Err(RelayError::InDoubt));
+    // Nothing but its own timeout ends it sooner.
     let took = began.elapsed();
-    assert!(took < Duration::from_millis(2_500), "{took:?}");
+    assert!(took < PATIENCE / 2, "{took:?}");
     assert_eq!(node.until_lost().await, Loss::Silent);
     assert_eq!(*node.relay.state().borrow(), State::Lost);
-    let began = Instant::now();
+    // For this reason at once: nothing is sent that could be waited for.
     let refused = node.relay.publish(&publish).await;
-    assert!(
-        matches!(refused, Err(RelayError::Unavailable(_))),
-        "{refused:?}"
-    );
-    assert!(began.elapsed() < Duration::from_millis(500), "at once");
+    let at_once = RelayError::Unavailable("there is no connection");
+    assert_eq!(refused, Err(at_once));
     server.go_on();
     node.until_ready().await;
 
     // The publish was in doubt. Its key makes the retry safe: the message is published once.
     assert_eq!(node.publish_surely(&room, "next").await.offset, 1 + 1);
-    let retried = node.relay.publish(&publish).await.unwrap();
+    let retried = node.publish_surely(&room, "hi").await;
     assert_eq!((retried.offset, retried.is_repeated), (1, true));
     let page = Read::after(room, retried.epoch, 0);
     let page = node.relay.read(&page).await.unwrap();
@@ -56,10 +57,14 @@ async fn a_server_that_stands_still_fails_publishes_in_time_and_comes_back() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn calls_in_line_fail_in_time_too() {
+/// The errors of four calls, two of which may be in flight, and the time until the last one.
+async fn fail_four() -> ([RelayError; 4], Duration) {
     let server = Server::start(&[]);
-    let node = Node::start_with(&server.url(), |settings| settings.limits.calls_max = 2).await;
+    let node = Node::start_with(&server.url(), |settings| {
+        quiet(settings, Duration::from_secs(1));
+        settings.limits.calls_max = 2;
+    })
+    .await;
     server.stop();
     let began = Instant::now();
     let call = async |number: u32| {
@@ -67,15 +72,25 @@ async fn calls_in_line_fail_in_time_too() {
         node.relay.publish(&publish).await
     };
     let (a, b, c, d) = tokio::join!(call(1), call(2), call(3), call(4));
-    assert!(began.elapsed() < Duration::from_millis(3_000));
     let errors = [a, b, c, d].map(|answer| answer.unwrap_err());
-    let in_doubt = errors.iter().filter(|error| **error == RelayError::InDoubt);
-    assert_eq!(
-        in_doubt.count(),
-        2,
-        "the others were never sent: {errors:?}"
-    );
-    server.go_on();
+    (errors, began.elapsed())
+}
+
+/// Those in line are never sent, if all begin at one time: one that begins a few milliseconds after
+/// the first, on a busy machine, gets its turn when that one ends, and is in doubt like it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_in_line_fail_in_time_too() {
+    let late = RelayError::Unavailable("too many calls wait for it");
+    let expected = [RelayError::InDoubt, RelayError::InDoubt, late.clone(), late];
+    let began = Instant::now();
+    loop {
+        let (errors, took) = fail_four().await;
+        if errors == expected && took < Duration::from_secs(3) {
+            return;
+        }
+        let is_busy = began.elapsed() < PATIENCE;
+        assert!(is_busy, "each time: {errors:?} after {took:?}");
+    }
 }
 
 /// A publish times out after others that fill the socket, and the server resumes before the next
@@ -84,10 +99,7 @@ async fn calls_in_line_fail_in_time_too() {
 async fn give_up_one() -> Option<(u64, u64)> {
     let server = Server::start(&[]);
     let node = Node::start_with(&server.url(), |settings| {
-        settings.timing.lease = PATIENCE * 2;
-        settings.timing.heartbeat = PATIENCE;
-        settings.timing.probe = PATIENCE;
-        settings.timing.silence = PATIENCE;
+        quiet(settings, Duration::from_secs(1));
     })
     .await;
     let (room, mut publish) = (room("r"), message(&room("r"), "first"));
@@ -95,22 +107,26 @@ async fn give_up_one() -> Option<(u64, u64)> {
     let large = message(&crate::node::room("other"), &"x".repeat(1 << 20));
     // The calls of the registration and of the check for dead nodes.
     wait_for_calls(&server, "evalsha", 2).await;
-    node.position(&room).await;
+    let position = Read::position(room.clone());
+    node.relay.read(&position).await.ok()?;
     server.stop();
     let fill = join_all((0..24).map(|_| node.relay.publish(&large)));
     let first = async {
         let given_up = node.relay.publish(&publish).await;
         server.go_on();
-        assert_eq!(given_up, Err(RelayError::InDoubt));
+        given_up
     };
     let second = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         node.publish_surely(&room, "second").await.offset
     };
-    let (_, (), second) = tokio::join!(fill, first, second);
+    let (_, given_up, second) = tokio::join!(fill, first, second);
     let first = node.publish_surely(&room, "first").await.offset;
-    let losses = node.relay.counters().snapshot().losses;
-    (losses == 0).then_some((first, second))
+    if node.relay.counters().snapshot().losses > 0 {
+        return None;
+    }
+    assert_eq!(given_up, Err(RelayError::InDoubt));
+    Some((first, second))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,11 +147,12 @@ async fn a_publish_that_is_given_up_keeps_its_place_in_line() {
 async fn subscriptions_whose_ends_are_lost_do_not_come_back() {
     let server = Server::start(&[]);
     let (ended, kept) = ([room("ended"), room("lost")], room("kept"));
-    let mut node = Node::start(&server).await;
+    let half = Duration::from_secs(1);
+    let mut node = Node::start_with(&server.url(), |settings| quiet(settings, half * 2)).await;
     node.relay.subscribe(&ended).await.unwrap();
     node.relay.subscribe(&[kept]).await.unwrap();
     server.stop();
-    let (others, half) = ([room("a"), room("b")], Duration::from_millis(500));
+    let others = [room("a"), room("b")];
     let first = node.relay.subscribe(&others[..1]);
     let second = async {
         tokio::time::sleep(half).await;
@@ -301,7 +318,7 @@ async fn flushed_data_is_a_gap_and_not_a_silence() {
 async fn a_connection_that_is_half_open_is_noticed() {
     let server = Server::start(&[]);
     let proxy = Proxy::start(server.port).await;
-    let mut node = Node::start_with(&proxy.url(), |_| {}).await;
+    let mut node = Node::start_with(&proxy.url(), hasty).await;
     proxy.set_mute(true);
     assert_eq!(node.until_lost().await, Loss::Silent);
     proxy.set_mute(false);
@@ -314,18 +331,18 @@ async fn a_half_open_connection_of_publishes_is_noticed_by_the_first() {
     let server = Server::start(&[]);
     let proxy = Proxy::start(server.port).await;
     let mut node = Node::start_with(&proxy.url(), |settings| {
-        settings.timing.probe = PATIENCE * 2;
-        settings.timing.silence = PATIENCE * 2;
+        quiet(settings, Duration::from_secs(2));
     })
     .await;
     let mut publish = message(&room("r"), "the last words");
-    publish.once = Some(once("k", 1));
+    publish.once = Some(once("the last words", 1));
     proxy.end_behind("the last words");
     assert_eq!(node.relay.publish(&publish).await, Err(RelayError::InDoubt));
     assert!(proxy.has_ended());
     assert_eq!(node.until_lost().await, Loss::Silent);
     node.until_ready().await;
-    assert_eq!(node.relay.publish(&publish).await.unwrap().offset, 1);
+    let again = node.publish_surely(&room("r"), "the last words").await;
+    assert_eq!(again.offset, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -380,15 +397,19 @@ async fn nobody_leaves_in_an_outage_longer_than_a_lease() {
     let (mut nodes, mut ways) = (Vec::new(), Vec::new());
     for user in ["ann", "bob"] {
         let way = Proxy::start(server.port).await;
-        let node = Node::start_with(&way.url(), |_| {}).await;
+        let node = Node::start_with(&way.url(), |settings| {
+            // No node is up for so long before both are back, however busy the machine is.
+            settings.timing.claim_after = PATIENCE;
+        })
+        .await;
         let entered = node.relay.set_present(&present(&room, user, 1)).await;
         assert_eq!(entered.unwrap().change, Some(Change::Joined));
         nodes.push(node);
         ways.push(way);
     }
-    let nowhere = free_port();
+    let nowhere = Port::free();
     for (node, way) in nodes.iter_mut().zip(&ways) {
-        way.lead_to(nowhere);
+        way.lead_to(nowhere.number());
         node.until_lost().await;
     }
     let mut ended = end_leases(&server);
@@ -421,7 +442,8 @@ async fn users_under_an_old_name_stay_until_they_are_entered_under_the_new_one()
     let mut node = Node::start_with(&way.url(), |_| {}).await;
     let ann = present(&room, "ann", 1);
     node.relay.set_present(&ann).await.unwrap();
-    way.lead_to(free_port());
+    let nowhere = Port::free();
+    way.lead_to(nowhere.number());
     server.kill();
     node.until_lost().await;
     server.start_again();
@@ -439,7 +461,7 @@ async fn users_under_an_old_name_stay_until_they_are_entered_under_the_new_one()
 }
 
 /// Waits until the server has executed a command `count` times.
-async fn wait_for_calls(server: &Server, command: &str, count: u64) {
+pub(crate) async fn wait_for_calls(server: &Server, command: &str, count: u64) {
     let calls = || -> u64 {
         let stats: String = server.run("INFO commandstats");
         let name = format!("cmdstat_{command}:");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use roomcast_relay::{Address, Change, Corrections, Event, Presence, Relay, RelayError};
 
 use crate::{
-    node::{Node, room},
+    node::{Node, quiet, room},
     server::{PATIENCE, Server},
 };
 
@@ -220,7 +220,7 @@ async fn a_change_behind_a_reconciliation_is_not_undone_by_it() {
 async fn a_change_without_an_answer_is_told_with_the_next_one() {
     let server = Server::start(&[]);
     let node = Node::start_with(&server.url(), |settings| {
-        settings.timing.response = Duration::from_millis(400);
+        quiet(settings, Duration::from_secs(1));
     })
     .await;
     let room = room("r");

@@ -289,7 +289,7 @@ async fn a_room_is_remembered_as_long_as_its_history_and_its_keys() {
         );
         // The next command on the room does not shorten the expiry.
         server.run::<()>(&format!(
-            "PEXPIRE roomcast:{{ns}}:m:{} 1000",
+            "PEXPIRE roomcast:{{ns}}:m:{} 30000",
             room_of(publish)
         ));
         node.position(&publish.address).await;

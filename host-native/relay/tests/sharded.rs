@@ -23,7 +23,12 @@ struct Sharded {
 
 impl Sharded {
     fn start() -> Self {
-        let flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "10000"];
+        let flags = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "10000",
+        ];
         let primaries: Vec<_> = (0..3).map(|_| Server::start(&flags)).collect();
         let hosts = primaries.iter().map(|it| format!("127.0.0.1:{}", it.port));
         let mut create = Command::new("redis-cli");
@@ -68,7 +73,7 @@ impl Sharded {
         loop {
             let servers = self.primaries.iter().chain([&self.replica]);
             let views: Vec<_> = servers.map(view).collect();
-            let is_whole = |nodes: &Vec<String>| {
+            let is_whole = |nodes: &[String]| {
                 nodes.len() == views.len()
                     && nodes.iter().all(|node| node.ends_with(" connected"))
                     && nodes.iter().any(|node| node.starts_with(&wanted))

@@ -96,9 +96,9 @@ async fn a_password_is_in_no_error() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_not_there_is_told_with_its_address() {
-    let server = Server::start(&[]);
+    let mut server = Server::start(&[]);
     let url = server.url();
-    drop(server);
+    server.kill();
     let found = error(&url, |_| {}).await.to_string();
     assert!(found.contains(&url), "{found}");
 }

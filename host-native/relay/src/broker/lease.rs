@@ -63,6 +63,10 @@ impl Shared {
                 self.tell_registered(&incarnation);
                 return Ok(now_ms);
             }
+            if self.is_retiring.load(Relaxed) {
+                // It gave its lease up meanwhile.
+                return Ok(0);
+            }
         }
         let is_first = incarnation.ends_with(".0");
         if !is_same && !is_first {
