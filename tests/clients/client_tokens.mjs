@@ -18,6 +18,9 @@ const isUrl = target.startsWith("http:");
 const SECRET = "0123456789abcdef0123456789abcdef";
 const KEY = "test-key";
 
+/** The end of a token that is soon renewed: a server takes it for ten seconds more, and warns at half of the rest. */
+const LATE_S = -1;
+
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
 const seconds = () => Math.floor(Date.now() / 1_000);
 
@@ -56,7 +59,7 @@ const comes = (what, look) => until(what, async () => {
 const cases = {
   async "a token is renewed on the open connection"({ url }) {
     // The server accepts it for 10 s more, and warns at half of the remaining time.
-    const seen = watched(url, (count) => tokenOf("ann", { lasts: count === 1 ? -4 : 3_600 }));
+    const seen = watched(url, (count) => tokenOf("ann", { lasts: count === 1 ? LATE_S : 3_600 }));
     const room = seen.client.room("lobby");
     await room.joined;
     await comes("the warning", () => seen.asked.length === 2);
@@ -85,16 +88,17 @@ const cases = {
   },
 
   async "a token that has ended is replaced before a request fails"({ url }) {
-    const seen = watched(url, (count) => (count === 2 ? null : tokenOf("cid", { lasts: count === 1 ? -8 : 3_600 })));
+    const seen = watched(url, (count) => (count === 2 ? null : tokenOf("cid", { lasts: count === 1 ? -4 : 3_600 })));
     const room = seen.client.room("lobby");
     await room.joined;
-    await new Promise((done) => setTimeout(done, 3_000));
+    // Its end, 6 s after it was made, which leaves time for a connection.
+    await new Promise((done) => setTimeout(done, 7_000));
     await room.publish("said", 1);
     return seen;
   },
 
   async "another user gets another connection"({ url }) {
-    const seen = watched(url, (count) => (count === 1 ? tokenOf("ann", { lasts: -4 }) : tokenOf("dan")));
+    const seen = watched(url, (count) => (count === 1 ? tokenOf("ann", { lasts: LATE_S }) : tokenOf("dan")));
     await comes("the other user", () => seen.opened.length === 2);
     equal(seen.opened.join(), "ann,dan", "users");
     return seen;

@@ -18,7 +18,8 @@ from raw_peer import (
 )
 from server_process import QUICK_CLOSE, fault
 
-HEARTBEAT = ("--heartbeat-ms", "300", "--heartbeat-wait-ms", "300")
+# Who has to answer a ping may stand still for seconds.
+HEARTBEAT = ("--heartbeat-ms", "500", "--heartbeat-wait-ms", "5000", "--inbound-rate", "off")
 
 
 def closes(server, code, *pieces):
@@ -374,13 +375,15 @@ def a_pong_is_a_sign_of_life(server):
     peer.nothing_more()
 
 
-@fault("--heartbeat-ms", "700", "--heartbeat-wait-ms", "700")
+@fault(*HEARTBEAT, "--message-time-ms", "60000")
 def any_byte_is_a_sign_of_life(server):
     peer = server.open()
     peer.answers_pings = False
-    for byte in frame(TEXT, PING + " " * 40):
+    message = frame(TEXT, PING + " " * 50)
+    holds(len(message) * 0.1 > 6, "the message must take longer than who is silent may stay")
+    for byte in message:
         peer.write(bytes([byte]))
-        holds(not peer.ended_after(0.05), "the connection must not end while bytes arrive")
+        holds(not peer.ended_after(0.1), "the connection must not end while bytes arrive")
     peer.expect(PONG)
 
 

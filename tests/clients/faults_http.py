@@ -5,7 +5,7 @@ import json
 import socket
 import time
 
-from cases import DEADLINE_S, Api, check_error, check_problem, compact, equal, every, holds, until
+from cases import Api, check_error, check_problem, compact, equal, every, holds, until
 from raw_peer import PING, PONG, TEXT, frame, upgrade_request
 from server_process import fault
 
@@ -274,7 +274,7 @@ def what_is_late_is_answered_with_408_before_and_behind_an_answer(server):
         timed_out(peer)
 
 
-@fault("--handshake-time-ms", "300", "--keep-alive-ms", "1500")
+@fault("--handshake-time-ms", "300", "--keep-alive-ms", "5000")
 def idle_connection_is_kept_alive_for_a_time_of_its_own(server):
     peer = server.tcp()
     request = f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode()
@@ -282,12 +282,13 @@ def idle_connection_is_kept_alive_for_a_time_of_its_own(server):
         peer.write(request)
         equal(peer.response().status, 200, "the status")
         holds(not peer.ended_after(0.6), "the connection must outlive the time for a head")
+    # Before the server is idle: the answer may be read much later than it was written.
+    began = time.monotonic()
     peer.write(request)
     peer.response()
-    began = time.monotonic()
     equal(peer.read_to_end(), b"", "what came at the end of an idle connection")
     idled = time.monotonic() - began
-    holds(1.4 < idled < DEADLINE_S, f"it had to be kept for 1.5 s, and was for {idled:.2f} s")
+    holds(idled > 4.9, f"it had to be kept for 5 s, and was for {idled:.2f} s")
 
 
 @fault()

@@ -455,7 +455,7 @@ def refusals_without_a_key_and_over_limits_are_counted(server):
     equal(refused_counts(server), {"namespaces": 1, "keyless_api": 2}, "refusals")
 
 
-@case()
+@case("--close-wait-ms", "60000")
 def refusals_of_a_server_that_drains_are_counted(server):
     peers = [server.tcp() for _ in range(3)]  # each has one more answer when the server drains
 

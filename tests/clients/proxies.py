@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 
 from cases import Api, Failed, until
@@ -39,10 +40,21 @@ UPGRADES = (
 )
 
 
+HELD = []
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A free port, which Linux gives to nobody else before this process ends: a socket that does not listen
+    holds it. nginx can listen there all the same, as both allow that the address is used again."""
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+    if sys.platform == "linux":
+        HELD.append(probe)
+    else:
+        probe.close()
+    return port
 
 
 def listens(port):
@@ -59,7 +71,7 @@ class Nginx:
         if user is not None:
             os.chown(self.folder.name, user, user)
         lines = "\n".join(f"            {directive};" for directive in directives)
-        # Somebody else may take the port between the look for a free one and its use.
+        # Where the port is not held, somebody else may take it before nginx has it.
         for _ in range(10):
             self.port = free_port()
             config = CONFIG.format(folder=self.folder.name, port=self.port, upstream=upstream, directives=lines)

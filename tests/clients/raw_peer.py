@@ -228,7 +228,8 @@ class Peer:
         return opcode, payload
 
     def next(self):
-        """The next text frame; pings before it are answered."""
+        """The next text frame; pings before it are answered, and do not make the wait for it longer."""
+        end = time.monotonic() + DEADLINE_S
         while True:
             opcode, payload = self.next_frame()
             if opcode == TEXT:
@@ -237,6 +238,8 @@ class Peer:
                 raise Ended(f"a close frame {payload!r} where a message had to come")
             if opcode == WS_PING and self.answers_pings:
                 self.write(frame(WS_PONG, payload))
+            if time.monotonic() > end:
+                raise Failed(f"waited {DEADLINE_S:g} s for a message")
 
     def expect(self, *frames):
         for expected in frames:

@@ -347,6 +347,8 @@ async def a_member_that_leaves_misses_what_comes_after(session):
 
 async def the_api_joins_pushes_and_disconnects(session):
     ann, bob = await session.client(), await session.client(welcome=False)
+    # Without `$welcome` an answer alone says that it has come into its namespace.
+    await bob.nothing_more()
     at = f"/api/v1/{session.namespace}"
     rows = (await session.api("json", f"{at}/connections"))["connections"]
     bob.conn = next(row["conn"] for row in rows if row["conn"] != ann.conn)

@@ -1,8 +1,9 @@
 // The template of the worker, copied beside the repository as its first lines say, in a real browser:
 //
-//     node template.mjs
+//     node template.mjs [PORT]
 //
-// Wants `npm ci` in host-worker. It builds the worker, when that was not done before.
+// PORT is one that the caller keeps from others; without it any free one is taken. Wants `npm ci` in
+// host-worker. It builds the worker, when that was not done before.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -59,7 +60,7 @@ await symlink(ROOT, join(folder, "roomcast"));
 await cp(join(ROOT, "host-worker/template"), own, { recursive: true });
 // In the place of `npm install`.
 await symlink(join(ROOT, "host-worker/node_modules"), join(own, "node_modules"));
-const port = await freePort();
+const port = process.argv[2] ?? (await freePort());
 const dev = spawn("npm", ["run", "dev", "--", "--port", `${port}`, "--inspector-port", "0", "--show-interactive-dev-session=false"], {
   cwd: own, detached: true, stdio: ["ignore", "pipe", "pipe"],
   env: { ...process.env, CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_SEND_METRICS: "false" },

@@ -1,9 +1,10 @@
 // docs/tutorial.md, followed to the letter in an empty folder and a real browser:
 //
-//     node tutorial.mjs ../../target/debug/roomcast
+//     node tutorial.mjs ../../target/debug/roomcast [PORT PORT PORT]
 //
 // Each block is written where the text says, and each command run; only ports are others, and what installs
-// something is not run. After each section the pages are what it promises.
+// something is not run. The ports are those given, which the caller keeps from others, or any free
+// ones. After each section the pages are what it promises.
 
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
@@ -271,7 +272,8 @@ const promises = {
 };
 
 const folder = await mkdtemp(join(tmpdir(), "roomcast-tutorial-"));
-const [server, backend, nginx] = await Promise.all([freePort(), freePort(), freePort()]);
+const given = process.argv.slice(3).map(Number);
+const [server, backend, nginx] = given.length > 0 ? given : await Promise.all([freePort(), freePort(), freePort()]);
 const reader = new Reader(folder, { server, backend, nginx });
 const browser = await launch();
 const tabs = new Tabs(browser, `http://localhost:${backend}`);

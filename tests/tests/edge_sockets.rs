@@ -67,7 +67,8 @@ fn runtime() -> Runtime {
 
 #[test]
 fn a_sleeping_object_wakes_to_close_the_silent() {
-    let settings = "heartbeat_ms=1000 heartbeat_wait_ms=1000".parse::<Settings>();
+    // The lively one may be as silent, for as long as a busy machine stands still.
+    let settings = "heartbeat_ms=3000 heartbeat_wait_ms=3000".parse::<Settings>();
     let edge = Edge::start(&[&settings.expect("known settings")]);
     let (runtime, address) = (runtime(), edge.address(0));
     let mut silent = runtime.block_on(Socket::open(&address));
@@ -175,7 +176,8 @@ fn who_is_sent_too_much_unheard_is_closed() {
 /// Closes that the alarm could not save are saved when the platform rings again.
 #[test]
 fn an_alarm_that_fails_closes_the_silent_later() {
-    let settings = "heartbeat_ms=500 heartbeat_wait_ms=500".parse::<Settings>();
+    // Long enough for the plan to be there before the alarm, also on a busy machine.
+    let settings = "heartbeat_ms=3000 heartbeat_wait_ms=3000".parse::<Settings>();
     let entry = Path::new(env!("CARGO_MANIFEST_DIR")).join("edge/faulty.js");
     let edge = Edge::start_behind(&entry, &[&settings.expect("known settings")]);
     let (runtime, address) = (runtime(), edge.address(0));

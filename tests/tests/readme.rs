@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -12,6 +11,8 @@ use std::{
 };
 
 use roomcast_tests::{Driver, Event, Op, Server, Url, server_binary};
+
+use crate::peer::free_port;
 
 const README: &str = include_str!("../../README.md");
 const EDGE: &str = include_str!("../../docs/edge.md");
@@ -132,13 +133,6 @@ impl Drop for Shell {
 /// The one that other tests start.
 pub(crate) fn binary() -> PathBuf {
     server_binary().canonicalize().expect("it is built")
-}
-
-/// A port that nobody listens to. Somebody else may take it before the server does; then it says
-/// so.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
 }
 
 pub(crate) fn client(address: &str, actor: &str) -> Url {

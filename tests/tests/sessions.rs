@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    env,
+    env, fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -24,6 +24,8 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 struct Server {
     process: Child,
     address: String,
+    /// The turn of an example; it ends after the process.
+    _turn: Option<fs::File>,
 }
 
 impl Server {
@@ -36,12 +38,19 @@ impl Server {
         let mut process = process.expect("the server starts");
         let lines = process.stderr.take().expect("piped");
         let (address, _) = started(lines, "listening on http://");
-        Self { process, address }
+        Self {
+            process,
+            address,
+            _turn: None,
+        }
     }
 
-    /// An example of `roomcast`, built as this test is: they listen on one port. Also gives its
-    /// start-up lines.
+    /// An example of `roomcast`, built as this test is: they listen on one port, so that each waits
+    /// for the one before it, in whatever test. Also gives its start-up lines.
     fn example(name: &str) -> (Self, String) {
+        let turn = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples.lock");
+        let turn = fs::File::create(turn).expect("a file");
+        turn.lock().expect("the turn of this test");
         // <target>/<profile>/deps/<test>
         let test = env::current_exe().expect("this test");
         let profile = test.ancestors().nth(2).expect("a folder");
@@ -58,7 +67,12 @@ impl Server {
         let lines = process.stdout.take().expect("piped");
         let (address, said) = started(lines, "mounted: a gateway at /ws");
         assert_eq!(address, "127.0.0.1:3005");
-        (Self { process, address }, said)
+        let server = Self {
+            process,
+            address,
+            _turn: Some(turn),
+        };
+        (server, said)
     }
 }
 

@@ -1,9 +1,9 @@
 //! `roomcast top`, beside a server with traffic.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Lines, Write},
     net::TcpListener,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -20,12 +20,16 @@ use crate::{
 const KEY: &str = "test-key";
 
 /// A view that runs beside the test; it ends with this value.
-struct View(Child);
+struct View {
+    process: Child,
+    /// One reader for all of it: another would begin behind what this one has taken, within a line.
+    lines: Lines<BufReader<ChildStdout>>,
+}
 
 impl Drop for View {
     fn drop(&mut self) {
-        let _ = self.0.kill(); // it may have ended
-        let _ = self.0.wait();
+        let _ = self.process.kill(); // it may have ended
+        let _ = self.process.wait();
     }
 }
 
@@ -35,13 +39,14 @@ impl View {
         command.args(["top", &url(server), "--json", "--interval-ms", "100"]);
         command.args(["--api-key", KEY]).args(flags);
         command.stdout(Stdio::piped());
-        Self(command.spawn().expect("a process"))
+        let mut process = command.spawn().expect("a process");
+        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        Self { process, lines }
     }
 
     /// Reads objects until this holds of one, and does something before each.
     fn until(&mut self, mut before: impl FnMut(), holds: impl Fn(&Value) -> bool) -> Value {
-        let lines = BufReader::new(self.0.stdout.as_mut().expect("piped")).lines();
-        for line in lines {
+        for line in &mut self.lines {
             let line = line.expect("text");
             let figures = serde_json::from_str(&line).expect("JSON");
             if holds(&figures) {

@@ -34,11 +34,17 @@ fn config(url: &str, more: &str) -> TempDir {
     folder
 }
 
-/// A file that names one backend.
+/// A file that names one backend. It has as long as it may have, unless `more` says otherwise: the
+/// default of a second passes while a busy machine runs neither the backend nor the test.
 pub(crate) fn settings(url: &str, more: &str) -> String {
+    let patience = if more.contains("timeout_ms") {
+        ""
+    } else {
+        "timeout_ms = 10000\n"
+    };
     format!(
         "[ask]\nurl = \"{url}\"\nkeys = [\"{KEY}\"]\non = [\"connect\", \"join\"]\n\
-         headers = [\"cookie\"]\n{more}"
+         headers = [\"cookie\"]\n{patience}{more}"
     )
 }
 

@@ -100,7 +100,7 @@ fn a_backend_whose_settings_stay_keeps_its_answers_and_a_wrong_file_changes_noth
     });
     for (more, told) in [
         ("timeout_ms = 0\n", "rooms.toml:6: `timeout_ms` must be 10"),
-        ("on_join = true\n", "rooms.toml:6: unknown field `on_join`"),
+        ("on_join = true\n", "rooms.toml:7: unknown field `on_join`"),
         (
             "[[hooks]]\ntell = \"http://127.0.0.1:1/\"\nkeys = [\"env:NO_SUCH_KEY\"]\n\
              events = [\"room.vacated\"]\n[[rooms]]\nmatch = \"a\"\n",
@@ -123,7 +123,7 @@ fn a_backend_whose_settings_stay_keeps_its_answers_and_a_wrong_file_changes_noth
     assert!(line.contains("changed=nothing"), "{line}");
     enter(&server);
     assert!(is_quiet(&questions), "asked again");
-    write(&folder, &url, "timeout_ms = 2000\n");
+    write(&folder, &url, "timeout_ms = 9000\n");
     server.signal("HUP");
     let line = server.logged(" again");
     assert!(line.contains("changed=ask ~http://127.0.0.1:"), "{line}");

@@ -4,7 +4,10 @@ use std::{fs, path::Path, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
@@ -65,8 +68,10 @@ impl Client {
 
     /// The next text; its close code when there is no more, 1006 without one.
     pub(crate) async fn text(&mut self) -> Result<String, u16> {
+        // A ping extends nothing: otherwise a missing message would be waited for without an end.
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let message = timeout(PATIENCE, self.stream.next()).await;
+            let message = timeout_at(deadline, self.stream.next()).await;
             match message.expect("a message in time") {
                 Some(Ok(Message::Text(text))) => return Ok(text.as_str().into()),
                 Some(Ok(Message::Close(frame))) => {

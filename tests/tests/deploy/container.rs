@@ -7,9 +7,9 @@ use tempfile::TempDir;
 
 use super::{HERE, passes, path, redis::Redis, text};
 use crate::{
-    peer::Peer,
+    peer::{Peer, free_port},
     process::child::{Process, roomcast},
-    proxy::{free_port, until},
+    proxy::until,
     tls::pair::Pairs,
 };
 

@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::proxy::{free_port, until};
+use crate::{peer::free_port, proxy::until};
 
 /// A server that keeps its data in its folder, and ends with this value.
 pub(super) struct Redis {

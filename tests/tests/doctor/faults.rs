@@ -6,9 +6,9 @@ use std::{net::TcpListener, thread};
 use super::{Behind, Findings, KEY, doctor};
 use crate::{
     asked,
-    peer::Peer,
+    peer::{Peer, free_port},
     process::child::Process,
-    proxy::{Kind, NGINX, Proxy, free_port},
+    proxy::{Kind, NGINX, Proxy},
     tokens::{PRIVATE, token_for},
 };
 

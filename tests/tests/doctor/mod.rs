@@ -5,11 +5,12 @@ mod faults;
 mod proxies;
 mod ready;
 
-use std::{net::TcpListener, process::Output};
+use std::process::Output;
 
 use serde_json::Value;
 
 use crate::{
+    peer::free_port,
     process::child::{Process, roomcast},
     proxy::{Kind, Proxy},
 };
@@ -166,10 +167,7 @@ fn lines_are_for_people_without_json() {
 
 #[test]
 fn a_closed_port_is_named() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = free.local_addr().expect("an address");
-    drop(free);
-    let findings = doctor(&format!("http://{address}"), &[]);
+    let findings = doctor(&format!("http://127.0.0.1:{}", free_port()), &[]);
     findings.fails(
         "port",
         "nothing listens there",

@@ -2,8 +2,8 @@
 
 use super::{Findings, KEY, examine};
 use crate::{
+    peer::free_port,
     process::child::{Process, roomcast},
-    proxy::free_port,
     tls::pair::Pairs,
 };
 

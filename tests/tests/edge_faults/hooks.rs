@@ -53,8 +53,12 @@ fn what_waits_outlives_the_object_and_is_repeated_until_it_is_accepted() {
         bodies.push(told.recv_timeout(LONGEST).expect("told").body);
         let _ = edge.evict(0, "default", Sockets::Close); // or it is busy
     }
-    assert!(bodies[2].contains("message.published"), "{}", bodies[2]);
-    assert!(bodies[2].contains("connection.closed"), "{}", bodies[2]);
+    // A chat that took over a second is told in several requests.
+    let mut all = bodies[2].clone();
+    while !all.contains("connection.closed") {
+        all.push_str(&told.recv_timeout(LONGEST).expect("told").body);
+    }
+    assert!(all.contains("message.published"), "{all}");
     // The numbers go on.
     chat(&edge.authority(0));
     let next = told.recv_timeout(LONGEST).expect("told").body;

@@ -19,7 +19,8 @@ fn joins(client: &mut Client<'_>) {
 /// An alarm ends the wait, in an object that is in memory for nothing else.
 #[test]
 fn a_user_is_waited_for_through_sleep() {
-    let world = World::sleepless_with("den presence=members presence_grace_s=2");
+    // Long enough to come back in time on a busy machine.
+    let world = World::sleepless_with("den presence=members presence_grace_s=8");
     let mut ann = world.connect_as("trials", "?user=ann");
     joins(&mut ann);
     let mut bob = world.connect_as("trials", "?user=bob");

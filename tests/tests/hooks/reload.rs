@@ -5,16 +5,22 @@ use std::{path::Path, process::Command};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{KEY, ann, chat, serve};
+use super::{KEY, ann, serve, talk};
 use crate::{
     asked::{Asked, Questions, asked, backend, is_quiet},
-    peer::metric,
+    peer::{Said, metric},
     process::child::{Process, roomcast, write},
 };
 
 const OTHER_KEY: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const OPENED: &str = "connection.opened";
 const CLOSED: &str = "connection.closed";
+
+/// A visit that is over for the server too: it ends a stream after its hub has processed the
+/// disconnect. Otherwise an endpoint that the next reload adds may be told of that end.
+fn chat(authority: &str) {
+    assert_eq!(talk(authority).next(), Said::End);
+}
 
 /// A table of an endpoint that is told of one event.
 fn table(url: &str, event: &str, key: &str) -> String {

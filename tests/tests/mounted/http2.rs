@@ -10,7 +10,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use roomcast::Settings;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, protocol::Role},
@@ -101,8 +101,10 @@ impl Socket {
 
     /// The next envelope; the code of the close where there is none.
     async fn next(&mut self) -> Result<Value, u16> {
+        // A ping extends nothing: otherwise a missing message would be waited for without an end.
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let next = timeout(PATIENCE, self.0.next()).await;
+            let next = timeout_at(deadline, self.0.next()).await;
             match next.expect("a message in time") {
                 Some(Ok(Message::Text(text))) => {
                     return Ok(serde_json::from_str(text.as_str()).expect("JSON"));

@@ -3,4 +3,4 @@
 pub(crate) mod redis;
 mod reload;
 mod rolling;
-mod traces;
+pub(crate) mod traces;

@@ -2,13 +2,15 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+use crate::peer::free_port;
 
 /// The time after which a Redis that does not answer is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,7 +25,7 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) fn start() -> Self {
-        // Another process may take the port before the server has it.
+        // Where the system does not hold the port, another process may take it first.
         for _ in 0..10 {
             let folder = TempDir::with_prefix("roomcast-redis-").expect("a folder");
             let port = free_port();
@@ -76,13 +78,10 @@ impl Drop for Redis {
 
 fn ping(port: u16) -> std::io::Result<[u8; 5]> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    // Whoever listens there may be somebody else, who says nothing.
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(b"PING\r\n")?;
     let mut answer = [0; 5];
     stream.read_exact(&mut answer)?;
     Ok(answer)
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }

@@ -4,7 +4,7 @@ use super::redis::Redis;
 use crate::{
     asked::{Questions, asked, backend},
     hooks::KEY,
-    peer::{Peer, Said},
+    peer::Peer,
     process::child::{Process, write},
 };
 
@@ -16,7 +16,7 @@ fn visit(peer: &mut Peer, room: &str) {
 
 fn leave(peer: &mut Peer, room: &str) {
     peer.say(&format!(r#"{{"event":"$leave","id":"l","room":"{room}"}}"#));
-    while !matches!(peer.next(), Said::Text(text) if text.contains(r#""id":"l""#)) {}
+    peer.answer(r#""id":"l""#);
 }
 
 /// The next events of rooms, so many, sorted: the relay answers of each room on its own.

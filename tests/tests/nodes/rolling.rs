@@ -1,7 +1,8 @@
 //! Servers that are restarted one after another, under clients of `client/` behind nginx.
 
-use super::redis::{Redis, free_port};
+use super::redis::Redis;
 use crate::{
+    peer::free_port,
     proxy::{Kind, NGINX, Proxy},
     sessions::{binary, check},
 };

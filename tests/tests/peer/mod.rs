@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -13,6 +14,23 @@ pub(crate) const CLOSE: u8 = 0x88;
 
 /// Time that the server may take for anything: a fault when it passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A free port of this machine, which the system gives to nobody else before this process ends: a
+/// socket that does not listen holds it. A server can listen there all the same, as both allow that
+/// the address is used again.
+pub(crate) fn free_port() -> u16 {
+    static HELD: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("a socket");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("a port");
+    let bound = socket.local_addr().expect("an address").as_socket();
+    // Other systems would keep the server away too.
+    if cfg!(target_os = "linux") {
+        HELD.lock().expect("no panic").push(socket);
+    }
+    bound.expect("of the internet").port()
+}
 
 /// An utterance of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -265,9 +283,16 @@ impl Peer {
     /// Joins a room, and reads the answer.
     pub(crate) fn join(&mut self, room: &str) -> String {
         self.say(&format!(r#"{{"event":"$join","id":"j","room":"{room}"}}"#));
+        self.answer(r#""id":"j""#)
+    }
+
+    /// The next text with such a part. Whatever else comes before it, the end must not.
+    pub(crate) fn answer(&mut self, part: &str) -> String {
         loop {
-            if let Said::Text(text) = self.next()
-                && text.contains(r#""id":"j""#)
+            let said = self.next();
+            assert_ne!(said, Said::End, "no answer with {part}");
+            if let Said::Text(text) = said
+                && text.contains(part)
             {
                 return text;
             }

@@ -12,6 +12,8 @@ use std::{
 
 use roomcast_tests::server_binary;
 
+use crate::peer::free_port;
+
 /// Longer than anything here takes.
 pub(crate) const LONGEST: Duration = Duration::from_secs(30);
 
@@ -91,11 +93,9 @@ impl Process {
         polled
     }
 
-    /// Starts a server whose log is somewhere else, on a port that was free a moment ago.
+    /// Starts a server whose log is somewhere else, on a free port.
     pub(crate) fn with_log(stderr: Stdio, flags: &[&str]) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let authority = free.local_addr().expect("an address").to_string();
-        drop(free);
+        let authority = format!("127.0.0.1:{}", free_port());
         let mut command = roomcast();
         command.args(["--listen", &authority]).args(flags);
         let command = command.stdout(Stdio::null()).stderr(stderr);

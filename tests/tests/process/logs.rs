@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit};
 use tempfile::TempDir;
 
 use super::child::{Process, roomcast, run};
-use crate::peer::{Peer, Said};
+use crate::peer::{Peer, Said, free_port};
 
 fn full() -> Stdio {
     let full = OpenOptions::new().write(true).open("/dev/full");
@@ -174,9 +174,9 @@ fn nobody_waits_for_a_reader_of_the_log_that_does_not_read() {
         process.signal("TERM");
         assert!(client().contains("$bye"));
         assert_eq!(process.ended().code(), Some(0));
-        // The log may take half a second at the end.
+        // The log may take half a second at the end; a busy machine takes longer for the rest.
         let took = begun.elapsed();
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        assert!(took < Duration::from_secs(15), "{took:?}");
     }
 }
 
@@ -231,9 +231,7 @@ fn a_server_that_fails_waits_for_no_reader() {
 /// The log cannot tell of its own failure.
 #[test]
 fn a_stranger_who_takes_all_descriptors_does_not_end_a_server_without_a_log() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let authority = free.local_addr().expect("an address").to_string();
-    drop(free);
+    let authority = format!("127.0.0.1:{}", free_port());
     let mut command = Command::new("sh");
     let script = r#"ulimit -n 90; exec "$@" 2>/dev/full"#;
     command.args(["-c", script, "sh"]).arg(server_binary());

@@ -29,11 +29,7 @@ fn publish(peer: &mut Peer, room: &str, data: &str) {
     peer.say(&format!(
         r#"{{"event":"said","id":"p","room":"{room}","data":"{data}"}}"#
     ));
-    loop {
-        if matches!(peer.next(), Said::Text(text) if text.contains(r#""id":"p""#)) {
-            return;
-        }
-    }
+    peer.answer(r#""id":"p""#);
 }
 
 /// Joins with a position, and reads the answer.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::child::{Process, run};
+use crate::peer::free_port;
 
 #[test]
 fn a_second_server_is_refused_the_port_whatever_its_threads() {
@@ -48,15 +49,18 @@ fn is_dual() -> bool {
 
 #[test]
 fn a_port_is_free_again_after_its_server() {
-    let mut process = Process::start(&["--threads=2"]);
+    // Nobody else is given it between the two.
+    let address = format!("127.0.0.1:{}", free_port());
+    let start = || {
+        let mut command = super::child::roomcast();
+        command.args(["--listen", &address, "--threads=2"]);
+        Process::run(command)
+    };
+    let mut process = start();
     assert_eq!(process.get("/healthz"), Some(200));
-    let address = process.authority.clone();
     process.signal("TERM");
     assert_eq!(process.ended().code(), Some(0));
-    let mut command = super::child::roomcast();
-    command.args(["--listen", &address, "--threads=2"]);
-    let process = Process::run(command);
-    assert_eq!(process.get("/healthz"), Some(200));
+    assert_eq!(start().get("/healthz"), Some(200));
 }
 
 /// Checks the spread by the sockets in the poll of each thread.

@@ -2,13 +2,15 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+use crate::peer::free_port;
 
 pub(crate) const NGINX: &str = include_str!("../../../deploy/nginx/roomcast.conf");
 pub(crate) const HAPROXY: &str = include_str!("../../../deploy/haproxy/haproxy.cfg");
@@ -140,11 +142,6 @@ fn around_caddy(port: u16, site: &str) -> String {
     let own = format!("{scheme}://:{port} {{\n\tbind 127.0.0.1\n");
     let site = site.replace(name, &own);
     format!("{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n\n{site}")
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port()
 }
 
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {

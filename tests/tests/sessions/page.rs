@@ -5,7 +5,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -13,6 +12,7 @@ use std::{
 use roomcast_tests::{Edge, Trace};
 
 use super::{HERE, Server, binary, check, python, run};
+use crate::peer::free_port;
 
 #[test]
 fn two_panes_of_the_page_talk_in_chromium() {
@@ -135,14 +135,19 @@ fn the_chats_of_the_readme_talk_in_chromium() {
 #[test]
 fn the_tutorial_leads_to_what_it_promises_in_chromium() {
     let binary = binary().canonicalize().expect("it exists");
-    let args = ["tutorial.mjs", &binary.to_string_lossy()];
+    let (binary, ports) = (
+        binary.to_string_lossy(),
+        [(); 3].map(|()| free_port().to_string()),
+    );
+    let mut args = vec!["tutorial.mjs", &binary];
+    args.extend(ports.iter().map(String::as_str));
     check("page", "node", &args);
 }
 
 /// A copy of the template beside the repository.
 #[test]
 fn the_template_of_the_worker_chats_in_chromium() {
-    check("page", "node", &["template.mjs"]);
+    check("page", "node", &["template.mjs", &free_port().to_string()]);
 }
 
 /// A backend in Python signs tokens with PyJWT; two users are in three tabs of the page.
@@ -182,12 +187,6 @@ fn users_with_tokens_talk_in_three_tabs_in_chromium() {
     let url = format!("http://{}", server.address);
     let key = "key-of-the-session";
     check("page", "node", &["identity.mjs", &url, address.trim(), key]);
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-    free.local_addr().expect("an address").port()
 }
 
 /// A process that ends with the test.

@@ -4,7 +4,11 @@ use std::{future::Future, sync::Arc};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::{net::TcpStream, runtime::Builder, time::timeout};
+use tokio::{
+    net::TcpStream,
+    runtime::Builder,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -142,8 +146,10 @@ impl Client {
 
     /// The next envelope; its close code when there is no more, 1006 without one.
     pub(crate) async fn next(&mut self) -> Result<Value, u16> {
+        // A ping extends nothing: otherwise a missing message would be waited for without an end.
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let message = timeout(PATIENCE, self.stream.next()).await;
+            let message = timeout_at(deadline, self.stream.next()).await;
             match message.expect("a message in time") {
                 Some(Ok(Message::Text(text))) => {
                     return Ok(serde_json::from_str(text.as_str()).expect("JSON"));

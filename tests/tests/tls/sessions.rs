@@ -92,7 +92,8 @@ fn a_slow_reader_is_closed_and_holds_nobody_up() {
 #[test]
 fn a_thousand_clients_that_come_back_at_once_are_all_served() {
     let pairs = Pairs::new();
-    let process = start(&pairs, &["--threads=2"]);
+    // All of them shake hands on one thread of this test, which may take long.
+    let process = start(&pairs, &["--threads=2", "--handshake-time-ms=30000"]);
     crate::crowd::raise_descriptors();
     block_on(async {
         let trust = Trust::new(&pairs);

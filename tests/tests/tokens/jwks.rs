@@ -125,9 +125,14 @@ pub(crate) fn other_key(number: usize) -> String {
 #[test]
 fn a_thousand_unknown_keys_are_one_fetch_and_known_ones_go_on() {
     let issuer = Issuer::of(PUBLIC);
-    for flags in [&["--threads=1"][..], &["--threads=2"]] {
+    for threads in ["--threads=1", "--threads=2"] {
         let before = issuer.fetches();
-        let server = issuer.server(flags);
+        // A second fetch would be due in 30 s, which a busy machine may need for all of them.
+        let server = issuer.server(&[
+            threads,
+            "--jwks-interval-ms=600000",
+            "--jwks-refresh-ms=600000",
+        ]);
         let good = token_for(PRIVATE, "ann", 60);
         assert_eq!(status(&server, &good), "101");
         for number in 0..1000 {
@@ -147,11 +152,19 @@ fn a_message_waits_for_the_keys_and_what_comes_behind_it_too() {
         let _ = stream.write_all(&published(PUBLIC));
     });
     for threads in ["--threads=1", "--threads=3"] {
-        let server = issuer.server(&[threads]);
-        let (mut peer, _) = unidentified(&server.authority);
-        peer.say(&auth(&token_for(PRIVATE, "ann", 60)));
-        peer.say(super::JOIN);
-        let known = text(&mut peer);
+        let server = issuer.server(&[threads, "--jwks-interval-ms=100"]);
+        let mut attempts = 0..20;
+        let (mut peer, known) = loop {
+            attempts.next().expect("keys in time");
+            let (mut peer, _) = unidentified(&server.authority);
+            peer.say(&auth(&token_for(PRIVATE, "ann", 60)));
+            peer.say(super::JOIN);
+            let told = text(&mut peer);
+            // Where the issuer stands still for a second there are no keys, which is told as such.
+            if !told.contains(r#""code":"unavailable""#) {
+                break (peer, told);
+            }
+        };
         assert!(known.contains(r#""user":"ann""#), "{known}");
         assert!(text(&mut peer).contains(r#""epoch""#));
     }
@@ -204,8 +217,11 @@ fn a_new_key_is_one_fetch_and_an_old_one_is_taken_while_it_is_published() {
     let new = token_for(NEXT_PRIVATE, "ann", 60);
     assert_eq!(status(&server, &old), "101");
     publish(&format!("{PUBLIC},{NEXT_PUBLIC}"));
-    // Refused until the interval has passed.
-    while status(&server, &new) != "101" {}
+    // Refused until the interval has passed, which may be so at once on a busy machine.
+    let mut first_refused = "k0";
+    while status(&server, &new) != "101" {
+        first_refused = "second";
+    }
     assert_eq!(issuer.fetches(), 2);
     assert_eq!(status(&server, &old), "101");
     publish(NEXT_PUBLIC);
@@ -217,7 +233,8 @@ fn a_new_key_is_one_fetch_and_an_old_one_is_taken_while_it_is_published() {
     assert_eq!(status(&server, &old), "401");
     assert_eq!(status(&server, &new), "101");
     let line = server.logged("refused a token");
-    assert!(line.contains("no key has the id \"second\""), "{line}");
+    let cause = format!("no key has the id \"{first_refused}\"");
+    assert!(line.contains(&cause), "{line}");
 }
 
 #[test]
@@ -241,7 +258,11 @@ fn known_keys_go_on_when_the_issuer_misbehaves_or_is_down() {
         if stop {
             issuer.stop();
         }
-        let line = server.logged("the keys from before stay");
+        let mut line = server.logged("the keys from before stay");
+        // A fetch that the issuer has taken before it stopped ends in another way than the next.
+        while stop && !line.contains(says) {
+            line = server.logged("the keys from before stay");
+        }
         assert!(line.contains(says), "{line}");
         assert_eq!(status(&server, &good), "101", "{says}");
     };

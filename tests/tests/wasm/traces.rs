@@ -9,7 +9,10 @@ use std::{
 use roomcast_tests::{Settings, Trace, Url};
 
 use super::{node, options};
-use crate::stories::{for_servers, tell};
+use crate::{
+    nodes::traces::in_time,
+    stories::{for_servers, tell},
+};
 
 const API_KEY: &str = "test-key";
 
@@ -70,7 +73,8 @@ fn on_a_node_server() {
         if trace.settings().is_empty() {
             shared.run(trace)
         } else {
-            NodeServer::start(trace.settings()).run(trace)
+            let start = || NodeServer::start(trace.settings());
+            in_time(trace, start, NodeServer::run)
         }
     });
 }

@@ -140,7 +140,7 @@ impl Measurement {
 
     /// Waits until everything has arrived, or nothing arrives any more.
     fn wait_for_deliveries(&mut self) {
-        const QUIET: Duration = Duration::from_secs(2);
+        const QUIET: Duration = Duration::from_secs(5);
         loop {
             let before = self.load.sum().received;
             let deadline = Some(Instant::now() + QUIET);

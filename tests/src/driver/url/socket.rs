@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{
@@ -20,7 +23,7 @@ use crate::{driver::DriverError, event::Event};
 
 /// The time that a server may take for anything. Its end is always a failure, never an expected
 /// outcome.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -249,8 +252,10 @@ impl Socket {
 
     /// The next event; `None` after the end.
     async fn read(&mut self) -> Result<Option<Event>, DriverError> {
+        // A ping extends nothing: otherwise a missing event would be waited for without an end.
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let next = timeout(PATIENCE, self.stream.next()).await;
+            let next = timeout_at(deadline, self.stream.next()).await;
             let message = match next.map_err(|_| broken(&"the server does not answer"))? {
                 Some(Ok(message)) => message,
                 Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => {
