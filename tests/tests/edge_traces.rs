@@ -4,7 +4,7 @@ use std::iter;
 
 use roomcast_tests::{Build, Edge, Hibernating, Settings, Sockets, Trace, Url};
 
-use crate::stories::{for_servers, tell};
+use crate::stories::{for_servers, in_time, namespace, tell};
 
 /// A process with a worker for each of the settings that some traces ask for; each trace has a
 /// namespace of its own.
@@ -38,11 +38,11 @@ impl World {
         worker.expect("a worker has its settings")
     }
 
-    fn url(&self, trace: &Trace) -> Url {
+    fn url(&self, trace: &Trace, attempt: u32) -> Url {
         let url = Url::new(self.edge.address(self.worker(trace)));
         let url = url.unwrap_or_else(|fault| panic!("{fault}"));
         let url = url.with_api(Some(Edge::API_KEY)).with_waits();
-        url.with_namespace(format!("{}{}", self.prefix, trace.name()))
+        url.with_namespace(format!("{}{}", self.prefix, namespace(trace, attempt)))
     }
 }
 
@@ -52,11 +52,15 @@ fn tell_all(run: impl Fn(&Trace, Url, &World) -> Result<(), String> + Sync) {
     let traces = for_servers();
     let users = World::start(Build::Gateways, "users-", &traces);
     let mut nameless = traces.clone();
-    nameless.retain(|trace| trace.unsupported(&users.url(trace)).is_none());
+    nameless.retain(|trace| trace.unsupported(&users.url(trace, 0)).is_none());
     let plain = World::start(Build::Plain, "", &nameless);
-    tell(&nameless, |trace| run(trace, plain.url(trace), &plain));
+    tell(&nameless, |trace| {
+        let start = |attempt| plain.url(trace, attempt);
+        in_time(trace, start, |url| run(trace, url, &plain))
+    });
     tell(&traces, |trace| {
-        run(trace, users.url(trace).with_users(), &users)
+        let start = |attempt| users.url(trace, attempt).with_users();
+        in_time(trace, start, |url| run(trace, url, &users))
     });
     for world in [plain, users] {
         // No story causes an error in the workers' log.

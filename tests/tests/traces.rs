@@ -13,7 +13,7 @@ use crate::{
     applications::{Application, users::users},
     mounted::around::Around,
     served::{Served, host_settings},
-    stories::{for_servers, tell, traces},
+    stories::{for_servers, in_time, namespace, tell, traces},
 };
 
 fn run(trace: &Trace, mut driver: impl Driver) -> Result<(), String> {
@@ -111,8 +111,10 @@ fn in_this_process<S: Sync>(start: impl Fn(&Settings) -> S, reach: impl Fn(&S) -
         let mut servers = servers.iter();
         let server = servers.find(|(settings, _)| settings == trace.settings());
         let (_, server) = server.ok_or("no server has its settings")?;
-        let url = reach(server).with_namespace(trace.name());
-        run(trace, url.with_users().with_waits())
+        let start = |attempt| reach(server).with_namespace(namespace(trace, attempt));
+        in_time(trace, start, |url| {
+            run(trace, url.with_users().with_waits())
+        })
     });
 }
 
@@ -174,8 +176,8 @@ fn on_native_with(flags: impl Fn() -> Vec<String> + Sync) {
         if trace.settings().is_empty() {
             run(trace, on(&shared, trace))
         } else {
-            let own = start(trace.name(), trace.settings());
-            run(trace, on(&own, trace))
+            let start = |_| start(trace.name(), trace.settings());
+            in_time(trace, start, |own| run(trace, on(&own, trace)))
         }
     });
 }

@@ -3,4 +3,4 @@
 pub(crate) mod redis;
 mod reload;
 mod rolling;
-pub(crate) mod traces;
+mod traces;

@@ -1,15 +1,12 @@
 //! Every trace holds through a relay, with publishers and members on different servers.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::fs;
 
 use roomcast_tests::{Server, Settings, Trace, Url};
 use tempfile::TempDir;
 
 use super::redis::Redis;
-use crate::stories::{for_servers, tell};
+use crate::stories::{for_servers, in_time, tell};
 
 /// The header field in which the proxy names users; the driver is that proxy.
 const USER: &str = "X-User";
@@ -88,32 +85,6 @@ fn is_together(trace: &Trace) -> bool {
     TOGETHER.iter().any(|(name, _)| *name == trace.name())
 }
 
-/// Runs a trace on what `start` starts. Where this machine stood still for a second, what is due
-/// later in the story comes too early: a trace that fails so is run again, from the start. What
-/// does not come at all is a fault, however slow the run was.
-pub(crate) fn in_time<S>(
-    trace: &Trace,
-    start: impl Fn() -> S,
-    run: impl Fn(&S, &Trace) -> Result<(), String>,
-) -> Result<(), String> {
-    // A wait takes a little longer than the story says.
-    let soon = trace.duration() + Duration::from_millis(1500);
-    let mut left = 4 * u32::from(trace.duration() > Duration::ZERO);
-    loop {
-        let servers = start();
-        let begun = Instant::now();
-        let Err(fault) = run(&servers, trace) else {
-            return Ok(());
-        };
-        let mut lines = fault.lines().map(str::trim);
-        let is_missing = lines.any(|it| it.starts_with("got: ") && it.ends_with(" gets nothing"));
-        if left == 0 || is_missing || begun.elapsed() < soon {
-            return Err(fault);
-        }
-        left -= 1;
-    }
-}
-
 /// Runs all traces.
 fn on_servers(count: usize) {
     let shared = Servers::start(count, &Settings::default());
@@ -124,8 +95,8 @@ fn on_servers(count: usize) {
         if trace.settings().is_empty() {
             shared.run(trace)
         } else {
-            let start = || Servers::start(count, trace.settings());
-            in_time(trace, start, Servers::run)
+            let start = |_| Servers::start(count, trace.settings());
+            in_time(trace, start, |servers| servers.run(trace))
         }
     });
 }

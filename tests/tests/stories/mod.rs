@@ -1,6 +1,9 @@
 //! Stories for all servers: traces, those that are for the core alone, and how many random ones.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use proptest::test_runner::Config;
 use roomcast_tests::Trace;
@@ -74,6 +77,44 @@ pub(crate) fn tell(traces: &[Trace], run: impl Fn(&Trace) -> Result<(), String> 
         "{count} of {} traces failed:\n{report}",
         traces.len()
     );
+}
+
+/// Runs a trace in what `start` gives, which gets the number of the attempt. Where this machine
+/// stood still for a second, what is due later in the story comes too early: a trace that fails so
+/// is run again, from the start. What does not come at all is a fault, however slow the run was.
+pub(crate) fn in_time<S>(
+    trace: &Trace,
+    start: impl Fn(u32) -> S,
+    run: impl Fn(S) -> Result<(), String>,
+) -> Result<(), String> {
+    // A wait takes a little longer than the story says.
+    let soon = trace.duration() + Duration::from_millis(1500);
+    let last = if trace.duration() > Duration::ZERO {
+        4
+    } else {
+        0
+    };
+    for attempt in 0.. {
+        let started = start(attempt);
+        let begun = Instant::now();
+        let Err(fault) = run(started) else {
+            break;
+        };
+        let mut lines = fault.lines().map(str::trim);
+        let is_missing = lines.any(|it| it.starts_with("got: ") && it.ends_with(" gets nothing"));
+        if attempt == last || is_missing || begun.elapsed() < soon {
+            return Err(fault);
+        }
+    }
+    Ok(())
+}
+
+/// The namespace of an attempt at a trace, on a server that has others.
+pub(crate) fn namespace(trace: &Trace, attempt: u32) -> String {
+    match attempt {
+        0 => trace.name().to_owned(),
+        again => format!("{}-{again}", trace.name()),
+    }
 }
 
 /// The configuration of a property with at least so many cases. A failure leaves no seed behind:

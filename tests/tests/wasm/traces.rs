@@ -9,10 +9,7 @@ use std::{
 use roomcast_tests::{Settings, Trace, Url};
 
 use super::{node, options};
-use crate::{
-    nodes::traces::in_time,
-    stories::{for_servers, tell},
-};
+use crate::stories::{for_servers, in_time, tell};
 
 const API_KEY: &str = "test-key";
 
@@ -73,8 +70,8 @@ fn on_a_node_server() {
         if trace.settings().is_empty() {
             shared.run(trace)
         } else {
-            let start = || NodeServer::start(trace.settings());
-            in_time(trace, start, NodeServer::run)
+            let start = |_| NodeServer::start(trace.settings());
+            in_time(trace, start, |server| server.run(trace))
         }
     });
 }
