@@ -243,7 +243,7 @@ fn a_hangup_reads_no_pipe() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("mkfifo").success());
     let text = std::fs::read(&path).expect("a file");
-    let writer = std::thread::spawn({
+    let writer = thread::spawn({
         let pipe = pipe.clone();
         move || std::fs::write(pipe, text)
     });

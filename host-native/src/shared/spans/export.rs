@@ -1,6 +1,6 @@
 //! The thread that sends spans to the collector.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, pin::pin, sync::Arc, thread, time::Duration};
 
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -13,6 +13,7 @@ use super::{
     collector::{Collector, ExportFailure},
     otlp,
 };
+use crate::clock::patience;
 
 /// The time in which further spans join the first one of a batch.
 const BATCH_TIME: Duration = Duration::from_secs(1);
@@ -64,14 +65,14 @@ impl Spans {
     }
 
     async fn run(&self, ending: watch::Receiver<bool>) {
-        let (mut end, sender) = (ending.clone(), Sender::new(self));
-        let late = async {
-            let _ = end.wait_for(|ends| *ends).await; // or the server is gone
-            sleep(END_TIME).await;
-        };
+        let mut end = ending.clone();
+        let mut sending = pin!(self.send_all(Sender::new(self), ending));
         tokio::select! {
-            () = self.send_all(sender, ending) => {}
-            () = late => tracing::warn!("the last spans were not exported"),
+            () = &mut sending => return,
+            _ = end.wait_for(|ends| *ends) => {} // or the server is gone
+        }
+        if patience::within(END_TIME, sending).await.is_none() {
+            tracing::warn!("the last spans were not exported");
         }
     }
 
