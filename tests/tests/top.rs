@@ -22,7 +22,7 @@ const KEY: &str = "test-key";
 /// A view that runs beside the test; it ends with this value.
 struct View {
     process: Child,
-    /// One reader for all of it: another would begin behind what this one has taken, within a line.
+    /// The only reader: another would begin behind what this one has taken, within a line.
     lines: Lines<BufReader<ChildStdout>>,
 }
 

@@ -76,7 +76,7 @@ async fn fail_four() -> ([RelayError; 4], Duration) {
     (errors, began.elapsed())
 }
 
-/// Those in line are never sent, if all begin at one time: one that begins a few milliseconds after
+/// Calls in line are never sent, if all begin at one time: one that begins a few milliseconds after
 /// the first, on a busy machine, gets its turn when that one ends, and is in doubt like it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_in_line_fail_in_time_too() {

@@ -201,7 +201,7 @@ fn told(backend: &Backend, kind: &str) -> Vec<Place> {
     told.filter(|(_, user)| user.starts_with("user-")).collect()
 }
 
-/// How often a backend was told that each user joined, and left.
+/// The number of times that a backend was told that each user joined, and left.
 fn told_often(backend: &Backend) -> BTreeMap<Place, (u32, u32)> {
     let mut often: BTreeMap<_, (u32, u32)> = BTreeMap::new();
     for place in told(backend, "user.joined") {
