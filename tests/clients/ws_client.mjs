@@ -11,6 +11,9 @@ const DEADLINE_MS = 15_000;
 // default.
 const CLOSE_WAIT = process.env.CLOSE_WAIT_MS ? { closeTimeout: Number(process.env.CLOSE_WAIT_MS) } : {};
 
+// Node 20 may spin for ever while it frees sockets at its end, which an exit leaves out.
+process.on("exit", () => process.exit());
+
 export const SUBPROTOCOL = "roomcast.v1";
 
 export function fail(what, expected, got) {
