@@ -1,7 +1,7 @@
 // Requests with a limit of time.
 
-// Fetches, and returns what `take` makes of the response. The timer ends with that: one that runs
-// keeps the object awake, as that of `AbortSignal.timeout` does.
+// Fetches, without redirects, and returns what `take` makes of the response. Then the timer is
+// cleared: a running one keeps the object awake, and that of `AbortSignal.timeout` runs to its end.
 export async function within(timeMs, url, request, take) {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(new DOMException("", "TimeoutError")), timeMs);

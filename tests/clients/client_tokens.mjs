@@ -58,7 +58,6 @@ const comes = (what, look) => until(what, async () => {
 
 const cases = {
   async "a token is renewed on the open connection"({ url }) {
-    // The server accepts it for 10 s more, and warns at half of the remaining time.
     const seen = watched(url, (count) => tokenOf("ann", { lasts: count === 1 ? LATE_S : 3_600 }));
     const room = seen.client.room("lobby");
     await room.joined;
@@ -91,7 +90,7 @@ const cases = {
     const seen = watched(url, (count) => (count === 2 ? null : tokenOf("cid", { lasts: count === 1 ? -4 : 3_600 })));
     const room = seen.client.room("lobby");
     await room.joined;
-    // Its end, 6 s after it was made, which leaves time for a connection.
+    // It ends 6 s after it was made: long enough to connect before.
     await new Promise((done) => setTimeout(done, 7_000));
     await room.publish("said", 1);
     return seen;

@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 
-from cases import run
+from cases import holds, run
 from exactly_once import Proxy, Publisher, User, cut_everywhere
 from raw_peer import Peer
 
@@ -54,6 +54,7 @@ def main():
         connect = Proxy(worker.port).connect
         publisher = User(connect, "ann", renews=True) if arguments.users else Publisher(connect)
         cut_everywhere(worker, [publisher], publishes=0, between=worker.evict)
+        holds(worker.evicted > 0, "the object must have been evicted at some time")
         print(f"the object was evicted {worker.evicted} times")
 
     return run({"with users" if arguments.users else "without users": case}, [])

@@ -18,7 +18,7 @@ from raw_peer import (
 )
 from server_process import QUICK_CLOSE, fault
 
-# Who has to answer a ping may stand still for seconds.
+# A peer that has to answer a ping may be held up for seconds.
 HEARTBEAT = ("--heartbeat-ms", "500", "--heartbeat-wait-ms", "5000", "--inbound-rate", "off")
 
 
@@ -380,7 +380,7 @@ def any_byte_is_a_sign_of_life(server):
     peer = server.open()
     peer.answers_pings = False
     message = frame(TEXT, PING + " " * 50)
-    holds(len(message) * 0.1 > 6, "the message must take longer than who is silent may stay")
+    holds(len(message) * 0.1 > 6, "the message must take longer than a silent peer may stay")
     for byte in message:
         peer.write(bytes([byte]))
         holds(not peer.ended_after(0.1), "the connection must not end while bytes arrive")

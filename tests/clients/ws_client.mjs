@@ -11,7 +11,9 @@ const DEADLINE_MS = 15_000;
 // default.
 const CLOSE_WAIT = process.env.CLOSE_WAIT_MS ? { closeTimeout: Number(process.env.CLOSE_WAIT_MS) } : {};
 
-// Node 20 may spin for ever while it frees sockets at its end, which an exit leaves out.
+// The exit below comes before Node would print it.
+process.on("uncaughtExceptionMonitor", (fault) => console.error(fault));
+// Node 20 may spin for ever while it frees its sockets at the end. An exit here skips that.
 process.on("exit", () => process.exit());
 
 export const SUBPROTOCOL = "roomcast.v1";

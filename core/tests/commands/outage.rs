@@ -1,4 +1,4 @@
-//! A clustered hub that missed messages, during an outage of the relay or without one.
+//! A clustered hub that missed messages, or answers to its publishes.
 
 use roomcast_core::{
     Config, ConnId, DisconnectReason, Handshake, Outbox, Policies, Timestamp,

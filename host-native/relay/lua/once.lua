@@ -149,6 +149,7 @@ if ARGV[14] then
     redis.call('HSET', hash, 'k' .. key, record, 'n' .. number, key, 'l', number, 'f',
       string.format('%.0f', first))
     local keys = last - first + 1
+    -- Before the indexes get their lives: the first key of all makes them.
     local sum = counts and keys ~= before and count(owner, keys, before)
     if now >= later then
       -- The hash outlives its newest key, so not every key has to extend it.

@@ -106,6 +106,17 @@ async fn owners_whose_keys_have_ended_count_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_of_owners_end_with_their_keys() {
+    let server = Server::start(&[]);
+    let node = Node::start(&server).await;
+    is_known(&node.relay, owned("ann", "k", 9)).await;
+    for index in ["oc", "oe"] {
+        let left_ms: i64 = server.run(&format!("PTTL roomcast:{{ns}}:{index}"));
+        assert!(left_ms > 0, "{index}: {left_ms}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_steady_owner_keeps_no_keys_that_have_ended() {
     let server = Server::start(&[]);
     let node = Node::start(&server).await;

@@ -206,8 +206,10 @@ async fn a_node_without_its_lease_is_fenced_and_registers_anew() {
     while !fenced {
         match node.relay.set_present(&present(&room, "bob", 1)).await {
             Err(RelayError::Fenced) => fenced = true,
-            // A heartbeat was faster, and registered the node, which then counts it.
+            // A heartbeat was faster: it has registered the node, and counts that a moment later.
             Ok(_) => {
+                let leases: Vec<String> = server.run("ZRANGE roomcast:leases 0 -1");
+                assert!(!leases.is_empty(), "entered without a lease");
                 let is_counted = || node.relay.counters().snapshot().fenced == 1;
                 wait_for("it was not fenced", is_counted);
                 break;

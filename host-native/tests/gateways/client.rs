@@ -142,11 +142,8 @@ impl Client {
     pub(crate) async fn leave(mut self) {
         // An error means that the server closed first.
         let _ = self.stream.close(None).await;
-        loop {
-            let next = timeout(PATIENCE, self.stream.next()).await;
-            if !matches!(next.expect("the server ends it"), Some(Ok(_))) {
-                return;
-            }
-        }
+        let rest = async { while let Some(Ok(_)) = self.stream.next().await {} };
+        let ended = timeout(PATIENCE, rest).await;
+        ended.expect("the server ends it");
     }
 }

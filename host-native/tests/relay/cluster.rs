@@ -1,13 +1,13 @@
 //! A Redis, and servers that share it.
 
 use std::{
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use super::{
     PATIENCE,
@@ -17,6 +17,7 @@ use super::{
 /// A `redis-server` in a folder of its own, which ends with the test.
 pub(super) struct Redis {
     port: u16,
+    _held: TcpSocket,
     process: Child,
     folder: TempDir,
     flags: Vec<String>,
@@ -27,11 +28,13 @@ impl Redis {
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         // Another process may take the port before the server has it.
         for _ in 0..10 {
-            let (port, folder) = (free_port(), tempfile::tempdir().expect("a folder"));
+            let (held, port) = hold_port();
+            let folder = tempfile::tempdir().expect("a folder");
             let process = spawn(port, &folder, &flags);
             let flags = flags.clone();
             let mut redis = Self {
                 port,
+                _held: held,
                 process,
                 folder,
                 flags,
@@ -142,9 +145,14 @@ fn spawn(port: u16, folder: &TempDir, flags: &[String]) -> Child {
     spawned.expect("there is no `redis-server`: install it, `apt-get install redis-server`")
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+/// A socket that does not listen. It keeps its port from other processes, also while the server is
+/// down; Linux lets the server bind it too.
+fn hold_port() -> (TcpSocket, u16) {
+    let held = TcpSocket::new_v4().expect("a socket");
+    held.set_reuseaddr(true).expect("a socket");
+    held.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let port = held.local_addr().expect("an address").port();
+    (held, port)
 }
 
 /// A Redis with three servers.

@@ -53,10 +53,9 @@ impl Hub {
         }
     }
 
-    /// Handles a publish that has its position, which is `repeated` if the relay knew its key: then
-    /// it gets the first answer, as far as this node knows it. Backends are told of a message that
-    /// this node has not told them of: its first answer may have been lost, so perhaps for the
-    /// second time.
+    /// Handles a publish that has its position. If it is `repeated`, the relay knew its key from an
+    /// earlier one: it gets the first answer, as far as this node knows it. Backends are told,
+    /// unless this node knows that it has told them. Another node may have told them too.
     pub(crate) fn accepted(
         &mut self,
         now: Timestamp,
@@ -73,7 +72,7 @@ impl Hub {
             Some(known) => pending.reached = known.queued,
             None => self.tell_relayed(&pending, &position, out),
         }
-        self.remember_told(now, &pending);
+        self.remember_key(now, &pending);
         self.await_topic(now, pending, position, out);
     }
 
@@ -158,7 +157,7 @@ impl Hub {
         if let Some(position) = &pending.seen {
             // Members have received it, although the relay may lose it.
             self.tell_relayed(&pending, position, out);
-            self.remember_told(now, &pending);
+            self.remember_key(now, &pending);
         }
         let Some(relay) = self.relay.as_mut() else {
             return;
@@ -213,8 +212,8 @@ impl Hub {
         })
     }
 
-    /// Remembers the key of a message that backends were told of.
-    fn remember_told(&mut self, now: Timestamp, pending: &Pending) {
+    /// Remembers the key of a message, of which backends have been told.
+    fn remember_key(&mut self, now: Timestamp, pending: &Pending) {
         let publish = &pending.publish;
         if let Some(key) = key_of(publish) {
             let limits = &self.config.limits;

@@ -63,15 +63,15 @@ impl Shared {
                 self.tell_registered(&incarnation);
                 return Ok(now_ms);
             }
-            if self.is_retiring.load(Relaxed) {
-                // It gave its lease up meanwhile.
-                return Ok(0);
-            }
         }
         let is_first = incarnation.ends_with(".0");
         if !is_same && !is_first {
             let old = self.set_lease(session, &incarnation, "last", lease);
             old.await?;
+        }
+        if self.is_retiring.load(Relaxed) {
+            // It began to retire meanwhile: its lease is given up, or ends soon.
+            return Ok(0);
         }
         let fresh = self.renew_incarnation();
         let registered = self.set_lease(session, &fresh, "register", lease);

@@ -30,7 +30,8 @@ const END_TIME: Duration = Duration::from_secs(2);
 pub(crate) struct SpanThread(Option<(watch::Sender<bool>, oneshot::Receiver<()>)>);
 
 impl SpanThread {
-    /// Waits two seconds at most until all spans are sent. Called when no more spans end.
+    /// Waits until all spans are sent: two seconds at most, and a little longer if this thread did
+    /// not run. Called when no more spans end.
     pub(crate) async fn finish(self) {
         if let Some((end, ended)) = self.0 {
             end.send_replace(true);
