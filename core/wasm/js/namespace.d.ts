@@ -39,6 +39,7 @@ export interface Host {
   ping?(conn: Conn): void;
   /**
    * Call `timeout()` at this time of the clock, in place of any earlier time; `undefined`: never.
+   * A timer may fire early, as `setTimeout` does past 2^31 - 1 ms: each `timeout()` asks for the next.
    */
   wake?(at: number | undefined): void;
   /**

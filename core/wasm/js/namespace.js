@@ -76,6 +76,7 @@ export class Namespace {
   #bytes;
   #layoutAt;
   #timeoutAt = Infinity;
+  #timerAt = Infinity; // as the host was told
 
   constructor({ epoch = crypto.randomUUID(), settings, policies, clock = Date.now, ...host }) {
     this.#instance = current();
@@ -132,6 +133,8 @@ export class Namespace {
 
   timeout() {
     const now = this.#begin();
+    // The host's timer has fired, perhaps early: it is set again even for the same time.
+    this.#timerAt = undefined;
     this.#run("timeout", now);
     this.#finish(0);
   }
@@ -272,9 +275,9 @@ export class Namespace {
     if (first) attempt(first);
     if (this.#layout[TAPE_LEN] > 0) this.#carryOut(attempt);
     this.#instance.isRead = false;
-    const next = this.#layout[NEXT_TIMEOUT];
-    if (next !== this.#timeoutAt) {
-      this.#timeoutAt = next;
+    this.#timeoutAt = this.#layout[NEXT_TIMEOUT];
+    if (this.#timerAt !== this.#timeoutAt) {
+      this.#timerAt = this.#timeoutAt;
       this.#host.wake?.(this.nextTimeout);
     }
     if (faults.length > 0) throw faults[0];

@@ -72,6 +72,26 @@ test("presence, history and heartbeat follow the clock of the world", async () =
   bob.send({ event: "$members", room: "lobby", id: 1 });
 });
 
+test("a timer that fires early, or at a clock that was set back, is set again", async () => {
+  await init();
+  const asked = [];
+  let now = 1_000;
+  const closed = [];
+  const namespace = new Namespace({ clock: () => now, send() {}, close: (conn, code) => closed.push(code), wake: (at) => asked.push(at) });
+  namespace.connect();
+  const [at] = asked;
+  assert.deepEqual(asked.splice(0), [at]);
+  for (now of [at - 1, 500]) {
+    namespace.timeout();
+    assert.deepEqual(asked.splice(0), [at]);
+  }
+  now = at + 60_000;
+  namespace.timeout();
+  now += 60_000;
+  namespace.timeout();
+  assert.deepEqual([closed, asked.at(-1)], [[4408], undefined]);
+});
+
 test("an input from within a command is refused, and the other commands are carried out", async () => {
   await init();
   const got = [];
