@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
-use roomcast_tests::server_binary;
 use serde_json::Value;
 
 use crate::{
     peer::Peer,
-    process::child::{Process, roomcast},
+    process::{
+        child::{Process, roomcast},
+        terminal::Terminal,
+    },
 };
 
 const KEY: &str = "test-key";
@@ -195,16 +197,9 @@ fn without_a_key_there_are_the_metrics_alone() {
 #[test]
 fn a_terminal_is_given_back() {
     let server = Process::start(&[]);
-    let program = server_binary().display();
-    let line = format!("{program} top {} --count 1 --interval-ms 100", url(&server));
-    // Runs it in a terminal of its own.
-    let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .stdin(Stdio::null())
-        .output();
-    let output = output.expect("script of util-linux runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}");
+    let flags = ["top", &*url(&server), "--count=1", "--interval-ms=100"];
+    let (text, status) = Terminal::run(&flags).read_to_end();
+    assert!(status.success(), "{text}");
     let (_, shown) = text
         .split_once("\x1b[?1049h\x1b[?25l")
         .expect("a screen of its own");
@@ -255,20 +250,13 @@ fn hanging_server() -> (String, mpsc::Receiver<()>) {
 #[test]
 fn ctrl_c_ends_the_view_of_a_server_that_hangs() {
     let (url, is_asked) = hanging_server();
-    let program = server_binary().display();
-    let line = format!("{program} top {url} --interval-ms 100");
-    let mut command = Command::new("script");
-    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("script of util-linux runs");
+    let mut terminal = Terminal::run(&["top", &url, "--interval-ms=100"]);
     let asked = is_asked.recv_timeout(Duration::from_secs(60));
     asked.expect("a second sample");
-    let typed = child.stdin.as_mut().expect("piped").write_all(b"\x03");
-    typed.expect("it reads");
-    let output = child.wait_with_output().expect("a process");
-    let text = String::from_utf8_lossy(&output.stdout);
+    terminal.press(b"\x03");
+    let (text, status) = terminal.read_to_end();
     // Without the signal it would go on, and tell of a sample that failed.
-    assert!(output.status.success(), "{text}");
+    assert!(status.success(), "{text}");
     assert!(!text.contains("no answer"), "{text}");
     // The terminal shows the key it took, perhaps only after the program has ended for it.
     let shown = text.strip_suffix("^C").unwrap_or(&text);

@@ -10,3 +10,4 @@ mod metrics;
 mod port;
 mod records;
 mod signals;
+pub(crate) mod terminal;
