@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Lines, Write},
     net::TcpListener,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
