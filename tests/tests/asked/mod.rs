@@ -7,7 +7,7 @@ mod reload;
 mod spans;
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     sync::{
         Mutex,
@@ -114,7 +114,11 @@ fn read(stream: &mut TcpStream) -> (String, String) {
                 return (head.to_owned(), body.to_owned());
             }
         }
-        let count = stream.read(&mut buffer).expect("readable");
+        let count = match stream.read(&mut buffer) {
+            // The process was stopped meanwhile.
+            Err(fault) if fault.kind() == ErrorKind::Interrupted => continue,
+            read => read.expect("readable"),
+        };
         assert!(count > 0, "a whole message: {text}");
         read.extend_from_slice(&buffer[..count]);
     }

@@ -1,7 +1,7 @@
 //! A client that writes its own bytes: several frames in one segment, half a frame, wrong ones.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     sync::Mutex,
     time::Duration,
@@ -210,10 +210,14 @@ impl Peer {
     /// True when there is more.
     fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
-        let count = match self.stream.read(&mut buffer) {
-            Ok(count) => count,
-            Err(fault) if fault.kind() == std::io::ErrorKind::ConnectionReset => 0,
-            Err(fault) => panic!("nothing came: {fault}"),
+        let count = loop {
+            match self.stream.read(&mut buffer) {
+                Ok(count) => break count,
+                Err(fault) if fault.kind() == ErrorKind::ConnectionReset => break 0,
+                // The process was stopped meanwhile.
+                Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
+                Err(fault) => panic!("nothing came: {fault}"),
+            }
         };
         self.read.extend_from_slice(&buffer[..count]);
         count > 0
