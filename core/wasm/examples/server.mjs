@@ -13,7 +13,6 @@ import { identityOf } from "./token.mjs";
 const { ROOMCAST_SETTINGS = "{}", ROOMCAST_POLICIES = "{}", ROOMCAST_API_KEY: apiKey, ROOMCAST_TOKEN_SECRET: secret, PORT = 3000 } = process.env;
 const [settings, policies] = [JSON.parse(ROOMCAST_SETTINGS), JSON.parse(ROOMCAST_POLICIES)];
 const QUEUED_BYTES_MAX = 1 << 20; // of a client that does not read
-const TIMER_MS_MAX = 2 ** 31 - 1; // of setTimeout; then the namespace asks again
 const names = /^[A-Za-z0-9_-]{1,64}$/;
 const namespaces = new Map();
 await init();
@@ -40,9 +39,7 @@ function open(name) {
     ping: (conn) => sockets[slot(conn)]?.ping(),
     wake(at) {
       clearTimeout(timer);
-      if (at === undefined) return;
-      const delay = Math.min(Math.max(at - Date.now(), 0), TIMER_MS_MAX);
-      timer = setTimeout(() => namespace.timeout(), delay);
+      if (at !== undefined) timer = setTimeout(() => namespace.timeout(), Math.max(at - Date.now(), 0));
     },
     authenticate: secret && ((conn, token, text) => namespace.authenticate(conn, text, identityOf(token, secret))),
   });

@@ -39,7 +39,8 @@ export interface Host {
   ping?(conn: Conn): void;
   /**
    * Call `timeout()` at this time of the clock, in place of any earlier time; `undefined`: never.
-   * A timer may fire early, as `setTimeout` does past 2^31 - 1 ms: each `timeout()` asks for the next.
+   * It is at most 2^31 - 1 ms ahead, the longest delay of `setTimeout`; each `timeout()` asks for
+   * the next time, also when the timer fired early.
    */
   wake?(at: number | undefined): void;
   /**

@@ -7,6 +7,8 @@ import { __wbg_reset_state, initSync, Namespace as Exported } from "../dist/room
 const [TEXT, BINARY, CLOSE] = [1, 2, 3];
 const [TAPE, TAPE_LEN, NEXT_TIMEOUT, ANSWER, ANSWER_LEN, INPUT, INPUT_LEN] = [0, 1, 2, 3, 4, 5, 6];
 const [UNKNOWN_CONN, UTF8, AUTHENTICATE] = [1, 2, 3];
+// The longest delay of `setTimeout`.
+const TIMER_MS_MAX = 2 ** 31 - 1;
 // The names of the classes, by their number.
 const CLASSES = ["control", "message", "droppable"];
 
@@ -76,7 +78,7 @@ export class Namespace {
   #bytes;
   #layoutAt;
   #timeoutAt = Infinity;
-  #timerAt = Infinity; // as the host was told
+  #timerAt = Infinity; // the timeout for which the host was told to set a timer
 
   constructor({ epoch = crypto.randomUUID(), settings, policies, clock = Date.now, ...host }) {
     this.#instance = current();
@@ -277,8 +279,9 @@ export class Namespace {
     this.#instance.isRead = false;
     this.#timeoutAt = this.#layout[NEXT_TIMEOUT];
     if (this.#timerAt !== this.#timeoutAt) {
-      this.#timerAt = this.#timeoutAt;
-      this.#host.wake?.(this.nextTimeout);
+      const next = this.nextTimeout;
+      this.#host.wake?.(next && Math.min(next, this.#clock() + TIMER_MS_MAX));
+      this.#timerAt = this.#timeoutAt; // not before: a host that fails is told again
     }
     if (faults.length > 0) throw faults[0];
   }

@@ -92,6 +92,34 @@ test("a timer that fires early, or at a clock that was set back, is set again", 
   assert.deepEqual([closed, asked.at(-1)], [[4408], undefined]);
 });
 
+test("a timer is asked for within the longest delay of setTimeout, and again when the host failed", async () => {
+  await init();
+  const asked = [];
+  const month = 30 * 86_400_000;
+  let now = 1_000;
+  let fails = true;
+  const wake = (at) => {
+    asked.push(at);
+    if (fails) throw new Error("a host that fails");
+  };
+  const closed = [];
+  const close = (conn, code) => closed.push(code);
+  const settings = { heartbeat_ms: "off" };
+  const namespace = new Namespace({ clock: () => now, settings, send() {}, close, wake });
+  assert.throws(() => namespace.connect({ user: "ann", until_ms: now + month }), /a host that fails/);
+  fails = false;
+  namespace.connect();
+  assert.deepEqual(asked.splice(0), [1_000 + 2 ** 31 - 1, 1_000 + 2 ** 31 - 1]);
+  while (closed.length === 0) {
+    namespace.timeout();
+    const at = asked.pop();
+    if (at === undefined) break;
+    assert(at > now && at - now < 2 ** 31, `${now}: ${at}`);
+    now = at;
+  }
+  assert.deepEqual(closed, [4401]);
+});
+
 test("an input from within a command is refused, and the other commands are carried out", async () => {
   await init();
   const got = [];
